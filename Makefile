@@ -1,0 +1,78 @@
+# Everything here runs from a fresh clone: what a target needs, it gets (build/bootstrap.sh, build/venv.sh).
+
+PYTHON ?= python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+# More arguments for pytest, as in: make test ARGS='-k digest -x'
+ARGS ?=
+
+export PYTHON DESTDIR
+VENV := .venv
+PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
+BOOTSTRAP = sh build/bootstrap.sh
+MANUAL = man/man1/dockersave.1 bash-completion/completions/dockersave zsh/site-functions/_dockersave \
+	fish/vendor_completions.d/dockersave.fish
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long test-engines bench check format lock install install-manual uninstall manual clean venv needs-test
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## save, verify and list a sample image from a small registry on loopback
+	@$(BOOTSTRAP) run
+	@sh build/install.sh "$(CURDIR)/.demo"
+	@PYTHONPATH=.demo/lib/dockersave $(PYTHON) -m tests.demo --command .demo/bin/dockersave
+
+test: needs-test venv ## run the tests (installs the engines that they talk to)
+	$(PYTEST) -m "not long and not appliance"
+
+test-long: needs-test venv ## run the tests that take minutes
+	$(VENV)/bin/python -m pip --quiet install --require-hashes --requirement build/requirements/long.txt
+	$(PYTEST) -m "long and not appliance" --timeout 3600
+
+test-engines: needs-test venv ## load every kind of archive into every engine
+	$(PYTEST) tests/engines -m engines
+
+bench: needs-test venv ## measure speed, memory and disk against the peers
+	$(VENV)/bin/python -m tests.bench --write
+
+check: venv ## lint, formatting, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: venv ## put the sources into shape
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+lock: ## renew the hash-locked requirements
+	sh build/lock.sh
+
+install: ## install the command (PREFIX=/usr/local, DESTDIR=)
+	@$(BOOTSTRAP) run
+	sh build/install.sh "$(PREFIX)"
+
+uninstall: ## remove it again
+	sh build/install.sh --remove "$(PREFIX)"
+	rm -f $(addprefix "$(DESTDIR)$(PREFIX)"/share/,$(MANUAL))
+
+manual: venv ## write the man page and the completions of bash, zsh and fish (dist/share)
+	$(VENV)/bin/python build/manual.py dist/share
+
+install-manual: manual ## install them
+	for file in $(MANUAL); do install -D -m 644 "dist/share/$$file" "$(DESTDIR)$(PREFIX)/share/$$file" || exit; done
+
+clean: ## remove everything that was made here
+	rm -rf .venv .venv.lock .demo build/work dist dockersave-static dockersave-static.sha256
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find dockersave tests build -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@$(BOOTSTRAP) run
+	@sh build/venv.sh $(VENV) build/requirements/dev.txt
+
+needs-test:
+	@$(BOOTSTRAP) test
+
+include build/static.mk

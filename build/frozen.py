@@ -1,0 +1,95 @@
+"""Runs in the frozen program before dockersave does (a run-time hook of PyInstaller).
+
+The program sees the user's environment, not the frozen one, and so do the helpers that it starts.
+And a module that is not found may be among the files that the launcher unpacks only when asked to.
+
+Every start pays for what is imported here.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _thread
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+HIDDEN = "DOCKERSAVE_HIDDEN_"
+REST = "DOCKERSAVE_REST"
+
+
+def restore(environment: MutableMapping[str, str]) -> None:
+    """Undo what the launcher and the bootloaders of PyInstaller and staticx did to the environment.
+
+    The user's LD_LIBRARY_PATH stays where PyInstaller puts it, in LD_LIBRARY_PATH_ORIG, from where
+    `dockersave.registry.helpers` takes it for the helpers.
+    """
+    for name in list(environment):
+        if name == f"{HIDDEN}LD_LIBRARY_PATH":
+            environment["LD_LIBRARY_PATH_ORIG"] = environment.pop(name)
+        elif name.startswith(HIDDEN):
+            environment[name.removeprefix(HIDDEN)] = environment.pop(name)
+        elif name.startswith(("_PYI_", "STATICX_")):
+            del environment[name]
+
+
+class Rest:
+    """The finder that comes last: has the rest of the files unpacked, and asks the others again."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)
+        self._fd = fd
+        self._lock = _thread.RLock()
+        self._unpacked = False
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Find a module as the other finders do once everything is unpacked.
+
+        Raises OSError if the files cannot be unpacked.
+        """
+        with self._lock:
+            if not self._unpacked:
+                self._unpack()
+                self._unpacked = True
+                for finder in list(sys.path_importer_cache.values()):
+                    if finder is not None and hasattr(finder, "invalidate_caches"):
+                        finder.invalidate_caches()
+        for other in sys.meta_path:
+            spec = None if other is self else other.find_spec(name, path, target)
+            if spec is not None:
+                return spec
+        return None
+
+    def _unpack(self) -> None:
+        try:
+            os.write(self._fd, b"\0")
+            answer = os.read(self._fd, 1)
+        finally:
+            os.close(self._fd)
+        if answer != b"\0":
+            # None at all: the launcher's process was killed.
+            code = answer[0] if answer else 0
+            raise OSError(
+                code, f"cannot unpack the program's files: {os.strerror(code)}", sys._MEIPASS
+            )
+
+
+# Before the command has its handlers, an interrupt ends the process, like other signals, and not
+# with a traceback out of some import. The launcher keeps it blocked until here.
+if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+_signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])
+rest = os.environ.pop(REST, None)
+restore(os.environ)
+if rest is not None:
+    sys.meta_path.append(Rest(int(rest)))

@@ -1,0 +1,82 @@
+/*
+ * dockersave-static's launcher: unpacks the program that is packed behind it into a private directory, runs it as a
+ * child, passes signals on, and removes the directory again.
+ *
+ * The file, as build/stage.py writes it:
+ *
+ *     this launcher (static ELF) | zstd frames, each a ustar archive | struct trailer
+ *
+ * The program among the files is what staticx made of PyInstaller's: an ELF whose interpreter and RPATH are rows of
+ * letters, to be overwritten with paths in the directory. Nothing of the host is needed: no /tmp, /proc, /dev, /etc, HOME
+ * or terminal.
+ */
+#ifndef DOCKERSAVE_LAUNCHER_H
+#define DOCKERSAVE_LAUNCHER_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PREFIX "dockersave-" /* of the directory's name; what is swept begins with it */
+#define RANDOM_CHARACTERS 16
+#define PROGRAM "dockersave-static" /* the packed program's name */
+#define PROGRAM_IN_MEMORY "dockersave-memory" /* no name of a module */
+#define INTERPRETER "ld-linux-x86-64.so.2"
+#define PLACEHOLDER 256 /* length of staticx's rows of letters, bytes */
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10U
+#endif
+
+struct trailer {       /* little endian, as stored */
+    uint64_t frames;   /* where the first frame begins */
+    uint64_t rest;     /* where the frames begin that are unpacked only when they are asked for */
+    uint64_t unpacked; /* space that all files take, bytes */
+    uint64_t written;  /* the same without those that can live in memory, bytes */
+    uint64_t hash;     /* XXH64 of everything before this field */
+    char magic[8];
+};
+
+struct self { /* the running file */
+    char path[PATH_MAX];
+    const uint8_t *data;
+    size_t size;
+    struct trailer trailer;
+};
+
+struct home { /* the private directory */
+    char path[PATH_MAX];
+    int parent;
+    int fd;         /* holds the lock that says: in use */
+    bool in_memory; /* nothing can be executed there: executables are memfds, reached through symbolic links */
+};
+
+/* place.c */
+const char *make_home(const char *place, uint64_t space, bool in_memory, struct home *home);
+void remove_home(const struct home *home);
+void sweep(int parent);
+
+/* unpack.c */
+int unpack(const struct self *self, const struct home *home, uint64_t from, uint64_t to, int processes);
+
+/* zstd.c */
+uint64_t checksum(const void *data, size_t size);
+
+/* run.c */
+int run(const struct self *self, const struct home *home, char **argv, char **environment, const sigset_t *forwarded,
+        const sigset_t *mask);
+
+#endif

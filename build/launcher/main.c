@@ -1,0 +1,162 @@
+/* What happens, in order; and what to say when it cannot. */
+#include "launcher.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
+
+static const char MAGIC[] = "DSAVEv1\n";
+
+static char reasons[4096]; /* why each place was refused */
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void say(const char *format, ...)
+{
+    char line[8192] = "dockersave: ";
+    size_t start = strlen(line);
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line + start, sizeof line - start - 1, format, arguments);
+    va_end(arguments);
+    start += length < 0 ? 0 : (size_t)length;
+    if (start > sizeof line - 2)
+        start = sizeof line - 2;
+    line[start++] = '\n';
+    if (write(STDERR_FILENO, line, start) < 0)
+        return; /* there is nobody left to tell */
+}
+
+static void refuse(const char *place, const char *reason)
+{
+    size_t used = strlen(reasons);
+    snprintf(reasons + used, sizeof reasons - used, "%s%.200s: %s", used ? "; " : "", place, reason);
+}
+
+static const char *open_self(struct self *self)
+{
+    /* /proc knows best; without it, the kernel still tells which path was executed. */
+    const char *executed = (const char *)getauxval(AT_EXECFN); // NOLINT
+    ssize_t length = readlink("/proc/self/exe", self->path, sizeof self->path - 1);
+    if (length > 0)
+        self->path[length] = '\0';
+    else if (!executed || !realpath(executed, self->path))
+        self->path[0] = '\0';
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && executed)
+        fd = open(executed, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return "cannot be read by whoever runs it (chmod a+r)";
+
+    struct stat status;
+    void *data = MAP_FAILED;
+    if (fstat(fd, &status) == 0 && status.st_size > (off_t)sizeof(struct trailer))
+        data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    close(fd);
+    if (data == MAP_FAILED)
+        return "cannot be mapped into memory";
+    self->data = data;
+    self->size = (size_t)status.st_size;
+    memcpy(&self->trailer, self->data + self->size - sizeof self->trailer, sizeof self->trailer);
+    size_t covered = self->size - sizeof self->trailer + offsetof(struct trailer, hash);
+    if (memcmp(self->trailer.magic, MAGIC, sizeof self->trailer.magic) != 0 || self->trailer.frames > self->trailer.rest
+        || self->trailer.rest >= self->size || checksum(self->data, covered) != self->trailer.hash)
+        return "is damaged: copy it anew and compare its checksum";
+    return NULL;
+}
+
+/* What is closed is opened, so that no file of ours or of the program's gets the number of a standard stream. */
+static void open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        /* Only standard error may be written in vain: what was asked for on standard output must not vanish. */
+        int opened = open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+        if (opened < 0)
+            opened = memfd_create("null", 0);
+        if (opened >= 0 && opened != fd) {
+            dup2(opened, fd);
+            close(opened);
+        }
+    }
+}
+
+/* Signals are blocked for as long as the launcher runs, and looked at where it suits. */
+static void block_signals(sigset_t *forwarded, sigset_t *before)
+{
+    static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+    sigemptyset(forwarded);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct sigaction action;
+        /* What our caller has us ignore (nohup) is ignored by the program too, and no reason to stop. */
+        if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(forwarded, signals[i]);
+    }
+    sigset_t blocked = *forwarded;
+    sigaddset(&blocked, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &blocked, before);
+    signal(SIGCHLD, SIG_DFL); /* were it ignored, there would be no exit code */
+}
+
+static int pending_signal(const sigset_t *forwarded)
+{
+    sigset_t fatal = *forwarded;
+    sigdelset(&fatal, SIGWINCH);
+    const struct timespec now = {0, 0};
+    int signal = sigtimedwait(&fatal, NULL, &now);
+    return signal > 0 ? signal : 0;
+}
+
+int main(int argc, char **argv, char **environment)
+{
+    (void)argc;
+    static struct self self;
+    sigset_t forwarded, before;
+    open_standard_streams();
+    block_signals(&forwarded, &before);
+    const char *problem = open_self(&self);
+    if (problem) {
+        say("%s %s", self.path[0] ? self.path : "this program's file", problem);
+        return 1;
+    }
+
+    char own_directory[PATH_MAX], working_directory[PATH_MAX];
+    snprintf(own_directory, sizeof own_directory, "%s", self.path);
+    char *slash = strrchr(own_directory, '/');
+    if (slash)
+        slash[slash == own_directory] = '\0';
+    const char *wanted = getenv("TMPDIR");
+    const char *const places[] = {
+        wanted && *wanted ? wanted : NULL, "/tmp", "/var/tmp", "/dev/shm", "/run",
+        slash ? own_directory : NULL, getcwd(working_directory, sizeof working_directory),
+    };
+    const int count = sizeof places / sizeof *places;
+
+    /* Every place as it should be; and then every place with little space, or where nothing can be executed. */
+    for (int attempt = 0; attempt < 2 * count; attempt++) {
+        const char *place = places[attempt % count];
+        bool in_memory = attempt >= count;
+        if (!place)
+            continue;
+        static struct home home;
+        problem = make_home(place, in_memory ? self.trailer.written : self.trailer.unpacked, in_memory, &home);
+        if (problem) {
+            if (!in_memory)
+                refuse(place, problem);
+            continue;
+        }
+        uint64_t to = in_memory ? self.size - sizeof self.trailer : self.trailer.rest;
+        int error = unpack(&self, &home, self.trailer.frames, to, in_memory ? 1 : INT_MAX);
+        int signal = pending_signal(&forwarded);
+        int code = signal ? 128 + signal : error ? -error : run(&self, &home, argv, environment, &forwarded, &before);
+        remove_home(&home);
+        if (code >= 0)
+            return code;
+        refuse(in_memory ? "in memory" : place, strerror(-code));
+    }
+    say("no place to unpack %d MB (%s). Set TMPDIR to a directory that is writable and allows execution.",
+        (int)(self.trailer.unpacked / 1000000 + 1), reasons);
+    return 1;
+}

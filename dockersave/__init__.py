@@ -1,0 +1,142 @@
+"""Save container images from a registry into a tar file, without Docker.
+
+    >>> import dockersave
+    >>> saved = dockersave.save("debian:12", output="debian.tar")
+    >>> saved.paths
+    ('debian.tar',)
+    >>> saved.images[0].digest[:7]
+    'sha256:'
+
+Options of the command line are arguments of `Options` and `Network`:
+
+    >>> saved = dockersave.save(
+    ...     "debian:12",
+    ...     "alpine:3.20",
+    ...     output="bundle.tar",
+    ...     options=dockersave.Options(platform="linux/arm64"),
+    ...     network=dockersave.Network(jobs=4, retries=10),
+    ... )
+    >>> [str(image.platform) for image in saved.images]
+    ['linux/arm64', 'linux/arm64']
+
+Failures are exceptions, each with a message, a hint and the command's exit code:
+
+    >>> try:
+    ...     dockersave.save("debian:no-such-tag", output="debian.tar")
+    ... except dockersave.NotFoundError as failure:
+    ...     print(failure.exit_code)
+    3
+
+`Registry` answers questions, and opens single blobs as streams that verify what they give:
+
+    >>> with dockersave.Registry() as registry:
+    ...     sorted(registry.tags("debian"))
+    ...     image = registry.resolve("debian:12", platform="linux/arm64")
+    ...     with registry.open("debian:12", image.layers[0]) as layer:
+    ...         len(layer.read()) == image.layers[0].size
+    ['12', 'latest']
+    True
+
+What was saved, by whomever, can be checked without a registry:
+
+    >>> dockersave.check_archive("debian.tar").is_right
+    True
+
+A run can be watched (`Progress`), stopped from another thread (`Cancellation`), and started in
+any thread: nothing here handles signals, prints, exits or keeps state between calls. Whatever
+is public is an attribute of this package, and is only loaded when it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .ask import Registry, ResolvedImage
+    from .cancellation import Cancellation
+    from .check import Report, check_archive
+    from .errors import (
+        CancelledError,
+        ContentError,
+        CredentialsError,
+        DockersaveError,
+        NetworkError,
+        NotFoundError,
+        OutputError,
+        SaveFailures,
+        UsageError,
+    )
+    from .oci import Descriptor, Platform
+    from .options import Network, Options
+    from .progress import Progress, Transfer
+    from .reference import Reference
+    from .save import Saved, SavedImage, save
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "Cancellation",
+    "CancelledError",
+    "ContentError",
+    "CredentialsError",
+    "Descriptor",
+    "DockersaveError",
+    "Network",
+    "NetworkError",
+    "NotFoundError",
+    "Options",
+    "OutputError",
+    "Platform",
+    "Progress",
+    "Reference",
+    "Registry",
+    "Report",
+    "ResolvedImage",
+    "SaveFailures",
+    "Saved",
+    "SavedImage",
+    "Transfer",
+    "UsageError",
+    "__version__",
+    "check_archive",
+    "save",
+]
+
+_HOMES = {
+    "ask": ("Registry", "ResolvedImage"),
+    "cancellation": ("Cancellation",),
+    "check": ("Report", "check_archive"),
+    "oci": ("Descriptor", "Platform"),
+    "options": ("Network", "Options"),
+    "progress": ("Progress", "Transfer"),
+    "reference": ("Reference",),
+    "save": ("Saved", "SavedImage", "save"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    home = next((module for module, names in _HOMES.items() if name in names), "errors")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps `dockersave.save` the function, though there is a module of that name, too."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # This is how the import system announces a submodule.
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

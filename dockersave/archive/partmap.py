@@ -1,0 +1,178 @@
+"""The map at the end of a `.part` file: which bytes of which blob an earlier run has written.
+
+The map is a promise of a program that may have been killed, on a disk that may have lost power:
+it says what is worth hashing, never what is right. It lies behind the archive's last byte and
+is cut off before the archive gets its name.
+
+    archive … | one byte for each granule of each blob | table, JSON | footer
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..limits import LIMITS
+from ..verify import is_digest
+
+_MAGIC = b"dsmap\x00\x01\n"
+_FOOTER = struct.Struct("<QQ8s")
+_TABLE_MOST = 16 * 1024 * 1024
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A blob in the file.
+
+    Args:
+        digest: its digest.
+        size: its size in bytes.
+        offset: where it begins, in bytes from the start of the file.
+    """
+
+    digest: str
+    size: int
+    offset: int
+
+
+class PartMap:
+    """The map of one file.
+
+    Args:
+        fd: the file.
+        offset: where the cells begin, in bytes from the start of the file.
+        granule: bytes of a blob that one cell stands for.
+        extents: the blobs, in the order of their cells.
+    """
+
+    def __init__(self, fd: int, offset: int, granule: int, extents: Sequence[Extent]) -> None:
+        self._fd = fd
+        self.offset = offset
+        self.granule = granule
+        self.extents = tuple(extents)
+        self._cells: dict[Extent, Range] = {}
+        cell = offset
+        for extent in self.extents:
+            count = -(-extent.size // granule)
+            self._cells[extent] = (cell, count)
+            cell += count
+        self._end = cell
+
+    @classmethod
+    def create(cls, fd: int, archive_size: int, extents: Sequence[Extent]) -> PartMap:
+        """Write an empty map behind an archive.
+
+        Args:
+            fd: the file.
+            archive_size: in bytes.
+            extents: the archive's blobs.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        granule = LIMITS.granule
+        while sum(-(-extent.size // granule) for extent in extents) > LIMITS.map_cells:
+            granule *= 2
+        made = cls(fd, archive_size, granule, extents)
+        rows = [[extent.digest, extent.size, extent.offset] for extent in extents]
+        table = json.dumps([granule, rows], separators=(",", ":")).encode()
+        footer = _FOOTER.pack(archive_size, len(table), _MAGIC)
+        os.ftruncate(fd, archive_size)
+        os.ftruncate(fd, made._end)
+        tail = table + footer
+        if os.pwrite(fd, tail, made._end) < len(tail):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return made
+
+    @classmethod
+    def load(cls, fd: int) -> PartMap | None:
+        """Read the map of a file; None if it has none that makes sense.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        end = os.fstat(fd).st_size - _FOOTER.size
+        if end < 0:
+            return None
+        offset, length, magic = _FOOTER.unpack(os.pread(fd, _FOOTER.size, end))
+        if magic != _MAGIC or length > min(end, _TABLE_MOST):
+            return None
+        try:
+            granule, rows = json.loads(os.pread(fd, length, end - length))
+            extents = [Extent(*row) for row in rows]
+            numbers = [granule, *(n for extent in extents for n in (extent.size, extent.offset))]
+            # Not even 65536.0, which would do for everything but pwrite.
+            sane = granule > 0 and all(type(number) is int for number in numbers)
+            sane = sane and all(
+                is_digest(extent.digest)
+                and extent.size >= 0
+                and extent.offset >= 0
+                and extent.offset + extent.size <= offset
+                for extent in extents
+            )
+            found = cls(fd, offset, granule, extents) if sane else None
+        except (ValueError, TypeError, RecursionError):
+            return None
+        return found if found is not None and found._end == end - length else None
+
+    def record(self, extent: Extent, start: int, stop: int) -> None:
+        """Note that bytes of a blob have been written.
+
+        Args:
+            extent: the blob.
+            start, stop: the range, from the blob's first byte; granules that are not covered
+                from their beginning are recorded by whoever completes them from there.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        cell, count = self._cells[extent]
+        first = start // self.granule
+        last = count if stop == extent.size else stop // self.granule
+        if last > first:
+            os.pwrite(self._fd, b"\x01" * (last - first), cell + first)
+
+    def forget(self, extent: Extent) -> None:
+        """Note that nothing of a blob is there.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        cell, count = self._cells[extent]
+        os.pwrite(self._fd, bytes(count), cell)
+
+    def present(self, extent: Extent) -> list[Range]:
+        """The ranges of a blob that were written, from its first byte.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        cell, count = self._cells[extent]
+        cells = os.pread(self._fd, count, cell)
+        ranges: list[Range] = []
+        position = cells.find(b"\x01")
+        while position >= 0:
+            stop = cells.find(b"\x00", position)
+            stop = len(cells) if stop < 0 else stop
+            ranges.append((position * self.granule, min(stop * self.granule, extent.size)))
+            position = cells.find(b"\x01", stop)
+        return ranges
+
+    def fill(self) -> None:
+        """Note that all of every blob is there.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        for extent in self.extents:
+            self.record(extent, 0, extent.size)
+
+    def by_digest(self) -> Mapping[str, Extent]:
+        """The blobs by their digest."""
+        return {extent.digest: extent for extent in self.extents}

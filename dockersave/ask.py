@@ -1,0 +1,230 @@
+"""Questions to registries: tags, digests, manifests, platforms, single blobs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
+
+from .cancellation import Cancellation
+from .errors import ContentError, NetworkError
+from .job import ALL_PLATFORMS
+from .limits import LIMITS
+from .oci import Descriptor, Platform
+from .options import Network
+from .reference import Reference
+from .resolve import Resolver
+from .session import Session
+from .verify import Verifier
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from .arrival import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """What a reference stands for on one platform.
+
+    Args:
+        reference: what was asked for.
+        digest: of the image's manifest.
+        platform: what it is for.
+        manifest: the manifest, byte for byte.
+        config: the image's config, byte for byte.
+        layers: its layers, bottom first.
+        size: of all layers, compressed as they are served, in bytes.
+    """
+
+    reference: Reference
+    digest: str
+    platform: Platform
+    manifest: bytes
+    config: bytes
+    layers: tuple[Descriptor, ...]
+    size: int
+
+
+class Registry:
+    """Asks registries; each reference says which one. A context manager: it closes connections.
+
+    Its methods may be called from any thread.
+
+    Args:
+        network: how registries are reached, and with which credentials.
+        notify: gets one line for whatever the user should know.
+        cancellation: stops it from another thread.
+
+    All methods raise:
+        UsageError: a reference or a platform cannot be parsed.
+        NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError: see there.
+    """
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        *,
+        notify: Callable[[str], None] = lambda line: None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        self._session = Session(network or Network(), cancellation or Cancellation(), notify)
+
+    def tags(self, image: str | Reference) -> Iterator[str]:
+        """The tags of an image's repository, in the registry's order, page by page."""
+        reference = _parse(image)
+        yield from self._session.registry(reference.registry).tags(reference.repository)
+
+    def digest(self, image: str | Reference, platform: str | None = None) -> str:
+        """The digest that a reference stands for.
+
+        Without a platform the registry is asked for no more than the digest, which registries
+        do not count as a pull.
+
+        Args:
+            image: the reference.
+            platform: `os/arch[/variant]` for the digest of one image of an index.
+        """
+        reference = _parse(image)
+        if platform is None or platform == ALL_PLATFORMS:
+            registry = self._session.registry(reference.registry)
+            return registry.head(reference.repository, reference.version)
+        return self.resolve(reference, platform).digest
+
+    def manifest(self, image: str | Reference, platform: str | None = None) -> bytes:
+        """The manifest of an image, byte for byte.
+
+        Args:
+            image: the reference.
+            platform: `os/arch[/variant]`, None for this host's, or `all` for the whole index.
+        """
+        reference = _parse(image)
+        if platform == ALL_PLATFORMS:
+            return self._resolver(reference).root().body
+        return self.resolve(reference, platform).manifest
+
+    def resolve(self, image: str | Reference, platform: str | None = None) -> ResolvedImage:
+        """Find the image for a platform, with its config and its layers.
+
+        Args:
+            image: the reference.
+            platform: `os/arch[/variant]`, or None for this host's.
+        """
+        reference = _parse(image)
+        wanted = Platform.parse(platform) if platform else None
+        variant = self._resolver(reference).image(wanted).primary
+        assert variant.config is not None
+        manifest = variant.manifest
+        return ResolvedImage(
+            reference=reference,
+            digest=manifest.descriptor.digest,
+            platform=variant.config.platform,
+            manifest=manifest.body,
+            config=variant.config_body,
+            layers=tuple(manifest.layers),
+            size=sum(layer.size for layer in manifest.layers),
+        )
+
+    def open(self, image: str | Reference, blob: Descriptor) -> BinaryIO:
+        """Open a blob of an image's repository as a stream that verifies what it gives.
+
+        A connection that breaks is taken up again where it was. The last bytes only come out if
+        size and digest are right; until then nothing of it is to be trusted.
+
+        Args:
+            image: the reference; its tag plays no part.
+            blob: which blob, for example one of `ResolvedImage.layers`.
+        """
+        return io.BufferedReader(_VerifiedBlob(self._session, _parse(image), blob), LIMITS.read)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.__exit__(None, None, None)
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _resolver(self, reference: Reference) -> Resolver:
+        return Resolver(self._session.registry(reference.registry), reference)
+
+
+def _parse(image: str | Reference) -> Reference:
+    return image if isinstance(image, Reference) else Reference.parse(image)
+
+
+class _VerifiedBlob(io.RawIOBase):
+    """A blob, read in order from its first byte to its last."""
+
+    def __init__(self, session: Session, reference: Reference, blob: Descriptor) -> None:
+        self._session = session
+        self._registry = session.registry(reference.registry)
+        self._repository = reference.repository
+        self._blob = blob
+        self._verifier = Verifier(blob.digest, blob.size, f"the blob {blob.digest}")
+        self._position = 0
+        self._stream: Stream | None = None
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes.
+
+        Raises:
+            ContentError: the blob is not what its descriptor says, at its end at the latest.
+        """
+        view = memoryview(buffer).cast("B")
+        data = self._session.retry.call(
+            lambda: self._read(len(view)), position=lambda: self._position
+        )
+        view[: len(data)] = data
+        self._position += len(data)
+        self._verifier.update(data)
+        if self._position == self._blob.size:
+            # Before the last bytes are given away.
+            self._verifier.finish()
+        return len(data)
+
+    def _read(self, most: int) -> bytes:
+        if self._position == self._blob.size:
+            return b""
+        try:
+            if self._stream is None:
+                self._stream = self._open()
+            if data := self._stream.read(min(most, self._blob.size - self._position)):
+                return data
+            raise NetworkError("the connection ended early", transient=True)
+        except (NetworkError, ContentError):
+            self._drop()
+            raise
+
+    def _open(self) -> Stream:
+        stream = self._registry.blob(self._repository, self._blob, self._position)
+        left = self._position - stream.start
+        while left:
+            skipped = stream.read(min(left, LIMITS.read))
+            if not skipped:
+                raise NetworkError("the connection ended early", transient=True)
+            left -= len(skipped)
+        return stream
+
+    def _drop(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._drop()
+        super().close()

@@ -1,0 +1,80 @@
+"""Stopping a run from outside: a signal handler, another thread, an async task."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .errors import CancelledError
+
+
+class Cancellation:
+    """A flag that wakes whoever waits.
+
+    Blocking calls that cannot watch a flag (a read from a socket) register a callback with
+    `interrupting`, which ends them. All methods may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        # Reentrant: a signal handler may call `cancel` while its own thread is inside.
+        self._lock = threading.RLock()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._children: weakref.WeakSet[Cancellation] = weakref.WeakSet()
+        self._next = 0
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` has been called."""
+        return self._event.is_set()
+
+    def cancel(self) -> None:
+        """Stop the run: nothing new is begun, and what blocks is interrupted."""
+        self._event.set()
+        with self._lock:
+            callbacks = [*self._callbacks.values(), *(child.cancel for child in self._children)]
+        for callback in callbacks:
+            callback()
+
+    def child(self) -> Cancellation:
+        """A flag that is set with this one, and can be set without it."""
+        child = Cancellation()
+        with self._lock:
+            self._children.add(child)
+        if self.cancelled:
+            child.cancel()
+        return child
+
+    def check(self) -> None:
+        """Raise `CancelledError` if the run is to stop."""
+        if self._event.is_set():
+            raise CancelledError("stopped")
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, and raise `CancelledError` as soon as the run is to stop.
+
+        Args:
+            seconds: how long.
+        """
+        self._event.wait(seconds)
+        self.check()
+
+    @contextmanager
+    def interrupting(self, callback: Callable[[], None]) -> Iterator[None]:
+        """While inside, `cancel` calls `callback`, which must be quick and must not raise.
+
+        Raises:
+            CancelledError: on entry, if the run was stopped already.
+        """
+        with self._lock:
+            self._next += 1
+            key = self._next
+            self._callbacks[key] = callback
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                del self._callbacks[key]

@@ -1,0 +1,169 @@
+"""Whether a saved archive is what it claims to be, whoever wrote it: `--verify`.
+
+Every file that is named by its digest is hashed; every reference is followed from
+`index.json`, `manifest.json` and `repositories` down to the layers; every layer is decompressed
+and compared with its diff_id. The archive is read once, in order, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+from .archive.inventory import Inventory
+from .archive.reader import Members, read_directory, read_tar
+from .archive.references import CheckedImage, Fault, References
+from .cancellation import Cancellation
+from .compression import Decompressor
+from .errors import ContentError, UsageError
+from .limits import LIMITS
+from .progress import Progress
+
+STDIN = "-"
+_TICK = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found.
+
+    Args:
+        path: what was checked.
+        formats: what the archive is: `docker`, `oci`, `legacy`, or several of them.
+        compression: of the whole archive, such as `gzip`; empty for none.
+        images: what is in it.
+        files: how many files.
+        size: bytes that were read.
+        faults: what is wrong with it; it is right if there is nothing.
+        notes: what is not wrong, and good to know.
+    """
+
+    path: str
+    formats: tuple[str, ...]
+    compression: str
+    images: tuple[CheckedImage, ...]
+    files: int
+    size: int
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+    def failure(self) -> ContentError:
+        """What to raise where something is wrong."""
+        more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
+        return ContentError(
+            f"{self.path} is damaged: {self.faults[0]}{more}", "save or copy the archive again"
+        )
+
+
+def check_archive(
+    path: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    cancellation: Cancellation | None = None,
+) -> Report:
+    """Check an archive that dockersave, docker, podman, skopeo, crane or regctl has written.
+
+    Args:
+        path: a tar file, plain or compressed with gzip, xz, zstd or bzip2; `-` for standard
+            input; or a directory with the same content as files.
+        progress: is shown how much has been read.
+        cancellation: stops the check from another thread.
+
+    Returns:
+        What is in it, and what is wrong.
+
+    Raises:
+        UsageError: it cannot be read.
+        CancelledError: the check was stopped.
+    """
+    name = os.fspath(path)
+    reading = _Reading(name, progress or Progress(), cancellation or Cancellation())
+    with closing(reading):
+        try:
+            inventory = Inventory.of(reading.members())
+        except OSError as failure:
+            raise UsageError(f"cannot read {name}: {os.strerror(failure.errno or 0)}") from failure
+    references = References(inventory)
+    if not inventory.cut:
+        references.follow()
+    return Report(
+        path=name,
+        formats=references.formats,
+        compression=reading.compression,
+        images=tuple(references.images),
+        files=len(inventory.items),
+        size=reading.present,
+        faults=tuple(references.faults),
+        notes=tuple(references.notes),
+    )
+
+
+class _Reading:
+    """The bytes of what is checked, on their way; a `Transfer` for those who look on."""
+
+    def __init__(self, path: str, progress: Progress, cancellation: Cancellation) -> None:
+        self.digest = path
+        self.size = 0
+        self.present = 0
+        self.reused = 0
+        self.done = False
+        self._progress = progress
+        self._cancellation = cancellation
+        self._decompressor = Decompressor("the archive")
+        self._fd = -1
+        self._ticked = time.monotonic()
+
+    @property
+    def compression(self) -> str:
+        return self._decompressor.kind
+
+    def members(self) -> Members:
+        if self.digest == STDIN:
+            self._fd = os.dup(0)
+        elif os.path.isdir(self.digest):
+            return self._watched(read_directory(self.digest))
+        else:
+            self._fd = os.open(self.digest, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(OSError):
+            status = os.fstat(self._fd)
+            self.size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        self._progress.start([self])
+        return read_tar(self._unpacked())
+
+    def _watched(self, members: Members) -> Members:
+        self._progress.start([self])
+        for found, content in members:
+            self.size += found.size
+            yield found, map(self._count, content)
+
+    def _unpacked(self) -> Iterator[bytes]:
+        while data := os.read(self._fd, LIMITS.read):
+            for piece in self._decompressor.feed(self._count(data)):
+                self._cancellation.check()
+                yield piece
+        yield from self._decompressor.finish()
+
+    def _count(self, data: bytes) -> bytes:
+        self._cancellation.check()
+        self.present += len(data)
+        now = time.monotonic()
+        if now - self._ticked > _TICK:
+            self._ticked = now
+            self._progress.tick()
+        return data
+
+    def close(self) -> None:
+        self.done = True
+        self._progress.tick()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,105 @@
+"""The command line: arguments → help, or a command → exit code.
+
+Nothing is imported here that help and version do not need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .. import __version__
+from ..errors import DockersaveError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..progress.console import Console
+
+_BUG = "this is a bug in dockersave; run it again with --verbose and report what it prints"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments without the program's name; None for this process's.
+
+    Returns:
+        The exit code (see the README's table).
+    """
+    _occupy_standard_descriptors()
+    words = list(sys.argv[1:] if argv is None else argv)
+    talk: Console | None = None
+    verbose = "-v" in words or "--verbose" in words
+    try:
+        if len(words) == 1 and _answer(words[0]):
+            return 0
+        from .arguments import check, parser
+
+        arguments = parser().read(words)
+        verbose = arguments.verbose
+        if arguments.help or arguments.version:
+            _answer("--help" if arguments.help else "--version")
+            return 0
+        check(arguments)
+        from ..progress.choice import console
+        from .command import Run
+
+        talk = console(arguments.progress, quiet=arguments.quiet, verbose=verbose)
+        Run(arguments, talk).run()
+        return 0
+    except DockersaveError as failure:
+        if isinstance(failure.__cause__, BrokenPipeError):
+            # Whoever read our output has closed it: nothing to say.
+            return failure.exit_code
+        return _explain(talk, failure, verbose)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as failure:
+        bug = DockersaveError(f"{type(failure).__name__}: {failure}", _BUG)
+        bug.__traceback__ = failure.__traceback__
+        return _explain(talk, bug, verbose)
+
+
+def _answer(word: str) -> bool:
+    """Answer what needs no parser.
+
+    Returns:
+        Whether there was an answer.
+    """
+    if word == "--version":
+        text = f"dockersave {__version__}"
+    elif word in ("-h", "--help"):
+        from .page import page
+
+        text = page()
+    else:
+        return False
+    from .stdout import write_lines
+
+    write_lines([text])
+    return True
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open what the caller has closed, lest an archive gets the number of standard error."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> int:
+    if talk is None:
+        from ..progress.console import Console
+
+        talk = Console()
+    if verbose and failure.__traceback__ is not None:
+        import traceback
+
+        talk.write("".join(traceback.format_exception(failure)))
+    talk.failed(failure)
+    return failure.exit_code

@@ -1,0 +1,265 @@
+"""The command line: what can be written, and what it means as `Options` and `Network`.
+
+The options are in the table of `page`; here is what reads them, and what they may not be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+import sys
+
+from ..errors import UsageError
+from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, USAGE, WHAT, WHERE, page
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import NoReturn
+
+    from ..options import Network, Options
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+class _Given(argparse.Action):
+    """A value that can be given once, or, where the default is a list, several times."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        name = self.option_strings[-1]
+        if values == "" and self.dest != "password":
+            parser.error(f"{name} is empty: perhaps a variable of the script was not set")
+        before = getattr(namespace, self.dest)
+        if isinstance(self.default, list):
+            values = [*before, values]
+        elif before not in (self.default, values):
+            # Of two, nobody knows which one is meant.
+            parser.error(f"{name} is given twice, with different values")
+        setattr(namespace, self.dest, values)
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,15})(|[kmg]i?)b?", text.lower())
+    if not match or not int(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500k, 2M or 1G")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return int(text)
+
+
+def _jobs(text: str) -> int:
+    from ..limits import LIMITS
+
+    jobs = _count(text)
+    if not 1 <= jobs <= LIMITS.jobs:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {LIMITS.jobs}")
+    return jobs
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def _timeout(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError("no answer comes in 0 seconds")
+    return seconds
+
+
+_KINDS: Mapping[str, Callable[[str], object]] = {
+    "size": _size,
+    "count": _count,
+    "jobs": _jobs,
+    "seconds": _seconds,
+    "timeout": _timeout,
+}
+
+_POINTLESS: Mapping[str, Sequence[str]] = {
+    "tags": (WHAT, WHERE),
+    "metadata": (WHERE,),
+    "sha": (WHERE,),
+    "verify": (WHAT, WHERE, REGISTRY, NETWORK),
+}
+"""Groups whose options mean nothing to a question."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are `UsageError`, and whose help is a page of 80 columns."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line, saying nothing of values, which may be secret."""
+        # "ignored explicit argument 'secret'"
+        message = re.sub("ignored explicit argument.*", "takes no value", message, flags=re.DOTALL)
+        raise UsageError(message.removeprefix("argument "), "dockersave --help shows all options")
+
+    def format_help(self) -> str:
+        """The help page."""
+        return page()
+
+    def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Parse a command line; options and images may come in any order.
+
+        Args:
+            argv: the arguments without the program's name; None for this process's.
+
+        Raises:
+            UsageError: it cannot be understood.
+        """
+        words = list(sys.argv[1:] if argv is None else argv)
+        end = words.index("--") if "--" in words else len(words)
+        arguments, unknown = self.parse_known_intermixed_args(words[:end])
+        arguments.images += words[end + 1 :]
+        for word in [] if arguments.help or arguments.version else unknown:
+            # The value is left out: the option that was meant may be --password.
+            name = word.partition("=")[0]
+            raise UsageError(f"there is no option {_short(name)}", _suggestion(name))
+        return arguments
+
+
+def parser() -> Parser:
+    """The command line's parser."""
+    made = Parser(
+        prog="dockersave",
+        usage=USAGE,
+        description=SUMMARY,
+        # A width of its own: argparse imports half the standard library to find one.
+        formatter_class=functools.partial(argparse.HelpFormatter, width=80),
+        allow_abbrev=False,
+        add_help=False,
+    )
+    for title, options in OPTIONS.items():
+        group = made.add_argument_group(title)
+        for names, meaning, settings in options:
+            details = dict(settings)
+            if "action" not in details:
+                kind = details.pop("kind")
+                details |= {"action": _Given, "type": _KINDS[kind] if kind else None}
+            group.add_argument(*names.split(), help=meaning, **details)
+    made.add_argument("images", nargs="*", metavar="IMAGE", help=argparse.SUPPRESS)
+    return made
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse what contradicts itself, or has no meaning together.
+
+    Raises:
+        UsageError: it does; the message says what and why.
+    """
+    questions = [name for name in _POINTLESS if getattr(arguments, name)]
+    if len(questions) > 1:
+        first, second = questions[:2]
+        raise UsageError(f"--{first} and --{second} are different questions", "ask one at a time")
+    for question in questions:
+        for option in _given(arguments, _POINTLESS[question]):
+            why = "saves nothing" if question != "verify" else "only reads a file"
+            raise UsageError(f"--{question} {why}: {option} has no meaning", "leave it out")
+    if arguments.verify and arguments.images:
+        raise UsageError("--verify takes a file, no image", "dockersave --verify debian.tar")
+    for first, second, why in (
+        ("quiet", "verbose", "contradict each other"),
+        ("arch", "platform", "both name the platform"),
+        ("skip_tls_verify", "ca_file", "contradict each other: whom to trust matters or not"),
+        ("ilogin", "password", "both say where the password comes from"),
+        ("ilogin", "password_stdin", "both say where the password comes from"),
+        ("password", "password_stdin", "both say where the password comes from"),
+    ):
+        if _is_given(arguments, first) and _is_given(arguments, second):
+            names = f"--{first} and --{second}".replace("_", "-")
+            raise UsageError(f"{names} {why}", "give only one of them")
+    for name, needed in (
+        ("password", "user"),
+        ("password_stdin", "user"),
+        ("key", "cert"),
+        ("cache_size", "cache_dir"),
+    ):
+        if _is_given(arguments, name) and not _is_given(arguments, needed):
+            raise UsageError(f"--{name} needs --{needed}".replace("_", "-"))
+
+
+def _is_given(arguments: argparse.Namespace, name: str) -> bool:
+    return getattr(arguments, name) not in (None, False)
+
+
+def _given(arguments: argparse.Namespace, groups: Sequence[str]) -> Iterator[str]:
+    for group in groups:
+        for names, _, settings in OPTIONS[group]:
+            option = names.split()[-1]
+            value = getattr(arguments, option.lstrip("-").replace("-", "_"))
+            if value != settings.get("default", False):
+                yield option
+
+
+def _suggestion(name: str) -> str:
+    from difflib import get_close_matches
+
+    known = [
+        word for options in OPTIONS.values() for option in options for word in option[0].split()
+    ]
+    close = get_close_matches(name[:40], known, 1)
+    return f"did you mean {close[0]}?" if close else "dockersave --help shows all options"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def options(arguments: argparse.Namespace) -> Options:
+    """What to save, where to, and how."""
+    from ..options import Options
+
+    return Options(
+        platform=f"linux/{arguments.arch}" if arguments.arch else arguments.platform,
+        output=arguments.output,
+        working_dir=arguments.working_dir,
+        tarname=arguments.tarname,
+        layers_dir=arguments.layers_dir,
+        tar=not arguments.no_tar,
+        tree=arguments.no_tar or arguments.no_rm,
+        format=arguments.format,
+        gunzip=arguments.gunzip,
+        xz=arguments.xz,
+        foreign=arguments.foreign,
+        reuse=tuple(arguments.reuse),
+        cache_dir=arguments.cache_dir,
+        cache_size=arguments.cache_size or Options().cache_size,
+    )
+
+
+def network(arguments: argparse.Namespace) -> Network:
+    """How registries are reached; credentials as they were given, none asked for yet."""
+    from ..options import Network
+
+    return Network(
+        insecure=arguments.insecure,
+        skip_tls_verify=arguments.skip_tls_verify,
+        ca_file=arguments.ca_file,
+        cert=arguments.cert,
+        key=arguments.key,
+        user=arguments.user,
+        password=arguments.password,
+        authfile=arguments.authfile,
+        mirrors=tuple(arguments.mirror),
+        jobs=arguments.jobs,
+        retries=arguments.retries,
+        timeout=arguments.timeout,
+        wait=arguments.wait,
+        limit_rate=arguments.limit_rate,
+    )

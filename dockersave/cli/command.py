@@ -1,0 +1,267 @@
+"""What the command line asks for: save, ask or check, and how a signal stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..cancellation import Cancellation
+from ..errors import DockersaveError, UsageError
+from .arguments import network, options
+from .stdout import check_is_open, write_lines
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from ..options import Network
+    from ..progress.console import Console
+    from ..reference import Reference
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 0.9
+"""Seconds that a stopped run gets to leave everything in order; it exits within one second."""
+
+
+class _Signalled(BaseException):
+    """A signal came while the main thread asked the user something."""
+
+
+class Run:
+    """One command on a thread of its own, so that a signal is heard whatever it waits for."""
+
+    def __init__(self, arguments: Namespace, talk: Console) -> None:
+        self._arguments = arguments
+        self._talk = talk
+        self._cancellation = Cancellation()
+        self._signal = 0
+        self._failure: BaseException | None = None
+        self._asking = True
+        self._done = False
+
+    def run(self) -> None:
+        """Do it.
+
+        Raises:
+            DockersaveError: it could not be done. A signal ends the process instead.
+        """
+        handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        for number, handler in handlers.items():
+            # What nohup or a script has switched off stays off.
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
+        try:
+            # Questions are asked here: only the main thread is woken by a signal.
+            command = _command(self._arguments, self._talk)
+            self._asking = False
+            self._work_on(command)
+        except _Signalled:
+            pass
+        finally:
+            stopped = self._signal and not self._done
+            if not stopped:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        if stopped:
+            self._end_by_signal()
+        if self._failure is not None:
+            raise self._failure
+
+    def _work_on(self, command: Callable[[Cancellation], None]) -> None:
+        thread = threading.Thread(target=self._work, args=(command,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # No threads to be had: one connection, and signals as they come.
+            self._work(command)
+            return
+        while thread.is_alive() and not self._signal:
+            thread.join(0.2)
+        thread.join(_PATIENCE if self._signal else None)
+
+    def _work(self, command: Callable[[Cancellation], None]) -> None:
+        try:
+            command(self._cancellation)
+            self._done = True
+        except BaseException as failure:
+            self._failure = failure
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        # The second signal is the kernel's: it ends the process at once.
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        self._signal = number
+        if self._asking:
+            raise _Signalled
+        self._cancellation.cancel()
+
+    def _end_by_signal(self) -> None:
+        hint = self._failure.hint if isinstance(self._failure, DockersaveError) else ""
+        stopped = DockersaveError(f"stopped by {signal.Signals(self._signal).name}", hint)
+        stopped.exit_code = 128 + self._signal
+        self._talk.finish()
+        self._talk.failed(stopped)
+        # A thread that waits for a name server or a slow pipe must not keep the process alive.
+        os._exit(stopped.exit_code)
+
+
+def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], None]:
+    if arguments.licenses:
+        return lambda cancellation: _licenses()
+    if arguments.verify:
+        return lambda cancellation: _verify(arguments.verify, talk, cancellation)
+    from ..reference import Reference
+
+    references = [Reference.parse(image) for image in _images(arguments.images)]
+    if not references:
+        raise UsageError("no image was named", "dockersave debian; dockersave --help shows more")
+    if (platform := options(arguments).platform) not in (None, "all"):
+        from ..oci import Platform
+
+        Platform.parse(platform)
+    for path in arguments.reuse:
+        if not os.path.exists(path):
+            talk.note(f"--reuse {path}: there is no such file, so nothing of it is reused")
+    chosen = _with_login(network(arguments), arguments, talk)
+    if arguments.tags or arguments.metadata or arguments.sha:
+        return lambda cancellation: _ask(arguments, references, chosen, talk, cancellation)
+    if arguments.output == "-":
+        check_is_open()
+        if sys.stdout.isatty():
+            raise UsageError(
+                "an archive does not go to a terminal", "add | docker load, or -o FILE"
+            )
+    if arguments.layers_dir and not (arguments.no_tar or arguments.no_rm):
+        talk.note("--layers-dir names nothing: no directory is left without --no-rm or --no-tar")
+    return lambda cancellation: _save(arguments, references, chosen, talk, cancellation)
+
+
+def _save(
+    arguments: Namespace,
+    references: Sequence[Reference],
+    chosen: Network,
+    talk: Console,
+    cancellation: Cancellation,
+) -> None:
+    from ..save import save
+
+    saved = save(
+        *references,
+        options=options(arguments),
+        network=chosen,
+        progress=talk,
+        notify=talk.note,
+        cancellation=cancellation,
+    )
+    talk.saved(saved)
+
+
+def _ask(
+    arguments: Namespace,
+    references: Sequence[Reference],
+    chosen: Network,
+    talk: Console,
+    cancellation: Cancellation,
+) -> None:
+    from ..ask import Registry
+
+    platform = options(arguments).platform
+    with Registry(chosen, notify=talk.note, cancellation=cancellation) as registry:
+        for reference in references:
+            try:
+                if arguments.tags:
+                    write_lines(registry.tags(reference))
+                elif arguments.metadata:
+                    write_lines([registry.manifest(reference, platform).decode()])
+                else:
+                    write_lines([registry.digest(reference, platform)])
+            except DockersaveError as failure:
+                failure.about(str(reference))
+                raise
+
+
+def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:
+    from ..check import check_archive
+
+    try:
+        report = check_archive(path, progress=talk, cancellation=cancellation)
+    finally:
+        talk.finish()
+    talk.checked(report)
+    if not report.is_right:
+        raise report.failure()
+
+
+def _licenses() -> None:
+    from .licenses import texts
+
+    write_lines(texts())
+
+
+def _images(words: Iterable[str]) -> list[str]:
+    from ..limits import LIMITS
+
+    images: list[str] = []
+    for word in words:
+        if not word.startswith("@"):
+            images.append(word)
+            continue
+        try:
+            with open(word[1:], "rb") as file:
+                text = file.read(LIMITS.manifest + 1).decode()
+        except (OSError, ValueError) as failure:
+            raise UsageError(f"the list {word[1:]!r} cannot be read: {failure}") from failure
+        if len(text) > LIMITS.manifest:
+            raise UsageError(
+                f"the list {word[1:]!r} is too large: more than {LIMITS.manifest} bytes"
+            )
+        images += filter(None, (line.partition("#")[0].strip() for line in text.splitlines()))
+    if len(images) > LIMITS.references:
+        raise UsageError(f"{len(images)} images are more than the {LIMITS.references} allowed")
+    return images
+
+
+def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network:
+    if arguments.password is not None:
+        talk.note("warning: --password is visible in the process list and the shell's history")
+        return chosen
+    if not (arguments.user or arguments.ilogin):
+        return chosen
+    from dataclasses import replace
+
+    if arguments.password_stdin:
+        from ..limits import LIMITS
+
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: there is no password to be read from it")
+        password = sys.stdin.readline(LIMITS.token_answer).rstrip("\r\n")
+        return replace(chosen, password=password)
+    return _ask_login(chosen)
+
+
+def _ask_login(chosen: Network) -> Network:
+    import getpass
+    from dataclasses import replace
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal to ask for credentials on", "use --password-stdin or --authfile"
+        )
+    try:
+        user = chosen.user or _input_line("User: ")
+        return replace(chosen, user=user, password=getpass.getpass("Password: ", sys.stderr))
+    except EOFError:
+        raise UsageError("no credentials were entered") from None
+
+
+def _input_line(prompt: str) -> str:
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.strip()

@@ -1,0 +1,42 @@
+"""Standard output: what was asked for, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import OutputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAME = "standard output"
+
+
+def check_is_open() -> None:
+    """Raise `OutputError` if there is no standard output."""
+    if sys.stdout is None:
+        raise OutputError(f"{NAME} is closed", "redirect it, or write a file with -o FILE")
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output, as UTF-8 whatever the locale.
+
+    Args:
+        lines: texts; a newline is added to each that does not end with one.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    check_is_open()
+    try:
+        for line in lines:
+            data = line if line.endswith("\n") else f"{line}\n"
+            sys.stdout.buffer.write(data.encode(errors="surrogateescape"))
+        sys.stdout.buffer.flush()
+    except OSError as failure:
+        # What is still in the buffer must not fail once more when the interpreter ends.
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), sys.stdout.fileno())
+        raise OutputError(f"{NAME} cannot be written: {failure.strerror}") from failure

@@ -1,0 +1,126 @@
+"""The families of failures, each with its exit code.
+
+A failure says in one line what failed and why, and in a second what to do about it. Whoever
+raises one knows the cause; `DockersaveError.about` lets a caller further up add the image.
+"""
+
+from __future__ import annotations
+
+
+class DockersaveError(Exception):
+    """What every failure that dockersave foresees is an instance of.
+
+    Args:
+        message: what failed and why, one line, no secret in it.
+        hint: what the user can do about it, one line, or empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.subject = ""
+
+    def about(self, subject: str) -> DockersaveError:
+        """Name what was being worked on, unless somebody closer to the failure has done so."""
+        self.subject = self.subject or subject
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.message}" if self.subject else self.message
+
+
+class UsageError(DockersaveError):
+    """Options that contradict one another, or a reference that cannot be parsed."""
+
+    exit_code = 2
+
+
+class NotFoundError(DockersaveError):
+    """The registry has no such image, tag, digest or platform."""
+
+    exit_code = 3
+
+
+class CredentialsError(DockersaveError):
+    """Credentials are missing, or the registry refused them."""
+
+    exit_code = 4
+
+
+class NetworkError(DockersaveError):
+    """The registry, or the way there, does not answer as it should.
+
+    Args:
+        message, hint: as in `DockersaveError`.
+        transient: whether trying again can help.
+        retry_after: seconds that the server asked to wait first, or None.
+        unreachable: nothing answered at all (refused, no route, unknown name); what `--wait`
+            waits for.
+        crowded: the server answers, but not to this many connections at once (429, 503).
+    """
+
+    exit_code = 5
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        transient: bool = False,
+        retry_after: float | None = None,
+        unreachable: bool = False,
+        crowded: bool = False,
+    ) -> None:
+        super().__init__(message, hint)
+        self.transient = transient
+        self.retry_after = retry_after
+        self.unreachable = unreachable
+        self.crowded = crowded
+
+
+class ContentError(DockersaveError):
+    """Content is not what it claims to be: digest, size, or a malformed document.
+
+    Args:
+        message, hint: as in `DockersaveError`.
+        transient: whether fetching it again can help (a bit may have flipped on the way).
+    """
+
+    exit_code = 6
+
+    def __init__(self, message: str, hint: str = "", *, transient: bool = False) -> None:
+        super().__init__(message, hint)
+        self.transient = transient
+
+
+class OutputError(DockersaveError):
+    """The output cannot be written: disk full, permission, no such directory."""
+
+    exit_code = 7
+
+
+class CancelledError(DockersaveError):
+    """The caller, or a signal, asked to stop."""
+
+    exit_code = 130
+
+
+class SaveFailures(DockersaveError):
+    """Several images of one archive failed; the first failure gives the exit code.
+
+    Args:
+        failures: what failed, one for each image, in the order of the images.
+    """
+
+    def __init__(self, failures: list[DockersaveError]) -> None:
+        super().__init__(f"{len(failures)} images failed: " + "; ".join(map(str, failures)))
+        self.failures = failures
+        self.hint = failures[0].hint
+        self.exit_code = failures[0].exit_code
+
+    def about(self, subject: str) -> DockersaveError:
+        """Each failure names its own image."""
+        return self

@@ -1,0 +1,89 @@
+"""Every bound in one place, with its unit and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What dockersave will hold, read or wait for at most. Sizes in bytes, times in seconds."""
+
+    manifest: int = 4 * MIB
+    """A manifest or an index. Registries refuse larger ones themselves."""
+    config: int = 8 * MIB
+    """An image configuration; skopeo reads no more than 4 MiB of one."""
+    token_answer: int = 1 * MIB
+    """What a token endpoint or a credential helper may answer."""
+    error_body: int = 64 * KIB
+    """What is read of an error answer to explain it."""
+    tags_page: int = 8 * MIB
+    """One page of a tag list."""
+    tags_pages: int = 10_000
+    """Pages of one tag list: a list that pages forever ends here."""
+    redirects: int = 8
+    """Redirects of one request."""
+    index_depth: int = 4
+    """Indexes nested in one another."""
+    layers: int = 4096
+    """Layers of one image; engines stop at 127 or a little above."""
+    references: int = 10_000
+    """Images in one archive."""
+    blob: int = 1 << 40
+    """One blob, as its descriptor states it."""
+    unpacked_layer: int = 64 * GIB
+    """One layer after decompression. A decompression bomb ends here, or where the disk does."""
+    archive_document: int = 8 * MIB
+    """manifest.json, index.json and the like when an archive is read."""
+    archive_documents: int = 16 * MIB
+    """All of them together, as they are kept: compressed."""
+    archive_parsed: int = 1 * GIB
+    """All of them together, as often as others name them: what bounds the time of a check."""
+    archive_members: int = 50_000
+    """Members of an archive that is checked."""
+    tar_extension: int = 1 * MIB
+    """What extends one tar header: long names, extended attributes."""
+    path: int = 4096
+    """Characters of a member's name."""
+    json_marks: int = 400_000
+    """Commas, colons and opening brackets of a document in an archive: what parsing one takes
+    in memory depends on them, not on its size."""
+
+    read: int = 256 * KIB
+    """The most that is read from a connection at once: small enough to stay in a core's cache."""
+    buffers: int = 2 * MIB
+    """What all connections together read at once: memory must not grow with `--jobs`."""
+    read_least: int = 4 * KIB
+    """The least: a connection that does not bring this much in `--timeout` is given up."""
+    piece_most: int = 16 * MIB
+    """The largest range of one blob: what is fetched ahead of the hash stays in the page cache."""
+    piece_least: int = 1 * MIB
+    """The smallest range of a blob that is worth a request of its own."""
+    window: int = 64 * MIB
+    """How far a stream is fetched ahead of what has been written (one unlinked file)."""
+    window_in_memory: int = 8 * MIB
+    """The same where no file can be made."""
+    granule: int = 64 * KIB
+    """What the map of a `.part` file counts in; doubled until the map fits `map_cells`."""
+    map_cells: int = 512 * KIB
+    """Cells, of one byte, in the map of a `.part` file: the disk holds archive + 1 MiB at most."""
+    xz_block: int = 8 * MIB
+    """What one thread of `--xz` compresses at a time; fixed, so that the bytes are too."""
+
+    jobs: int = 64
+    """The most that `--jobs` accepts."""
+    retry_pause: float = 60.0
+    """The longest wait between two tries, whatever Retry-After says."""
+    retries_per_run: int = 200
+    """Tries again, over all requests of one run."""
+    helper: float = 30.0
+    """How long a credential helper may take."""
+    stop: float = 1.0
+    """How long a stopped run waits for its threads."""
+
+
+LIMITS = Limits()

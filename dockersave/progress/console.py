@@ -1,0 +1,109 @@
+"""Words on standard error: notes, results, failures. The other ways to show progress add to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from . import Progress, Transfer
+from .units import in_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..check import Report
+    from ..errors import DockersaveError
+    from ..save import Saved
+
+
+def as_text(line: str, *more: str) -> str:
+    """A line of ours, and indented below it what belongs to it."""
+    return f"dockersave: {line}\n" + "".join(f"  {each}\n" for each in more if each)
+
+
+class Console(Progress):
+    """Says what is to be said, and shows no progress.
+
+    Nothing here ever fails: that nobody listens is no reason to give up a download.
+
+    Args:
+        quiet: say failures alone.
+        verbose: say which layers are here.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._awaited: list[Transfer] = []
+
+    def start(self, transfers: Sequence[Transfer]) -> None:
+        """Watch these transfers."""
+        self._awaited = list(transfers) if self._verbose else []
+
+    def tick(self) -> None:
+        """Say which of them are done."""
+        for transfer in [transfer for transfer in self._awaited if transfer.done]:
+            self._awaited.remove(transfer)
+            reused = f", {in_bytes(transfer.reused)} reused" if transfer.reused else ""
+            self.note(f"{transfer.digest}: {in_bytes(transfer.size)}{reused}")
+
+    def note(self, line: str) -> None:
+        """Say something that the user should know, and that stops nothing."""
+        if not self._quiet:
+            self.say(line)
+
+    def saved(self, saved: Saved) -> None:
+        """Say what was saved."""
+        for image in saved.images:
+            self.note(f"{image.reference}: {image.digest} for {image.platform}")
+        size = in_bytes(saved.size)
+        state = f"unchanged, {size}" if saved.unchanged else size
+        if saved.reused and len(saved.paths) == 1 and not saved.unchanged:
+            state += f", {in_bytes(saved.reused)} of it reused"
+        for path in saved.paths:
+            self.note(f"{path}: {state}")
+
+    def checked(self, report: Report) -> None:
+        """Say what an archive holds, and all that is wrong with it."""
+        for image in report.images:
+            names = ", ".join(image.names) or "an image without a name"
+            platform = f" for {image.platform}" if image.platform else ""
+            self.note(f"{names}: {image.digest}{platform}")
+        for line in (*report.notes, *map(str, report.faults)):
+            self.note(line)
+        if report.is_right:
+            kind = " and ".join(report.formats) + f", {report.compression}" * bool(
+                report.compression
+            )
+            self.note(f"{report.path}: nothing is wrong ({kind}, {in_bytes(report.size)})")
+
+    def failed(self, failure: DockersaveError) -> None:
+        """Say what went wrong, and what can be done about it."""
+        # That somebody pressed Ctrl-C is no error.
+        word = "" if failure.exit_code > 128 else "error: "
+        if several := getattr(failure, "failures", None):
+            self.say(f"error: {len(several)} images failed", *map(str, several), failure.hint)
+        else:
+            self.say(f"{word}{failure}", failure.hint)
+
+    def say(self, line: str, *more: str) -> None:
+        """Write a line, and what belongs to it below."""
+        self.write(as_text(line, *more))
+
+    def write(self, text: str) -> None:
+        """Write to standard error, all at once."""
+        if sys.stderr is None:
+            return
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except BlockingIOError:
+            # A terminal that somebody has made non-blocking takes the rest later.
+            pass
+        except (OSError, ValueError):
+            # Its reader has closed it, or the disk behind it is full. What is in the buffer must
+            # not fail once more when the interpreter ends.
+            with suppress(OSError, ValueError), open(os.devnull, "wb") as null:
+                os.dup2(null.fileno(), sys.stderr.fileno())

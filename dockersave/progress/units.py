@@ -1,0 +1,27 @@
+"""Amounts as people read them."""
+
+from __future__ import annotations
+
+
+def in_bytes(amount: float) -> str:
+    """A size for people: `48.5 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} TB"
+
+
+def in_time(seconds: float) -> str:
+    """A duration for people: `0:04`, `1:02:03`, `3 days`."""
+    whole = int(seconds + 0.5)
+    if whole >= 2 * 86400:
+        return f"{whole // 86400} days"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def percent(present: int, size: int) -> int:
+    """How much is here, rounded down: 100 is said of nothing but all."""
+    return 100 * present // size if size else 100

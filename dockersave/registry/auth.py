@@ -1,0 +1,366 @@
+"""Who we are to a registry: challenges become Authorization headers.
+
+Sources: RFC 9110, section 11; RFC 7617 (Basic); distribution's "Token Authentication
+Specification" (Bearer with GET) and "Oauth2 Token Authentication" (with POST).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from ..errors import CredentialsError, DockersaveError, NetworkError
+from ..oci import shown
+from ..reference import DOCKER_HUB
+from . import failures, redirects
+from .challenge import Challenge, parse
+from .credentials import Credentials, Login
+from .realms import check_realm, with_query
+
+_CLIENT = "dockersave"
+_LEAST_LIFE = 60.0
+"""Seconds that a token lives if its answer says less, or nothing (token specification)."""
+_MOST_LIFE = 1e9
+_MARGIN = 5.0
+"""Seconds before its end at which a token is replaced: a request takes its time."""
+_FRESH = 10.0
+"""Seconds in which a token cannot have expired: one that is refused so soon is not good enough."""
+_NO_OAUTH2 = frozenset({400, 401, 404, 405})
+"""What token endpoints without OAuth2 say to a POST: ACR, Artifactory, GCR, Docker's own."""
+# What may stand behind "Bearer " in a header (RFC 6750, section 2.1), and nothing that ends it.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a token endpoint said.
+
+    Args:
+        status: of HTTP.
+        headers: with names in any case.
+        body: of at most `LIMITS.token_answer` bytes.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+Ask = Callable[[str, str, Mapping[str, str], bytes | None], Answer]
+"""One exchange with a token endpoint: method, URL, headers, body; raises NetworkError."""
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What was agreed for one repository.
+
+    Args:
+        header: what to send.
+        challenge: the Bearer challenge that led to it, to repeat it when the token expires.
+        begun, end: when the token was asked for and when it expires, in monotonic seconds.
+        is_proven: whether the registry has taken the token once.
+        is_second: whether the token replaced one that it had never taken.
+        failure: why there is no way in; asking again would not help, and may lock an account.
+    """
+
+    header: str | None = field(default=None, repr=False)
+    challenge: Challenge | None = None
+    begun: float = -math.inf
+    end: float = math.inf
+    is_proven: bool = False
+    is_second: bool = False
+    failure: CredentialsError | None = None
+
+
+class Authorizer:
+    """Who we are to one origin (scheme, host and port). All methods may be called by any thread.
+
+    Args:
+        origin: of the registry, as `redirects.origin` writes it.
+        registry: its name in references, to look credentials up and for messages.
+        credentials: whose may go there; None for nobody's.
+        ask: one exchange with a token endpoint; must not follow redirects to another origin.
+        notify: gets lines for the user.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        registry: str,
+        credentials: Credentials | None,
+        ask: Ask,
+        notify: Callable[[str], None],
+    ) -> None:
+        self._origin = origin
+        self._registry = registry
+        self._credentials = credentials
+        self._ask = ask
+        self._notify = notify
+        self._lock = threading.Lock()
+        self._standings: dict[str, _Standing] = {}
+        self._offered: list[Challenge] = []
+        self._warned = False
+        self._secrets: set[str] = set()
+
+    def header(self, repository: str) -> str | None:
+        """What to send as Authorization now; None before the registry has asked for anything.
+
+        A token that has expired is replaced first, which saves a request that would be refused.
+
+        Raises:
+            CredentialsError, NetworkError: the token endpoint gives none any more.
+        """
+        standing = self._standings.get(repository)
+        if standing is None:
+            return None
+        if time.monotonic() >= standing.end:
+            with self._lock:
+                if time.monotonic() >= standing.end:
+                    with self._remembering(standing):
+                        self._take_token(standing, repository, self._login(repository))
+        return standing.header
+
+    def challenged(self, headers: Mapping[str, str], repository: str, sent: str | None) -> None:
+        """Do what a 401 asks for, so that `header` gives something better than `sent`.
+
+        Threads that were refused with what another thread has replaced already return at once.
+
+        Args:
+            headers: of the answer.
+            repository: that was asked for.
+            sent: the Authorization header that was refused, or None.
+
+        Raises:
+            CredentialsError: there are no credentials, or none that are good enough.
+            NetworkError: the token endpoint does not answer as it should.
+        """
+        with self._lock:
+            standing = self._standings.setdefault(repository, _Standing())
+            if sent != standing.header:
+                return
+            with self._remembering(standing):
+                self._meet(standing, self._challenges(headers, standing), repository)
+
+    def accepted(self, repository: str, sent: str | None) -> None:
+        """Learn that a request was not refused, so that a later refusal means something else."""
+        standing = self._standings.get(repository)
+        if standing and standing.header == sent:
+            standing.is_proven = True
+
+    def conceal(self, body: bytes) -> bytes:
+        """An error's body without secrets: some servers repeat in it what they were sent."""
+        return self._conceal(body.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+
+    def concealed(self, error: DockersaveError) -> DockersaveError:
+        """The same for an error that was made of one, where nothing is escaped any more."""
+        error.message = self._conceal(error.message)
+        error.args = (error.message,)
+        return error
+
+    def _conceal(self, text: str) -> str:
+        for secret in tuple(self._secrets):
+            text = text.replace(secret, "***")
+        return text
+
+    @contextmanager
+    def _remembering(self, standing: _Standing) -> Iterator[None]:
+        """Fail as before, without asking, where credentials have failed."""
+        if standing.failure:
+            raise CredentialsError(standing.failure.message, standing.failure.hint)
+        try:
+            yield
+        except CredentialsError as error:
+            standing.failure = error
+            raise
+
+    def _challenges(self, headers: Mapping[str, str], standing: _Standing) -> list[Challenge]:
+        """What the registry asks for: gcr leaves it unsaid, except where `/v2/` is asked."""
+        offered = parse([headers.get("WWW-Authenticate", "")])
+        if offered:
+            self._offered = offered
+            return offered
+        if standing.challenge:
+            return [standing.challenge]
+        if not self._offered:
+            ping = self._ask("GET", f"{self._origin}/v2/", {}, None)
+            self._offered = parse([ping.headers.get("WWW-Authenticate", "")])
+        # What was said about another repository: all but the scope holds for this one too.
+        return [
+            Challenge(one.scheme, {k: v for k, v in one.parameters.items() if k != "scope"})
+            for one in self._offered
+        ]
+
+    def _meet(self, standing: _Standing, offered: list[Challenge], repository: str) -> None:
+        """Find the best way in that has not failed yet."""
+        basic = any(one.scheme == "basic" for one in offered)
+        bearer = next(
+            (one for one in offered if one.scheme == "bearer" and one.parameters.get("realm")), None
+        )
+        if not basic and not bearer:
+            raise self._unknown(offered)
+        login = self._login(repository)
+        is_new = not standing.is_proven and time.monotonic() - standing.begun < _FRESH
+        error = bearer.parameters.get("error") if bearer else None
+        # Anything but a lack of rights may pass: a token not valid yet, or just withdrawn.
+        denied = is_new and (standing.is_second or error == "insufficient_scope")
+        if bearer and not denied:
+            self._take_token(standing, repository, login, bearer)
+            standing.is_second = is_new
+        elif basic and login and login.basic and standing.header != login.basic:
+            self._warn_if_open()
+            standing.header, standing.begun, standing.end = login.basic, -math.inf, math.inf
+        elif login is None:
+            raise self._missing(repository)
+        elif bearer:
+            raise self._denied(repository, login)
+        else:
+            raise self._refused(login)
+
+    def _take_token(
+        self,
+        standing: _Standing,
+        repository: str,
+        login: Login | None,
+        challenge: Challenge | None = None,
+    ) -> None:
+        """Get a token, the first or the next, and send it from now on."""
+        challenge = challenge or standing.challenge
+        assert challenge is not None
+        begun = time.monotonic()
+        if login and login.registry_token:
+            token, life = login.registry_token, math.inf
+            if standing.header == f"Bearer {token}":
+                raise self._refused(login)
+        else:
+            if login:
+                self._warn_if_open()
+            token, life = self._fetch_token(challenge, repository, login)
+        standing.header, standing.challenge = f"Bearer {token}", challenge
+        standing.begun, standing.end = begun, begun + life - _MARGIN
+        standing.is_proven = False
+        self._secrets.add(token)
+
+    def _fetch_token(
+        self, challenge: Challenge, repository: str, login: Login | None
+    ) -> tuple[str, float]:
+        """A token and its life in seconds, from the endpoint that a challenge names."""
+        realm = check_realm(challenge.parameters["realm"], self._origin)
+        asked = [("service", service)] if (service := challenge.parameters.get("service")) else []
+        scope = challenge.parameters.get("scope") or f"repository:{repository}:pull"
+        answer = None
+        if login and login.identity_token:
+            form = [
+                ("grant_type", "refresh_token"),
+                *asked,
+                ("client_id", _CLIENT),
+                ("scope", scope),
+                ("refresh_token", login.identity_token),
+            ]
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self._ask("POST", realm, headers, urlencode(form).encode())
+        if answer is None or answer.status in _NO_OAUTH2:
+            url = with_query(realm, [*asked, *(("scope", one) for one in scope.split())])
+            headers = {"Authorization": login.basic} if login and login.basic else {}
+            answer = self._ask("GET", url, headers, None)
+        if answer.status in {401, 403}:
+            detail = self._conceal(failures.explain(self.conceal(answer.body)))
+            if login is None:
+                raise self._missing(repository, detail)
+            if answer.status == 403:  # GitLab's word to an account that it knows
+                raise self._denied(repository, login, detail)
+            raise self._refused(login, detail)
+        return self._read_token(answer, realm)
+
+    def _read_token(self, answer: Answer, realm: str) -> tuple[str, float]:
+        host = redirects.host_of(realm)
+        if answer.status != 200:
+            if answer.status in {404, 405}:
+                raise NetworkError(f"{host}: answers {answer.status} where tokens should be")
+            body, what = self.conceal(answer.body), "the request for a token"
+            error = failures.of_answer(answer.status, answer.headers, body, host, what)
+            raise self.concealed(error)
+        try:
+            document = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            document = None
+        document = document if isinstance(document, dict) else {}
+        token = document.get("token") or document.get("access_token")
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise NetworkError(
+                f"{host}: gives no token",
+                "something on the way (a proxy, a login page) may answer in its place",
+                transient=True,
+            )
+        life: Any = document.get("expires_in")
+        is_sane = isinstance(life, int | float) and _LEAST_LIFE < life < _MOST_LIFE
+        return token, float(life) if is_sane else _LEAST_LIFE
+
+    def _login(self, repository: str) -> Login | None:
+        if self._credentials is None:
+            return None
+        login = self._credentials.for_repository(self._registry, repository)
+        if login:
+            self._secrets.update(login.secrets)
+        return login
+
+    def _warn_if_open(self) -> None:
+        if self._origin.startswith("http:") and not self._warned:
+            self._warned = True
+            self._notify(f"warning: credentials for {self._registry} go over plain http")
+
+    # -- what to say ----------------------------------------------------------------------------
+
+    @property
+    def _command(self) -> str:
+        return "docker login" + ("" if self._registry == DOCKER_HUB else f" {self._registry}")
+
+    def _unknown(self, offered: list[Challenge]) -> DockersaveError:
+        names = shown(", ".join(one.scheme for one in offered))
+        if not names:
+            return CredentialsError(
+                f"{self._registry}: refuses without saying what it asks for (401)",
+                "is it a registry (of the API version 2)?",
+            )
+        return CredentialsError(
+            f"{self._registry}: asks for a kind of credentials that is not known here ({names})",
+            "Basic and Bearer with a realm are",
+        )
+
+    def _missing(self, repository: str, detail: str = "") -> CredentialsError:
+        found = self._credentials.search() if self._credentials else "none may go there"
+        said = f": {detail}" if detail else ""
+        return CredentialsError(
+            f"{self._registry}: {repository} needs credentials, or does not exist{said} ({found})",
+            f"log in with {self._command} or podman login, or give --ilogin, or --user and"
+            " --password-stdin",
+        )
+
+    def _refused(self, login: Login, detail: str = "") -> CredentialsError:
+        said = f": {detail}" if detail else ""
+        is_token = login.identity_token or login.registry_token
+        kind = "token" if is_token else "credentials"
+        if login.source.startswith("--"):
+            hint = (
+                "check the name and the password; an account with two-factor authentication"
+                " needs an access token in the password's place"
+            )
+        else:
+            why = "it has expired" if is_token else "the password or token has changed or expired"
+            hint = f"perhaps {why}: log in again with {self._command}, or give --ilogin"
+        return CredentialsError(f"{self._registry}: refuses the {kind} {login}{said}", hint)
+
+    def _denied(self, repository: str, login: Login, detail: str = "") -> CredentialsError:
+        said = f": {detail}" if detail else ""
+        return CredentialsError(
+            f"{self._registry}: {repository} is not for the credentials {login},"
+            f" or does not exist{said}",
+            "check the name of the image, and what the account may read",
+        )

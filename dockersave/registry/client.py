@@ -1,0 +1,347 @@
+"""The distribution API: manifests, digests, tags and blobs of one registry.
+
+Source: OCI distribution specification 1.1, "Pulling" and "Content discovery".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..cancellation import Cancellation
+from ..errors import (
+    CancelledError,
+    ContentError,
+    DockersaveError,
+    NetworkError,
+    NotFoundError,
+)
+from ..limits import LIMITS
+from ..oci import ACCEPT, Descriptor, shown
+from ..options import Network
+from ..reference import DOCKER_HUB
+from ..verify import check, digest_of, is_digest
+from . import failures, redirects
+from .credentials import Credentials
+from .endpoint import Answered, Endpoint, mirror_base
+from .retry import Retry
+from .stream import BlobStream, open_range
+from .transport import Transport
+
+T = TypeVar("T")
+
+_HUB_HOST = "registry-1.docker.io"
+_ACCEPT = {"Accept": ", ".join(ACCEPT)}
+_TAGS_AT_ONCE = 1000
+"""The most that distribution 3 and ECR give; other registries give fewer, Docker Hub more."""
+_FEW_LEFT = 10
+_STRIKES = 2
+"""Failures in a row after which a mirror is asked no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest or an index, as a registry serves it.
+
+    Args:
+        body: its bytes.
+        media_type: what the registry calls it, or empty.
+        digest: what the bytes hash to.
+    """
+
+    body: bytes
+    media_type: str
+    digest: str
+
+
+class Registry:
+    """One registry, and its mirrors, for one run.
+
+    All methods may be called from any thread. Nothing is sent before the first of them.
+
+    Args:
+        name: the registry as references write it: `docker.io`, `registry.example:5000`.
+        network: how it is reached.
+        cancellation: stops every method, which then raises `CancelledError`.
+        retry: the run's retry policy.
+        notify: gets lines for the user.
+
+    Raises:
+        UsageError: a mirror has no valid address.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        cancellation: Cancellation,
+        retry: Retry,
+        notify: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self._retry = retry
+        self._notify = notify
+        self._cancellation = cancellation
+        self._transport = Transport(name, network, cancellation)
+        credentials = Credentials(network, os.environ, notify, cancellation)
+        # The flags name the registry's credentials; a mirror's come from config.json alone.
+        without = dataclasses.replace(network, user=None, password=None)
+        others = Credentials(without, os.environ, notify, cancellation)
+        is_hub = name == DOCKER_HUB
+        scheme = "http" if network.insecure and not is_hub else "https"
+        host = _HUB_HOST if is_hub else name
+        self._home = Endpoint(
+            f"{scheme}://{host}/v2", name, self._transport, credentials, network, notify
+        )
+        self._mirrors = [
+            Endpoint(
+                mirror_base(url),
+                redirects.host_of(url),
+                self._transport,
+                others,
+                network,
+                notify,
+                f"ns={name}",
+            )
+            for url in network.mirrors
+        ]
+        self._said: set[str] = set()
+        self._mirrored: set[tuple[str, str, int]] = set()
+        self._strikes: dict[Endpoint, int] = {}
+
+    def manifest(self, repository: str, version: str) -> Document:
+        """Fetch a manifest or an index.
+
+        Args:
+            repository: its full path.
+            version: a tag, or a digest, which the bytes are checked against.
+
+        Raises:
+            NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError
+        """
+        if self._mirrors and not is_digest(version):
+            # Mirrors are not asked what a tag means: the registry is, without a pull.
+            version = self.head(repository, version)
+        what = f"the manifest of {_name(repository, version)}"
+
+        def fetch(endpoint: Endpoint) -> Document:
+            path = f"{repository}/manifests/{version}"
+            answered = self._ok(endpoint, endpoint.get(path, repository, _ACCEPT), what)
+            body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
+            if is_digest(version):
+                check(body, version, f"{answered.host}: {what}")
+                digest = version
+            else:
+                digest = digest_of(body)
+            return Document(body, _media_type(answered), digest)
+
+        return self._retry.call(lambda: self._first(fetch))
+
+    def head(self, repository: str, version: str) -> str:
+        """The digest of a manifest or an index, without fetching it where that is possible.
+
+        Raises:
+            As `manifest`.
+        """
+        what = f"the manifest of {_name(repository, version)}"
+        path = f"{repository}/manifests/{version}"
+
+        def ask() -> str:
+            answered = self._home.get(path, repository, _ACCEPT, method="HEAD")
+            self._transport.discard(answered.response)
+            digest = answered.response.headers.get("Docker-Content-Digest", "")
+            if answered.response.status == 200 and is_digest(digest):
+                self._say_what_is_left(answered)
+                return digest
+            # No digest, or a refusal without a word: HEAD has no body that could explain it.
+            answered = self._ok(self._home, self._home.get(path, repository, _ACCEPT), what)
+            body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
+            return digest_of(body)
+
+        return self._retry.call(ask)
+
+    def tags(self, repository: str) -> Iterator[str]:
+        """The tags of a repository, page by page.
+
+        Raises:
+            As `manifest`.
+        """
+        seen: set[str | None] = set()
+        query: str | None = f"n={_TAGS_AT_ONCE}"
+        while query is not None:
+            if query in seen or len(seen) >= LIMITS.tags_pages:
+                raise ContentError(f"{self.name}: the list of tags has no end")
+            seen.add(query)
+            page, query = self._retry.call(functools.partial(self._tags_page, repository, query))
+            yield from page
+
+    def _tags_page(self, repository: str, query: str) -> tuple[list[str], str | None]:
+        """The tags of one page, and the query for the next one."""
+        what, path = f"the tags of {repository}", f"{repository}/tags/list"
+        headers = {"Accept": "application/json"}
+        answered = self._home.get(path, repository, headers, query=query)
+        if answered.response.status in {400, 405} and query == f"n={_TAGS_AT_ONCE}":
+            self._transport.discard(answered.response)  # so many at once are not allowed
+            answered = self._home.get(path, repository, headers)
+        self._ok(self._home, answered, what)
+        body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            document = None
+        tags = document.get("tags") if isinstance(document, dict) else 0
+        tags = [] if tags is None else tags  # of a repository without any
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise ContentError(f"{self.name}: {what} are no list")
+        link = next_link(answered.response.headers.get("Link", ""))
+        # Its path and host are not used: behind a proxy, registries do not know their own.
+        # So no credentials can be lured elsewhere, either.
+        return [shown(tag) for tag in tags], link and link.partition("?")[2]
+
+    def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
+        """Fetch a small blob whole, and check it.
+
+        Args:
+            limit: the most that is taken, in bytes.
+
+        Raises:
+            As `manifest`.
+        """
+        if descriptor.size > limit:
+            raise ContentError(
+                f"{self.name}: the blob {descriptor.digest} has {descriptor.size} bytes; "
+                f"more than {limit} are not taken"
+            )
+
+        def fetch(endpoint: Endpoint) -> bytes:
+            what = f"the blob {descriptor.digest}"
+            path = f"{repository}/blobs/{descriptor.digest}"
+            answered = self._ok(endpoint, endpoint.get(path, repository, {}), what)
+            body = self._transport.read(answered.response, limit, answered.url, what)
+            if len(body) > descriptor.size:
+                raise ContentError(
+                    f"{answered.host}: {what} has {len(body)} bytes instead of {descriptor.size}",
+                    transient=True,
+                )
+            check(body, descriptor.digest, f"{answered.host}: a blob", descriptor.size)
+            return body
+
+        return self._retry.call(lambda: self._first(fetch))
+
+    def blob(
+        self, repository: str, descriptor: Descriptor, start: int = 0, stop: int | None = None
+    ) -> BlobStream:
+        """Begin to fetch a blob, or the range `start` to `stop` of it. Not tried again.
+
+        A server that knows no ranges gives the whole blob: see `BlobStream.ranged`.
+
+        Raises:
+            As `manifest`.
+        """
+        end = descriptor.size if stop is None else stop
+
+        def fetch(endpoint: Endpoint) -> BlobStream:
+            if endpoint is not self._home:
+                # Whoever wants the same bytes again got none, or wrong ones.
+                tried = (endpoint.base, descriptor.digest, start)
+                if tried in self._mirrored:
+                    raise NetworkError(f"{endpoint.name}: did not deliver {descriptor.digest}")
+                self._mirrored.add(tried)
+            return self._open(endpoint, repository, descriptor, start, end)
+
+        return self._first(fetch)
+
+    def foreign(
+        self, descriptor: Descriptor, url: str, start: int = 0, stop: int | None = None
+    ) -> BlobStream:
+        """Begin to fetch a layer from one of its `urls`, without any credentials.
+
+        Raises:
+            As `manifest`.
+        """
+        end = descriptor.size if stop is None else stop
+        # Judged as if the registry had sent us there.
+        there = redirects.target(self._home.base, url)
+        endpoint = Endpoint(
+            redirects.origin(there),
+            redirects.host_of(there),
+            self._transport,
+            None,
+            Network(),
+            self._notify,
+        )
+        get = functools.partial(endpoint.anonymous, there)
+        return open_range(get, endpoint, descriptor, start, end)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._transport.close()
+
+    def _open(
+        self, endpoint: Endpoint, repository: str, descriptor: Descriptor, start: int, stop: int
+    ) -> BlobStream:
+        path = f"{repository}/blobs/{descriptor.digest}"
+
+        def get(headers: dict[str, str]) -> Answered:
+            return endpoint.get(path, repository, headers, remember=descriptor.digest)
+
+        return open_range(get, endpoint, descriptor, start, stop)
+
+    def _ok(self, endpoint: Endpoint, answered: Answered, what: str) -> Answered:
+        if answered.response.status != 200:
+            raise endpoint.refusal(answered, what)
+        self._say_what_is_left(answered)
+        return answered
+
+    def _first(self, action: Callable[[Endpoint], T]) -> T:
+        """The result from the first endpoint that gives one: the mirrors, then the registry."""
+        for mirror in self._mirrors:
+            if self._strikes.get(mirror, 0) >= _STRIKES:
+                continue
+            try:
+                result = action(mirror)
+            except CancelledError:
+                raise
+            except DockersaveError as error:
+                if not isinstance(error, NotFoundError):
+                    self._strikes[mirror] = self._strikes.get(mirror, 0) + 1
+                self._say(mirror.name, f"{error.message}; going on without the mirror")
+            else:
+                self._strikes.pop(mirror, None)
+                return result
+        return action(self._home)
+
+    def _say_what_is_left(self, answered: Answered) -> None:
+        left = failures.remaining(answered.response.headers)
+        if left and left[0] < _FEW_LEFT:
+            self._say(
+                "limit",
+                f"{answered.host}: {left[0]} pulls of {left[1]} are left; logging in raises it",
+            )
+
+    def _say(self, topic: str, line: str) -> None:
+        if topic not in self._said:
+            self._said.add(topic)
+            self._notify(line)
+
+
+def next_link(header: str) -> str | None:
+    """Where a list goes on (RFC 8288; distribution specification, "Listing Tags")."""
+    for match in re.finditer(r"<([^<>]*)>([^<>]*)", header):
+        if re.search(r';\s*rel\s*=\s*"?next"?\s*(?:[;,]|$)', match[2], re.IGNORECASE):
+            return match[1]
+    return None
+
+
+def _name(repository: str, version: str) -> str:
+    return f"{repository}@{version}" if is_digest(version) else f"{repository}:{version}"
+
+
+def _media_type(answered: Answered) -> str:
+    return answered.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,251 @@
+"""One place that serves a registry's API: the registry itself, or a mirror of it.
+
+Here requests get their credentials, follow redirects, and remember where blobs were found.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
+from ..limits import LIMITS
+from ..options import Network
+from . import failures, redirects
+from .auth import Answer, Authorizer
+from .credentials import Credentials
+from .transport import Response, Transport
+
+_EXPIRED = {400, 401, 403, 410}
+"""What storage says to a signed address that is too old."""
+_ROUNDS = 3
+"""Times that one request is sent with other credentials."""
+
+
+@dataclass(slots=True)
+class Answered:
+    """An answer whose body is still to be read, and the URL that gave it."""
+
+    response: Response
+    url: str
+
+    @property
+    def host(self) -> str:
+        """Who answered."""
+        return redirects.host_of(self.url)
+
+
+class Endpoint:
+    """Sends requests for one registry to one base URL. All methods may be called by any thread.
+
+    Args:
+        base: the URL of the API, up to and with `/v2`.
+        name: what the registry calls itself in references and in config.json.
+        transport: sends.
+        credentials: whose credentials may go to this origin; None for none.
+        network: whether redirects may leave https.
+        notify: gets lines for the user.
+        query: what every request carries, such as `ns=docker.io`.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        name: str,
+        transport: Transport,
+        credentials: Credentials | None,
+        network: Network,
+        notify: Callable[[str], None],
+        query: str = "",
+    ) -> None:
+        self.base = base
+        self.name = name
+        self._transport = transport
+        self._credentials = credentials
+        self._downgrade = network.skip_tls_verify
+        self._notify = notify
+        self._query = query
+        self._origin = redirects.origin(base)
+        self._lock = threading.Lock()
+        self._authorizers: dict[str, Authorizer] = {}
+        self._found: dict[str, str] = {}
+        self._worked: set[str] = set()
+
+    def get(
+        self,
+        path: str,
+        repository: str,
+        headers: Mapping[str, str],
+        *,
+        method: str = "GET",
+        query: str = "",
+        remember: str | None = None,
+    ) -> Answered:
+        """Send a request, with credentials where they are asked for, wherever it leads.
+
+        Args:
+            path: below the API's base: `library/debian/manifests/12`.
+            repository: whose credentials and token are to be used.
+            headers: what the request says beside credentials.
+            method: GET or HEAD.
+            query: beside the endpoint's own.
+            remember: the digest of a blob; where it was found is asked directly the next time.
+
+        Raises:
+            NetworkError: no answer, or redirects that must not be followed.
+            CredentialsError: none, or none that are good enough.
+        """
+        if remember and (url := self._found.get(remember)):
+            with suppress(NetworkError, CredentialsError):
+                answered = self._follow(method, url, repository, headers)
+                if answered.response.status < 400 or answered.response.status in {416, 429}:
+                    return answered
+                self._transport.discard(answered.response)
+            # A signed URL has expired, or a server of the storage has gone: ask for another.
+            self._found.pop(remember, None)
+        start = f"{self.base}/{path}"
+        if parameters := "&".join(filter(None, (query, self._query))):
+            start += f"?{parameters}"
+        answered = self._follow(method, start, repository, headers)
+        if answered.response.status in _EXPIRED and redirects.origin(answered.url) != self._origin:
+            # Signed addresses last for seconds where clocks differ, or the registry caches them.
+            self._transport.discard(answered.response)
+            answered = self._follow(method, start, repository, headers)
+        if remember and answered.url != start and answered.response.status < 400:
+            self._found[remember] = answered.url
+        return answered
+
+    def anonymous(self, url: str, headers: Mapping[str, str]) -> Answered:
+        """Send a GET to any URL, without credentials to begin with."""
+        return self._follow("GET", url, "", headers)
+
+    def failure(self, error: Exception, url: str) -> DockersaveError:
+        """What an exception of urllib3 means that came while an answer was read."""
+        return self._transport.failure(error, url)
+
+    def refusal(self, answered: Answered, what: str) -> DockersaveError:
+        """The error that an answer above 400 means; reads and closes the answer."""
+        response = answered.response
+        try:
+            body = self._transport.read(response, LIMITS.error_body, answered.url, "the error")
+        except CredentialsError:
+            raise
+        except DockersaveError:
+            self._transport.cancellation.check()
+            body = b""
+        finally:
+            response.close()
+        there = redirects.origin(answered.url)
+        host = self.name if there == self._origin else answered.host
+        known = self._authorizer(there)
+        body = known.conceal(body)
+        return known.concealed(
+            failures.of_answer(response.status, response.headers, body, host, what)
+        )
+
+    def _follow(
+        self, method: str, url: str, repository: str, headers: Mapping[str, str]
+    ) -> Answered:
+        for _ in range(LIMITS.redirects + 1):
+            response = self._send(method, url, repository, headers)
+            if response.status not in redirects.STATUSES:
+                return Answered(response, url)
+            location = response.headers.get("Location")
+            self._transport.discard(response)
+            url = redirects.target(url, location, downgrade=self._downgrade)
+        raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
+
+    def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:
+        """One request, sent again when other credentials are asked for."""
+        there = redirects.origin(url)
+        is_home = there == self._origin
+        names = _trust_names(self.name, there) if is_home else ()
+        authorizer = self._authorizer(there)
+        for _ in range(_ROUNDS):
+            sent = authorizer.header(repository)
+            carried = {**headers, "Authorization": sent} if sent else headers
+            response = self._transport.send(method, url, carried, trusted_as=names)
+            if response.status < 400 and sent and sent.startswith("Bearer "):
+                self._worked.add(sent)
+            # ECR Public says 400 to a token that has expired.
+            has_expired = response.status == 400 and sent in self._worked
+            if response.status != 401 and not has_expired:
+                authorizer.accepted(repository, sent)
+                return response
+            # Storage says 401 to what has expired; only a registry asks who is there.
+            if not is_home and "WWW-Authenticate" not in response.headers:
+                return response
+            answer_headers = response.headers
+            self._transport.discard(response)
+            authorizer.challenged(answer_headers, repository, sent)
+        raise CredentialsError(f"{self.name}: keeps asking for credentials")
+
+    def _authorizer(self, there: str) -> Authorizer:
+        """Who we are to an origin: ourselves at home, nobody elsewhere."""
+        with self._lock:
+            authorizer = self._authorizers.get(there)
+            if authorizer is None:
+                is_home = there == self._origin
+                authorizer = self._authorizers[there] = Authorizer(
+                    there,
+                    self.name if is_home else there.partition("://")[2],
+                    self._credentials if is_home else None,
+                    self._ask,
+                    self._notify,
+                )
+            return authorizer
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """One exchange with a token endpoint, followed to its own origin only."""
+        for _ in range(LIMITS.redirects + 1):
+            there = redirects.origin(url)
+            names = _trust_names(self.name, there) if there == self._origin else ()
+            response = self._transport.send(method, url, headers, trusted_as=names, body=body)
+            if response.status not in redirects.STATUSES:
+                data = self._transport.read(response, LIMITS.token_answer, url, "the token")
+                return Answer(response.status, response.headers, data)
+            location = response.headers.get("Location")
+            self._transport.discard(response)
+            url = redirects.target(url, location)
+            if redirects.origin(url) != there:
+                raise NetworkError(
+                    f"{redirects.host_of(there)}: the token endpoint redirects to another host, "
+                    "where credentials must not go"
+                )
+            if response.status in {301, 302, 303} and method == "POST":
+                method, body = "GET", None
+        raise NetworkError(f"{redirects.host_of(url)}: the token endpoint redirects in a circle")
+
+
+def _trust_names(name: str, origin: str) -> tuple[str, ...]:
+    """A registry's directories in certs.d: as written, and as connected to."""
+    authority = origin.partition("://")[2]
+    names = (name, authority, authority.removesuffix(":443"))
+    return tuple(dict.fromkeys(names))
+
+
+def mirror_base(url: str) -> str:
+    """Where a mirror's API begins, as containerd's hosts.toml has it: `/v2` unless it says so.
+
+    Raises:
+        UsageError: it is no address, or has credentials in it.
+    """
+    try:
+        parts = urlsplit(url)
+        redirects.origin(url)
+    except (ValueError, NetworkError):
+        raise UsageError(
+            "--mirror: this is no address for http or https", "write https://HOST[:PORT][/PATH]"
+        ) from None
+    if parts.username is not None:
+        raise UsageError(
+            f"--mirror: the address of {redirects.host_of(url)} has credentials in it",
+            "log in to the mirror with docker login, and leave them out",
+        )
+    path = parts.path.rstrip("/")
+    if "v2" not in path.split("/"):
+        path += "/v2"
+    return f"{parts.scheme}://{parts.netloc}{path}"

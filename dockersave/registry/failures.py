@@ -1,0 +1,382 @@
+"""Turning what went wrong on the network into messages that say what to do. Pure."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import mktime_tz, parsedate_tz
+
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
+
+from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError
+from ..oci import shown
+
+_UNREACHABLE = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.EHOSTUNREACH: "no route to it",
+    errno.ENETUNREACH: "the network is unreachable",
+    errno.ENETDOWN: "the network is down",
+    errno.EADDRNOTAVAIL: "the network is not configured",
+}
+_BROKEN = "connection broken"
+
+
+def of_exchange(
+    error: BaseException,
+    host: str,
+    *,
+    proxy: str | None,
+    answered: bool,
+    authorities: str,
+) -> NetworkError:
+    """What an exception of urllib3, ssl or socket means.
+
+    Args:
+        error: the exception; those it was raised from say more.
+        host: whom the request was for.
+        proxy: the proxy's host, if there is one.
+        answered: whether anything has answered in this run. If not, there is no point in trying
+            again what cannot be reached: the name is misspelt, or the network is not up.
+        authorities: where the trusted authorities came from.
+    """
+    chain = list(_chain(error))
+    through = next((e for e in chain if isinstance(e, ProxyError)), None)
+    if proxy and (refusal := _of_proxy(chain, proxy, host)):
+        return refusal
+    # What comes before the proxy has answered is about the proxy.
+    name = f"the proxy {proxy}" if proxy and through else host
+    where = f"{name}:"
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError):
+            return _of_tls(cause, name, authorities)
+    for cause in chain:
+        if isinstance(cause, NameResolutionError | socket.gaierror):
+            return _of_name(cause, chain, where, answered)
+        # "No connection" is a kind of "no connection in time" to urllib3.
+        if isinstance(cause, ConnectTimeoutError) and not isinstance(cause, NewConnectionError):
+            return NetworkError(
+                f"{where} no answer to the attempt to connect",
+                "is a firewall or a proxy (HTTPS_PROXY) in between? --timeout waits longer",
+                transient=answered,
+                unreachable=True,
+            )
+        if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:
+            return NetworkError(
+                f"{where} {_UNREACHABLE[cause.errno]}",
+                "is the address right, and the service running? --wait waits for it",
+                transient=answered,
+                unreachable=True,
+            )
+    for cause in chain:
+        if isinstance(cause, ReadTimeoutError | TimeoutError):
+            return NetworkError(f"{where} no byte in time", transient=True)
+        if isinstance(cause, ConnectionResetError):
+            return NetworkError(f"{where} connection reset", transient=True)
+        if isinstance(cause, http.client.IncompleteRead | EOFError):
+            return NetworkError(f"{where} the answer ended early", transient=True)
+    detail = shown(str(chain[-1]) or type(chain[-1]).__name__)
+    is_ours = isinstance(error, ValueError) and not isinstance(error, ssl.SSLError)
+    return NetworkError(f"{where} {_BROKEN} ({detail})", transient=not is_ours)
+
+
+def is_closed(error: BaseException) -> bool:
+    """Whether the other side closed the connection without an answer."""
+    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what it came from, outermost first."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if not isinstance(current, BaseException) or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        reason = getattr(current, "reason", None)
+        original = getattr(current, "original_error", None)
+        waiting += [current.__cause__, reason, original, *current.args]
+
+
+def _of_proxy(chain: list[BaseException], proxy: str, host: str) -> NetworkError | None:
+    """What a proxy answered to CONNECT, if that was it."""
+    for cause in chain:
+        match = re.search(r"Tunnel connection failed: (\d{3})(.*)", str(cause))
+        if not isinstance(cause, OSError) or not match:
+            continue
+        status, reason = int(match[1]), shown(match[2].strip())
+        if status in {401, 407}:  # 401 is tinyproxy's answer to wrong ones
+            return NetworkError(
+                f"the proxy {proxy} wants credentials ({status})",
+                "put them into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT, "
+                "special characters as %XX",
+            )
+        return NetworkError(
+            f"the proxy {proxy} refuses to connect to {host}: {status} {reason}".rstrip(),
+            "have its rules changed, or name the host in NO_PROXY if it can be reached directly",
+            transient=status in {429, 500, 502, 503, 504},
+        )
+    return None
+
+
+def _of_name(
+    cause: BaseException, chain: list[BaseException], where: str, answered: bool
+) -> NetworkError:
+    code = next((e.errno for e in chain if isinstance(e, socket.gaierror)), None)
+    if code == socket.EAI_AGAIN:
+        return NetworkError(
+            f"{where} the name server does not answer",
+            "look at /etc/resolv.conf and the network; --wait waits for it",
+            transient=True,
+            unreachable=True,
+        )
+    return NetworkError(
+        f"{where} there is no host of this name",
+        "is the name right? --wait waits for a network that is not up yet",
+        transient=answered,
+        unreachable=True,
+    )
+
+
+_ISSUER = {18, 19, 20, 21, 2, 27, 33}
+_TOO_WEAK = {66, 67, 68}
+
+
+def _of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _of_certificate(cause, name, authorities)
+    # Python has no name for the reasons that came with an OpenSSL newer than the one it knows.
+    reason = (cause.reason or shown(str(cause))).replace("_", " ").lower()
+    if cause.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"} or (
+        "record layer failure" in reason
+    ):
+        return NetworkError(
+            f"{name}: does not speak TLS", "if it speaks plain HTTP, add --insecure"
+        )
+    if "certificate required" in reason or "bad certificate" in reason:
+        return NetworkError(
+            f"{name}: wants a client certificate",
+            f"give --cert and --key, or put client.cert and client.key into "
+            f"/etc/docker/certs.d/{name}/",
+        )
+    if "unknown ca" in reason or "certificate unknown" in reason or "certificate expired" in reason:
+        return NetworkError(
+            f"{name}: refuses the client certificate ({reason})",
+            "it must be one that the registry's authority has issued",
+        )
+    # The last of them is what OpenSSL 3.0 says of TLS 1.1, whose signatures it holds too weak.
+    too_old = ("protocol version", "unsupported protocol", "handshake failure", "legacy sigalg")
+    if any(words in reason for words in too_old):
+        return NetworkError(
+            f"{name}: there is no TLS that both sides know ({reason})",
+            "TLS 1.2 is the least; some servers say this when they want a client certificate",
+        )
+    return NetworkError(f"{name}: TLS failed ({reason})", transient=True)
+
+
+def _of_certificate(
+    cause: ssl.SSLCertVerificationError, name: str, authorities: str
+) -> NetworkError:
+    code, today = cause.verify_code, time.strftime("%Y-%m-%d")
+    if code == 9:
+        return NetworkError(
+            f"{name}: its certificate is not yet valid",
+            f"this host's clock says {today}: set it",
+        )
+    if code == 10:
+        return NetworkError(
+            f"{name}: its certificate has expired",
+            f"whoever runs it must renew it (if today is {today}: that is what the clock says)",
+        )
+    if code in {62, 64}:
+        return NetworkError(
+            f"{name}: its certificate is for another name",
+            "use a name that is in the certificate (openssl s_client shows it)",
+        )
+    if code in _ISSUER:
+        return NetworkError(
+            f"{name}: its certificate comes from an unknown issuer",
+            f"trust the issuer with --ca-file FILE or /etc/docker/certs.d/{name}/ca.crt "
+            f"(the host trusts {authorities})",
+        )
+    if code in _TOO_WEAK:
+        return NetworkError(f"{name}: its certificate is too weak ({cause.verify_message})")
+    return NetworkError(f"{name}: its certificate cannot be verified ({cause.verify_message})")
+
+
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def of_answer(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    host: str,
+    what: str,
+) -> DockersaveError:
+    """What a refusal means.
+
+    Args:
+        status, headers, body: the answer; the body may be cut.
+        host: who answered.
+        what: what was asked for: `the manifest of library/debian:12`.
+    """
+    detail = explain(body)
+    said = f": {detail}" if detail else ""
+    if status == 404:
+        return NotFoundError(
+            f"{host}: there is no {what.removeprefix('the ')}{said}",
+            "is the name right? --tags lists the tags that there are",
+        )
+    if status == 407:
+        return NetworkError(
+            "the proxy wants credentials (407)",
+            "put them into HTTP_PROXY: http://USER:PASSWORD@HOST:PORT, special characters as %XX",
+        )
+    if status in {401, 403}:
+        return CredentialsError(
+            f"{host}: refuses {what} ({status}){said}",
+            "the login has expired: log in again"
+            if "expired" in detail.lower()
+            else "it is private, or does not exist; log in with docker login, --ilogin or --user",
+        )
+    if status == 429:
+        return of_limit(headers, detail, host)
+    if status in _TRANSIENT:
+        return NetworkError(
+            f"{host}: answers {status} for {what}{said}",
+            transient=True,
+            retry_after=retry_after(headers),
+            crowded=status == 503,
+        )
+    if status == 400 and _wants_tls(body):
+        return NetworkError(f"{host}: speaks TLS", "leave --insecure away")
+    if status == 400 and b"SSL certificate" in body:
+        return NetworkError(
+            f"{host}: wants a client certificate{said}",
+            f"give --cert and --key, or put client.cert and client.key into "
+            f"/etc/docker/certs.d/{host}/",
+        )
+    return NetworkError(
+        f"{host}: answers {status} for {what}{said}",
+        "is it a registry (of the API version 2)?" if not detail else "",
+    )
+
+
+def _wants_tls(body: bytes) -> bool:
+    # Go's net/http, nginx, Apache
+    return any(
+        text in body
+        for text in (
+            b"HTTP request to an HTTPS server",
+            b"plain HTTP request was sent to HTTPS port",
+            b"speaking plain HTTP to an SSL-enabled server port",
+        )
+    )
+
+
+def explain(body: bytes) -> str:
+    """What an error body says, in one line that is safe to print.
+
+    Sources: distribution specification, "Error Codes"; proxies answer with plain text.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        text = body.decode("utf-8", "replace").strip()
+        # Pages are for browsers; a line of text is for people.
+        return shown(text) if text and "<" not in text and "\n" not in text else ""
+    errors = document.get("errors") if isinstance(document, dict) else None
+    if not isinstance(errors, list):
+        errors = [document]
+    parts: list[str] = []
+    for error in errors:
+        if not isinstance(error, dict):
+            continue
+        code, message = (error.get(key) for key in ("code", "message"))
+        if not isinstance(message, str):
+            message = next(
+                (error[k] for k in ("details", "error", "detail") if isinstance(error.get(k), str)),
+                "",
+            )
+        text = ": ".join(part for part in (code, message) if isinstance(part, str) and part)
+        if text:
+            parts.append(text)
+    return shown("; ".join(parts))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After` in seconds, whether it is seconds or a date (RFC 9110, section 10.2.3).
+
+    urllib3 would shorten it to six hours, and say to the user what the server did not.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}", value, re.ASCII):
+        return float(value)
+    date = parsedate_tz(value) if value else None
+    try:
+        return max(0.0, mktime_tz(date) - time.time()) if date else None
+    except (OverflowError, ValueError):
+        return None
+
+
+def of_limit(headers: Mapping[str, str], detail: str, host: str) -> NetworkError:
+    """A 429, in the user's terms.
+
+    Sources: https://docs.docker.com/docker-hub/usage/pulls/ (Docker Hub's headers), and
+    draft-ietf-httpapi-ratelimit-headers (`RateLimit-Limit`, `-Remaining`, `-Reset`).
+    """
+    limit = _quota(headers, "Limit")
+    said = f": {detail}" if detail else ""
+    amount = f" ({limit})" if limit else ""
+    source = headers.get("Docker-RateLimit-Source", "")
+    counted = f"; it counts for {shown(source)}" if source else ""
+    return NetworkError(
+        f"{host}: the limit of requests is reached{amount}{said}",
+        f"logging in raises it (docker login, --ilogin, --user); a mirror avoids it{counted}",
+        transient=True,
+        retry_after=retry_after(headers) if "Retry-After" in headers else _reset(headers),
+        crowded=True,
+    )
+
+
+def remaining(headers: Mapping[str, str]) -> tuple[int, str] | None:
+    """How many requests are left, and of how many in which time, if an answer says so."""
+    match = re.match(r"\s*(\d{1,9})\b", headers.get("RateLimit-Remaining", ""))
+    limit = _quota(headers, "Limit")
+    return (int(match[1]), limit) if match and limit else None
+
+
+def _quota(headers: Mapping[str, str], name: str) -> str:
+    """`100;w=21600` as `100 in 6 h`."""
+    value = headers.get(f"RateLimit-{name}", "")
+    match = re.match(r"\s*(\d{1,9})(?:.*?;\s*w=(\d{1,9}))?", value)
+    if not match:
+        return ""
+    window = int(match[2] or 0)
+    hours, minutes = divmod(window // 60, 60)
+    span = f"{hours} h" if hours and not minutes else f"{window // 60} min" if window else ""
+    return f"{match[1]} in {span}" if span else match[1]
+
+
+def _reset(headers: Mapping[str, str]) -> float | None:
+    """Seconds until a limit is lifted: seconds, or the time as some write it."""
+    for name in ("RateLimit-Reset", "X-RateLimit-Reset", "X-Retry-After"):
+        match = re.match(r"\s*(\d{1,12})\b", headers.get(name, ""))
+        if match:
+            seconds = float(match[1])
+            return max(0.0, seconds - time.time()) if seconds > 1e9 else seconds
+    return None

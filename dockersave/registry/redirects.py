@@ -1,0 +1,103 @@
+"""Where a request may be sent on to, and what belongs to one origin. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+from ..errors import NetworkError
+from ..oci import shown
+
+STATUSES = frozenset({301, 302, 303, 307, 308})
+
+# A name for DNS (underscores occur) or an address; nothing that could end a line or look like it.
+_AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, always written the same way (RFC 6454, section 4).
+
+    Raises:
+        NetworkError: it has none.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    authority = parts.netloc.rpartition("@")[2] if host else ""
+    if not host or not _AUTHORITY.fullmatch(authority) or parts.scheme not in _PORTS:
+        raise NetworkError(f"{shown(url)!r} is no address for http or https")
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host.rstrip('.')}:{port or _PORTS[parts.scheme]}"
+
+
+def host_of(url: str) -> str:
+    """The host, and the port unless it is the usual one, for messages."""
+    scheme, _, rest = origin(url).partition("://")
+    return rest.removesuffix(f":{_PORTS[scheme]}")
+
+
+def is_local_service(host: str) -> bool:
+    """Whether a host is link-local: where clouds put the metadata of a machine.
+
+    Nothing that a registry could mean lives there; see
+    https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
+    """
+    host = host.strip("[]").rstrip(".").lower()
+    if host in {"metadata", "metadata.google.internal", "instance-data"}:
+        return True
+    try:
+        # The C library reads 2852039166 and 0xa9.0xfe.43518 as addresses, so they are.
+        host = socket.inet_ntoa(socket.inet_aton(host)) if host[:1].isdigit() else host
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except (ValueError, OSError):
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    # The last two: Amazon's IPv6 metadata address and Alibaba's, which are not link-local.
+    return address.is_link_local or str(address) in {"fd00:ec2::254", "100.100.100.200"}
+
+
+def target(url: str, location: str | None, *, downgrade: bool = False) -> str:
+    """Where an answer's `Location` leads (RFC 9110, section 10.2.2).
+
+    Args:
+        url: what was asked.
+        location: the header, absolute or relative.
+        downgrade: whether https may lead to http.
+
+    Raises:
+        NetworkError: nowhere, or somewhere that it must not.
+    """
+    here = host_of(url)
+    if not location:
+        raise NetworkError(f"{here}: redirects without saying where to")
+    try:
+        joined = urljoin(url, location)
+        parts = urlsplit(joined)
+        there = origin(joined)
+    except (ValueError, NetworkError):
+        raise NetworkError(f"{here}: redirects to {shown(location)!r}, which is no address") from (
+            None
+        )
+    if parts.username is not None:
+        raise NetworkError(f"{here}: redirects to an address with credentials in it")
+    if is_local_service(parts.hostname or ""):
+        raise NetworkError(
+            f"{here}: redirects to the link-local address {shown(parts.hostname or '')}",
+            "no registry keeps images there; this is an attack or a misconfiguration",
+        )
+    if url.startswith("https:") and there.startswith("http:") and not downgrade:
+        raise NetworkError(
+            f"{here}: redirects from https to plain http ({host_of(joined)})",
+            "whoever runs the registry should set the address of its storage to https; "
+            "--skip-tls-verify lets it pass",
+        )
+    # Blanks and letters beyond ASCII are not allowed in a request line, but occur.
+    path = quote(parts.path, safe="/%:@!$&'()*+,;=~-._")
+    query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+    return urlunsplit((parts.scheme, parts.netloc, path or "/", query, ""))

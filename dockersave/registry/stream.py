@@ -1,0 +1,201 @@
+"""A blob, or a range of one, while it arrives."""
+
+from __future__ import annotations
+
+import functools
+import re
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPException
+
+from ..errors import ContentError, DockersaveError, NetworkError
+from ..oci import Descriptor, shown
+from .endpoint import Answered, Endpoint
+from .sockets import body_of, end, link_of
+from .transport import Response
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+
+class BlobStream:
+    """Bytes of a blob, in order, from one answer.
+
+    Args:
+        response: the answer, read by one thread.
+        start: the blob's byte that `read` gives first.
+        stop: the byte before which it ends.
+        ranged: whether the server gave a range, not the whole blob.
+        failure: turns an exception of urllib3 into one of ours.
+        source: who sends it, for messages.
+    """
+
+    __slots__ = (
+        "_body", "_failure", "_interrupted", "_left", "_link", "_response",
+        "ranged", "source", "start", "stop",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        response: Response,
+        start: int,
+        stop: int,
+        *,
+        ranged: bool,
+        failure: Callable[[Exception], DockersaveError],
+        source: str,
+    ) -> None:
+        self.start = start
+        self.stop = stop
+        self.ranged = ranged
+        self.source = source
+        self._response = response
+        self._body = body_of(response)
+        self._left = stop - start
+        self._failure = failure
+        self._link: socket.socket | None = link_of(response)
+        self._interrupted = False
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` with the next bytes, unless the end comes first.
+
+        Returns:
+            How many bytes there are now; 0 at the end.
+
+        Raises:
+            NetworkError: the connection broke or stalled, or `interrupt` was called.
+            CancelledError: the run was stopped.
+        """
+        left = self._left
+        if len(buffer) > left:
+            buffer = buffer[:left]
+        try:
+            count = self._body.readinto(buffer)
+        except (HTTPException, OSError, ValueError) as error:
+            raise self._broken(error) from error
+        if count:
+            self._left = left - count
+        elif buffer:
+            raise self._broken(None)
+        return count
+
+    def read(self, amount: int) -> bytes:
+        """The next bytes, as many as asked for unless the end comes first; `b""` at the end.
+
+        Raises:
+            As `readinto`.
+        """
+        buffer = bytearray(min(amount, self._left))
+        count = self.readinto(memoryview(buffer))
+        return bytes(buffer[:count])
+
+    def interrupt(self) -> None:
+        """Wake the thread that waits in `read`, from another thread: its `read` raises."""
+        self._interrupted = True
+        if self._link:
+            end(self._link)
+
+    def close(self) -> None:
+        """Give the connection back if everything was read from it; close it otherwise."""
+        self._link = None
+        if not self._left and not self._interrupted and not self._body.isclosed():
+            # The end of a chunked body is still to be read.
+            with suppress(HTTPException, OSError, ValueError):
+                self._body.read(1)
+        if self._body.isclosed() and not self._interrupted:
+            self._response.release_conn()
+        self._response.close()
+
+    def _broken(self, error: Exception | None) -> DockersaveError:
+        failure = self._failure(error or EOFError("the answer ended early"))
+        if self._interrupted and isinstance(failure, NetworkError):
+            return NetworkError(f"{self.source}: interrupted", transient=True)
+        return failure
+
+
+def open_range(
+    get: Callable[[dict[str, str]], Answered],
+    endpoint: Endpoint,
+    descriptor: Descriptor,
+    start: int,
+    stop: int,
+) -> BlobStream:
+    """Ask for a range of a blob, and for all of it where there are no ranges to be had.
+
+    Args:
+        get: sends a request for the blob with further headers.
+        endpoint: where it is sent.
+        descriptor: of the blob.
+        start, stop: the range.
+
+    Raises:
+        NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError
+    """
+    what = f"the blob {descriptor.digest}"
+    if start > 0 or stop < descriptor.size:
+        # A closed range: some servers refuse open ones.
+        answered = get({"Range": f"bytes={start}-{stop - 1}"})
+        response = answered.response
+        if response.status == 206:
+            stated = content_range(response.headers.get("Content-Range"))
+            if stated and stated[:2] == (start, stop) and stated[2] in {None, descriptor.size}:
+                return _stream(answered, endpoint, descriptor, start, stop, ranged=True)
+        elif response.status not in {200, 416}:
+            raise endpoint.refusal(answered, what)
+        if response.status == 200:
+            return _stream(answered, endpoint, descriptor, 0, descriptor.size, ranged=False)
+        # Other bytes than asked for, several parts at once, or none: ask for everything.
+        response.close()
+    answered = get({})
+    if answered.response.status != 200:
+        raise endpoint.refusal(answered, what)
+    return _stream(answered, endpoint, descriptor, 0, descriptor.size, ranged=False)
+
+
+def _stream(
+    answered: Answered,
+    endpoint: Endpoint,
+    descriptor: Descriptor,
+    start: int,
+    stop: int,
+    *,
+    ranged: bool,
+) -> BlobStream:
+    response = answered.response
+    length = response.headers.get("Content-Length", "")
+    fits = length.isdecimal() and int(length) == stop - start
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    fault = ""
+    if length and not fits:
+        fault = f"has {shown(length)} bytes instead of {stop - start}"
+    elif coding not in {"", "identity"} and not fits:
+        # With the length that it should have, it is only labelled wrongly: the hash decides.
+        fault = f"is packed with {shown(coding)}, which nobody asked for"
+    if fault:
+        response.close()
+        raise ContentError(
+            f"{answered.host}: the blob {descriptor.digest} {fault}",
+            "the registry, or a proxy on the way to it, changes content",
+            transient=True,
+        )
+    return BlobStream(
+        response,
+        start,
+        stop,
+        ranged=ranged,
+        failure=functools.partial(endpoint.failure, url=answered.url),
+        source=answered.host,
+    )
+
+
+def content_range(value: str | None) -> tuple[int, int, int | None] | None:
+    """First byte, byte after the last, and size of the whole (RFC 9110, section 14.4).
+
+    Returns:
+        None if the header is missing or malformed; a size of None where it is `*`.
+    """
+    match = _CONTENT_RANGE.fullmatch((value or "").strip())
+    if not match:
+        return None
+    size = None if match[3] == "*" else int(match[3])
+    return int(match[1]), int(match[2]) + 1, size

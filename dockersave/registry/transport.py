@@ -1,0 +1,215 @@
+"""Connections: pools of them, through proxies, with trust; one exchange at a time.
+
+Nothing here knows registries. Redirects are not followed and nothing is tried again: `endpoint`
+and `retry` decide about that.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, SystemTimeWarning
+
+from .. import __version__
+from ..cancellation import Cancellation
+from ..errors import ContentError, DockersaveError, NetworkError
+from ..limits import LIMITS
+from ..options import Network
+from . import failures, sockets
+from .proxies import proxy_for, split_credentials
+from .redirects import host_of
+from .trust import Trust
+
+Response = urllib3.BaseHTTPResponse
+
+_BASE_HEADERS = {
+    "User-Agent": f"dockersave/{__version__}",
+    # Blobs are hashed as the registry stores them: nobody may pack them for the way.
+    "Accept-Encoding": "identity",
+}
+
+
+class Transport:
+    """The connections of one run. All methods may be called from any thread.
+
+    Args:
+        registry: the one that may see the client certificate of `network`.
+        network: trust, timeouts, and how many connections to keep.
+        cancellation: wakes every thread that waits for a connection.
+        environ: the process's environment: proxies, SSL_CERT_FILE.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        network: Network,
+        cancellation: Cancellation,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._network = network
+        self.cancellation = cancellation
+        self._environ = os.environ if environ is None else environ
+        self._watch = sockets.Watch(cancellation)
+        self._pool_classes = sockets.pool_classes(self._watch)
+        self.trust = Trust(
+            network, self._environ, sockets.socket_class(self._watch), registry=registry
+        )
+        self._timeout = urllib3.Timeout(connect=network.timeout, read=network.timeout)
+        self._managers: dict[tuple[str | None, ssl.SSLContext | None], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+        self._open = ExitStack()
+        self._answered = False
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        trusted_as: Iterable[str] = (),
+        body: bytes | None = None,
+    ) -> Response:
+        """One request, one answer; its body is still to be read.
+
+        Args:
+            url: an absolute URL.
+            headers: beside the usual ones.
+            trusted_as: the names in certs.d of a registry that the user named.
+            body: what to send along.
+
+        Raises:
+            NetworkError: there was no answer.
+            CancelledError: the run was stopped.
+        """
+        self.cancellation.check()
+        proxy = proxy_for(url, self._environ)
+        response = None
+        while response is None:
+            self._watch.thread.is_new = False
+            try:
+                response = self._manager(url, proxy, tuple(trusted_as)).urlopen(
+                    method,
+                    url,
+                    body=body,
+                    headers={**_BASE_HEADERS, **headers},
+                    redirect=False,
+                    retries=False,
+                    timeout=self._timeout,
+                    preload_content=False,
+                    decode_content=False,
+                )
+            except (HTTPError, HTTPException, OSError, ValueError) as error:
+                # A connection that was kept may have been closed at that moment: use another.
+                if self._watch.thread.is_new or method == "POST" or not failures.is_closed(error):
+                    raise self.failure(error, url) from error
+        self._answered = True
+        return response
+
+    def failure(self, error: Exception, url: str) -> DockersaveError:
+        """What an exception of urllib3 means, for the user and for whoever may try again."""
+        self.cancellation.check()
+        proxy = proxy_for(url, self._environ)
+        return failures.of_exchange(
+            error,
+            host_of(url),
+            proxy=host_of(proxy) if proxy else None,
+            # What never answered is probably misspelt or down; what has will come back.
+            answered=self._answered,
+            authorities=self.trust.source,
+        )
+
+    def read(self, response: Response, limit: int, url: str, what: str) -> bytes:
+        """A small body, whole; unpacked where something on the way has packed it.
+
+        Args:
+            limit: the most that is taken, in bytes.
+            url: where it comes from, `what`: what it is, for messages.
+
+        Raises:
+            ContentError: it is longer than `limit`.
+            NetworkError: it did not come whole, or too slowly.
+        """
+        parts: list[bytes] = []
+        size = 0
+        begun = time.monotonic()
+        try:
+            while part := response.read1(LIMITS.read, decode_content=True):
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    raise ContentError(f"{host_of(url)}: {what} is longer than {limit} bytes")
+                allowed = self._network.timeout * (1 + size / LIMITS.read_least)
+                if time.monotonic() - begun > allowed:
+                    raise NetworkError(f"{host_of(url)}: {what} trickles in", transient=True)
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            response.close()
+            raise self.failure(error, url) from error
+        except BaseException:
+            response.close()
+            raise
+        # A stopped run ends connections, which looks like the end of a body without a length.
+        self.cancellation.check()
+        return b"".join(parts)
+
+    def discard(self, response: Response) -> None:
+        """Read a short rest, so that the connection can be used again; close it otherwise."""
+        length = response.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) <= LIMITS.error_body:
+            begun = time.monotonic()
+            with suppress(HTTPError, HTTPException, OSError, ValueError):
+                while response.read1(LIMITS.read, decode_content=False):
+                    if time.monotonic() - begun > self._network.timeout:
+                        break
+        response.close()
+
+    def close(self) -> None:
+        """Close every connection; threads that still wait for one are woken."""
+        with self._lock:
+            managers = list(self._managers.values())
+            self._managers.clear()
+        for manager in managers:
+            manager.clear()
+        self._watch.end_all()
+        self._open.close()
+
+    def _manager(
+        self, url: str, proxy: str | None, trusted_as: tuple[str, ...]
+    ) -> urllib3.PoolManager:
+        context = self.trust.context(trusted_as) if url.startswith("https:") else None
+        with self._lock:
+            manager = self._managers.get((proxy, context))
+            if manager is None:
+                if not self._managers:
+                    self._open.enter_context(self.cancellation.interrupting(self._watch.end_all))
+                    # On a host that booted in 1970 urllib3 warns; the failure will say it better.
+                    warnings.simplefilter("ignore", SystemTimeWarning)
+                manager = self._managers[(proxy, context)] = self._new_manager(proxy, context)
+            return manager
+
+    def _new_manager(
+        self, proxy: str | None, context: ssl.SSLContext | None
+    ) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"maxsize": self._network.jobs, "block": False}
+        if context:
+            options["ssl_context"] = context
+        if proxy:
+            address, headers = split_credentials(proxy)
+            if urlsplit(address).scheme == "https":
+                options["proxy_ssl_context"] = self.trust.context()
+            manager: urllib3.PoolManager = urllib3.ProxyManager(
+                address, proxy_headers=headers, **options
+            )
+        else:
+            manager = urllib3.PoolManager(**options)
+        manager.pool_classes_by_scheme = self._pool_classes
+        return manager

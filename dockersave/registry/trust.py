@@ -1,0 +1,194 @@
+"""Whom TLS trusts: authorities, client certificates, and where hosts keep them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..errors import UsageError
+from ..options import Network
+
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # RHEL, CentOS
+    "/etc/ssl/cert.pem",  # Alpine, OpenWrt, BSD
+)
+"""Files with all authorities of a host; Go's crypto/x509 looks in the same (root_linux.go)."""
+
+DIRECTORIES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
+"""Directories where OpenSSL finds an authority by the hash of its name, when it needs it."""
+
+_ALL = 50
+"""A directory with fewer is somebody's addition; what distributions trust is twice as many."""
+
+CERTS_D = ("/etc/containers/certs.d", "/etc/docker/certs.d")
+"""Directories with one for each registry: `*.crt` authorities, `*.cert` and `*.key` pairs."""
+
+
+class Trust:
+    """Makes TLS contexts, each once, and none before it is needed: a bundle takes 20 ms to load.
+
+    Args:
+        network: `skip_tls_verify`, `ca_file`, `cert` and `key`.
+        environ: for SSL_CERT_FILE, SSL_CERT_DIR and HOME.
+        socket_class: the sockets that the contexts make.
+        registry: the name of the one that may see the client certificate of `network`.
+        bundles, directories, certs_d: where to look.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        environ: Mapping[str, str],
+        socket_class: type[ssl.SSLSocket] = ssl.SSLSocket,
+        *,
+        registry: str = "",
+        bundles: Iterable[str] = BUNDLES,
+        directories: Iterable[str] = DIRECTORIES,
+        certs_d: Iterable[str] = CERTS_D,
+    ) -> None:
+        self._network = network
+        self._environ = environ
+        self._socket_class = socket_class
+        self._registry = registry
+        self._bundles = tuple(bundles)
+        self._directories = tuple(directories)
+        home = environ.get("HOME")
+        own = (f"{home}/.config/containers/certs.d",) if home else ()
+        self._certs_d = own + tuple(certs_d)
+        self._lock = threading.Lock()
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self.source = "no authorities"
+        """Where the host's authorities came from, for messages."""
+
+    def context(self, names: Iterable[str] = ()) -> ssl.SSLContext:
+        """The context for one host.
+
+        Args:
+            names: the host's directories in certs.d.
+
+        Raises:
+            UsageError: a file that the user named, or put in certs.d, cannot be used.
+        """
+        names = tuple(names)
+        authorities, pairs = self._extras(names)
+        key = (*authorities, "|", *(str(pair) for pair in pairs))
+        with self._lock:
+            if key not in self._contexts:
+                self._contexts[key] = self._make(authorities, pairs)
+            return self._contexts[key]
+
+    def _extras(self, names: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:
+        """Authorities, and certificates with their keys, for one host only."""
+        authorities: list[str] = []
+        pairs: list[tuple[str, str]] = []
+        for directory in (Path(root, name) for root in self._certs_d for name in names):
+            try:
+                files = sorted(directory.iterdir())
+            except OSError:
+                continue
+            authorities += [str(file) for file in files if file.suffix == ".crt"]
+            for certificate in (file for file in files if file.suffix == ".cert"):
+                key = certificate.with_suffix(".key")
+                if key not in files:
+                    raise UsageError(
+                        f"{certificate} has no key",
+                        f"its key belongs in {key}; an authority's certificate ends in .crt",
+                    )
+                pairs.append((str(certificate), str(key)))
+        if self._network.cert and self._registry in names:
+            pairs = [(self._network.cert, self._network.key or self._network.cert)]
+        return authorities, pairs
+
+    def _make(self, authorities: list[str], pairs: list[tuple[str, str]]) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.sslsocket_class = self._socket_class
+        if self._network.skip_tls_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        else:
+            # A certificate that the user trusts is enough, whoever issued it.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            self._load_host(context)
+            for file in filter(None, (self._network.ca_file, *authorities)):
+                _load(context, file)
+        for certificate, key in pairs:
+            try:
+                context.load_cert_chain(certificate, key, password=_no_password)
+            except (OSError, ValueError) as error:
+                raise UsageError(
+                    f"the client certificate {certificate} with the key {key}: {_reason(error)}",
+                    "both are PEM files; the key belongs to the certificate and is not encrypted",
+                ) from None
+        return context
+
+    def _load_host(self, context: ssl.SSLContext) -> None:
+        """Trust what the host trusts, or what is embedded where the host has nothing."""
+        file, directory = (self._environ.get(f"SSL_CERT_{what}") for what in ("FILE", "DIR"))
+        if file or directory:
+            for path, variable in ((file, "SSL_CERT_FILE"), (directory, "SSL_CERT_DIR")):
+                if path:
+                    _load(context, path, variable)
+            self.source = " and ".join(filter(None, (file, directory)))
+            return
+        embedded = getattr(sys, "_MEIPASS", None)
+        last = [os.path.join(embedded, "cacert.pem")] if embedded else []
+        # To look one authority up costs nothing, to load them all 30 to 80 ms.
+        whole = [path for path in self._directories if len(_hashed(path)) >= _ALL]
+        for path in (*whole, *self._bundles, *self._directories, *last):
+            if self._offers(context, path):
+                self.source = "the authorities built in" if path in last else path
+                return
+        context.set_default_verify_paths()  # where OpenSSL's builder thought they would be
+
+    @staticmethod
+    def _offers(context: ssl.SSLContext, path: str) -> bool:
+        if Path(path).is_dir():
+            if not _hashed(path):
+                return False
+            context.load_verify_locations(capath=path)
+            return True
+        try:
+            context.load_verify_locations(cafile=path)
+        except OSError:  # not there, not readable, or no certificates
+            return False
+        return True
+
+
+def _hashed(directory: str) -> list[str]:
+    """The authorities of a directory that OpenSSL can find in it."""
+    try:
+        return [name for name in os.listdir(directory) if name.endswith(".0")]
+    except OSError:
+        return []
+
+
+def _load(context: ssl.SSLContext, path: str, named_by: str = "") -> None:
+    try:
+        if Path(path).is_dir():
+            context.load_verify_locations(capath=path)
+        else:
+            context.load_verify_locations(cafile=path)
+    except OSError as error:
+        prefix = f"{named_by}: " if named_by else ""
+        raise UsageError(
+            f"{prefix}cannot take authorities from {path}: {_reason(error)}",
+            "it must be a file of certificates in PEM (-----BEGIN CERTIFICATE-----)",
+        ) from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "they do not fit each other" if "MISMATCH" in str(error.reason) else "no valid PEM"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _no_password() -> str:
+    # OpenSSL would ask on the terminal.
+    raise ValueError("the key is encrypted")

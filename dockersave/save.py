@@ -1,0 +1,225 @@
+"""The whole algorithm: resolve, plan, fetch and verify, publish."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+
+from .archive.append import Appender, AppendToFile, AppendToStream, AppendToTree
+from .archive.members import Blob
+from .archive.sinks import ArchiveFile, DirectoryTree, PartFile, writing
+from .cancellation import Cancellation
+from .destination import Destination
+from .errors import CancelledError, DockersaveError
+from .image import Image
+from .job import Job
+from .oci import Platform
+from .options import Network, Options
+from .progress import Progress
+from .reference import Reference
+from .session import Session
+from .sources import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class SavedImage:
+    """An image that is in the archive.
+
+    Args:
+        reference: what was asked for.
+        digest: of the manifest, or of the index where all platforms were saved.
+        platform: of the image that engines without indexes load.
+    """
+
+    reference: Reference
+    digest: str
+    platform: Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What `save` did.
+
+    Args:
+        paths: what was written: the archive, the directory, or both; none for a stream.
+        images: what is in it, in the order of the call.
+        size: of the archive, in bytes; before compression with xz.
+        fetched: bytes of layers that came over the network.
+        reused: bytes of layers that were on this machine's disk already.
+        unchanged: whether the archive was there already, whole and right.
+    """
+
+    paths: tuple[str, ...]
+    images: tuple[SavedImage, ...]
+    size: int
+    fetched: int
+    reused: int
+    unchanged: bool
+
+
+def save(
+    *images: str | Reference,
+    output: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+    network: Network | None = None,
+    progress: Progress | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+    cancellation: Cancellation | None = None,
+) -> Saved:
+    """Save images from their registries into one archive.
+
+    Args:
+        images: references, as one writes them for Docker.
+        output: the file to write; short for `options.output`.
+        options: what to save, where to, and how.
+        network: how registries are reached.
+        progress: is shown what happens.
+        notify: gets one line for whatever the user should know.
+        cancellation: stops the run from another thread.
+
+    Raises:
+        UsageError: a reference cannot be parsed, or options contradict one another.
+        NotFoundError: there is no such image, tag or platform.
+        CredentialsError: credentials are missing or refused.
+        NetworkError: the registry does not answer as it should, after all retries.
+        ContentError: content is not what it claims to be.
+        OutputError: the output cannot be written.
+        CancelledError: the run was stopped. What was fetched lies in `NAME.part`, and the next
+            call with the same arguments goes on with it.
+    """
+    options = options or Options()
+    if output is not None:
+        options = replace(options, output=os.fspath(output))
+    references = list(
+        dict.fromkeys(
+            image if isinstance(image, Reference) else Reference.parse(image) for image in images
+        )
+    )
+    destination = Destination.of(options, references)
+    local = LocalStore([*options.reuse, destination.archive or ""])
+    if destination.tree:
+        local.add_tree(destination.tree)
+    progress = progress or Progress()
+    with (
+        closing(local),
+        Session(network or Network(), cancellation or Cancellation(), notify) as session,
+    ):
+        job = Job(options, destination.working_dir, session, progress, local)
+        try:
+            return _save(job, references, destination)
+        except DockersaveError as failure:
+            many = len(references) > 3
+            failure.about(f"{len(references)} images" if many else ", ".join(map(str, references)))
+            if isinstance(failure, CancelledError) and os.path.exists(
+                f"{destination.archive}.part"
+            ):
+                failure.hint = (
+                    f"{destination.archive}.part keeps what was fetched: "
+                    "the same command goes on from there"
+                )
+            raise
+        finally:
+            progress.finish()
+
+
+def _save(job: Job, references: Sequence[Reference], destination: Destination) -> Saved:
+    job.progress.phase("resolving")
+    images: Sequence[Image] = job.resolve(references)
+    unchanged = False
+    if destination.tree:
+        # First, since an archive that is compressed or a stream cannot be read back.
+        images = _write_tree(job, images, destination.tree)
+    if destination.archive:
+        images, unchanged = _write_archive(job, images, destination)
+    return Saved(
+        paths=tuple(
+            path for path in (destination.archive, destination.tree) if path and path != "-"
+        ),
+        images=tuple(
+            SavedImage(image.reference, image.root.digest, image.primary.config.platform)
+            for image in images
+            if image.primary.config
+        ),
+        size=job.size,
+        fetched=job.fetched,
+        reused=job.reused,
+        unchanged=unchanged,
+    )
+
+
+def _write_archive(
+    job: Job, images: Sequence[Image], destination: Destination
+) -> tuple[Sequence[Image], bool]:
+    path = destination.archive or ""
+    in_order = destination.is_stream or job.options.xz
+    if not in_order:
+        planned = job.with_known_sizes(images)
+        if planned is not None and job.is_unchanged(job.plan(planned), path):
+            return planned, True
+    if in_order:
+        with ExitStack() as stack:
+            write = _in_order(stack, destination, xz=job.options.xz)
+            if job.has_to_unpack(images):
+                return job.unpack(images, AppendToStream(write)), False
+            job.stream(images, job.plan(images), write)
+    elif job.has_to_unpack(images):
+        return job.unpack(images, AppendToFile(path, job.local.add_file)), False
+    else:
+        job.fill(images, job.plan(images), ArchiveFile(path))
+    return images, False
+
+
+def _write_tree(job: Job, images: Sequence[Image], path: str) -> Sequence[Image]:
+    if job.has_to_unpack(images):
+        appender: Appender = AppendToTree(path)
+        images = job.unpack(images, appender)
+    else:
+        job.fill(images, job.plan(images), DirectoryTree(path))
+    for entry in job.plan(images).entries:
+        if isinstance(blob := entry.member.data, Blob):
+            file = os.path.join(path, entry.member.path)
+            job.local.add_blob(blob.stored.digest, file, entry.size)
+    return images
+
+
+def _in_order(stack: ExitStack, destination: Destination, *, xz: bool) -> Callable[[bytes], object]:
+    """What takes the archive's bytes in order; published, if it is a file, when `stack` ends."""
+    path = destination.archive or ""
+    if destination.is_stream:
+        fd = sys.stdout.fileno()
+    else:
+        file = PartFile(path)
+        stack.callback(file.close)
+        # Unless it was published: half of a compressed archive helps nobody.
+        stack.callback(file.discard)
+        file.open()
+        os.close(file.renew())
+        fd = file.fd
+
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        with writing("standard output" if destination.is_stream else path):
+            while view:
+                view = view[os.write(fd, view) :]
+
+    if not destination.is_stream:
+        _on_success(stack, file.publish)
+    if not xz:
+        return write
+    from .archive.xz import XzWriter
+
+    compressor = XzWriter(write)
+    stack.callback(compressor.close)
+    _on_success(stack, compressor.finish)
+    return compressor.write
+
+
+def _on_success(stack: ExitStack, action: Callable[[], object]) -> None:
+    def end(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            action()
+
+    stack.push(end)

@@ -1,0 +1,76 @@
+"""What one run shares: registries, retries, the rate, and how it is stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .cancellation import Cancellation
+from .errors import UsageError
+from .flow import Flow
+from .options import Network
+
+if TYPE_CHECKING:
+    from .registry.client import Registry
+
+
+class Session:
+    """One run. Use it as a context manager: it closes all connections.
+
+    Args:
+        network: how registries are reached.
+        cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
+        notify: gets one line for whatever the user should know.
+    """
+
+    def __init__(
+        self, network: Network, cancellation: Cancellation, notify: Callable[[str], None]
+    ) -> None:
+        from .registry.retry import Retry
+
+        self.network = network
+        self.cancellation = cancellation.child()
+        self.notify = notify
+        self.retry = Retry(network, self.cancellation, notify)
+        self.flow = Flow(network.limit_rate, network.timeout, self.cancellation, network.jobs)
+        self._registries: dict[str, Registry] = {}
+        self._lock = threading.Lock()
+
+    def registry(self, name: str) -> Registry:
+        """The registry of that name, the same for all its images.
+
+        Args:
+            name: as in `Reference.registry`.
+
+        Raises:
+            UsageError: it is a second one, though a user and a password were given: they belong to
+                one, and no other may see them.
+        """
+        from .registry.client import Registry
+
+        with self._lock:
+            if name not in self._registries:
+                if self._registries and self.network.user is not None:
+                    raise UsageError(
+                        f"--user is for one registry, and there are {next(iter(self._registries))}"
+                        f" and {name}",
+                        "log in to each with docker login or podman login, or give --authfile",
+                    )
+                self._registries[name] = Registry(
+                    name, self.network, self.cancellation, self.retry, self.notify
+                )
+            return self._registries[name]
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for registry in self._registries.values():
+            registry.close()

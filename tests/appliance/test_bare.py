@@ -1,0 +1,234 @@
+"""The main job with the final binary on bare hosts: names, trust, helpers, threads."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dockersave import Network, Options, save
+from tests.appliance.hosts import BareHost, leftovers
+from tests.images import GOOD
+from tests.registry.real import PASSWORD, USER, Registries, Registry
+
+
+@pytest.fixture
+def secure(registries: Registries) -> Registry:
+    return registries.get(tls=True)
+
+
+def expected(
+    registry: Registry, repository: str, tmp_path: Path, options: Options | None = None
+) -> bytes:
+    """Return the archive as the module in this interpreter writes it."""
+    path = tmp_path / "expected.tar"
+    save(
+        registry.reference(repository),
+        output=str(path),
+        options=options or Options(),
+        network=Network(
+            insecure=not registry.tls, ca_file=str(registry.ca_file) if registry.ca_file else None
+        ),
+    )
+    return path.read_bytes()
+
+
+SAVES = {
+    "as served": ([], "docker", Options()),
+    "zstd layers unpacked": (["--gunzip"], "zstd", Options(gunzip=True)),
+    "compressed": (["--xz"], "docker", Options(xz=True)),
+}
+
+
+@pytest.mark.parametrize("kind", SAVES)
+def test_main_job_over_tls(bare: BareHost, secure: Registry, tmp_path: Path, kind: str) -> None:
+    """From an empty root, with nothing but a certificate of the registry's authority."""
+    words, repository, options = SAVES[kind]
+    assert repository in GOOD
+    assert secure.ca_file is not None
+    bare.write("/ca.pem", secure.ca_file.read_text())
+    reference = secure.reference(repository)
+    done = bare.run(*words, "-o", "/a.tar", reference, environment={"SSL_CERT_FILE": "/ca.pem"})
+    assert (done.returncode, leftovers(bare.root)) == (0, []), done.stderr
+    assert (bare.root / "a.tar").read_bytes() == expected(secure, repository, tmp_path, options)
+    checked = bare.run("--verify", "/a.tar")
+    assert checked.returncode == 0, checked.stderr
+    # Trust came from the certificate: without it, the embedded authorities do not know this one.
+    refused = bare.run("--sha", reference, "--retries", "0")
+    assert refused.returncode == 5
+    assert "certificate" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+        "/etc/docker/certs.d/{host}/ca.crt",
+    ],
+)
+def test_authorities_of_the_host(bare: BareHost, secure: Registry, place: str) -> None:
+    assert secure.ca_file is not None
+    bare.write(place.format(host=secure.host), secure.ca_file.read_text())
+    done = bare.run("--sha", secure.reference("docker"))
+    assert (done.returncode, done.stdout[:7]) == (0, "sha256:"), done.stderr
+
+
+def test_localhost_needs_no_file(bare: BareHost, registries: Registries) -> None:
+    done = bare.run("--sha", f"localhost:{registries.get().port}/docker", "--insecure")
+    assert (done.returncode, done.stdout[:7]) == (0, "sha256:"), done.stderr
+
+
+def test_name_in_hosts_file_alone(bare: BareHost, registries: Registries) -> None:
+    bare.write("/etc/hosts", "127.0.0.1 registry.test\n")
+    done = bare.run("--sha", f"registry.test:{registries.get().port}/docker", "--insecure")
+    assert (done.returncode, done.stdout[:7]) == (0, "sha256:"), done.stderr
+
+
+@pytest.fixture
+def name_server() -> Iterator[str]:
+    """Run a name server that knows registry.test, and return its address."""
+    address = "127.0.77.53"
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((address, 53))
+
+    def serve() -> None:
+        while True:
+            try:
+                question, client = server.recvfrom(512)
+            except OSError:
+                return
+            end = question.index(b"\0", 12) + 5
+            kind = struct.unpack("!H", question[end - 4 : end - 2])[0]
+            known = question[12:end].lower().startswith(b"\x08registry\x04test\x00")
+            answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + socket.inet_aton("127.0.0.1")
+            count = 1 if known and kind == 1 else 0
+            head = question[:2] + struct.pack(
+                "!HHHHH", 0x8180 | (0 if known else 3), 1, count, 0, 0
+            )
+            server.sendto(head + question[12:end] + answer * count, client)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield address
+    server.close()
+
+
+def test_name_from_resolv_conf_alone(
+    bare: BareHost, registries: Registries, name_server: str
+) -> None:
+    bare.write("/etc/resolv.conf", f"nameserver {name_server}\n")
+    port = registries.get().port
+    done = bare.run("--sha", f"registry.test:{port}/docker", "--insecure")
+    assert (done.returncode, done.stdout[:7]) == (0, "sha256:"), done.stderr
+    unknown = bare.run("--sha", f"unknown.test:{port}/docker", "--insecure", "--retries", "0")
+    assert unknown.returncode == 5
+    assert "unknown.test" in unknown.stderr
+
+
+def test_helpers_get_the_users_environment(
+    binary: Path, registries: Registries, tmp_path: Path
+) -> None:
+    registry = registries.get(auth="htpasswd")
+    seen = tmp_path / "seen"
+    helper = tmp_path / "docker-credential-test"
+    answer = json.dumps({"ServerURL": registry.host, "Username": USER, "Secret": PASSWORD})
+    helper.write_text(f"#!/bin/sh\nenv >{seen}\necho '{answer}'\n")
+    helper.chmod(0o755)
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {registry.host: "test"}}))
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "DOCKER_CONFIG": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        "LD_LIBRARY_PATH": "/users/own",
+    }
+    done = subprocess.run(
+        [str(binary), "--sha", "--insecure", registry.reference("docker")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    variables = dict(line.partition("=")[::2] for line in seen.read_text().splitlines())
+    for name in ("PWD", "OLDPWD", "SHLVL", "_"):  # the helper's own shell
+        variables.pop(name, None)
+    assert variables == environment
+
+
+def refuse_threads() -> None:
+    """Have the kernel refuse clone3(2), as an old container engine's filter does."""
+    clone3, allow, refuse = 435, 0x7FFF0000, 0x00050001
+    program = [(0x20, 0, 0, 0), (0x15, 0, 1, clone3), (6, 0, 0, refuse), (6, 0, 0, allow)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    table = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
+    libc = ctypes.CDLL(None)
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    if libc.prctl(22, 2, ctypes.create_string_buffer(table), 0, 0) != 0:  # PR_SET_SECCOMP
+        os._exit(99)
+
+
+def test_refused_threads(binary: Path, registries: Registries, tmp_path: Path) -> None:
+    registry = registries.get()
+    output = tmp_path / "a.tar"
+    done = subprocess.run(
+        [str(binary), "--insecure", "-o", str(output), registry.reference("docker")],
+        env={"TMPDIR": str(tmp_path)},
+        preexec_fn=refuse_threads,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert output.read_bytes() == expected(registry, "docker", tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+def test_licenses(bare: BareHost) -> None:
+    text = bare.run("--licenses").stdout
+    for part in (
+        *("dockersave", "Python 3.", "urllib3 ", "pyinstaller ", "staticx ", "certifi ", "musl"),
+        *(
+            "zstandard ",
+            "Apache License",
+            "GNU General Public License",
+            "PYTHON SOFTWARE FOUNDATION",
+        ),
+    ):
+        assert part in text
+
+
+def test_help_and_version(bare: BareHost, binary: Path) -> None:
+    text = bare.run("--help").stdout
+    assert text.startswith("usage: dockersave ")
+    assert binary.stat().st_size <= 10_000_000
+
+
+def test_temporary_space(binary: Path, tmp_path: Path) -> None:
+    """One directory, 22 MB, whatever is asked for."""
+    environment = {"TMPDIR": str(tmp_path)}
+    words = ["127.0.0.1:1/x", "--wait", "20", "--quiet"]
+    run = subprocess.Popen([str(binary), *words], env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 20
+        while not any(tmp_path.rglob("_ssl*.so")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)  # everything is unpacked now: nothing is ever removed while it runs
+        most = sum(path.lstat().st_blocks * 512 for path in tmp_path.rglob("*"))
+        assert len(leftovers(tmp_path)) == 1
+    finally:
+        run.terminate()
+        run.wait(20)
+    assert 10_000_000 < most <= 22_000_000

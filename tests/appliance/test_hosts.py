@@ -1,0 +1,218 @@
+"""The binary on hostile hosts: it runs, or says in one line why not, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.appliance.hosts import BareHost, leftovers
+
+READ_ONLY = 'mount --bind "$R" "$R"\n{}\nmount -o remount,ro,bind "$R"\n'
+PROC = "mkdir -p $R/proc; mount -t proc proc $R/proc\n"
+CANDIDATES = ("tmp", "var/tmp", "dev/shm", "run")
+
+
+def tmpfs(path: str, options: str = "") -> str:
+    return f"mkdir -p $R/{path}; mount -t tmpfs -o mode=1777{options} tmpfs $R/{path}\n"
+
+
+def runs(done: subprocess.CompletedProcess[str]) -> bool:
+    assert done.stderr == ""
+    assert re.fullmatch(r"dockersave \d+\.\d+\.\d+\S*\n", done.stdout)
+    return done.returncode == 0
+
+
+HOSTS = {
+    "nothing at all": "",
+    "a scratch container": PROC,
+    "a read-only root and /run": READ_ONLY.format(tmpfs("run")),
+    "a read-only root and /dev/shm": READ_ONLY.format(tmpfs("dev/shm")),
+    "a /tmp that is noexec": tmpfs("tmp", ",noexec"),
+    "a /tmp that is too small": tmpfs("tmp", ",size=3m"),
+    "a /tmp of somebody else's": "mkdir $R/tmp; chmod 755 $R/tmp; chown 12345 $R/tmp\n",
+    "a /tmp that everybody may change": "mkdir $R/tmp; chmod 777 $R/tmp\n",
+    "a /tmp that is a file": "touch $R/tmp\n",
+    "a /tmp without inodes": tmpfs("tmp", ",nr_inodes=3"),
+    "nothing but noexec": READ_ONLY.format(PROC + "".join(tmpfs(c, ",noexec") for c in CANDIDATES)),
+    "little space and noexec": READ_ONLY.format(PROC + tmpfs("dev/shm", ",noexec,size=6m")),
+    "little space": READ_ONLY.format(PROC + tmpfs("run", ",size=6m")),
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_runs(bare: BareHost, host: str) -> None:
+    assert runs(bare.run("--version", prepare=HOSTS[host]))
+    assert leftovers(bare.root) == []
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_loads_what_only_a_save_needs(bare: BareHost, host: str) -> None:
+    """TLS and the rest, which is unpacked later: it comes as far as the refused connection."""
+    done = bare.run("127.0.0.1:1/x", "--retries", "0", "-o", "/x.tar", prepare=HOSTS[host])
+    assert "127.0.0.1:1/x" in done.stderr
+    assert "refused" in done.stderr
+    assert (done.returncode, leftovers(bare.root)) == (5, [])
+
+
+IMPOSSIBLE = {
+    "nothing writable": (READ_ONLY.format("mkdir -p $R/tmp"), "/tmp: Read-only file system"),
+    "noexec and no /proc": (
+        READ_ONLY.format("".join(tmpfs(c, ",noexec") for c in CANDIDATES)),
+        "/dev/shm: mounted noexec",
+    ),
+    "hardly any space": (READ_ONLY.format(PROC + tmpfs("tmp", ",size=1m")), "/tmp: No space left"),
+}
+
+
+@pytest.mark.parametrize("host", IMPOSSIBLE)
+def test_says_why_not(bare: BareHost, host: str) -> None:
+    prepare, reason = IMPOSSIBLE[host]
+    done = bare.run("--version", prepare=prepare)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("dockersave: no place to unpack")
+    assert reason in done.stderr
+    assert "TMPDIR" in done.stderr
+    for candidate in ("/tmp: ", "/var/tmp: ", "/dev/shm: ", "/run: "):
+        assert candidate in done.stderr
+    assert leftovers(bare.root) == []
+
+
+ENVIRONMENTS = {
+    "none": {},
+    "libraries of the host's": {"LD_LIBRARY_PATH": "/junk:/lib"},
+    "another Python": {"PYTHONHOME": "/junk", "PYTHONPATH": "/junk", "PYTHONSTARTUP": "/junk"},
+    "PyInstaller's": {"_PYI_ARCHIVE_FILE": "/junk", "_PYI_PARENT_PROCESS_LEVEL": "1"},
+    "ours": {"DOCKERSAVE_REST": "99", "DOCKERSAVE_HIDDEN_LD_PRELOAD": "/junk/none.so"},
+    "a locale": {"LANG": "de_DE.ISO-8859-15", "LC_ALL": "xx_YY"},
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_environment(bare: BareHost, name: str) -> None:
+    bare.write("/junk/libc.so.6", "not a library")
+    bare.write("/junk/libpython3.11.so.1.0", "not a library")
+    bare.write("/junk/os.py", "raise SystemExit(99)")
+    assert runs(bare.run("--version", environment=ENVIRONMENTS[name]))
+
+
+def test_preloaded_library(binary: Path, tmp_path: Path) -> None:
+    """A library of the host's is not loaded into the program, which has another C library."""
+    environment = {"LD_PRELOAD": "/none.so", "LD_AUDIT": "/none.so", "TMPDIR": str(tmp_path)}
+    command = [str(binary), "--version"]
+    assert runs(subprocess.run(command, env=environment, capture_output=True, text=True))
+
+
+def test_openssl_configuration_of_the_host_is_not_read(bare: BareHost) -> None:
+    broken = "openssl_conf = x\n[x]\nproviders = y\n[y]\nz = z\n[z]\nmodule = /none\nactivate = 1\n"
+    for directory in ("/usr/lib/ssl", "/etc/ssl", "/usr/local/ssl", "/etc/pki/tls"):
+        bare.write(f"{directory}/openssl.cnf", broken)
+    done = bare.run("127.0.0.1:1/x", "--retries", "0")
+    assert done.returncode == 5
+    assert "refused" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(binary: Path, tmp_path: Path, closed: str) -> None:
+    environment = {"TMPDIR": str(tmp_path)}
+    script = f'"$0" --version {closed}'
+    done = subprocess.run(
+        ["sh", "-c", script, str(binary)], env=environment, capture_output=True, text=True
+    )
+    if ">&- " in closed or closed == ">&-":
+        # What was asked for has nowhere to go: that is an error, and said where it can be.
+        assert done.returncode == 7
+        assert ("standard output" in done.stderr) == ("2>&-" not in closed)
+    else:
+        assert done.returncode == 0
+        assert done.stdout.startswith("dockersave ")
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["standard output full", "no argv[0]", "100 KiB of arguments"])
+def test_odd_calls(binary: Path, tmp_path: Path, name: str) -> None:
+    environment = {"TMPDIR": str(tmp_path)}
+    if name == "standard output full":
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [str(binary), "--version"], env=environment, stdout=full, stderr=subprocess.PIPE
+            )
+        assert done.returncode == 7
+        assert b"No space left" in done.stderr
+    elif name == "no argv[0]":
+        done = subprocess.run(
+            ["", "--version"], executable=binary, env=environment, capture_output=True
+        )
+        assert done.stdout.startswith(b"dockersave ")
+    else:
+        words = ["x" * 1000] * 100
+        done = subprocess.run(
+            [str(binary), "--tarname", *words], env=environment, capture_output=True
+        )
+        assert done.returncode == 2
+    assert leftovers(tmp_path) == []
+
+
+ODD_DIRECTORIES = {
+    "relative": "relative",
+    "a link": "link",
+    "with a colon": "with:colon",
+    "with a dollar": "with$ORIGIN",
+    "300 characters": "x" * 150 + "/" + "y" * 150,
+    "a file": "file",
+    "missing": "missing",
+    "weak permissions": "weak",
+    "below weak permissions": "weak/below",
+    "somebody else's": "other",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("kind", ODD_DIRECTORIES)
+def test_odd_tmpdir(bare: BareHost, kind: str) -> None:
+    """Whatever TMPDIR is: it runs, there if that is safe, elsewhere if not, and leaves nothing."""
+    name = ODD_DIRECTORIES[kind]
+    for directory in ("relative", "target", "with:colon", "with$ORIGIN", "weak/below", "other"):
+        (bare.root / directory).mkdir(parents=True)
+    (bare.root / ODD_DIRECTORIES["300 characters"]).mkdir(parents=True)
+    (bare.root / "link").symlink_to("target")
+    (bare.root / "file").touch()
+    (bare.root / "weak").chmod(0o777)
+    os.chown(bare.root / "other", 12345, 12345)
+    value = name if kind in ("relative", "empty") else f"/{name}"
+    assert runs(bare.run("--version", environment={"TMPDIR": value}))
+    assert leftovers(bare.root) == []
+
+
+def test_nothing_of_another_users_is_executed(bare: BareHost) -> None:
+    """A directory that another user could exchange is refused, and the refusal says so."""
+    (bare.root / "weak").mkdir()
+    (bare.root / "weak").chmod(0o777)
+    prepare = READ_ONLY.format("mount --bind $R/weak $R/weak")
+    done = bare.run("--version", prepare=prepare, environment={"TMPDIR": "/weak"})
+    assert done.returncode == 1
+    assert "/weak: others may write there" in done.stderr
+
+
+def test_unprivileged_user_namespace(binary: Path, tmp_path: Path) -> None:
+    """In a namespace where root's directories seem to belong to nobody."""
+    tmp_path.chmod(0o755)
+    command = [
+        "bwrap",
+        "--unshare-user",
+        "--uid",
+        "1000",
+        "--ro-bind",
+        str(binary),
+        "/bin/dockersave",
+    ]
+    done = subprocess.run(
+        [*command, "--proc", "/proc", "--tmpfs", "/tmp", "/bin/dockersave", "--version"],
+        capture_output=True,
+        text=True,
+    )
+    assert runs(done)

@@ -1,0 +1,172 @@
+"""The launcher by itself: what it hands on, damage to its file, what analysers find."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.appliance.conftest import ROOT, WORK
+from tests.appliance.hosts import leftovers
+
+
+def run(binary: Path, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(binary), *arguments],
+        env={"TMPDIR": str(directory)},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=60,
+    )
+
+
+def test_directory_is_private_and_unpredictable(probe: Path, tmp_path: Path) -> None:
+    homes = set()
+    for _ in range(3):
+        program, interpreter, rpath = run(probe, tmp_path).stdout.splitlines()
+        assert interpreter == f"{rpath}/ld-linux-x86-64.so.2"
+        assert program == f"{rpath}/dockersave-static"
+        assert Path(rpath).parent == tmp_path
+        homes.add(rpath)
+    assert len(homes) == 3
+
+
+def test_permissions_whatever_the_umask(probe: Path, tmp_path: Path) -> None:
+    for mask in (0o000, 0o077, 0o777):
+        process = subprocess.Popen(
+            [str(probe), "sleep", "10"],
+            env={"TMPDIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            umask=mask,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        (home,) = (tmp_path / name for name in leftovers(tmp_path))
+        assert home.stat().st_mode & 0o7777 == 0o700
+        assert home.stat().st_uid == os.geteuid()
+        process.terminate()
+        assert process.wait(20) == 143
+        process.stdout.close()
+        assert leftovers(tmp_path) == []
+
+
+def test_arguments(probe: Path, tmp_path: Path) -> None:
+    words = ["é" * 500] * 100
+    size = sum(len(word.encode()) for word in words)
+    assert run(probe, tmp_path, "arguments", *words, "").stdout == f"101 {size}\n"
+
+
+def damaged(binary: Path, directory: Path) -> None:
+    done = run(binary, directory, "--version")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert (
+        done.stderr == f"dockersave: {binary} is damaged: copy it anew and compare its checksum\n"
+    )
+    assert leftovers(directory) == []
+
+
+@pytest.mark.parametrize("missing", [1, 8, 4096, 1_000_000, 6_000_000])
+def test_truncated(binary: Path, tmp_path: Path, missing: int) -> None:
+    copy = tmp_path / "copy"
+    copy.write_bytes(binary.read_bytes()[:-missing])
+    copy.chmod(0o755)
+    damaged(copy, tmp_path)
+
+
+def test_appended(binary: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.write_bytes(binary.read_bytes() + b"\0")
+    copy.chmod(0o755)
+    damaged(copy, tmp_path)
+
+
+def test_flipped_bits(binary: Path, tmp_path: Path) -> None:
+    content = bytearray(binary.read_bytes())
+    launcher = (WORK / "launcher").stat().st_size
+    chance = random.Random(4)
+    copy = tmp_path / "copy"
+    places = [len(content) - 1, len(content) - 9, len(content) - 20]
+    for place in places + [chance.randrange(launcher, len(content)) for _ in range(20)]:
+        content[place] ^= 1 << chance.randrange(8)
+        copy.write_bytes(content)
+        copy.chmod(0o755)
+        damaged(copy, tmp_path)
+        content[:] = binary.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), 0),
+        (("exit", "7"), 7),
+        (("kill", "11"), 139),
+        (("arguments", "a", "b"), 0),
+        (("exit", "0", "x" * 100_000), 0),
+    ],
+)
+def test_sanitizers(sanitized: Path, tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    done = run(sanitized, tmp_path, *arguments)
+    assert (done.returncode, done.stderr, leftovers(tmp_path)) == (code, "", [])
+
+
+def test_sanitizers_on_refusals_and_damage(sanitized: Path, tmp_path: Path) -> None:
+    weak = tmp_path / "weak"
+    weak.mkdir()
+    weak.chmod(0o777)
+    for value in ("", "/none", "relative", str(weak), "/" + "x" * 5000, "/dev/null", "a:b$c"):
+        done = subprocess.run(
+            [str(sanitized), "exit", "3"], env={"TMPDIR": value}, cwd=tmp_path, capture_output=True
+        )
+        assert (done.returncode, done.stderr) == (3, b"")
+    copy = tmp_path / "copy"
+    copy.write_bytes(sanitized.read_bytes()[:-100])
+    copy.chmod(0o755)
+    damaged(copy, tmp_path)
+
+
+def test_sanitizers_on_signals(sanitized: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [str(sanitized), "sleep", "20"],
+        env={"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors, leftovers(tmp_path)) == (143, b"", [])
+
+
+@pytest.mark.parametrize("name", ["main", "place", "run", "unpack"])
+def test_analyser_finds_nothing(name: str) -> None:
+    source = ROOT / "build" / "launcher" / f"{name}.c"
+    done = subprocess.run(
+        [
+            "gcc",
+            "-fanalyzer",
+            "-O2",
+            "-std=gnu11",
+            "-Wall",
+            "-Wextra",
+            "-Wshadow",
+            "-Werror",
+            "-isystem",
+            str(WORK / "venv" / "zstd"),
+            "-c",
+            "-o",
+            "/dev/null",
+            str(source),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,55 @@
+"""The measured rows as Markdown and as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.sax.saxutils import escape
+
+from tests.bench.rows import Row
+
+_WIDTH, _LINE, _LABEL, _BAR = 860, 26, 430, 300
+
+
+def markdown(rows: Sequence[Row], about: str) -> str:
+    """A table, and what it was measured on."""
+    lines = [
+        about,
+        "",
+        "| work | against | measured | goal | |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sign = "≤" if row.smaller else "≥"
+        reached = "reached" if row.reached else "**not reached**"
+        note = f" ({row.note})" if row.note else ""
+        lines.append(
+            f"| {row.work} | {row.against or '–'} | {_value(row)}{note} "
+            f"| {sign} {row.goal:g} {row.unit} | {reached} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def chart(rows: Sequence[Row]) -> str:
+    """Bars for the ratios against peers: ours, with theirs as the full length."""
+    shown = [row for row in rows if row.unit == "×" and row.smaller and "floor" not in row.against]
+    height = _LINE * len(shown) + 46
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
+        f'viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
+        '<text x="10" y="20" font-weight="bold">Time taken by dockersave, others = 100 %</text>',
+    ]
+    for number, row in enumerate(shown):
+        y = 34 + number * _LINE
+        length = min(1.2, row.value) * _BAR
+        parts += [
+            f'<text x="10" y="{y + 15}">{escape(f"{row.work} · {row.against}")}</text>',
+            f'<rect x="{_LABEL}" y="{y + 2}" width="{_BAR}" height="18" fill="#e6e6e6"/>',
+            f'<rect x="{_LABEL}" y="{y + 2}" width="{length:.0f}" height="18" fill="#2f6fab"/>',
+            f'<text x="{_LABEL + _BAR + 10}" y="{y + 15}">{row.value * 100:.0f} %</text>',
+        ]
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _value(row: Row) -> str:
+    return f"{row.value:.2f} {row.unit}"

@@ -1,0 +1,3 @@
+"""The command line: grammar, output, surroundings, signals, manual."""
+
+from __future__ import annotations

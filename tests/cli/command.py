@@ -1,0 +1,37 @@
+"""Running the command as somebody does who has installed it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+from tests.cli.terminal import Terminal
+
+ROOT = Path(__file__).parent.parent.parent
+COMMAND = [sys.executable, "-m", "dockersave"]
+Runner = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables of a user who has nothing but a home."""
+
+    return {"PATH": os.defpath, "HOME": str(folder), "PYTHONPATH": str(ROOT), **(more or {})}
+
+
+def error_of(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line that a failure is, after checking that it is one line and perhaps a hint."""
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("dockersave: error: ")
+    assert len(lines) <= 2
+    assert all(line.startswith("  ") for line in lines[1:])
+    return done.stderr
+
+
+def on_a_terminal(folder: Path, *arguments: str) -> AbstractContextManager[Terminal]:
+    """The command on a terminal of its own."""
+    return closing(Terminal(folder, [*COMMAND, *arguments], environment(folder, {"TERM": "xterm"})))

@@ -1,0 +1,251 @@
+"""The command line's grammar: what can be written, what it means, what is refused and why."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockersave import Network, Options, UsageError
+from dockersave.cli.arguments import check, network, options, parser
+from dockersave.cli.page import OPTIONS, page
+
+SECRET = "canary-s3cret"
+
+
+def read(*argv: str) -> Namespace:
+    arguments = parser().read(argv)
+    check(arguments)
+    return arguments
+
+
+def refusal(*argv: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        read(*argv)
+    assert SECRET not in f"{caught.value}{caught.value.hint}"
+    return caught.value
+
+
+def test_nothing_said_is_the_default() -> None:
+    arguments = read("debian")
+    assert arguments.images == ["debian"]
+    assert options(arguments) == Options()
+    assert network(arguments) == Network()
+
+
+SAID: dict[str, tuple[list[str], dict[str, object]]] = {
+    "--platform": (["linux/arm/v7"], {"platform": "linux/arm/v7"}),
+    "--arch": (["arm64"], {"platform": "linux/arm64"}),
+    "--foreign": ([], {"foreign": True}),
+    "-o": (["a.tar"], {"output": "a.tar"}),
+    "--output": (["-"], {"output": "-"}),
+    "--working-dir": (["/srv"], {"working_dir": "/srv"}),
+    "--tarname": (["a.tar"], {"tarname": "a.tar"}),
+    "--no-tar": ([], {"tar": False, "tree": True}),
+    "--no-rm": ([], {"tree": True}),
+    "--layers-dir": (["layers"], {"layers_dir": "layers"}),
+    "--format": (["legacy"], {"format": "legacy"}),
+    "--gunzip": ([], {"gunzip": True}),
+    "--xz": ([], {"xz": True}),
+    "--reuse": (["old.tar"], {"reuse": ("old.tar",)}),
+    "--cache-dir": (["/cache"], {"cache_dir": "/cache"}),
+    "--cache-size": (
+        ["5Gi", "--cache-dir", "/cache"],
+        {"cache_size": 5 << 30, "cache_dir": "/cache"},
+    ),
+    "--insecure": ([], {"insecure": True}),
+    "--skip-tls-verify": ([], {"skip_tls_verify": True}),
+    "--ca-file": (["ca.pem"], {"ca_file": "ca.pem"}),
+    "--cert": (["me.pem"], {"cert": "me.pem"}),
+    "--user": (["me"], {"user": "me"}),
+    "--authfile": (["auth.json"], {"authfile": "auth.json"}),
+    "--mirror": (["http://mirror:5000"], {"mirrors": ("http://mirror:5000",)}),
+    "--jobs": (["64"], {"jobs": 64}),
+    "--retries": (["0"], {"retries": 0}),
+    "--timeout": (["1.5"], {"timeout": 1.5}),
+    "--limit-rate": (["500k"], {"limit_rate": 500_000}),
+    "--wait": (["60"], {"wait": 60.0}),
+}
+
+
+@pytest.mark.parametrize("option", SAID)
+def test_each_option_means_one_thing(option: str) -> None:
+    words, expected = SAID[option]
+    arguments = read(option, *words, "debian")
+    said: dict[str, object] = {}
+    for value in (options(arguments), network(arguments)):
+        default = type(value)()
+        for each in fields(value):
+            if getattr(value, each.name) != getattr(default, each.name):
+                said[each.name] = getattr(value, each.name)
+    assert said == expected
+
+
+def test_no_option_was_forgotten_above() -> None:
+    with_a_test_of_their_own = {
+        *("--key", "--password", "--password-stdin", "--ilogin", "-q", "--quiet", "-v"),
+        *("--verbose", "--progress", "--tags", "--metadata", "--sha", "--verify", "--licenses"),
+        *("--version", "-h", "--help"),
+    }
+    table = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
+    assert table == {*SAID, *with_a_test_of_their_own}
+
+
+def test_a_key_belongs_to_a_certificate() -> None:
+    assert network(read("debian", "--cert", "a.pem", "--key", "b.pem")).key == "b.pem"
+    assert "--cert" in str(refusal("debian", "--key", "b.pem"))
+
+
+def test_repeatable_options_add_up() -> None:
+    arguments = read("--reuse", "a", "--mirror", "m", "debian", "--reuse", "b", "--mirror", "n")
+    assert options(arguments).reuse == ("a", "b")
+    assert network(arguments).mirrors == ("m", "n")
+
+
+def test_images_and_options_come_in_any_order() -> None:
+    arguments = read("debian", "-o", "x.tar", "alpine", "--xz", "--", "busybox", "--odd")
+    assert arguments.images == ["debian", "alpine", "busybox", "--odd"]
+    assert arguments.output == "x.tar"
+
+
+@pytest.mark.parametrize("text", ["1", "500k", "2M", "1G", "3Ki", "3KiB", "7mb", "2gi"])
+def test_sizes(text: str) -> None:
+    factors = {"k": 1000, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+    digits = text.rstrip("kKmMgGiIbB")
+    factor = factors.get(text[len(digits) :].lower().removesuffix("b"), 1)
+    assert read("--limit-rate", text, "debian").limit_rate == int(digits) * factor
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--limit-rate", "0"], "'0' is no size"),
+        (["--limit-rate", "1T"], "'1T' is no size"),
+        (["--limit-rate", "-1"], "no size"),
+        (["--limit-rate", "1.5M"], "no size"),
+        (["--limit-rate", "١"], "no size"),
+        (["--cache-size", ""], "no size"),
+        (["--jobs", "0"], "from 1 to 64"),
+        (["--jobs", "65"], "from 1 to 64"),
+        (["--jobs", "eight"], "no number"),
+        (["--jobs", "9" * 100], "no number"),
+        (["--retries", "-1"], "no number"),
+        (["--timeout", "nan"], "no number of seconds"),
+        (["--timeout", "inf"], "no number of seconds"),
+        (["--timeout", "0"], "no answer comes in 0 seconds"),
+        (["--timeout", "soon"], "no number of seconds"),
+        (["--wait", "-5"], "no number of seconds"),
+        (["--format", "tar"], "invalid choice"),
+        (["--progress", "loud"], "invalid choice"),
+        (["-o"], "expected one argument"),
+        (["--xz=yes"], "--xz: takes no value"),
+        (["--output", "a", "-o", "b"], "--output is given twice"),
+        (["--platform", "linux/arm", "--arch", "arm64"], "both name the platform"),
+        (["-qv"], "contradict"),
+        (["--skip-tls-verify", "--ca-file", "x"], "contradict"),
+        (["--tags", "--sha"], "different questions"),
+        (["--metadata", "--verify", "x"], "different questions"),
+        (["--tags", "-o", "x"], "--tags saves nothing: --output"),
+        (["--tags", "--arch", "arm"], "--tags saves nothing: --arch"),
+        (["--sha", "--xz"], "--sha saves nothing: --xz"),
+        (["--metadata", "--no-tar"], "--metadata saves nothing: --no-tar"),
+        (["--cache-size", "1G"], "--cache-size needs --cache-dir"),
+        (["--verify", "x"], "--verify takes a file, no image"),
+        (["--plat", "linux/arm"], "no option --plat"),
+        (["--outputs", "x"], "no option --outputs"),
+        (["-x"], "no option -x"),
+        (["--platform", ""], "--platform is empty"),
+        (["--output="], "--output is empty"),
+        (["--reuse", ""], "--reuse is empty"),
+    ],
+)
+def test_what_is_refused(argv: list[str], words: str) -> None:
+    failure = refusal(*argv, "debian") if argv != ["-o"] else refusal("debian", "-o")
+    assert words in str(failure)
+    assert failure.hint or "needs" in words
+
+
+def test_verify_reads_a_file_alone() -> None:
+    assert "--insecure has no meaning" in str(refusal("--verify", "x.tar", "--insecure"))
+    assert read("--verify", "x.tar", "-q", "--progress", "json").verify == "x.tar"
+
+
+def test_questions_go_with_a_platform_and_a_registry() -> None:
+    assert read("--sha", "--platform", "linux/arm", "--insecure", "debian").sha
+    assert read("--metadata", "--arch", "arm64", "--user", "me", "debian").metadata
+
+
+def test_the_same_again_is_no_contradiction() -> None:
+    assert read("-o", "a", "--output", "a", "--xz", "--xz", "debian").output == "a"
+
+
+def test_a_misspelt_option_is_guessed() -> None:
+    assert refusal("--platfrom", "x", "debian").hint == "did you mean --platform?"
+    assert refusal("--tag", "debian").hint == "did you mean --tags?"
+    assert "--help" in refusal("--zzzzzzzz", "debian").hint
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [f"--pasword={SECRET}", "debian"],
+        ["--pasword", SECRET, "debian"],
+        [f"--password-stdin={SECRET}", "debian"],
+        [f"--ilogin={SECRET}", "debian"],
+        ["--password", SECRET, "--password", f"{SECRET}2", "--user", "me", "debian"],
+        ["--password", SECRET, "--password-stdin", "--user", "me", "debian"],
+        ["--password", SECRET, "--ilogin", "debian"],
+        ["--password", SECRET, "debian"],
+        ["--password", f"-{SECRET}", "debian"],
+    ],
+)
+def test_no_secret_is_in_a_refusal(argv: list[str]) -> None:
+    refusal(*argv)
+
+
+def test_help_and_version_win_over_what_is_wrong() -> None:
+    assert parser().read(["--help", "--bogus"]).help
+    assert parser().read(["--version", "--bogus"]).version
+
+
+def test_the_help_page_fits_a_screen_and_names_everything() -> None:
+    lines = page().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "usage: dockersave [OPTIONS] IMAGE [IMAGE ...]"
+    for group, table in OPTIONS.items():
+        assert f"{group}:" in lines
+        for names, meaning, _ in table:
+            [line] = [line for line in lines if line.startswith(f"  {', '.join(names.split())} ")]
+            assert line.endswith(f"  {meaning}"), "two spaces between an option and its meaning"
+    assert "{" not in page()
+    assert parser().format_help() == page()
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=20),
+            st.sampled_from(
+                [
+                    word
+                    for group in OPTIONS.values()
+                    for names, _, _ in group
+                    for word in names.split()
+                ]
+            ),
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_is_written_is_read_or_refused(argv: list[str]) -> None:
+    try:
+        arguments = parser().read(argv)
+        check(arguments)
+    except UsageError as failure:
+        assert str(failure)  # noqa: PT017
+        return
+    options(arguments)
+    network(arguments)

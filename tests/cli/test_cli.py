@@ -1,0 +1,240 @@
+"""What the command answers, says and returns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Runner, environment, error_of
+from tests.registry.real import Registry
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that are loaded when the command is done."""
+    script = (
+        "import sys; from dockersave.cli import main; code = main(sys.argv[1:]);"
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(Path("/")),
+        check=False,
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("question", ["--version", "--help", "-h"])
+def test_a_simple_answer_imports_next_to_nothing(question: str) -> None:
+    loaded = imported(question)
+    ours = {name for name in loaded if name.startswith("dockersave")}
+    assert ours <= {
+        *("dockersave", "dockersave.cli", "dockersave.errors", "dockersave.cli.stdout"),
+        "dockersave.cli.page",
+    }
+    heavy = {"argparse", "re", "typing", "dataclasses", "threading", "urllib3", "ssl", "socket"}
+    assert not heavy & loaded
+    assert len(loaded - imported_by_python()) < 12
+
+
+def imported_by_python() -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("arguments", [("--tags", "--sha", "x"), (), ("--bogus",), ("A B",)])
+def test_wrong_usage_needs_no_network(arguments: tuple[str, ...]) -> None:
+    assert not {"urllib3", "ssl", "socket", "http.client", "tarfile"} & imported(*arguments)
+
+
+def test_version_and_help(run: Runner) -> None:
+    version = run("--version")
+    assert (version.returncode, version.stderr) == (0, "")
+    assert version.stdout.startswith("dockersave ")
+    assert run("--help").stdout == run("-h").stdout == run("--help", "--quiet").stdout
+    assert run("--help").stdout.startswith("usage: dockersave")
+
+
+def test_licences_of_what_is_installed(run: Runner) -> None:
+    done = run("--licenses")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "urllib3" in done.stdout
+    assert "MIT License" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "no image was named"),
+        ([""], "the name is missing"),
+        (["Debian"], "capitals"),
+        (["x" * 100_000], "longer than"),
+        ([b"deb\xffian"], "cannot be part of a name"),
+        (["deb\nian\x1b[31m"], "cannot be part of a name"),
+        (["-"], "cannot be part of a name"),
+        (["--", "-x"], "cannot be part of a name"),
+        (["debian", "alpine"], "2 images need a name"),
+        (["--tarname", "a/b", "debian"], "--tarname"),
+        (["--no-tar", "-o", "-", "debian"], "--no-tar"),
+        (["--no-tar", "--xz", "debian"], "--no-tar"),
+        (["--format", "legacy", "--platform", "all", "debian"], "legacy"),
+        (["--platform", "amd64/linux/x/y", "debian"], "platform"),
+        (["--arch", "a/b/c", "debian"], "platform"),
+        (["@nowhere.txt"], "nowhere.txt"),
+        (["@/dev/zero"], "too large"),
+        (["--password", "x", "debian"], "--password needs --user"),
+        (["--user", "me", "debian"], "no terminal"),
+        (["--ilogin", "debian"], "no terminal"),
+        (["--verify", "nowhere.tar"], "nowhere.tar"),
+    ],
+)
+def test_wrong_usage(run: Runner, arguments: list[str | bytes], words: str) -> None:
+    done = run(*arguments)
+    assert words in error_of(done, 2)
+    assert done.stdout == ""
+    assert len(done.stderr) < 1000
+    assert "\x1b" not in done.stderr
+
+
+def test_without_verbose_there_is_no_traceback(run: Runner) -> None:
+    assert "Traceback" not in run("A").stderr
+    assert "Traceback" in run("A", "--verbose").stderr
+    assert "Traceback" in run("-v", "A").stderr
+
+
+def test_a_save_says_what_it_saved(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
+    reference = plain_registry.reference("docker")
+    first = run("--insecure", reference)
+    assert first.returncode == 0
+    assert first.stdout == ""
+    said, written = first.stderr.splitlines()
+    assert said.startswith(f"dockersave: {reference}: sha256:")
+    assert said.endswith(" for linux/amd64")
+    assert written.startswith("dockersave: docker-latest.tar: ")
+    assert "unchanged" in run("--insecure", reference).stderr
+    quiet = run("--insecure", reference, "-q", "-o", "again.tar")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    one, two = (tmp_path / name for name in ("docker-latest.tar", "again.tar"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_verbose_says_more(run: Runner, plain_registry: Registry) -> None:
+    reference = plain_registry.reference("docker")
+    manifest = json.loads(run("--insecure", "--metadata", reference).stdout)
+    for kind in ("plain", "bar", "none"):
+        done = run("--insecure", reference, "-o", f"{kind}.tar", "-v", "--progress", kind)
+        for layer in {layer["digest"] for layer in manifest["layers"]}:
+            assert f"dockersave: {layer}: " in done.stderr
+        quieter = run("--insecure", reference, "-o", f"{kind}2.tar", "--progress", kind)
+        assert manifest["layers"][0]["digest"] not in quieter.stderr
+
+
+def test_what_cannot_be_reused_is_said(run: Runner, plain_registry: Registry) -> None:
+    done = run("--insecure", plain_registry.reference("docker"), "--reuse", "nowhere.tar")
+    assert done.returncode == 0
+    assert "--reuse nowhere.tar: there is no such file" in done.stderr
+
+
+def test_questions(run: Runner, plain_registry: Registry) -> None:
+    reference = plain_registry.reference("multi")
+    sha = run("--insecure", "--sha", reference)
+    assert sha.stderr == ""
+    digest = sha.stdout.strip()
+    assert digest.startswith("sha256:")
+    whole = run("--insecure", "--metadata", "--platform", "all", f"{reference}@{digest}").stdout
+    platforms = {
+        f"{entry['platform']['os']}/{entry['platform']['architecture']}": entry["digest"]
+        for entry in json.loads(whole)["manifests"]
+    }
+    arm = run("--insecure", "--sha", "--arch", "arm64", reference).stdout.strip()
+    assert arm == platforms["linux/arm64"]
+    manifest = run("--insecure", "--metadata", "--arch", "arm64", reference).stdout
+    assert "layers" in json.loads(manifest)
+    assert run("--insecure", "--tags", reference).stdout == "latest\n"
+    two = run("--insecure", "--tags", reference, plain_registry.reference("docker"))
+    assert two.stdout == "latest\nlatest\n"
+
+
+def test_a_list_of_images(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
+    names = [plain_registry.reference(name) for name in ("docker", "oci", "docker")]
+    text = f"# images\n{names[0]}   # the first\n\n{names[1]}\n{names[2]}\n"
+    (tmp_path / "list.txt").write_text(text)
+    done = run("--insecure", "@list.txt", "-o", "bundle.tar")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("for linux/amd64") == 2, "one was named twice"
+
+
+def test_progress_as_json_is_json_throughout(run: Runner, plain_registry: Registry) -> None:
+    done = run("--insecure", "--progress", "json", plain_registry.reference("docker"))
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert kinds[:2] == ["phase", "start"]
+    assert kinds[-1] == "saved"
+    assert events[-1]["paths"] == ["docker-latest.tar"]
+    layers = {event["digest"]: event["size"] for event in events if event["event"] == "layer"}
+    assert sum(layers.values()) == events[1]["size"]
+    failed = run("--insecure", "--progress", "json", plain_registry.reference("nothing"))
+    last = json.loads(failed.stderr.splitlines()[-1])
+    assert (last["event"], last["exit_code"]) == ("error", 3)
+    assert failed.returncode == 3
+
+
+def test_verify(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
+    run("--insecure", plain_registry.reference("docker"), "-o", "x.tar")
+    good = run("--verify", "x.tar")
+    assert good.returncode == 0
+    assert "nothing is wrong" in good.stderr
+    whole = (tmp_path / "x.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
+    bad = run("--verify", "cut.tar")
+    assert bad.returncode == 6
+    assert "cut.tar is damaged" in bad.stderr
+    assert "Traceback" not in bad.stderr
+    quiet = run("--verify", "cut.tar", "-q")
+    assert "cut.tar" in error_of(quiet, 6)
+    report = run("--verify", "cut.tar", "--progress", "json").stderr.splitlines()
+    assert [json.loads(line)["event"] for line in report[-2:]] == ["checked", "error"]
+    assert json.loads(report[-2])["faults"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["{host}/nothing"], 3, "nothing"),
+        (["{host}/docker:nothing"], 3, "nothing"),
+        (["--arch", "s390x", "{host}/multi"], 3, "linux/s390x"),
+        (["{host}/helm"], 6, "helm"),
+        (["{host}/docker", "-o", "no/such/directory.tar"], 7, "no/such"),
+        (["{host}/docker", "-o", "/proc/x.tar"], 7, "/proc"),
+        (["{host}/docker", "-o", "."], 7, ""),
+        (["127.0.0.1:1/docker"], 5, "127.0.0.1:1"),
+    ],
+)
+def test_failures(
+    run: Runner, plain_registry: Registry, arguments: list[str], code: int, words: str
+) -> None:
+    filled = [word.format(host=plain_registry.host) for word in arguments]
+    failure = error_of(run("--insecure", "--retries", "0", *filled), code)
+    assert words in failure
+
+
+def test_each_image_that_fails_is_listed(run: Runner, plain_registry: Registry) -> None:
+    names = [plain_registry.reference(name) for name in ("docker", "nothing", "missing")]
+    done = run("--insecure", *names, "-o", "x.tar")
+    assert done.returncode == 3
+    lines = done.stderr.splitlines()
+    assert lines[0] == "dockersave: error: 2 images failed"
+    assert [line.split(": ")[0] for line in lines[1:3]] == [f"  {name}" for name in names[1:]]
+    assert len(lines) == 4
+    done = run("--insecure", *names, "-o", "x.tar", "--progress", "json")
+    assert len(json.loads(done.stderr.splitlines()[-1])["failures"]) == 2

@@ -1,0 +1,125 @@
+"""The man page and the completions: made from the parser, read by groff and by the real shells."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dockersave.cli.page import FORMATS, OPTIONS, PROGRESS
+from tests.cli.terminal import Terminal
+from tests.processes import program
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
+
+
+@pytest.fixture(scope="module")
+def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with what `make manual` writes, and files to complete."""
+    folder = tmp_path_factory.mktemp("share")
+    subprocess.run([sys.executable, "build/manual.py", folder], cwd=ROOT, check=True)
+    (folder / "here").mkdir()
+    (folder / "here" / "archive.tar").touch()
+    (folder / "here" / "directory").mkdir()
+    return folder
+
+
+def run(share: Path, *command: str) -> str:
+    done = subprocess.run(
+        [program(command[0]), *command[1:]],
+        cwd=share / "here",
+        env={"PATH": os.environ["PATH"], "HOME": str(share), "TERM": "dumb", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+def test_the_man_page(share: Path) -> None:
+    file = str(share / "man/man1/dockersave.1")
+    text = run(share, "groff", "-man", "-Tascii", "-ww", "-P-c", file)
+    plain = re.sub(".\b", "", text)
+    for name in NAMES:
+        assert re.search(rf"^ +(-\w, )?{name}\b", plain, re.MULTILINE), name
+    for section in ("NAME", "SYNOPSIS", "OPTIONS", "EXIT STATUS", "FILES", "EXAMPLES"):
+        assert re.search(rf"^{section}$", plain, re.MULTILINE), section
+    assert "dockersave alpine:3.20 -o - | docker load" in plain, "copied, it can be run"
+
+
+def test_bash(share: Path) -> None:
+    file = share / "bash-completion/completions/dockersave"
+
+    def complete(*words: str) -> set[str]:
+        script = f"""
+            source {file}
+            COMP_WORDS=(dockersave "$@") COMP_CWORD=$# COMP_LINE="dockersave $*"
+            COMP_POINT=${{#COMP_LINE}}
+            $(complete -p dockersave | sed 's/.*-F \\([^ ]*\\).*/\\1/') dockersave
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        return set(run(share, "bash", "--norc", "-c", script, "bash", *words).split())
+
+    assert complete("--") == {name for name in NAMES if name.startswith("--")}
+    assert complete("--platf") == {"--platform"}
+    assert complete("--format", "") == set(FORMATS)
+    assert complete("--progress", "p") == {"plain"}
+    assert "archive.tar" in complete("--verify", "arch")
+    assert complete("--working-dir", "") == {"directory"}
+
+
+def test_fish(share: Path) -> None:
+    file = share / "fish/vendor_completions.d/dockersave.fish"
+
+    def complete(line: str) -> set[str]:
+        out = run(share, "fish", "--no-config", "-c", f"source {file}; complete -C '{line}'")
+        return {each.split("\t")[0] for each in out.splitlines()}
+
+    assert complete("dockersave --") == {name for name in NAMES if name.startswith("--")}
+    assert complete("dockersave --format ") == set(FORMATS)
+    assert complete("dockersave --progress ") == set(PROGRESS)
+    assert "archive.tar" in complete("dockersave --verify arch")
+
+
+def test_zsh(share: Path) -> None:
+    """In a real, interactive zsh: nothing else loads its completion system."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(share), "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+    shell = Terminal(share / "here", [program("zsh"), "-f", "-i"], env)
+    folder = share / "zsh/site-functions"
+    with closing(shell):
+        shell.type(f"PROMPT=; fpath=({folder} $fpath); autoload -U compinit; compinit -u -D\n")
+        shell.type("LISTMAX=999; dockersave() { print -r -- \"<$*>\" }; echo re''ady\n")
+        shell.read_until("ready")
+        for line, expected in (
+            ("--platf", "<--platform>"),
+            ("--format leg", "<--format legacy>"),
+            ("--verify arch", "<--verify archive.tar>"),
+            ("--working-dir dir", "<--working-dir directory"),
+        ):
+            shell.type(f"dockersave {line}\t\n")
+            shell.read_until(expected)
+        shell.type("dockersave --format \t\t")
+        for name in FORMATS:
+            shell.read_until(name)
+        shell.type("\x15exit\n")
+        assert shell.wait() == 0
+
+
+def test_make_knows_the_files(share: Path) -> None:
+    written = {str(file.relative_to(share)) for file in share.rglob("*") if file.is_file()}
+    written = {name for name in written if not name.startswith(("here/", ".", "zcomp"))}
+    (line,) = re.findall(r"^MANUAL = ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert set(line.replace("\\\n", " ").split()) == {
+        name for name in written if "dockersave" in name
+    }
+    assert shutil.which("groff")

@@ -1,0 +1,146 @@
+"""Signals: how soon, what is said, what is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dockersave import Cancellation
+from dockersave.cli import command
+from dockersave.progress.console import Console
+from tests.cli.command import COMMAND, Runner, environment, on_a_terminal
+from tests.images import Store, image, random_layer
+from tests.registry.simulator import Simulator
+
+BIG = Store.of({"big": image([random_layer(8_000_000, 1), random_layer(8_000_000, 2)])})
+
+
+@contextmanager
+def slow_save(folder: Path, *arguments: str, **settings: object) -> Iterator[subprocess.Popen[str]]:
+    """A save that takes far too long, and has fetched some of it."""
+    with Simulator(BIG) as server:
+        process: subprocess.Popen[str] = subprocess.Popen(  # type: ignore[call-overload]
+            [*COMMAND, "--insecure", "--limit-rate", "500k", f"{server.host}/big", *arguments],
+            cwd=folder,
+            env=environment(folder),
+            stderr=subprocess.PIPE,
+            text=True,
+            **settings,
+        )
+        try:
+            end = time.monotonic() + 20
+            while not any(request.kind == "blob" for request in server.requests):
+                assert time.monotonic() < end
+                assert process.poll() is None
+                time.sleep(0.02)
+            time.sleep(1.0)
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_within_a_second(tmp_path: Path, number: signal.Signals) -> None:
+    with slow_save(tmp_path) as process:
+        begun = time.monotonic()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=5)
+        assert time.monotonic() - begun < 1.3, "a second, and the time to notice it here"
+    assert process.returncode == 128 + number
+    lines = said.splitlines()
+    assert lines[-2] == f"dockersave: stopped by {number.name}"
+    assert "big-latest.tar.part keeps what was fetched" in lines[-1]
+    assert not (tmp_path / "big-latest.tar").exists()
+    assert (tmp_path / "big-latest.tar.part").exists()
+
+
+def test_a_stopped_run_is_continued(tmp_path: Path, run: Runner) -> None:
+    with slow_save(tmp_path) as process:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=5)
+    with Simulator(BIG) as server:
+        done = run("--insecure", f"{server.host}/big")
+    assert done.returncode == 0, done.stderr
+    assert "reused" in done.stderr
+
+
+def test_the_second_signal_is_immediate(tmp_path: Path) -> None:
+    with slow_save(tmp_path) as process:
+        process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=2)
+    assert process.returncode in (130, 143, -signal.SIGINT, -signal.SIGTERM)
+
+
+def test_a_signal_that_comes_too_late_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been published is not said to have been stopped."""
+
+    def almost_done(cancellation: Cancellation) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not cancellation.cancelled:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(command, "_command", lambda arguments, talk: almost_done)
+    before = signal.getsignal(signal.SIGTERM)
+    command.Run(Namespace(), Console()).run()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_nohup_stays_nohup(tmp_path: Path) -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with slow_save(tmp_path, preexec_fn=ignore) as process:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(1.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=5)
+    assert process.returncode == 143
+
+
+def test_a_signal_while_the_registry_is_silent(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        process = subprocess.Popen(
+            [*COMMAND, "--insecure", f"127.0.0.1:{server.getsockname()[1]}/x"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with server.accept()[0]:
+            time.sleep(0.2)
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=5)
+    assert time.monotonic() - begun < 1.3
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "dockersave: stopped by SIGINT"
+
+
+def test_ctrl_c_leaves_a_clean_terminal(tmp_path: Path) -> None:
+    with Simulator(BIG) as server:
+        arguments = ["--insecure", "--limit-rate", "500k", f"{server.host}/big"]
+        with on_a_terminal(tmp_path, *arguments) as terminal:
+            terminal.read_until("kB/s")
+            terminal.type("\x03")
+            assert terminal.wait() == 130
+    after = terminal.output.decode().rpartition("\x1b[J")[2]
+    assert after.splitlines() == [
+        "dockersave: stopped by SIGINT",
+        "  big-latest.tar.part keeps what was fetched: the same command goes on from there",
+    ]

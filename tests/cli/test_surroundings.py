@@ -1,0 +1,149 @@
+"""Odd surroundings: streams that are closed or full, odd locales, no threads, limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import COMMAND, ROOT, Runner, environment, error_of
+from tests.registry.real import Registry
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("--licenses",)])
+def test_a_full_standard_output(run: Runner, arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run(*arguments, stdout=full)
+    assert "No space left" in error_of(done, 7)
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_streams(plain_registry: Registry, tmp_path: Path, closed: Sequence[int]) -> None:
+    redirections = " ".join(f"{descriptor}>&-" for descriptor in closed)
+    for arguments, code in (
+        (["--insecure", plain_registry.reference("docker"), "-o", "x.tar"], 0),
+        (["--insecure", plain_registry.reference("docker"), "--sha"], 7 if 1 in closed else 0),
+        (["--version"], 7 if 1 in closed else 0),
+        (["--insecure", plain_registry.reference("nothing"), "-o", "y.tar"], 3),
+    ):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirections}', "sh", *COMMAND, *arguments],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+    archive = (tmp_path / "x.tar").read_bytes()
+    assert b"dockersave:" not in archive, "no word of ours went into the archive"
+    check = subprocess.run(
+        [*COMMAND, "--verify", "x.tar"], cwd=tmp_path, env=environment(tmp_path), check=False
+    )
+    assert check.returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [("--tags",), ("--metadata",), ("-o", "-")])
+def test_a_closed_pipe_is_a_quiet_end(
+    run: Runner, plain_registry: Registry, arguments: tuple[str, ...]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run("--insecure", plain_registry.reference("docker"), *arguments, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_nobody_reads_standard_error(plain_registry: Registry, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    for kind in ("plain", "bar", "json"):
+        done = subprocess.run(
+            [*COMMAND, "--insecure", plain_registry.reference("docker"), "--progress", kind],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stderr=writer,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, "that nobody listens is no reason to give up"
+    os.close(writer)
+    assert (tmp_path / "docker-latest.tar").exists()
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"LC_ALL": "POSIX"},
+        {"LC_ALL": "xx_XX.nonsense"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"TERM": "dumb", "NO_COLOR": "1"},
+        {"COLUMNS": "nonsense", "LANGUAGE": "de"},
+    ],
+)
+def test_odd_locales(run: Runner, plain_registry: Registry, env: Mapping[str, str]) -> None:
+    done = run("--insecure", plain_registry.reference("docker"), "--metadata", env=env)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["schemaVersion"] == 2
+    done = run("--insecure", "--progress", "bar", plain_registry.reference("docker"), env=env)
+    assert done.returncode == 0, done.stderr
+    assert "Error" not in done.stderr
+
+
+_MODULE = "import sys; from dockersave.cli import main; sys.exit(main())"
+
+
+def test_no_home_no_environment(plain_registry: Registry, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _MODULE, "--insecure", plain_registry.reference("docker")],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_threads_there_is_one_connection(tmp_path: Path, plain_registry: Registry) -> None:
+    """Root is under no such limit, so Python is told that there are none."""
+    script = (
+        "import sys, threading\n"
+        'def refuse(self): raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = refuse\n"
+        "from dockersave.cli import main\nsys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--insecure", plain_registry.reference("docker")],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "docker-latest.tar").exists()
+
+
+def test_a_file_size_limit_is_an_error_not_a_crash(
+    run: Runner, plain_registry: Registry, tmp_path: Path
+) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    done = run("--insecure", plain_registry.reference("docker"), preexec_fn=limit)
+    assert "too large" in error_of(done, 7).lower()
+    assert not (tmp_path / "docker-latest.tar").exists()

@@ -1,0 +1,124 @@
+"""Fixtures for all tests: real registries and what stands in front of them.
+
+A component that is missing ends the run with one line before the first test: nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.internet import Internet
+from tests.processes import MissingProgramError, program
+from tests.registry.fronts import Front, nginx, squid, tinyproxy
+from tests.registry.real import Registries, Registry
+
+PROGRAMS = {
+    "real": ("docker-registry", "nginx", "squid", "tinyproxy"),
+    "engines": ("docker-registry", "skopeo", "podman", "dockerd", "docker", "ctr", "umoci"),
+}
+"""What the tests of a marker talk to."""
+
+
+def pytest_configure() -> None:
+    """Hear the signals that whoever started us (`nohup`, a shell's `&`) had us ignore.
+
+    Programs that the tests start would inherit that, and respect it.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses a real registry, so that no test can forget it."""
+    for item in items:
+        if "registries" in getattr(item, "fixturenames", ()):
+            item.add_marker("real")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """End the run where a program is missing that a selected test talks to."""
+    if session.config.option.collectonly:
+        return
+    wanted = {
+        name
+        for item in session.items
+        for marker, names in PROGRAMS.items()
+        if item.get_closest_marker(marker)
+        for name in names
+    }
+    for name in sorted(wanted):
+        try:
+            program(name)
+        except MissingProgramError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.fixture(scope="session")
+def registries() -> Iterator[Registries]:
+    """Start real registries: `registries.get(tls=…, auth=…, mirror_of=…)`, each variant once."""
+    running = Registries()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def plain_registry(registries: Registries) -> Registry:
+    """Return a registry that speaks plain HTTP and asks for nothing."""
+    return registries.get()
+
+
+@pytest.fixture(scope="session")
+def tls_registry(registries: Registries) -> Registry:
+    """Return a registry that speaks https, with a certificate of `registries.ca_file`."""
+    return registries.get(tls=True)
+
+
+@pytest.fixture(scope="session")
+def internet(registries: Registries) -> Iterator[Internet]:
+    """Return what answers for Docker Hub, ghcr.io and registry.example.com."""
+    running = Internet(registries)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def htpasswd_registry(registries: Registries) -> Registry:
+    """Return a registry over https that wants Basic credentials."""
+    return registries.get(tls=True, auth="htpasswd")
+
+
+@pytest.fixture(scope="session")
+def token_registry(registries: Registries) -> Registry:
+    """Return a registry over https that wants tokens of `token_registry.tokens`."""
+    return registries.get(tls=True, auth="token")
+
+
+@pytest.fixture
+def mirror_registry(registries: Registries, plain_registry: Registry) -> Registry:
+    """Return a pull-through cache of the plain registry."""
+    return registries.get(mirror_of=plain_registry)
+
+
+@pytest.fixture(scope="session")
+def client_cert_front(registries: Registries, plain_registry: Registry) -> Iterator[Front]:
+    """Return an nginx that wants a client certificate, in front of the plain registry."""
+    with nginx(registries, plain_registry, client_certificate=True) as front:
+        yield front
+
+
+@pytest.fixture(scope="session", params=["squid", "tinyproxy"])
+def proxy(request: pytest.FixtureRequest, registries: Registries) -> Iterator[Front]:
+    """Return each of the proxies that ask for nothing."""
+    with {"squid": squid, "tinyproxy": tinyproxy}[request.param]() as front:
+        yield front
+
+
+@pytest.fixture(scope="session", params=["squid", "tinyproxy"])
+def password_proxy(request: pytest.FixtureRequest, registries: Registries) -> Iterator[Front]:
+    """Return each of the proxies that ask for `USER` and `PROXY_PASSWORD`."""
+    with {"squid": squid, "tinyproxy": tinyproxy}[request.param](password=True) as front:
+        yield front

@@ -1,0 +1,125 @@
+"""Loads every archive into every engine and writes down what loads where.
+
+python -m tests.engines --table FILE writes Markdown; the exit code is 1 if anything is not as
+expected. A file with the lines of MARKS in it, such as the README, gets the table between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from tests.engines.judge import Refused
+from tests.engines.judges import Judges
+from tests.engines.matrix import JUDGES, KINDS, Case, cases, limit_of, prepare
+from tests.processes import scratch
+from tests.registry.real import Registries, Registry
+
+MARKS = ("<!-- what loads where: python -m tests.engines -->\n", "<!-- so far -->\n")
+
+
+def judge_all(only: str) -> tuple[dict[tuple[Case, str], str], list[str]]:
+    """Judge all cases.
+
+    Parameters:
+        only: text that a case has to have in its name.
+
+    Returns:
+        Per case and judge "" for loaded or the limit's reason, and what was not as expected.
+    """
+    verdicts: dict[tuple[Case, str], str] = {}
+    surprises: list[str] = []
+    registries, judges, folder = Registries(), Judges(), scratch("table")
+    try:
+        registry = prepare(registries)
+        for case in cases():
+            if only not in str(case):
+                continue
+            archive = folder / "image.tar"
+            try:
+                case.save(registry, archive)
+            except AssertionError as error:
+                surprises.append(f"{case}: not saved: {error}")
+                continue
+            for name in JUDGES:
+                limit = limit_of(name, case)
+                verdicts[case, name] = limit.reason if limit else ""
+                if wrong := _surprise(judges, name, case, archive, registry):
+                    surprises.append(f"{case}, {name}: {wrong}")
+            print(f"{case}", file=sys.stderr)
+    finally:
+        judges.close()
+        registries.close()
+        shutil.rmtree(folder)
+    return verdicts, surprises
+
+
+def _surprise(judges: Judges, name: str, case: Case, archive: Path, registry: Registry) -> str:
+    """Return what is not as expected, or nothing."""
+    excluded = limit_of(name, case) is not None
+    try:
+        if excluded:
+            judges[name].load_and_export(archive)
+        else:
+            case.check(judges[name], name, archive, registry)
+    except Refused as error:
+        return "" if excluded else f"refused: {error}"
+    except AssertionError as error:
+        return f"loaded, but {error}"
+    return "loads, though a limit says that it cannot" if excluded else ""
+
+
+def table(verdicts: dict[tuple[Case, str], str]) -> str:
+    """Return the verdicts as Markdown: a row per format and option, a column per engine."""
+    groups: dict[tuple[str, str], list[Case]] = defaultdict(list)
+    for case in dict.fromkeys(case for case, _ in verdicts):
+        groups[case.format, case.option].append(case)
+    notes: dict[str, int] = {}
+    rows = []
+    for (form, option), members in groups.items():
+        cells = [f"`--format {form}{f' {option}' if option else ''}`"]
+        for name in JUDGES:
+            reasons = [verdicts[case, name] for case in members]
+            loaded = reasons.count("")
+            marks = "".join(
+                f"[^{notes.setdefault(f'{name}: {reason}', len(notes) + 1)}]"
+                for reason in dict.fromkeys(filter(None, reasons))
+            )
+            cells.append(f"{loaded} of {len(members)}{marks}" if loaded else f"no{marks}")
+        rows.append(cells)
+    head = ["archive", *JUDGES]
+    lines = [head, ["---"] * len(head), *rows]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    kinds = ", ".join(kind.title for kind in KINDS.values())
+    footnotes = "\n".join(f"[^{number}]: {note}." for note, number in notes.items())
+    return f"{text}\n\nKinds of images: {kinds}.\n\n{footnotes}\n"
+
+
+def write(text: str, path: Path) -> None:
+    """Write the table into a file, between its marks if it has them."""
+    before, start, rest = (path.read_text() if path.exists() else "").partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    path.write_text(f"{before}{start}{text}{end}{after}" if start and end else text)
+
+
+def main() -> int:
+    """Judge, print what is not as expected, and write the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.engines", description=__doc__)
+    parser.add_argument("--table", metavar="FILE", default="-", help="where to write it; - here")
+    parser.add_argument("--only", metavar="TEXT", default="", help="cases with this in the name")
+    arguments = parser.parse_args()
+    verdicts, surprises = judge_all(arguments.only)
+    text = table(verdicts)
+    if arguments.table == "-":
+        print(text)
+    else:
+        write(text, Path(arguments.table))
+    print("\n".join(surprises), file=sys.stderr)
+    return 1 if surprises else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

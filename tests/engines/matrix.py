@@ -1,0 +1,239 @@
+"""Which archives there are, what is expected of each engine, and what its own limits exclude."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from dockersave.archive.formats import FORMATS
+from tests.engines.containerd import Containerd
+from tests.engines.docker import Docker
+from tests.engines.judge import Judge
+from tests.engines.podman import Podman
+from tests.engines.skopeo import SkopeoDocker, SkopeoOci
+from tests.engines.trees import built, differences
+from tests.engines.umoci import Umoci
+from tests.images import GOOD, INDEXES, Document, Image
+from tests.registry.real import SAMPLES, Registries, Registry
+
+JUDGES: dict[str, Callable[[Path], Judge]] = {
+    "docker": Docker,
+    "podman": Podman,
+    "containerd": Containerd,
+    "skopeo docker-archive": SkopeoDocker,
+    "skopeo oci-archive": SkopeoOci,
+    "umoci": Umoci,
+}
+BY_TAG_ONLY = {"skopeo oci-archive", "umoci"}
+"""Judges that call an image what the OCI layout calls it: its tag."""
+
+Option: TypeAlias = Literal["", "--gunzip", "--xz", "--platform all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of image.
+
+    Parameters:
+        title: as the table has it.
+        repository: where it is in the registry.
+        sample: name of its document among the samples.
+        tag: None to save it by its digest alone.
+    """
+
+    title: str
+    repository: str
+    sample: str
+    tag: str | None = "latest"
+
+    @property
+    def document(self) -> Document:
+        """What the registry serves."""
+        return SAMPLES[self.sample]
+
+    @property
+    def image(self) -> Image:
+        """The image that this host gets of it."""
+        document = self.document
+        return document if isinstance(document, Image) else _first(document)
+
+
+def _first(document: Document) -> Image:
+    child = document.children[0]
+    return child if isinstance(child, Image) else _first(child)
+
+
+KINDS = {
+    kind.title: kind
+    for kind in [
+        *(Kind(name, name, name) for name in (*GOOD, *INDEXES) if name != "arm-only"),
+        Kind("names", "my-org/sub_dir/a--b.c__d", "docker", "V1.0-rc_1.x"),
+        Kind("digest", "docker", "docker", None),
+    ]
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One archive: an image of a kind, saved in a format with an option."""
+
+    format: str
+    option: Option
+    kind: str
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.format, self.option, self.kind)))
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether every run of the tests has it: all kinds plainly, all else with one kind."""
+        plain = self.format == "docker" and not self.option
+        return (plain and self.kind != "many-layers") or self.kind in ("docker", "multi")
+
+    def save(self, registry: Registry, output: Path) -> None:
+        """Write the archive, as a user does.
+
+        Raises:
+            AssertionError: dockersave failed; the message is what it said.
+        """
+        kind = KINDS[self.kind]
+        reference = registry.reference(kind.repository, kind.tag or kind.document.digest)
+        option = self.option or "--platform linux/amd64"
+        command = [sys.executable, "-m", "dockersave", "--insecure", "--quiet", reference]
+        command += ["--format", self.format, *option.split(), "--output", str(output)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+
+    def check(self, judge: Judge, name: str, archive: Path, registry: Registry) -> None:
+        """Let a judge load the archive, and compare what comes out with what was built.
+
+        Raises:
+            Refused: the engine does not take the archive.
+            AssertionError: what it made of it is not what was built.
+        """
+        kind, image = KINDS[self.kind], KINDS[self.kind].image
+        trees = dict(judge.load_and_export(archive))
+        loaded = list(trees)
+        assert len(loaded) == 1, f"one image was saved, and {loaded} loaded"
+        repository = f"{registry.host}/{kind.repository}"
+        if kind.tag is None:  # the digest is a name, a tag would be invented
+            assert not loaded[0].startswith(f"{repository}:"), loaded
+        elif name in BY_TAG_ONLY:
+            assert loaded == [kind.tag]
+        else:
+            assert loaded == [f"{repository}:{kind.tag}"]
+        facts = judge.inspect(loaded[0])
+        config = json.loads(image.config)
+        assert facts.platform == image.platform
+        assert facts.env == tuple(config["config"]["Env"])
+        assert facts.cmd == tuple(config["config"]["Cmd"])
+        assert facts.labels == config["config"].get("Labels", {})
+        assert facts.image_id == image.config_digest
+        if facts.digest is not None and self.option != "--gunzip" and self.format != "legacy":
+            whole = kind.document if self.option == "--platform all" else image
+            assert facts.digest == whole.digest
+        assert not (wrong := differences(built(image), trees[loaded[0]])), wrong
+
+
+def prepare(registries: Registries) -> Registry:
+    """Return a registry that holds every kind of image."""
+    registry = registries.get()
+    for kind in KINDS.values():
+        if kind.repository not in SAMPLES and kind.tag is not None:
+            registries.push({kind.repository: kind.document}, kind.tag)
+    return registry
+
+
+def cases() -> Iterator[Case]:
+    """Yield every archive that is worth judging."""
+    options: list[Option] = ["", "--gunzip", "--xz", "--platform all"]
+    for form in FORMATS:
+        for option in options:
+            for name, kind in KINDS.items():
+                is_index = not isinstance(kind.document, Image)
+                if option == "--platform all" and (form == "legacy" or not is_index):
+                    continue
+                if is_index and option not in ("", "--platform all"):
+                    continue
+                if name == "many-layers" and option:  # a minute each: stores copy every layer
+                    continue
+                yield Case(form, option, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What an engine cannot do, whoever wrote the archive.
+
+    Parameters:
+        judge: the engine.
+        reason: in words, with the version that it was seen with.
+        excludes: tells which archives are meant.
+    """
+
+    judge: str
+    reason: str
+    excludes: Callable[[Case], bool]
+
+
+def _is_oci(case: Case) -> bool:
+    return case.format == "oci"
+
+
+def _is_legacy(case: Case) -> bool:
+    return case.format == "legacy"
+
+
+def _is_xz(case: Case) -> bool:
+    return case.option == "--xz"
+
+
+def _has_docker_types(case: Case) -> bool:
+    return "vnd.docker" in KINDS[case.kind].image.media_type
+
+
+def _has_zstd(case: Case) -> bool:
+    return case.kind in ("zstd", "mixed") and case.option != "--gunzip"
+
+
+def _is_all(case: Case) -> bool:
+    return case.option == "--platform all"
+
+
+def _is_nested(case: Case) -> bool:
+    return _is_all(case) and case.kind == "nested"
+
+
+def _is_nested_oci(case: Case) -> bool:
+    return _is_nested(case) and case.format == "oci"
+
+
+LIMITS = [
+    Limit("docker", "reads only `manifest.json`, which a pure OCI layout has not", _is_oci),
+    Limit("docker", "unpacks no zstd before version 23", _has_zstd),
+    Limit("docker", "takes at most 125 layers", lambda case: case.kind == "many-layers"),
+    Limit("containerd", "unpacks archives of gzip and zstd only", _is_xz),
+    Limit("skopeo docker-archive", "reads only `manifest.json`", _is_oci),
+    Limit("skopeo oci-archive", "reads only OCI layouts", _is_legacy),
+    Limit("umoci", "reads only OCI layouts", _is_legacy),
+    Limit("umoci", "knows no media types of Docker's", _has_docker_types),
+    Limit("umoci", "unpacks no zstd", _has_zstd),
+    Limit("podman", "follows no index inside an index of a pure OCI layout", _is_nested_oci),
+    Limit("containerd", "follows no index inside an index", _is_nested),
+    Limit("skopeo oci-archive", "follows no index inside an index", _is_nested),
+    Limit("umoci", "reads one platform per tag", _is_all),
+    Limit("umoci", "finds images only by their tag", lambda case: case.kind == "digest"),
+]
+"""Seen with Debian 12: dockerd 20.10, containerd 1.6, skopeo 1.9, umoci 0.4, podman 4.3.
+
+The tests prove each of them: where a limit excludes an archive, the engine has to refuse it.
+"""
+
+
+def limit_of(judge: str, case: Case) -> Limit | None:
+    """Return what excludes an archive from a judge, or None where it has to load."""
+    return next((x for x in LIMITS if x.judge == judge and x.excludes(case)), None)

@@ -1,0 +1,214 @@
+"""How much memory, disk and time a run takes at most."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dockersave import unpack
+from dockersave.errors import ContentError, NetworkError
+from dockersave.limits import Limits
+from dockersave.options import Options
+from tests.faults.saving import command, environment, fetched, run, saved, sha256, start
+from tests.images import Store, bomb_layer, image, random_layer
+from tests.processes import free_port
+from tests.registry.faults import Fault
+from tests.registry.simulator import Simulator
+
+MIB = 1 << 20
+SAMPLES = {
+    "small": (3 * MIB, 1),
+    "small-127": (3 * MIB, 127),
+    "medium": (300 * MIB, 1),
+    "medium-127": (300 * MIB, 127),
+}
+OPTIONS = ["", "--gunzip", "-o-", "--no-tar", "--no-rm", "--cache-dir=cache", "--jobs=64"]
+
+
+def sample(size: int, layers: int) -> object:
+    return image([random_layer(size // layers, seed) for seed in range(layers)])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Simulator]:
+    store = Store.of({name: sample(*shape) for name, shape in SAMPLES.items()})  # type: ignore[misc]
+    packed = [random_layer(size * MIB, size, "gzip") for size in (40, 20, 3)]
+    store.add("packed", image(packed), "latest")
+    store.add("bomb", image([bomb_layer(200 * MIB)]), "latest")
+    with Simulator(store) as registry:
+        yield registry
+
+
+WRAPPER = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+"""What a child takes is measured from before its exec: so its parent must be small."""
+
+
+def peak(server: Simulator, name: str, folder: Path, *options: str) -> float:
+    """MiB of memory that a run holds at most."""
+    prefix = [sys.executable, "-S", "-c", WRAPPER]
+    done = run(server, "-q", *options, cwd=folder, image=name, prefix=prefix, timeout=600)
+    assert done.code == 0, done.err
+    return int(done.out) / 1024
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_memory_of_a_small_image(option: str, server: Simulator, tmp_path: Path) -> None:
+    for name in ("small", "small-127"):
+        assert peak(server, name, tmp_path, *filter(None, [option])) <= 40
+
+
+@pytest.mark.parametrize("option", ["", "--gunzip", "-o-", "--jobs=64"])
+def test_memory_does_not_grow_with_the_image(
+    option: str, server: Simulator, tmp_path: Path
+) -> None:
+    options = list(filter(None, [option]))
+    small = peak(server, "small", tmp_path, *options)
+    large = peak(server, "medium", tmp_path, *options)
+    many = peak(server, "medium-127", tmp_path, *options)
+    assert max(small, large, many) <= 40, (small, large, many)
+    # Buffers fill up that a small image does not need.
+    assert large - small <= 8, (small, large)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("layers", [1, 127])
+@pytest.mark.parametrize("option", OPTIONS)
+def test_memory_of_a_large_image(layers: int, option: str, tmp_path: Path) -> None:
+    store = Store()
+    store.add("large", sample(4096 * MIB, layers), "latest")  # type: ignore[arg-type]
+    with Simulator(store) as server:
+        assert peak(server, "large", tmp_path, *filter(None, [option])) <= 40
+
+
+def disk(folder: Path, pid: int) -> int:
+    """Bytes on the disk: files in a directory, and those of a process that have no name."""
+    found = {}
+    paths = [*folder.iterdir(), *Path(f"/proc/{pid}/fd").iterdir()]
+    for path in paths:
+        try:
+            if path.parent == folder or "(deleted)" in os.readlink(path):
+                status = path.stat()
+                found[status.st_ino] = status.st_blocks * 512
+        except OSError:
+            continue
+    return sum(found.values())
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("", "medium"), ("", "packed"), ("--gunzip", "packed")]
+)
+def test_disk_at_any_moment(option: str, name: str, server: Simulator, tmp_path: Path) -> None:
+    options = list(filter(None, [option]))
+    process = start(server, "-q", "-o", "image.tar", *options, cwd=tmp_path, image=name)
+    most = 0
+    while process.poll() is None:
+        try:
+            most = max(most, disk(tmp_path, process.pid))
+        except OSError:
+            break
+    process.communicate()
+    assert process.returncode == 0
+    size = (tmp_path / "image.tar").stat().st_size
+    # What is moved from a spool into the archive is on the disk twice, a chunk at a time.
+    spare = 3 * MIB if option else MIB
+    assert most <= size + spare, f"{most - size} bytes more than the archive"
+
+
+@pytest.mark.parametrize("options", [["-o", "image.tar"], ["-o", "image.tar", "--gunzip"]])
+def test_the_same_bytes_whatever_the_circumstances(
+    options: list[str], server: Simulator, tmp_path: Path
+) -> None:
+    digests = set()
+    for number, umask in enumerate((0o022, 0o077, 0o000)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        old = os.umask(umask)
+        try:
+            jobs = str(1 + 7 * number)
+            done = run(server, *options, "--jobs", jobs, cwd=folder, image="packed")
+        finally:
+            os.umask(old)
+        assert done.code == 0, done.err
+        digests.add(sha256(folder / "image.tar"))
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 8])
+@pytest.mark.parametrize("rate", [1_000_000, 3_000_000])
+def test_a_rate_holds(rate: int, jobs: int, server: Simulator, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    done = saved(server, tmp_path / "image.tar", "small", limit_rate=rate, jobs=jobs)
+    seconds = time.monotonic() - begun
+    assert done.fetched / seconds <= 1.1 * rate
+    assert done.fetched / seconds >= 0.8 * rate  # start-up counts, and other tests run
+
+
+@pytest.mark.parametrize("rate", [1, 100])
+@pytest.mark.parametrize("kind", ["manifest", "config", "blob"])
+def test_a_trickle_is_given_up(kind: str, rate: int, server: Simulator, tmp_path: Path) -> None:
+    server.faults.add(Fault.rate(rate, on=kind))
+    try:
+        begun = time.monotonic()
+        with pytest.raises(NetworkError):
+            saved(server, tmp_path / "image.tar", "small", timeout=0.5, retries=1)
+        assert time.monotonic() - begun < 6
+    finally:
+        server.faults.clear()
+
+
+def test_a_bomb_ends_at_the_bound(
+    server: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "LIMITS", Limits(unpacked_layer=50 * MIB))
+    with pytest.raises(ContentError, match="larger than") as caught:
+        saved(server, tmp_path / "image.tar", "bomb", options=Options(gunzip=True))
+    assert caught.value.exit_code == 6
+    assert not list(tmp_path.iterdir())
+
+
+def test_waiting_for_a_registry(server: Simulator, tmp_path: Path) -> None:
+    port = free_port()
+    store = Store.of({"sample": image([random_layer(50_000, 1)])})
+    late = Simulator(store, port=port)
+    # Bound already, but nobody listens before the context is entered: use another port.
+    for listener in late._servers:
+        listener._listener.close()
+    process = subprocess.Popen(
+        command(late, "--wait", "20", "-o", "image.tar"),
+        cwd=tmp_path, env=environment(), stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(1.5)
+    assert process.poll() is None
+    with Simulator(store, port=port):
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert len(re.findall("waiting up to", err.decode())) == 1
+
+
+def test_connections_are_bounded(server: Simulator, tmp_path: Path) -> None:
+    for jobs in (1, 3):
+        server.requests.clear()
+        server.faults.add(Fault.delay(0.1, on="blob"))
+        before = fetched(server)
+        saved(server, tmp_path / f"{jobs}.tar", "small-127", jobs=jobs)
+        server.faults.clear()
+        assert fetched(server) > before
+        blobs = server.of("blob")
+        at_once = max(
+            sum(1 for other in blobs if other.started <= one.started < (other.ended or 0))
+            for one in blobs
+        )
+        assert at_once <= jobs
+        assert len({request.connection for request in server.requests}) <= jobs + 1

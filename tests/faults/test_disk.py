@@ -1,0 +1,279 @@
+"""Disks that fill up, fail, or have something else in the place of the output."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockersave.archive import sinks
+from dockersave.errors import OutputError
+from dockersave.options import Options
+from tests.faults.saving import fetched, run, saved, sha256
+from tests.images import Store, image, random_layer
+from tests.registry.simulator import Simulator
+
+LAYERS = [random_layer(1_500_000, 1, "gzip"), random_layer(300_000, 2)]
+STORE = Store.of({"sample": image(LAYERS), "other": image([random_layer(400_000, 5)])})
+SIZE = sum(layer.size for layer in LAYERS)
+WAYS = {
+    "file": Options(),
+    "gunzip": Options(gunzip=True),
+    "xz": Options(xz=True),
+    "tree": Options(tar=False, tree=True, layers_dir="image.tar"),
+}
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Simulator]:
+    """A registry that does everything right."""
+    with Simulator(STORE) as registry:
+        yield registry
+
+
+@pytest.mark.parametrize("size", ["0k", "16k", "500k", "1200k", "1760k"])
+@pytest.mark.parametrize("option", ["", "--gunzip", "--no-tar", "--no-rm"])
+def test_a_full_disk(size: str, option: str, server: Simulator, tmp_path: Path) -> None:
+    if size == "0k":
+        size = "4k"
+    arguments = filter(None, ["-o" if option != "--no-tar" else "", "image.tar", option])
+    command = [word for word in arguments if option != "--no-tar" or word != "image.tar"]
+    with small_disk(tmp_path / "disk", size) as disk:
+        done = run(server, *command, cwd=disk)
+        assert done.code == 7, done.err
+        assert "No space left on device" in done.error[0]
+        assert "make room" in done.error[1]
+        assert len(done.error) == 2
+        assert not (disk / "image.tar").exists()
+        subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
+        done = run(server, *command, cwd=disk)
+        assert done.code == 0, done.err
+        assert not list(disk.glob("*.part*"))
+
+
+def test_what_a_full_disk_took_is_used(server: Simulator, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1400k") as disk:
+        assert run(server, "-o", "image.tar", cwd=disk).code == 7
+        subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
+        before = fetched(server)
+        done = run(server, "-o", "image.tar", cwd=disk)
+        assert done.code == 0, done.err
+        assert fetched(server) - before < SIZE / 2
+
+
+def test_a_full_disk_leaves_the_old_file(server: Simulator, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1000k") as disk:
+        assert run(server, "-o", "image.tar", cwd=disk, image="other").code == 0
+        old = sha256(disk / "image.tar")
+        assert run(server, "-o", "image.tar", cwd=disk).code == 7
+        assert sha256(disk / "image.tar") == old
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, name: str, number: int, code: int
+) -> Callable[[], int]:
+    """Let the `number`th call of a function of `os` fail; the result counts the calls."""
+    real: Callable[..., Any] = getattr(os, name)
+    calls = 0
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise OSError(code, os.strerror(code))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, name, broken)
+    return lambda: calls
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["pwrite", "fsync", "rename", "ftruncate", "open", "write"])
+def test_every_call_may_fail(
+    name: str, way: str, server: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(
+        **{each: getattr(WAYS[way], each) for each in ("gunzip", "xz", "tar", "tree")},
+        layers_dir=WAYS[way].layers_dir,
+        working_dir=str(tmp_path),
+    )
+
+    def save() -> Any:
+        return saved(server, tmp_path / "image.tar", options=options)
+
+    output = tmp_path / "image.tar"
+    save()
+    right = contents(output)
+    number = failures = 0
+    while True:
+        number += 1 if number < 12 else 7
+        remove(output)
+        with monkeypatch.context() as patch:
+            count = failing(patch, name, number, errno.EIO if number % 2 else errno.ENOSPC)
+            failure = None
+            try:
+                save()
+            except OutputError as error:
+                failure = error
+        if failure is not None:
+            failures += 1
+            assert failure.hint
+            # Only the directory is opened and synchronised when everything has its name.
+            assert not output.exists() or name in ("fsync", "open") or way == "tree"
+        if count() < number:
+            break
+        save()
+        assert contents(output) == right
+        assert not list(tmp_path.glob("*.part*"))
+    if (name, way) not in UNUSED:
+        assert failures, f"{name} was never called"
+
+
+UNUSED = {
+    ("write", "file"), ("write", "gunzip"), ("write", "tree"),
+    ("ftruncate", "xz"), ("open", "file"), ("open", "xz"), ("open", "gunzip"), ("open", "tree"),
+}  # fmt: skip
+"""What is not called, or whose failure is made up for."""
+
+
+def contents(output: Path) -> object:
+    """What is there."""
+    if output.is_dir():
+        return {p.relative_to(output): sha256(p) for p in output.rglob("*") if p.is_file()}
+    return sha256(output)
+
+
+def remove(output: Path) -> None:
+    """Make room for the next run."""
+    subprocess.run(["rm", "-r", output], check=True)
+
+
+@pytest.mark.parametrize("name", ["fsync", "rename"])
+def test_what_could_not_be_published_is_not_fetched_again(
+    name: str, server: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "image.tar"
+    output.write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        # The first rename puts the new .part in its place.
+        failing(patch, name, 2 if name == "rename" else 1, errno.EIO)
+        with pytest.raises(OutputError):
+            saved(server, output)
+    assert output.read_bytes() == b"old"
+    assert saved(server, output).fetched == 0
+
+
+def test_an_old_directory_survives(
+    server: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(tar=False, tree=True, layers_dir="image", working_dir=str(tmp_path))
+    saved(server, tmp_path / "image", "other", options=options)
+    old = contents(tmp_path / "image")
+    with monkeypatch.context() as patch:
+        failing(patch, "rename", 2, errno.EIO)
+        with pytest.raises(OutputError):
+            saved(server, tmp_path / "image", options=options)
+    assert contents(tmp_path / "image") == old
+    assert saved(server, tmp_path / "image", options=options).fetched == 0
+    assert not list(tmp_path.glob("*.old"))
+
+
+def test_two_runs_at_once(server: Simulator, tmp_path: Path) -> None:
+    output = tmp_path / "image.tar"
+    part = tmp_path / "image.tar.part"
+    with part.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = run(server, "-o", "image.tar", cwd=tmp_path)
+        assert done.code == 7
+        assert "another dockersave is writing image.tar" in done.error[0]
+        assert len(done.error) == 2
+        assert not output.exists()
+    assert run(server, "-o", "image.tar", cwd=tmp_path).code == 0
+
+
+PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a symbolic link": (lambda path: path.symlink_to("elsewhere"), "image.tar.part"),
+    "a directory": (lambda path: path.mkdir(), "image.tar.part"),
+    "a fifo": (os.mkfifo, "image.tar.part"),
+    "a fifo as the output": (os.mkfifo, "image.tar"),
+    "a directory as the output": (lambda path: path.mkdir(), "image.tar"),
+}
+
+
+@pytest.mark.parametrize("option", ["", "--gunzip", "--xz"])
+@pytest.mark.parametrize("name", PLACES)
+def test_something_else_in_the_place(
+    name: str, option: str, server: Simulator, tmp_path: Path
+) -> None:
+    make, place = PLACES[name]
+    make(tmp_path / place)
+    kind = (tmp_path / place).lstat().st_mode
+    done = run(server, "-o", "image.tar", *filter(None, [option]), cwd=tmp_path, timeout=10)
+    assert done.code == 7, done.err
+    assert len(done.error) == 2, done.err
+    assert (tmp_path / place).lstat().st_mode == kind
+    assert [path.name for path in tmp_path.iterdir()] == [place]
+
+
+def test_a_device_is_not_replaced(server: Simulator, tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))
+    done = run(server, "-o", str(device), cwd=tmp_path)
+    assert done.code == 7
+    assert device.is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("missing/image.tar", "No such file or directory"),
+        ("/proc/image.tar", "No such file or directory"),
+        ("file/image.tar", "Not a directory"),
+    ],
+)
+def test_no_place_for_it(output: str, words: str, server: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run(server, "-o", output, cwd=tmp_path)
+    assert done.code == 7
+    assert words in done.error[0]
+    assert len(done.error) == 2
+
+
+def test_a_read_only_file_system(server: Simulator, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "10m") as disk:
+        (disk / "image.tar").write_bytes(b"old")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        done = run(server, "-o", "image.tar", cwd=disk)
+        assert done.code == 7
+        assert "Read-only file system" in done.error[0]
+        assert "--output" in done.error[1]
+        assert (disk / "image.tar").read_bytes() == b"old"
+        # A stream needs no place; it is fetched into memory then.
+        piped = run(server, "-o", "-", "--jobs", "1", cwd=disk)
+        assert piped.code == 0, piped.err
+        assert len(piped.out) > SIZE
+
+
+def test_messages_name_the_cause() -> None:
+    for code in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT, errno.ELOOP):
+        failure = sinks.output_error(OSError(code, "x"), "image.tar")
+        assert os.strerror(code) in failure.message
+        assert failure.hint

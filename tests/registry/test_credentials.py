@@ -1,0 +1,365 @@
+"""Where credentials come from: every place, every form, every fault."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pwd
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockersave.errors import CredentialsError
+from dockersave.options import Network
+from dockersave.registry.credentials import Credentials, Login
+from tests.registry.canary import Canary
+
+
+def auth(user: str, secret: str) -> str:
+    return base64.b64encode(f"{user}:{secret}".encode()).decode()
+
+
+def write(path: Path, document: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return path
+
+
+def entry(user: str, registry: str = "registry.test") -> dict[str, Any]:
+    """A config.json that knows one user of one registry."""
+    return {"auths": {registry: {"auth": auth(user, "word")}}}
+
+
+class Finder:
+    """Looks credentials up for somebody with a home, and keeps what is said.
+
+    Parameters:
+        home: their home; the environment has no more than that.
+        environ: but for this.
+    """
+
+    def __init__(self, home: Path, environ: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        self.environ = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")} | dict(
+            environ or {}
+        )
+        self.lines: list[str] = []
+
+    def find(
+        self, registry: str = "registry.test", repository: str = "a/b", **network: Any
+    ) -> Login | None:
+        credentials = Credentials(Network(**network), self.environ, self.lines.append)
+        return credentials.for_repository(registry, repository)
+
+    def user(self, registry: str = "registry.test", repository: str = "a/b") -> str | None:
+        login = self.find(registry, repository)
+        return login.user if login else None
+
+
+@pytest.fixture
+def finder(home: Path) -> Finder:
+    return Finder(home)
+
+
+def config(home: Path, document: object) -> Path:
+    return write(home / ".docker/config.json", document)
+
+
+# The order of places
+
+PLACES: dict[str, Callable[[Path], tuple[Path, dict[str, str]]]] = {
+    "REGISTRY_AUTH_FILE": lambda home: (
+        home / "env.json",
+        {"REGISTRY_AUTH_FILE": str(home / "env.json")},
+    ),
+    "docker": lambda home: (home / ".docker/config.json", {}),
+    "podman, run": lambda home: (home / "run/containers/auth.json", {}),
+    "podman, home": lambda home: (home / ".config/containers/auth.json", {}),
+}
+ORDER = ["--user", "--authfile", *PLACES]
+
+
+@pytest.mark.parametrize("first", range(len(ORDER)))
+def test_order_of_places(home: Path, first: int) -> None:
+    """Every place wins against all that come after it."""
+    network: dict[str, str] = {}
+    environ: dict[str, str] = {}
+    for name in ORDER[first:]:
+        if name == "--user":
+            network |= {"user": name, "password": "word"}
+        elif name == "--authfile":
+            network["authfile"] = str(write(home / "auth.json", entry(name)))
+        else:
+            path, variables = PLACES[name](home)
+            write(path, entry(name))
+            environ |= variables
+    login = Finder(home, environ).find(**network)
+    assert login is not None
+    assert (login.user, login.secret) == (ORDER[first], "word")
+
+
+def test_goes_on_where_a_place_does_not_know_the_registry(finder: Finder) -> None:
+    config(finder.home, entry("other", "other.test"))
+    write(finder.home / ".config/containers/auth.json", entry("me"))
+    assert finder.user() == "me"
+    assert finder.lines == []
+
+
+def test_docker_config_takes_the_place_of_home(home: Path) -> None:
+    config(home, entry("home"))
+    write(home / "elsewhere/config.json", entry("elsewhere"))
+    finder = Finder(home, {"DOCKER_CONFIG": str(home / "elsewhere")})
+    assert finder.user() == "elsewhere"
+    assert Finder(home, {"DOCKER_CONFIG": str(home / "nowhere")}).user() is None
+
+
+def test_xdg_config_home(home: Path) -> None:
+    write(home / "xdg/containers/auth.json", entry("xdg"))
+    assert Finder(home, {"XDG_CONFIG_HOME": str(home / "xdg")}).user() == "xdg"
+
+
+def test_no_home_at_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> Any:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    finder = Finder(home)
+    finder.environ = {}
+    assert finder.find() is None
+    finder.environ = {"REGISTRY_AUTH_FILE": str(write(home / "a.json", entry("me")))}
+    assert finder.user() == "me"
+
+
+def test_a_service_without_home_has_its_users(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither init nor systemd sets HOME; root's login is meant all the same."""
+    config(home, entry("me"))
+    known = pwd.getpwuid(os.getuid())
+    fields = [*known[:5], str(home), known[6]]
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: pwd.struct_passwd(fields))
+    finder = Finder(home)
+    finder.environ = {}
+    assert finder.user() == "me"
+
+
+def test_nothing_is_read_before_it_is_asked_for(finder: Finder, home: Path) -> None:
+    credentials = Credentials(Network(), finder.environ, finder.lines.append)
+    config(home, entry("later"))
+    login = credentials.for_repository("registry.test", "a")
+    assert login is not None
+    assert login.user == "later"
+
+
+# Which entry
+
+HUB = "https://index.docker.io/v1/"
+
+
+@pytest.mark.parametrize(
+    ("key", "registry", "repository"),
+    [
+        (HUB, "docker.io", "library/debian"),
+        ("docker.io", "docker.io", "library/debian"),
+        ("index.docker.io", "docker.io", "library/debian"),
+        ("registry-1.docker.io", "docker.io", "library/debian"),
+        ("docker.io/library", "docker.io", "library/debian"),
+        ("registry.test", "registry.test", "a/b"),
+        ("Registry.Test", "registry.test", "a/b"),
+        ("registry.test", "Registry.TEST", "a/b"),
+        ("registry.test:5000", "registry.test:5000", "a/b"),
+        ("[::1]:5000", "[::1]:5000", "a/b"),
+        ("https://registry.test", "registry.test", "a/b"),
+        ("http://registry.test", "registry.test", "a/b"),
+        ("https://registry.test/", "registry.test", "a/b"),
+        ("https://registry.test/v1/", "registry.test", "a/b"),
+        ("https://registry.test/v2/", "registry.test", "a/b"),
+        ("registry.test/a", "registry.test", "a/b"),
+        ("registry.test/a/b", "registry.test", "a/b"),
+        ("registry.test/a/b/", "registry.test", "a/b"),
+    ],
+)
+def test_keys_that_match(finder: Finder, key: str, registry: str, repository: str) -> None:
+    config(finder.home, entry("me", key))
+    assert finder.user(registry, repository) == "me"
+
+
+@pytest.mark.parametrize(
+    ("key", "registry"),
+    [
+        ("registry.tes", "registry.test"),
+        ("registry.test.evil.example", "registry.test"),
+        ("egistry.test", "registry.test"),
+        ("evil-registry.test", "registry.test"),
+        ("test", "registry.test"),
+        ("registry.test:5000", "registry.test"),
+        ("registry.test", "registry.test:5000"),
+        ("registry.test:443", "registry.test"),
+        ("https://user@registry.test", "registry.test"),
+        ("https://registry.test/other", "registry.test"),
+        ("https://registry.test/v1/a", "registry.test"),
+        ("registry.test/a/bc", "registry.test"),
+        ("registry.test/a/", "registry.test:80"),
+        ("registry.test/A/b", "registry.test"),
+        ("registry.test/b", "registry.test"),
+        ("registry.test/a/b/c", "registry.test"),
+        ("", "registry.test"),
+        ("https://", "registry.test"),
+        ("hub.docker.com", "docker.io"),
+        ("docker.io.evil.example", "docker.io"),
+        ("docker.io", "docker.io:443"),
+        (HUB, "index.docker.io:443"),
+        ("*.test", "registry.test"),
+    ],
+)
+def test_keys_that_do_not_match(finder: Finder, key: str, registry: str) -> None:
+    config(finder.home, entry("me", key))
+    assert finder.user(registry) is None
+
+
+def test_the_most_particular_key_wins(finder: Finder) -> None:
+    keys = ["registry.test", "registry.test/a", "registry.test/a/b", "https://registry.test/v1/"]
+    config(finder.home, {"auths": {key: {"auth": auth(key, "word")} for key in keys}})
+    assert finder.user(repository="a/b") == "registry.test/a/b"
+    assert finder.user(repository="a/c") == "registry.test/a"
+    assert finder.user(repository="c") == "registry.test"
+
+
+def test_an_empty_entry_hides_no_full_one(finder: Finder) -> None:
+    """Docker leaves `{}` behind where a helper has the secret."""
+    config(
+        finder.home,
+        {"auths": {"registry.test/a": {}, "registry.test": {}, "https://registry.test": {
+            "auth": auth("me", "word")}}},
+    )  # fmt: skip
+    assert finder.user() == "me"
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"auth": auth("me", "word")}, Login("me", "word")),
+        ({"auth": auth("me", "w:o:rd")}, Login("me", "w:o:rd")),
+        ({"auth": auth("me", "wörd")}, Login("me", "wörd")),
+        ({"auth": auth("me", "word").rstrip("=")}, Login("me", "word")),
+        ({"auth": auth("me", "word") + "\n"}, Login("me", "word")),
+        ({"auth": auth("me", "word\0\0")}, Login("me", "word")),
+        ({"username": "me", "password": "word"}, Login("me", "word")),
+        ({"auth": auth("me", "word"), "username": "x", "password": "y"}, Login("me", "word")),
+        ({"identitytoken": "tok"}, Login("", "", "tok")),
+        ({"auth": auth("<token>", "tok")}, Login("", "", "tok")),
+        ({"auth": auth("me", ""), "identitytoken": "tok"}, Login("me", "", "tok")),
+        ({"auth": auth("me", "word"), "identitytoken": "tok"}, Login("me", "word", "tok")),
+        ({"registrytoken": "tok"}, Login("", "", None, "tok")),
+        ({"auth": auth("me", "word"), "email": "a@b", "x": 1}, Login("me", "word")),
+        ({}, None),
+        ({"auth": ""}, None),
+        ({"auth": None, "identitytoken": None}, None),
+        ({"auth": auth("me", "")}, None),
+    ],
+)
+def test_forms_of_an_entry(finder: Finder, document: object, expected: Login | None) -> None:
+    config(finder.home, {"auths": {"registry.test": document}})
+    found = finder.find()
+    names = ("user", "secret", "identity_token", "registry_token")
+    assert (found is None) == (expected is None)
+    for name in names if found else ():
+        assert getattr(found, name) == getattr(expected, name)
+    assert finder.lines == []
+
+
+def test_bytes_that_are_no_utf8_are_sent_as_they_are(finder: Finder) -> None:
+    packed = base64.b64encode(b"me:w\xf6rd").decode()
+    config(finder.home, {"auths": {"registry.test": {"auth": packed}}})
+    found = finder.find()
+    assert found is not None
+    assert found.basic == f"Basic {packed}"
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"auth": "!!!"}, {"auth": "bWU"}, {"auth": 1}, {"auth": ["x"]}, "text", 1, ["x"], True,
+        {"username": "\ud800", "password": "x"}, {"identitytoken": "a\nb"},
+        {"registrytoken": "a\r\nX-Evil: 1"}, {"registrytoken": "tök"}, {"identitytoken": {"a": 1}},
+    ],
+)  # fmt: skip
+def test_malformed_entries_are_named_and_passed_over(finder: Finder, document: object) -> None:
+    config(finder.home, {"auths": {"registry.test": document, "other.test": document}})
+    write(finder.home / ".config/containers/auth.json", entry("me"))
+    assert finder.user() == "me"
+    assert finder.lines == [
+        "warning: the entry for registry.test in ~/.docker/config.json is malformed"
+    ]
+
+
+MALFORMED = {
+    "empty": "", "garbage": "{", "list": "[]", "text": '"x"', "deep": "[" * 100_000,
+    "auths": '{"auths": [1]}', "helpers": '{"credHelpers": "x"}', "store": '{"credsStore": [1]}',
+    "number": "9" * 5000, "long": " " * (1 << 20) + "{}", "zero": "\0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_files_are_named_and_passed_over(finder: Finder, name: str) -> None:
+    config(finder.home, MALFORMED[name])
+    write(finder.home / ".config/containers/auth.json", entry("me"))
+    assert finder.user() == "me"
+    assert len(finder.lines) == 1
+    assert finder.lines[0].startswith("warning: ~/.docker/config.json is no use: ")
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_authfile_is_an_error(finder: Finder, name: str) -> None:
+    path = str(write(finder.home / "a.json", MALFORMED[name]))
+    for _ in range(2):
+        with pytest.raises(CredentialsError, match=r"cannot read the credentials in .*a\.json"):
+            finder.find(authfile=path)
+
+
+def test_files_that_cannot_be_read(finder: Finder) -> None:
+    for fault in (str(finder.home / "nowhere.json"), str(finder.home), "/proc/self/mem"):
+        with pytest.raises(CredentialsError, match="cannot read the credentials"):
+            finder.find(authfile=fault)
+        finder.environ["REGISTRY_AUTH_FILE"] = fault
+        assert finder.find() is None
+        assert fault in finder.lines.pop()
+
+
+@pytest.mark.parametrize("document", [{}, {"auths": None}, {"auths": {}, "HttpHeaders": {}}])
+def test_files_without_credentials_are_nothing_special(finder: Finder, document: object) -> None:
+    config(finder.home, document)
+    assert finder.find() is None
+    assert finder.lines == []
+
+
+# What is said
+
+
+def test_secrets_are_not_shown(canary: Canary) -> None:
+    login = Login(canary.user, canary.password, canary.identity_token, canary.registry_token)
+    network = Network(user=canary.user, password=canary.password)
+    canary.say(f"{login} {login!r} {network} {network!r}")
+
+
+def test_what_was_searched(finder: Finder) -> None:
+    credentials = Credentials(Network(), finder.environ, finder.lines.append)
+    credentials.for_repository("registry.test", "a")
+    assert credentials.search() == "neither --user nor a config.json"
+    config(finder.home, entry("me", "other.test"))
+    credentials = Credentials(Network(), finder.environ, finder.lines.append)
+    credentials.for_repository("registry.test", "a")
+    assert credentials.search() == "none in ~/.docker/config.json"
+
+
+def test_a_large_file_takes_no_time(finder: Finder) -> None:
+    auths: dict[str, object] = {f"r{number}.test/{'x/' * 20}": {} for number in range(10_000)}
+    config(finder.home, {"auths": auths | entry("me")["auths"]})
+    begun = time.process_time()
+    assert finder.user(repository="x/" * 120 + "x") == "me"
+    assert time.process_time() - begun < 1

@@ -1,0 +1,194 @@
+"""The cache: shared, bounded, verified on every hit, and never the reason for a failure."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dockersave.cache import Cache, Entry
+from dockersave.options import Options
+from tests.faults.saving import fetched, run, saved, sha256, start
+from tests.images import Store, image, random_layer
+from tests.images.content import digest_of
+from tests.registry.faults import Fault
+from tests.registry.simulator import Simulator
+
+LAYERS = [random_layer(2_000_000, 1, "gzip"), random_layer(300_000, 2)]
+STORE = Store.of({"sample": image(LAYERS), "other": image([LAYERS[1], random_layer(500_000, 3)])})
+SIZE = sum(layer.size for layer in LAYERS)
+
+
+@pytest.fixture
+def server() -> Iterator[Simulator]:
+    """A registry that does everything right."""
+    with Simulator(STORE) as registry:
+        yield registry
+
+
+def cached(folder: Path) -> dict[str, int]:
+    """The blobs in a cache, each of which must be what its name says."""
+    found = {}
+    for path in folder.glob("blobs/*/*"):
+        assert digest_of(path.read_bytes()) == f"{path.parent.name}:{path.name}"
+        found[path.name] = path.stat().st_size
+    assert not list(folder.glob("tmp/*"))
+    return found
+
+
+@pytest.mark.parametrize("second", [(), ("--gunzip",), ("--xz",), ("--no-tar",), ("-o", "-")])
+@pytest.mark.parametrize("first", [(), ("--gunzip",), ("--xz",), ("--no-tar",), ("-o", "-")])
+def test_any_run_fills_it_for_any_other(
+    first: tuple[str, ...], second: tuple[str, ...], server: Simulator, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    option = f"--cache-dir={tmp_path / 'cache'}"
+    done = run(server, option, *first, cwd=tmp_path / "one")
+    assert done.code == 0, done.err
+    assert sum(cached(tmp_path / "cache").values()) == SIZE
+    before = fetched(server)
+    done = run(server, option, *second, cwd=tmp_path / "two")
+    assert done.code == 0, done.err
+    assert fetched(server) == before
+
+
+def test_what_two_images_share_is_fetched_once(server: Simulator, tmp_path: Path) -> None:
+    options = Options(cache_dir=str(tmp_path / "cache"))
+    saved(server, tmp_path / "one.tar", options=options)
+    assert saved(server, tmp_path / "two.tar", "other", options=options).reused == LAYERS[1].size
+
+
+@pytest.mark.parametrize("gunzip", [False, True])
+def test_what_is_damaged_is_replaced(gunzip: bool, server: Simulator, tmp_path: Path) -> None:
+    options = Options(cache_dir=str(tmp_path / "cache"), gunzip=gunzip)
+    saved(server, tmp_path / "one.tar", options=options)
+    for path in (tmp_path / "cache").glob("blobs/*/*"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    for name in ("two.tar", "three.tar"):
+        saved(server, tmp_path / name, options=options)
+        assert sha256(tmp_path / name) == sha256(tmp_path / "one.tar")
+    assert sum(cached(tmp_path / "cache").values()) == SIZE
+    assert saved(server, tmp_path / "four.tar", options=options).fetched == 0
+
+
+def test_a_resumed_blob_enters_it_whole(server: Simulator, tmp_path: Path) -> None:
+    output = tmp_path / "image.tar"
+    server.faults.add(Fault.status(404, on="blob", skip=1))
+    with pytest.raises(Exception, match="sha256:"):
+        saved(server, output, jobs=1)
+    server.faults.clear()
+    saved(server, output, options=Options(cache_dir=str(tmp_path / "cache")))
+    assert sum(cached(tmp_path / "cache").values()) == SIZE
+
+
+def store(cache: Cache, number: int, size: int) -> bool:
+    """Keep a made-up blob."""
+    body = bytes([number]) * size
+    entry = cache.begin(digest_of(body), size)
+    if entry is None:
+        return False
+    entry.write(0, body)
+    entry.commit()
+    return True
+
+
+def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
+    lines: list[str] = []
+    cache = Cache(str(tmp_path), 1000, lines.append)
+    digests = [digest_of(bytes([number]) * 300) for number in range(5)]
+    for number in range(3):
+        assert store(cache, number, 300)
+        time.sleep(0.01)
+    assert cache.find(digests[0])
+    assert store(cache, 3, 300)
+    kept = [bool(cache.find(digest)) for digest in digests]
+    assert kept == [True, False, True, True, False]
+    assert not store(cache, 9, 1001)
+    assert not lines
+
+
+def test_blobs_on_their_way_count(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path), 1000, lambda line: None)
+    first = cache.begin(digest_of(b"1"), 600)
+    assert isinstance(first, Entry)
+    assert cache.begin(digest_of(b"2"), 600) is None
+    first.close()
+    second = cache.begin(digest_of(b"2"), 600)
+    assert second is not None
+    second.close()
+    assert not list(tmp_path.glob("tmp/*"))
+
+
+def test_what_a_killed_run_left_is_removed(server: Simulator, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    server.faults.add(Fault.rate(500_000, on="blob"))
+    process = start(server, f"--cache-dir={folder}", cwd=tmp_path)
+    end = time.monotonic() + 10
+    while not list(folder.glob("tmp/*")) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert list(folder.glob("tmp/*"))
+    server.faults.clear()
+    done = run(server, f"--cache-dir={folder}", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert sum(cached(folder).values()) == SIZE
+
+
+def test_several_processes_at_once(server: Simulator, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    processes = []
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+        options = [f"--cache-dir={folder}", "--cache-size=2200k"]
+        name = "sample" if number % 2 else "other"
+        processes.append(start(server, *options, cwd=tmp_path / str(number), image=name))
+    for process in processes:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert sum(cached(folder).values()) <= 2_200 * 1024
+
+
+def test_a_lock_that_is_held_is_not_waited_for_long(
+    server: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dockersave.cache._PATIENCE", 0.2)
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        saved(server, tmp_path / "image.tar", options=Options(cache_dir=str(folder)))
+    assert not cached(folder)
+
+
+@pytest.mark.parametrize("reason", ["a file", "a full disk", "a read-only disk"])
+def test_a_cache_that_cannot_be_written_fails_nothing(
+    reason: str, server: Simulator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    mounted = False
+    if reason == "a file":
+        folder.write_text("")
+    else:
+        folder.mkdir()
+        size = "size=64k" if reason == "a full disk" else "ro"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
+        mounted = True
+    try:
+        done = run(server, f"--cache-dir={folder}", "-o", "image.tar", cwd=tmp_path)
+        assert done.code == 0, done.err
+        said = [line for line in done.err.splitlines() if "cache" in line]
+        assert len(said) == 1
+        assert "cannot be written" in said[0]
+    finally:
+        if mounted:
+            subprocess.run(["umount", folder], check=True)
+    assert os.path.exists(tmp_path / "image.tar")

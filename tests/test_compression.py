@@ -1,0 +1,134 @@
+"""Decompression, piece by piece."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import random
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dockersave.compression import Decompressor
+from dockersave.errors import ContentError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+KINDS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "zstd": zstd.compress,
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+    "": bytes,
+}
+COMPRESSED = [kind for kind in KINDS if kind]
+CONTENT = random.Random(0).randbytes(50_000) + bytes(100_000)
+
+
+def unpacked(pieces: Iterable[bytes]) -> tuple[bytes, str]:
+    """Decompress; return the content, and how it was compressed."""
+    decompressor = Decompressor("a layer")
+    found = [piece for data in pieces for piece in decompressor.feed(data)]
+    found += decompressor.finish()
+    return b"".join(found), decompressor.kind
+
+
+def split(data: bytes, size: int) -> Iterable[bytes]:
+    """Cut into pieces."""
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+@settings(deadline=None)
+@given(st.sampled_from(list(KINDS)), st.binary(max_size=5000), st.integers(1, 2000))
+def test_whatever_the_pieces(kind: str, content: bytes, size: int) -> None:
+    if not kind:
+        content = b"\0" + content
+    assert unpacked(split(KINDS[kind](content), size)) == (content, kind)
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_streams_behind_one_another(kind: str) -> None:
+    data = KINDS[kind](CONTENT) + KINDS[kind](b"") + KINDS[kind](b"more")
+    assert unpacked(split(data, 999))[0] == CONTENT + b"more"
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_zeros_behind_the_end(kind: str) -> None:
+    assert unpacked(split(KINDS[kind](CONTENT) + bytes(3000), 999))[0] == CONTENT
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_what_is_cut_off(kind: str) -> None:
+    data = KINDS[kind](CONTENT)
+    for length in (6, len(data) // 2, len(data) - 1):
+        with pytest.raises(ContentError, match="a layer is cut off"):
+            unpacked([data[:length]])
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_garbage_behind_the_head(kind: str) -> None:
+    with pytest.raises(ContentError, match="a layer cannot be decompressed"):
+        unpacked([KINDS[kind](b"")[:10] + b"\xff" * 5000])
+
+
+@pytest.mark.parametrize("kind", ["gzip", "xz", "bzip2"])
+def test_a_checksum_that_is_wrong(kind: str) -> None:
+    data = bytearray(KINDS[kind](CONTENT))
+    data[len(data) // 3] ^= 4
+    with pytest.raises(ContentError):
+        unpacked(split(bytes(data), 1000))
+
+
+def test_a_checksum_of_zstd() -> None:
+    options = {int(zstd.CompressionParameter.checksum_flag): 1}
+    data = bytearray(zstd.compress(CONTENT, options=options))
+    data[1000] ^= 4
+    with pytest.raises(ContentError):
+        unpacked([bytes(data)])
+
+
+@pytest.mark.parametrize("data", [b"", b"a", b"\x1f", b"BZ", b"\x28\xb5\x2f"])
+def test_what_is_too_short_for_a_compressor(data: bytes) -> None:
+    assert unpacked([data]) == (data, "")
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_a_bomb_is_met_piece_by_piece(kind: str) -> None:
+    size = 64 << 20
+    data = KINDS[kind](bytes(size)) if kind != "xz" else lzma.compress(bytes(size), preset=0)
+    decompressor = Decompressor("a bomb")
+    total = 0
+    tracemalloc.start()
+    try:
+        for chunk in split(data, 1 << 16):
+            for piece in decompressor.feed(chunk):
+                assert len(piece) <= 1 << 20
+                total += len(piece)
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20
+    finally:
+        tracemalloc.stop()
+    assert total == size
+
+
+def test_xz_with_a_dictionary_of_a_gigabyte() -> None:
+    """Its header asks for memory that nobody should give."""
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    data = lzma.compress(b"x", filters=filters)
+    # .xz File Format 1.2.1, section 3.1: the dictionary's size is a code in the block header.
+    at = data.index(b"\x21\x01") + 2
+    header = bytearray(data[12:24])
+    header[at - 12] = 40
+    header[8:] = b""
+    import zlib
+
+    header += zlib.crc32(bytes(header)).to_bytes(4, "little")
+    with pytest.raises(ContentError, match=r"(?i)memory"):
+        unpacked([data[:12] + bytes(header) + data[24:]])
