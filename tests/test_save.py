@@ -236,8 +236,9 @@ def test_all_that_fails_is_listed(plain_registry: Registry, tmp_path: Path) -> N
 
 def test_one_tag_for_two_digests_is_refused(registries: Registries, tmp_path: Path) -> None:
     registry = registries.get()
-    registries.push({"docker": GOOD["zstd"]()}, "other")
-    tagged = registry.reference("docker")
+    registries.push({"moved": GOOD["zstd"]()}, "before")
+    registries.push({"moved": GOOD["docker"]()})
+    tagged = registry.reference("moved")
     pinned = f"{tagged}@{GOOD['zstd']().digest}"
     with pytest.raises(UsageError, match="two images"):
         save(tagged, pinned, output=tmp_path / "a.tar", network=PLAIN)

@@ -276,9 +276,10 @@ def test_an_image_without_layers(
 
 
 def test_two_names_for_one_image(registries: Registries, judges: Judges, tmp_path: Path) -> None:
-    registries.push({"docker": GOOD["docker"]()}, "other")
-    registry = registries.get()
-    names = [registry.reference("docker"), registry.reference("docker", "other")]
+    tags = ("latest", "other")
+    for tag in tags:
+        registries.push({"two-names": GOOD["docker"]()}, tag)
+    names = [registries.get().reference("two-names", tag) for tag in tags]
     path = tmp_path / "a.tar"
     save(*names, names[0], output=path, network=PLAIN)
     for name in ("docker", "containerd", "podman"):

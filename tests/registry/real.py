@@ -122,11 +122,20 @@ class Registries:
         """
         if not self._pushed:
             self._pushed = True
-            self.push(SAMPLES)
+            self._push(SAMPLES, "latest")
         return self._get(tls, auth, anonymous, lifetime, mirror_of)
 
     def push(self, documents: Mapping[str, Document], tag: str = "latest") -> None:
-        """Put images into the storage that all registries share, by repository."""
+        """Put images into the storage that all registries share, by repository.
+
+        Raises:
+            ValueError: a sample would change under the other tests that use it.
+        """
+        if shared := sorted(SAMPLES.keys() & documents.keys()):
+            raise ValueError(f"{shared} are every test's: push into a repository of your own")
+        self._push(documents, tag)
+
+    def _push(self, documents: Mapping[str, Document], tag: str) -> None:
         push(Store.of(documents, tag), self._get().url)
 
     def _get(
