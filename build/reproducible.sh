@@ -12,9 +12,9 @@ trap 'exit 143' TERM
 chmod 755 "$work"
 
 lay() { # DIR DATE: a copy of the sources
-    mkdir -p "$1/build/work"
+    mkdir -p "$1/build/out"
     cp -R LICENSE Makefile dockersave dockersave.spec "$1"
-    (cd build && tar -cf - --exclude=./work --exclude=__pycache__ .) | tar -xf - -C "$1/build"
+    (cd build && tar -cf - --exclude=./out --exclude=__pycache__ .) | tar -xf - -C "$1/build"
     find "$1" -exec touch --no-dereference --date "$2" {} +
 }
 
@@ -43,12 +43,12 @@ if cmp "$first/dockersave-static" "$second/dockersave-static"; then
     exit 0
 fi
 for part in launcher files.tar; do
-    cmp "$first/build/work/static/$part" "$second/build/work/static/$part" || true
+    cmp "$first/build/out/static/$part" "$second/build/out/static/$part" || true
 done
-"$first/build/work/static/venv/bin/python" - "$first" "$second" <<'EOF'
+"$first/build/out/static/venv/bin/python" - "$first" "$second" <<'EOF'
 import sys, tarfile
 a, b = ({m.name: t.extractfile(m).read() for m in t if m.isfile()}
-        for t in (tarfile.open(f"{d}/build/work/static/files.tar") for d in sys.argv[1:]))
+        for t in (tarfile.open(f"{d}/build/out/static/files.tar") for d in sys.argv[1:]))
 for name in sorted(a.keys() | b.keys()):
     if a.get(name) != b.get(name):
         print("reproducible: differs:", name)

@@ -7,7 +7,7 @@ WHEELS ?=
 CONTAINER_PYTHON ?= 3.14
 BASE_IMAGE ?=
 export BASE_IMAGE
-STATIC := build/work/static
+STATIC := build/out/static
 STATIC_PYTHON := $(STATIC)/venv/bin/python
 # A compiler that comes as a wheel, pinned and hashed, with its own musl: the same bytes on every machine.
 LAUNCHER_CC ?= $(STATIC_PYTHON) -m ziglang cc -target x86_64-linux-musl
@@ -58,24 +58,24 @@ $(STATIC)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
 
 container: ## dockersave-static from a container, the same bytes every time (BASE_IMAGE=, ENGINE=)
-	@rm -rf build/work/wheels
-	@PYTHON_VERSION=$(CONTAINER_PYTHON) sh build/static-venv.sh --download build/work/wheels
+	@rm -rf build/out/wheels
+	@PYTHON_VERSION=$(CONTAINER_PYTHON) sh build/static-venv.sh --download build/out/wheels
 	@sh build/container.sh .
 
 reproducible: ## build dockersave-static twice, differently, and compare
 	@$(BOOTSTRAP) static
-	@rm -rf build/work/wheels
-	@sh build/static-venv.sh --download build/work/wheels
-	@sh build/reproducible.sh build/work/wheels
+	@rm -rf build/out/wheels
+	@sh build/static-venv.sh --download build/out/wheels
+	@sh build/reproducible.sh build/out/wheels
 
 test-container: ## build in a container whose base stands in for the real one, and run what comes out
 	@$(BOOTSTRAP) static container
 	@sh build/standin.sh dockersave-standin
-	@mkdir -p build/work/container
-	@rm -rf build/work/wheels
-	@sh build/static-venv.sh --download build/work/wheels
-	@ENGINE=buildah BASE_IMAGE=localhost/dockersave-standin sh build/container.sh build/work/container
-	@build/work/container/dockersave-static --version
+	@mkdir -p build/out/container
+	@rm -rf build/out/wheels
+	@sh build/static-venv.sh --download build/out/wheels
+	@ENGINE=buildah BASE_IMAGE=localhost/dockersave-standin sh build/container.sh build/out/container
+	@build/out/container/dockersave-static --version
 
 test-appliance: needs-test venv dockersave-static ## test the static binary on bare and hostile hosts
 	@$(BOOTSTRAP) static

@@ -49,9 +49,6 @@ is public is an attribute of this package, and is only loaded when it is used.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .ask import Registry, ResolvedImage
@@ -68,11 +65,12 @@ if TYPE_CHECKING:
         SaveFailures,
         UsageError,
     )
-    from .oci import Descriptor, Platform
+    from .oci import Descriptor
     from .options import Network, Options
+    from .platforms import Platform
     from .progress import Progress, Transfer
     from .reference import Reference
-    from .save import Saved, SavedImage, save
+    from .saving import Saved, SavedImage, save
 
 __version__ = "1.0.0"
 
@@ -108,11 +106,12 @@ _HOMES = {
     "ask": ("Registry", "ResolvedImage"),
     "cancellation": ("Cancellation",),
     "check": ("Report", "check_archive"),
-    "oci": ("Descriptor", "Platform"),
+    "oci": ("Descriptor",),
     "options": ("Network", "Options"),
+    "platforms": ("Platform",),
     "progress": ("Progress", "Transfer"),
     "reference": ("Reference",),
-    "save": ("Saved", "SavedImage", "save"),
+    "saving": ("Saved", "SavedImage", "save"),
 }
 
 
@@ -128,15 +127,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps `dockersave.save` the function, though there is a module of that name, too."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # This is how the import system announces a submodule.
-        if not (name in __all__ and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -12,8 +12,9 @@ from .cancellation import Cancellation
 from .errors import ContentError, NetworkError
 from .job import ALL_PLATFORMS
 from .limits import LIMITS
-from .oci import Descriptor, Platform
+from .oci import Descriptor
 from .options import Network
+from .platforms import Platform
 from .reference import Reference
 from .resolve import Resolver
 from .session import Session
@@ -141,7 +142,7 @@ class Registry:
 
     def close(self) -> None:
         """Close all connections."""
-        self._session.__exit__(None, None, None)
+        self._session.close()
 
     def __enter__(self) -> Registry:
         return self

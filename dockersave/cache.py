@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from .archive.sinks import write_all
+from .archive.place import write_all
 from .arrival import Arrival, Place
 from .errors import OutputError
 from .limits import LIMITS

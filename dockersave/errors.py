@@ -124,3 +124,13 @@ class SaveFailures(DockersaveError):
     def about(self, subject: str) -> DockersaveError:
         """Each failure names its own image."""
         return self
+
+
+def shown(text: str, most: int = 200) -> str:
+    """Text from a registry, safe to print: no control characters, and not too long.
+
+    Args:
+        most: characters.
+    """
+    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(char if char.isprintable() else "?" for char in cut)

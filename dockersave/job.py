@@ -20,9 +20,9 @@ from .cache import Keeper
 from .errors import DockersaveError, SaveFailures
 from .fetch import Fetcher
 from .image import Image, check_names, foreign_layers, notes
-from .oci import Platform
 from .options import Options
 from .parallel import in_parallel
+from .platforms import Platform
 from .progress import Progress, Transfer
 from .reference import Reference
 from .resolve import Resolver

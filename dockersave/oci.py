@@ -1,4 +1,4 @@
-"""Descriptors, manifests, indexes, configs and platforms: parse, validate, select. Pure.
+"""Descriptors, manifests, indexes and configs: parse, validate, select. Pure.
 
 Sources: OCI image specification 1.1 (descriptor.md, manifest.md, image-index.md, config.md)
 and Docker's image manifest version 2, schema 2.
@@ -7,12 +7,12 @@ and Docker's image manifest version 2, schema 2.
 from __future__ import annotations
 
 import json
-import platform as host
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from .errors import ContentError, NotFoundError, UsageError
+from .errors import ContentError, NotFoundError, shown
 from .limits import LIMITS
+from .platforms import Platform
 from .verify import is_digest
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -31,73 +31,8 @@ ACCEPT = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 """What is asked for, in this order; schema 1 is left out so that registries convert nothing."""
 
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """What an image runs on, in Go's names (`linux`, `arm64`, `v8`)."""
-
-    os: str
-    architecture: str
-    variant: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Platform:
-        """Read `os/arch[/variant]`, or `arch` alone for Linux; kernel names of CPUs are known.
-
-        Raises:
-            UsageError: it is neither.
-        """
-        parts = text.lower().split("/")
-        if len(parts) == 1:
-            parts = ["linux", *parts]
-        if not 2 <= len(parts) <= 3 or not all(parts):
-            raise UsageError(f"invalid platform {text!r}", "write OS/ARCH[/VARIANT]: linux/arm64")
-        return cls(parts[0], *_normalise(parts[1], parts[2] if len(parts) == 3 else ""))
-
-    @classmethod
-    def of_host(cls) -> Platform:
-        """This machine's platform; always Linux's, since images for others are rare."""
-        return cls("linux", *_normalise(host.machine().lower(), ""))
-
-    def __str__(self) -> str:
-        # A registry may say anything.
-        return shown("/".join(filter(None, (self.os, self.architecture, self.variant))))
-
-
-# containerd's platforms package (normalizeArch) knows the same names.
-_ARCHITECTURES = {
-    "x86_64": ("amd64", ""),
-    "x86-64": ("amd64", ""),
-    "i386": ("386", ""),
-    "i486": ("386", ""),
-    "i586": ("386", ""),
-    "i686": ("386", ""),
-    "aarch64": ("arm64", ""),
-    "arm64": ("arm64", ""),
-    "armhf": ("arm", "v7"),
-    "armv7l": ("arm", "v7"),
-    "armv7": ("arm", "v7"),
-    "armv8l": ("arm", "v7"),
-    "armel": ("arm", "v6"),
-    "armv6l": ("arm", "v6"),
-    "armv6": ("arm", "v6"),
-    "armv5tel": ("arm", "v5"),
-    "armv5": ("arm", "v5"),
-    "loongarch64": ("loong64", ""),
-    "mips64el": ("mips64le", ""),
-}
-
-
-def _normalise(architecture: str, variant: str) -> tuple[str, str]:
-    architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
-    variant = variant or implied
-    if architecture == "arm":
-        variant = variant or "v7"
-        variant = variant if variant.startswith("v") else f"v{variant}"
-    if (architecture, variant) in {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1")}:
-        variant = ""
-    return architecture, variant
+_UNSTATED = 1000
+"""The rank of an entry that does not say what it is for: after all that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +198,7 @@ def parse_config(body: bytes, layers: int) -> Config:
     names = [document.get(key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(name, str) for name in names):
         raise ContentError("the config's platform is no text")
-    platform = Platform(names[0] or "linux", *_normalise(names[1], names[2]))
+    platform = Platform.of(names[0] or "linux", names[1], names[2])
     return Config(platform, tuple(diff_ids), document)
 
 
@@ -298,7 +233,7 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
         names = [stated.get(key) or "" for key in ("os", "architecture", "variant", "os.version")]
         if not all(isinstance(name, str) for name in names):
             raise ContentError(f"{what} has a platform that is no text")
-        platform = Platform(names[0], *_normalise(names[1], names[2]))
+        platform = Platform.of(names[0], names[1], names[2])
         os_version = names[3]
     return Descriptor(
         media_type, digest, size, tuple(urls), dict(annotations), platform, os_version
@@ -317,7 +252,7 @@ def select(index: Index, wanted: Platform) -> list[Descriptor]:
     for position, entry in enumerate(index.manifests):
         if entry.is_attestation:
             continue
-        rank = _rank(entry.platform, wanted)
+        rank = entry.platform.distance(wanted) if entry.platform else _UNSTATED
         if rank is None and entry.media_type in INDEX_TYPES:
             rank = _UNSTATED
         if rank is not None:
@@ -339,41 +274,6 @@ def no_platform(index: Index, wanted: Platform) -> NotFoundError:
         f"there is no image for {wanted}",
         f"there is {there}: choose with --platform" if there else "",
     )
-
-
-_UNSTATED = 1000
-
-
-def _rank(stated: Platform | None, wanted: Platform) -> float | None:
-    """How far `stated` is from `wanted`: 0 for the same, None if it cannot serve."""
-    if stated is None:
-        return _UNSTATED
-    if (stated.os, stated.architecture) != (wanted.os, wanted.architecture):
-        return None
-    if stated.variant == wanted.variant:
-        return 0
-    have, want = _level(stated), _level(wanted)
-    # Every ARM and AMD64 level runs what was built for a lower one, and nothing above.
-    return want - have if have is not None and want is not None and have < want else None
-
-
-def _level(platform: Platform) -> float | None:
-    if not platform.variant:
-        return {"amd64": 1, "arm64": 8}.get(platform.architecture, 0)
-    try:
-        return float(platform.variant.removeprefix("v"))
-    except ValueError:
-        return None
-
-
-def shown(text: str, most: int = 200) -> str:
-    """Text from a registry, safe to print: no control characters, and not too long.
-
-    Args:
-        most: characters.
-    """
-    cut = text if len(text) <= most else f"{text[: most - 3]}..."
-    return "".join(char if char.isprintable() else "?" for char in cut)
 
 
 def to_json(document: Any) -> bytes:

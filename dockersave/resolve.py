@@ -14,13 +14,13 @@ from .oci import (
     Descriptor,
     Index,
     Manifest,
-    Platform,
     check_is_image,
     no_platform,
     parse_config,
     parse_document,
     select,
 )
+from .platforms import Platform
 from .reference import Reference
 from .verify import check
 

@@ -64,21 +64,13 @@ class ForeignOpener(BlobOpener, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignBlob:
+class ForeignBlob(RemoteBlob):
     """A blob that need not be in its registry: then it is behind one of its `urls`.
 
     Docker asks in the same order (moby, distribution/pull_v2_windows.go).
     """
 
     registry: ForeignOpener
-    repository: str
-    descriptor: Descriptor
-    is_local: bool = False
-
-    @property
-    def size(self) -> int:
-        """Its size in bytes."""
-        return self.descriptor.size
 
     def open(self, start: int, stop: int) -> Stream:
         """Begin to read bytes `start` to `stop` (exclusive)."""

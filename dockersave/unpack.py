@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from .archive.members import Blob
-from .archive.sinks import write_all, writing
+from .archive.place import write_all, writing
 from .archive.stream import spool
 from .arrival import Source
 from .cache import Entry

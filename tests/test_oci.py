@@ -11,7 +11,8 @@ import pytest
 from dockersave import oci
 from dockersave.errors import ContentError
 from dockersave.limits import LIMITS
-from dockersave.oci import Descriptor, Index, Manifest, Platform
+from dockersave.oci import Descriptor, Index, Manifest
+from dockersave.platforms import Platform
 from dockersave.verify import digest_of
 from tests.images import GOOD, INDEXES, ODD, read
 
@@ -292,15 +293,6 @@ def test_odd_descriptors(changes: dict[str, Any], is_attestation: bool, is_forei
     descriptor = oci.parse_descriptor(LAYER | changes, "it")
     assert descriptor.is_attestation is is_attestation
     assert descriptor.is_foreign is is_foreign
-
-
-# Text
-
-
-def test_shown() -> None:
-    assert oci.shown("a\x1b[31mb\r\n\u202ec\udc80é") == "a?[31mb???c?é"
-    assert oci.shown("x" * 200) == "x" * 200
-    assert oci.shown("x" * 201) == "x" * 197 + "..."
 
 
 def test_to_json() -> None:

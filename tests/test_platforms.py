@@ -10,7 +10,8 @@ import pytest
 from dockersave import oci
 from dockersave.errors import NotFoundError, UsageError
 from dockersave.limits import LIMITS
-from dockersave.oci import Index, Platform
+from dockersave.oci import Index
+from dockersave.platforms import Platform
 from dockersave.verify import digest_of
 
 

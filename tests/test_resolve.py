@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dockersave.errors import ContentError, NotFoundError
-from dockersave.oci import Descriptor, Platform
+from dockersave.oci import Descriptor
+from dockersave.platforms import Platform
 from dockersave.reference import Reference
 from dockersave.resolve import Resolver
 from tests.archive.shelf import Served, Shelf, resolved

@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from typing import IO, Protocol
 
 from .members import Content, Member
-from .sinks import DirectoryTree, PartFile, write_all, writing
+from .partfile import PartFile
+from .place import write_all, writing
+from .sinks import DirectoryTree
 from .tar import END, header, lay_out, padding
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from ..errors import ContentError, UsageError
+from ..errors import ContentError, UsageError, shown
 from ..limits import LIMITS
 from ..oci import (
     CONFIG_TYPES,
@@ -20,7 +20,6 @@ from ..oci import (
     parse_config,
     parse_descriptor,
     parse_document,
-    shown,
 )
 from ..reference import Reference
 from .inventory import Inventory, Item, named_digest

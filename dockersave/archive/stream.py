@@ -18,7 +18,7 @@ from ..errors import OutputError
 from ..limits import LIMITS
 from ..verify import Buffer
 from .members import Blob, Content
-from .sinks import write_all, writing
+from .place import write_all, writing
 from .tar import END, Plan, padding
 
 Write = Callable[[bytes], object]

@@ -120,7 +120,7 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     if not references:
         raise UsageError("no image was named", "dockersave debian; dockersave --help shows more")
     if (platform := options(arguments).platform) not in (None, "all"):
-        from ..oci import Platform
+        from ..platforms import Platform
 
         Platform.parse(platform)
     for path in arguments.reuse:
@@ -147,7 +147,7 @@ def _save(
     talk: Console,
     cancellation: Cancellation,
 ) -> None:
-    from ..save import save
+    from ..saving import save
 
     saved = save(
         *references,

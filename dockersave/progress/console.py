@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..check import Report
     from ..errors import DockersaveError
-    from ..save import Saved
+    from ..saving import Saved
 
 
 def as_text(line: str, *more: str) -> str:

@@ -32,7 +32,7 @@ from .tally import Tally
 if TYPE_CHECKING:
     from ..check import Report
     from ..errors import DockersaveError
-    from ..save import Saved
+    from ..saving import Saved
 
 _PAUSE = 0.5
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import CredentialsError, DockersaveError, NetworkError
-from ..oci import shown
+from ..errors import CredentialsError, DockersaveError, NetworkError, shown
 from ..reference import DOCKER_HUB
 from . import failures, redirects
 from .challenge import Challenge, parse

@@ -21,9 +21,10 @@ from ..errors import (
     DockersaveError,
     NetworkError,
     NotFoundError,
+    shown,
 )
 from ..limits import LIMITS
-from ..oci import ACCEPT, Descriptor, shown
+from ..oci import ACCEPT, Descriptor
 from ..options import Network
 from ..reference import DOCKER_HUB
 from ..verify import check, digest_of, is_digest

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..cancellation import Cancellation
-from ..errors import CredentialsError
+from ..errors import CredentialsError, shown
 from ..limits import LIMITS
-from ..oci import shown
 from ..options import Network
 from ..reference import DOCKER_HUB
 from . import helpers

@@ -20,8 +20,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError
-from ..oci import shown
+from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
 
 _UNREACHABLE = {
     errno.ECONNREFUSED: "connection refused",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from ..errors import CredentialsError, NetworkError
-from ..oci import shown
+from ..errors import CredentialsError, NetworkError, shown
 from . import redirects
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")

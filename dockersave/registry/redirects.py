@@ -7,8 +7,7 @@ import re
 import socket
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-from ..errors import NetworkError
-from ..oci import shown
+from ..errors import NetworkError, shown
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
 

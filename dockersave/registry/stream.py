@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
 
-from ..errors import ContentError, DockersaveError, NetworkError
-from ..oci import Descriptor, shown
+from ..errors import ContentError, DockersaveError, NetworkError, shown
+from ..oci import Descriptor
 from .endpoint import Answered, Endpoint
 from .sockets import body_of, end, link_of
 from .transport import Response

@@ -13,7 +13,8 @@ from dockersave.archive.tar import fixed_parts, lay_out
 from dockersave.compression import Decompressor
 from dockersave.errors import NotFoundError
 from dockersave.image import Image, foreign_layers
-from dockersave.oci import Descriptor, Platform
+from dockersave.oci import Descriptor
+from dockersave.platforms import Platform
 from dockersave.reference import Reference
 from dockersave.resolve import Resolver
 from dockersave.verify import is_digest

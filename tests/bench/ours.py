@@ -12,7 +12,7 @@ import time
 
 import dockersave.registry.client  # noqa: F401  loaded before the clock starts
 from dockersave.options import Network
-from dockersave.save import save
+from dockersave.saving import save
 
 
 def main() -> None:

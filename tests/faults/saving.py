@@ -18,7 +18,7 @@ import pytest
 from dockersave.cancellation import Cancellation
 from dockersave.errors import DockersaveError
 from dockersave.options import Network, Options
-from dockersave.save import Saved, save
+from dockersave.saving import Saved, save
 from tests.registry.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dockersave.archive import sinks
+from dockersave.archive import place
 from dockersave.errors import OutputError
 from dockersave.options import Options
 from tests.faults.saving import fetched, run, saved, sha256
@@ -274,6 +274,6 @@ def test_a_read_only_file_system(server: Simulator, tmp_path: Path) -> None:
 
 def test_messages_name_the_cause() -> None:
     for code in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT, errno.ELOOP):
-        failure = sinks.output_error(OSError(code, "x"), "image.tar")
+        failure = place.output_error(OSError(code, "x"), "image.tar")
         assert os.strerror(code) in failure.message
         assert failure.hint

@@ -11,6 +11,7 @@ from dockersave import oci, reference
 from dockersave.archive import formats, legacy
 from dockersave.errors import ContentError, NotFoundError, UsageError
 from dockersave.image import Image, Variant
+from dockersave.platforms import Platform
 from dockersave.verify import digest_of, is_digest
 from tests.fuzz.inputs import json_bytes, near
 from tests.fuzz.target import DIGEST, Target, printable
@@ -38,7 +39,7 @@ def check_reference(text: str) -> None:
 
 def check_platform(text: str) -> None:
     with contextlib.suppress(UsageError):
-        found = oci.Platform.parse(text)
+        found = Platform.parse(text)
         assert found.os
         assert found.architecture
 
@@ -89,7 +90,7 @@ def check_document(case: tuple[bytes, str, str]) -> None:
             oci.check_is_image(found)
         else:
             assert all(is_digest(entry.digest) for entry in found.manifests)
-            assert oci.select(found, oci.Platform.parse(wanted))
+            assert oci.select(found, Platform.parse(wanted))
     except (ContentError, NotFoundError) as error:
         printable(error)
 
@@ -117,7 +118,7 @@ _MANIFEST_BODY = oci.to_json(MANIFEST)
 TARGETS = {
     "references": Target("dockersave.reference._parse", near(REFERENCES), check_reference),
     "platforms": Target(
-        "dockersave.oci.Platform.parse", near(["linux/arm/v7", "x86_64", "/"]), check_platform
+        "dockersave.platforms.Platform.parse", near(["linux/arm/v7", "x86_64", "/"]), check_platform
     ),
     "manifests": Target(
         "dockersave.oci.parse_document",

@@ -25,7 +25,7 @@ from dockersave.errors import (
     UsageError,
 )
 from dockersave.options import Network, Options
-from dockersave.save import Saved, save
+from dockersave.saving import Saved, save
 from tests.images import (
     GOOD,
     INDEXES,

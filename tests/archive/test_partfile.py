@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.archive.sinks import PartFile, copy, write_all
+from dockersave.archive.partfile import PartFile
+from dockersave.archive.place import copy, write_all
 from dockersave.errors import OutputError
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 
 from .archive.append import Appender, AppendToFile, AppendToStream, AppendToTree
 from .archive.members import Blob
-from .archive.sinks import ArchiveFile, DirectoryTree, PartFile, writing
+from .archive.partfile import PartFile
+from .archive.place import writing
+from .archive.sinks import ArchiveFile, DirectoryTree
 from .cancellation import Cancellation
 from .destination import Destination
 from .errors import CancelledError, DockersaveError
 from .image import Image
 from .job import Job
-from .oci import Platform
 from .options import Network, Options
+from .platforms import Platform
 from .progress import Progress
 from .reference import Reference
 from .session import Session
@@ -105,7 +107,7 @@ def save(
     progress = progress or Progress()
     with (
         closing(local),
-        Session(network or Network(), cancellation or Cancellation(), notify) as session,
+        closing(Session(network or Network(), cancellation or Cancellation(), notify)) as session,
     ):
         job = Job(options, destination.working_dir, session, progress, local)
         try:
