@@ -71,7 +71,9 @@ class Console(Progress):
             names = ", ".join(image.names) or "an image without a name"
             platform = f" for {image.platform}" if image.platform else ""
             self.note(f"{names}: {image.digest}{platform}")
-        for line in (*report.notes, *map(str, report.faults)):
+        # One fault alone is in the error that follows.
+        faults = report.faults if len(report.faults) > 1 else ()
+        for line in (*report.notes, *map(str, faults)):
             self.note(line)
         if report.is_right:
             kind = " and ".join(report.formats) + f", {report.compression}" * bool(

@@ -88,6 +88,9 @@ class Credentials:
         environ: says where files are; helpers get it too.
         notify: gets a line for every file or helper that is no use.
         cancellation: ends the wait for a helper.
+
+    Raises:
+        CredentialsError: `--authfile` cannot be read, whether or not anybody will ask for it.
     """
 
     def __init__(
@@ -102,10 +105,13 @@ class Credentials:
         self._notify = notify
         self._cancellation = cancellation or Cancellation()
         self._lock = threading.Lock()
-        self._files: list[_File] | None = None
         self._asked: dict[tuple[str, str], Login | None] = {}
         self._searched: list[str] = []
         self._problems: list[str] = []
+        self._unread = self._load()
+        self._files: list[_File] = []
+        if network.authfile:
+            self._files.append(next(self._unread))
 
     def for_repository(self, registry: str, repository: str) -> Login | None:
         """Find the credentials for a repository; the first place that has some wins.
@@ -118,15 +124,13 @@ class Credentials:
             None where nobody has any.
 
         Raises:
-            CredentialsError: `--authfile` cannot be read.
             CancelledError: the run was stopped while a helper was running.
         """
         if self._network.user is not None:
             return Login(self._network.user, self._network.password or "")
         keys = tuple(_keys(registry, repository))
         with self._lock:
-            if self._files is None:
-                self._files = list(self._load())
+            self._files.extend(self._unread)
             for file in self._files:
                 login = self._of_helper(file, registry, keys) or self._of_entry(file, keys)
                 if login:

@@ -198,6 +198,7 @@ def test_verify(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
     bad = run("--verify", "cut.tar")
     assert bad.returncode == 6
+    assert len(bad.stderr.splitlines()) == 2, "the one fault is said once, with a hint"
     assert "cut.tar is damaged" in bad.stderr
     assert "Traceback" not in bad.stderr
     quiet = run("--verify", "cut.tar", "-q")

@@ -322,6 +322,12 @@ def test_a_malformed_authfile_is_an_error(finder: Finder, name: str) -> None:
             finder.find(authfile=path)
 
 
+def test_a_missing_authfile_is_an_error_before_anybody_asks_for_it(tmp_path: Path) -> None:
+    network = Network(authfile=str(tmp_path / "missing.json"))
+    with pytest.raises(CredentialsError, match=r"cannot read the credentials in .*missing\.json"):
+        Credentials(network, {}, print)
+
+
 def test_files_that_cannot_be_read(finder: Finder) -> None:
     for fault in (str(finder.home / "nowhere.json"), str(finder.home), "/proc/self/mem"):
         with pytest.raises(CredentialsError, match="cannot read the credentials"):
