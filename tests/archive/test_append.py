@@ -79,10 +79,8 @@ def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -
             def watched(offset: int, data: bytes) -> None:
                 nonlocal most
                 write(offset, data)
-                held = (
-                    os.fstat(unpacked.fd).st_blocks * 512
-                    + (tmp_path / "out.part").stat().st_blocks * 512
-                )
+                blocks = os.fstat(unpacked.fd).st_blocks
+                blocks += (tmp_path / "out.part").stat().st_blocks
                 most = max(most, 512 * blocks)
 
             unpacked.move(watched, backwards=backwards)
