@@ -31,6 +31,7 @@ from .sources import ForeignBlob, LocalStore, RemoteBlob
 
 if TYPE_CHECKING:
     from .archive.stream import Window
+    from .unpack import UnpackedLayer, UnpackPool
 
 ALL_PLATFORMS = "all"
 
@@ -201,40 +202,51 @@ class Job:
         Returns:
             The images, whose manifests name the unpacked layers.
         """
-        from .unpack import UnpackedLayer, UnpackPool
+        from .unpack import UnpackedLayer
 
         members = self.format.layers(images)
-        layers = [
-            UnpackedLayer(
-                blob,
-                self._sources(images, blob),
-                self.working_dir,
-                partial(self.keeper.begin, blob.served.digest, blob.served.size),
-            )
-            for member in members
-            if isinstance(blob := member.data, Blob)
-        ]
-        threads = min(self.session.network.jobs, len(os.sched_getaffinity(0)) + 1)
-        self.progress.start(layers)
-        pool = UnpackPool(
-            layers,
-            threads=threads,
-            work=lambda layer, stopping: layer.fetch(
-                self.session.retry, self.session.flow, stopping
-            ),
-            cancellation=self.session.cancellation,
-        )
-        sizes: dict[str, int] = {}
-        with closing(appender), closing(pool), self._ending_all():
-            for member in members:
-                layer = pool.take(self._tick)
-                sizes[layer.diff_id] = layer.unpacked_size
-                appender.append(member, layer.unpacked_size, layer)
-            found = [image.with_sizes(sizes) for image in images]
+        self.progress.phase("checking")
+        with closing(appender):
+            sizes = dict(appender.begin(members, self.session.cancellation.check))
+            layers = {
+                member.path: UnpackedLayer(
+                    blob,
+                    self._sources(images, blob),
+                    self.working_dir,
+                    partial(self.keeper.begin, blob.served.digest, blob.served.size),
+                )
+                for member in members
+                if isinstance(blob := member.data, Blob)
+            }
+            for path, size in sizes.items():
+                layers[path].found(size)
+            self.progress.start(list(layers.values()))
+            missing = [member for member in members if member.path not in sizes]
+            waiting = [layers[member.path] for member in missing]
+            with closing(self._unpacking(waiting)) as pool, self._ending_all():
+                for member in missing:
+                    layer = pool.take(self._tick)
+                    sizes[member.path] = layer.unpacked_size
+                    appender.append(member, layer.unpacked_size, layer)
+            found = [
+                image.with_sizes({layers[each].diff_id: size for each, size in sizes.items()})
+                for image in images
+            ]
             self.progress.phase("publishing")
             self.size = appender.finish(self.format.documents(found))
-        self._count(layers)
+        self._count(list(layers.values()))
         return found
+
+    def _unpacking(self, layers: Sequence[UnpackedLayer]) -> UnpackPool:
+        from .unpack import UnpackPool
+
+        session = self.session
+        return UnpackPool(
+            layers,
+            threads=min(session.network.jobs, len(os.sched_getaffinity(0)) + 1),
+            work=lambda layer, stopping: layer.fetch(session.retry, session.flow, stopping),
+            cancellation=session.cancellation,
+        )
 
     def _kept(self, slot: Slot) -> tuple[Entry, Place, list[Range]]:
         entry, place, have = slot

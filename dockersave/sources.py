@@ -7,12 +7,12 @@ way, and if it is not what it should be, the next source is asked.
 from __future__ import annotations
 
 import os
-import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from .archive.leftover import blobs_of
 from .arrival import Stream
 from .errors import (
     CancelledError,
@@ -248,16 +248,3 @@ class LocalStore:
         """Close the archives."""
         while self._files:
             self._files.pop().close()
-
-
-def blobs_of(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
-    """The blobs of an archive, as (digest, offset, size), as far as it can be read."""
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            for info in archive:
-                folder, _, name = info.name.removeprefix("./").rpartition("/")
-                digest = f"{folder.removeprefix('blobs/')}:{name}"
-                if info.isreg() and not info.issparse() and is_digest(digest):
-                    yield digest, info.offset_data, info.size
-    except (tarfile.TarError, OSError, ValueError, OverflowError):
-        return

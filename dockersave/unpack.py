@@ -57,6 +57,16 @@ class UnpackedLayer:
         self._sources = sources
         self._directory = directory
 
+    def found(self, size: int) -> None:
+        """It is in its place already.
+
+        Args:
+            size: unpacked, in bytes.
+        """
+        self.unpacked_size = size
+        self.present = self.reused = self.size
+        self.done = True
+
     def fetch(self, retry: Retrier, flow: Flow, stopping: Callable[[], bool]) -> None:
         """Fetch and unpack it.
 
@@ -226,12 +236,13 @@ class UnpackPool:
             self._work_on(layer, lambda: crew.stopping)
         while True:
             with crew.changed:
-                if crew.failure is not None:
-                    raise crew.failure
+                # What has been unpacked before another layer failed is kept for the next run.
                 if layer.done:
                     self._taken += 1
                     crew.changed.notify_all()
                     return layer
+                if crew.failure is not None:
+                    raise crew.failure
                 crew.changed.wait(0.1)
             self._cancellation.check()
             tick()

@@ -26,7 +26,7 @@ from dockersave.errors import CancelledError, UsageError
 from dockersave.limits import LIMITS
 from dockersave.progress import Progress, Transfer
 from tests.archive.shelf import archive
-from tests.archive.writing import Raw, members_of, rewritten, tar
+from tests.archive.writing import Raw, extract, members_of, rewritten, tar
 from tests.images import (
     GOOD,
     INDEXES,
@@ -163,8 +163,7 @@ def test_standard_input(samples: dict[str, Path]) -> None:
 def test_a_directory(samples: dict[str, Path], tmp_path: Path) -> None:
     for form, path in samples.items():
         folder = tmp_path / form
-        with tarfile.open(path) as tarball:
-            tarball.extractall(folder, filter="data")
+        extract(path, folder)
         assert not faults(check_archive(folder))
         layer_file = max(
             (each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()),

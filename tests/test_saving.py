@@ -26,6 +26,7 @@ from dockersave.errors import (
 )
 from dockersave.options import Network, Options
 from dockersave.saving import Saved, save
+from tests.archive.writing import extract
 from tests.images import (
     GOOD,
     INDEXES,
@@ -98,10 +99,8 @@ def test_every_way_to_write_it_gives_the_same(
     archive = (tmp_path / "a.tar").read_bytes()
     assert (tmp_path / "c.tar").read_bytes() == archive
     assert done.stdout == archive
-    with tarfile.open(tmp_path / "b.tar.xz") as packed_archive:
-        packed_archive.extractall(tmp_path / "x", filter="data")
-    with tarfile.open(tmp_path / "a.tar") as plain_archive:
-        plain_archive.extractall(tmp_path / "y", filter="data")
+    extract(tmp_path / "b.tar.xz", tmp_path / "x")
+    extract(tmp_path / "a.tar", tmp_path / "y")
     assert digests(tmp_path / "x") == digests(tmp_path / "y")
     assert digests(tmp_path / "d") == digests(tmp_path / "y")
     assert digests(tmp_path / "e") == digests(tmp_path / "y")

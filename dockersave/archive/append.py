@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Protocol
 
-from .members import Content, Member
+from .leftover import blobs_of, is_there, stated_size
+from .members import Blob, Content, Member
 from .partfile import PartFile
 from .place import write_all, writing
 from .sinks import DirectoryTree
@@ -23,6 +23,21 @@ class Movable(Protocol):
 
 class Appender(Protocol):
     """Takes the members of an archive in order."""
+
+    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        """Take up what an earlier run left.
+
+        Args:
+            layers: what the archive begins with.
+            check: called now and then; what it raises ends the search.
+
+        Returns:
+            The paths of layers that are in their places already, with their sizes in bytes;
+            all others are to be appended.
+
+        Raises:
+            OutputError: it cannot be written, or another run is writing it.
+        """
 
     def append(self, member: Member, size: int, content: Movable) -> None:
         """Take a layer of `size` bytes.
@@ -50,18 +65,38 @@ class AppendToFile:
 
     Args:
         path: its name.
-        leftover: gets what an earlier run left of it, open for reading: a tar file as far as
-            it goes.
+        leftover: gets what an earlier run left of it and what cannot stay in its place, open
+            for reading: a tar file as far as it goes.
     """
 
     def __init__(self, path: str, leftover: Callable[[IO[bytes]], object]) -> None:
         self._file = PartFile(path)
-        self._position = 0
-        with ExitStack() as failed:
-            failed.callback(self._file.close)
-            self._file.open()
-            leftover(os.fdopen(self._file.renew(), "rb"))
-            failed.pop_all()
+        self._leftover = leftover
+        self._position = -1
+
+    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        """Keep the layers at the beginning of the file, as far as they are those."""
+        self._file.open()
+        fd, position = self._file.fd, 0
+        kept: dict[str, int] = {}
+        with writing(self._file.part):
+            for member in layers:
+                size, start = stated_size(fd, position, member), position + len(header(member, 0))
+                if size < 0 or not is_there(fd, start, size, _digest_of(member), check):
+                    break
+                kept[member.path] = size
+                position = start + size + padding(size)
+            missing = {_digest_of(member) for member in layers if member.path not in kept}
+            with open(self._file.part, "rb") as file:
+                is_elsewhere = any(digest in missing for digest, _, _ in blobs_of(file))
+            if is_elsewhere or not kept:
+                kept, position = {}, 0
+                self._leftover(os.fdopen(self._file.renew(), "rb"))
+            else:
+                # What follows is a layer that was not complete, or of no use.
+                os.ftruncate(fd, position)
+        self._position = position
+        return kept
 
     def append(self, member: Member, size: int, content: Movable) -> None:
         """Take a layer; its last bytes first, so that its space is freed as it moves."""
@@ -83,7 +118,7 @@ class AppendToFile:
 
     def close(self) -> None:
         """Let go of it; what is empty is not left behind."""
-        if not self._position:
+        if self._position == 0:
             self._file.discard()
         self._file.close()
 
@@ -98,6 +133,10 @@ class AppendToStream:
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._position = 0
+
+    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        """Nothing of a stream is left."""
+        return {}
 
     def append(self, member: Member, size: int, content: Movable) -> None:
         """Take a layer."""
@@ -127,10 +166,19 @@ class AppendToTree:
     def __init__(self, path: str) -> None:
         self._tree = DirectoryTree(path)
         self._size = 0
-        with ExitStack() as failed:
-            failed.callback(self._tree.close)
-            self._tree.lay(lay_out(()))
-            failed.pop_all()
+
+    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        """Keep the files that are such layers."""
+        self._tree.lay(lay_out(()), {member.path for member in layers})
+        kept: dict[str, int] = {}
+        for member in layers:
+            fd = self._tree.open(member.path)
+            with writing(member.path):
+                size = os.fstat(fd).st_size
+                if is_there(fd, 0, size, _digest_of(member), check):
+                    kept[member.path] = size
+        self._size = sum(kept.values())
+        return kept
 
     def append(self, member: Member, size: int, content: Movable) -> None:
         """Take a layer."""
@@ -150,6 +198,11 @@ class AppendToTree:
     def close(self) -> None:
         """Let go of it."""
         self._tree.close()
+
+
+def _digest_of(layer: Member) -> str:
+    assert isinstance(layer.data, Blob)
+    return layer.data.stored.digest
 
 
 def _rest(documents: Iterable[Member], position: int) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from .members import Blob, Content, Link, Member
@@ -110,8 +111,13 @@ class DirectoryTree:
         self.file = PartFile(path, directory=True)
         self._fds: list[int] = []
 
-    def lay(self, plan: Plan) -> list[Slot]:
-        """As `ArchiveFile.lay`."""
+    def lay(self, plan: Plan, keep: AbstractSet[str] = frozenset()) -> list[Slot]:
+        """As `ArchiveFile.lay`.
+
+        Args:
+            plan: what the directory is to hold.
+            keep: the paths of what else may stay if it is there.
+        """
         self.file.open()
         with writing(self.file.part):
             entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
@@ -125,7 +131,7 @@ class DirectoryTree:
             if old is None:
                 # All of it was there, the map was removed, and then it could not be published.
                 present = {extent.digest: [(0, extent.size)] for extent in extents}
-            self._remove_strangers({entry.member.path for entry in plan.entries})
+            self._remove_strangers(keep | {entry.member.path for entry in plan.entries})
             partmap = PartMap.create(map_fd, 0, extents)
             for entry in plan.entries:
                 if not isinstance(entry.member.data, Blob):
@@ -145,6 +151,15 @@ class DirectoryTree:
 
     def _name(self, path: str) -> str:
         return os.path.join(self.file.part, path)
+
+    def open(self, path: str) -> int:
+        """Open one member's file, which is empty if it was not there.
+
+        Raises:
+            OutputError: it cannot be.
+        """
+        with writing(self._name(path)):
+            return self._open(path)
 
     def _open(self, path: str) -> int:
         name = self._name(path)
@@ -179,7 +194,7 @@ class DirectoryTree:
                 write_all(fd, member.data.body, 0)
             return fd
 
-    def _remove_strangers(self, wanted: set[str]) -> None:
+    def _remove_strangers(self, wanted: AbstractSet[str]) -> None:
         """Remove what an earlier run for another image has left."""
         for folder, _, names in os.walk(self.file.part):
             for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,52 +11,72 @@ from typing import IO
 
 import pytest
 
-from dockersave.archive.append import AppendToFile, AppendToStream, AppendToTree
+from dockersave.archive.append import Appender, AppendToFile, AppendToStream, AppendToTree
 from dockersave.archive.members import Blob, Content, Link, Member
-from dockersave.errors import OutputError
+from dockersave.errors import CancelledError, OutputError
 from dockersave.oci import Descriptor
 from dockersave.unpack import UnpackedLayer
+from dockersave.verify import digest_of
 
 CHUNK = 2 << 20
 LAYERS = {"a/layer.tar": 3 * CHUNK + 17, "b/layer.tar": 0, "c/layer.tar": CHUNK}
 DOCUMENTS = [Member("d/", None), Member("d/link", Link("../a")), Member("json", Content(b"{}"))]
 
 
-def layer_of(folder: Path, path: str) -> tuple[Member, UnpackedLayer, bytes]:
-    """A layer that has been unpacked, and what is in it."""
-    descriptor = Descriptor("", f"sha256:{path[0] * 64}", -1)
-    blob = Blob(descriptor, descriptor, 0)
-    body = os.urandom(LAYERS[path])
+def body_of(path: str) -> bytes:
+    """What is in a layer."""
+    return random.Random(path).randbytes(LAYERS[path])
+
+
+def member_of(path: str) -> Member:
+    """A layer whose size nobody knows yet."""
+    descriptor = Descriptor("", digest_of(body_of(path)), -1)
+    return Member(path, Blob(descriptor, descriptor, 0))
+
+
+MEMBERS = [member_of(path) for path in LAYERS]
+DIGESTS = {path: digest_of(body_of(path)) for path in LAYERS}
+
+
+def layer_of(folder: Path, path: str) -> tuple[Member, int, UnpackedLayer]:
+    """A layer that has been unpacked, as it is appended."""
+    member, body = member_of(path), body_of(path)
+    blob = member.data
+    assert isinstance(blob, Blob)
     unpacked = UnpackedLayer(blob, [], str(folder))
     unpacked.fd = os.open(folder, os.O_RDWR | os.O_TMPFILE)
     os.write(unpacked.fd, body)
     unpacked.unpacked_size = len(body)
-    return Member(path, blob), unpacked, body
+    return member, len(body), unpacked
 
 
 def ignore(leftover: IO[bytes]) -> None:
     leftover.close()
 
 
+def go_on() -> None:
+    """Nobody stops the run."""
+
+
 @pytest.mark.parametrize("kind", ["file", "stream", "tree"])
 def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
     output, written = tmp_path / "out", bytearray()
-    make: dict[str, Callable[[], AppendToFile | AppendToStream | AppendToTree]] = {
+    make: dict[str, Callable[[], Appender]] = {
         "file": lambda: AppendToFile(str(output), ignore),
         "stream": lambda: AppendToStream(written.extend),
         "tree": lambda: AppendToTree(str(output)),
     }
-    appender, bodies = make[kind](), {}
+    appender = make[kind]()
+    assert not set(appender.begin(MEMBERS, go_on)) - {"b/layer.tar"}, "one is empty"
     for path in LAYERS:
-        member, unpacked, bodies[path] = layer_of(tmp_path, path)
-        appender.append(member, len(bodies[path]), unpacked)
+        appender.append(*layer_of(tmp_path, path))
     assert not output.exists(), "nothing has its own name before all of it is there"
     size = appender.finish(DOCUMENTS)
     appender.close()
     if kind == "tree":
-        assert {path: (output / path).read_bytes() for path in LAYERS} == bodies
+        assert {path: digest_of((output / path).read_bytes()) for path in LAYERS} == DIGESTS
         assert (output / "d/link").readlink() == Path("../a")
-        assert size == sum(map(len, bodies.values())) + 2
+        assert size == sum(LAYERS.values()) + 2
     else:
         if kind == "stream":
             output.write_bytes(written)
@@ -63,15 +84,16 @@ def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
         with tarfile.open(output) as archive:
             assert archive.getnames() == [*LAYERS, "d", "d/link", "json"]
             assert archive.getmember("d/link").linkname == "../a"
-            for path, body in bodies.items():
+            for path in LAYERS:
                 assert (file := archive.extractfile(path))
-                assert file.read() == body
+                assert digest_of(file.read()) == DIGESTS[path]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -> None:
     appender = AppendToFile(str(tmp_path / "out"), ignore)
-    member, unpacked, body = layer_of(tmp_path, "a/layer.tar")
+    appender.begin(MEMBERS, go_on)
+    member, size, unpacked = layer_of(tmp_path, "a/layer.tar")
     most = 0
 
     class Watched:
@@ -85,42 +107,154 @@ def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -
 
             unpacked.move(watched, backwards=backwards)
 
-    appender.append(member, len(body), Watched())
+    appender.append(member, size, Watched())
     appender.close()
-    assert len(body) < most <= len(body) + CHUNK + 64 * 1024
+    assert size < most <= size + CHUNK + 64 * 1024
 
 
-def test_what_an_earlier_run_left_is_given_away(tmp_path: Path) -> None:
-    (tmp_path / "out.part").write_bytes(b"from before")
-    seen: list[bytes] = []
+# Resuming
 
-    def keep(leftover: IO[bytes]) -> None:
+
+def left(folder: Path, *paths: str) -> bytes:
+    """Append layers and stop there; return what lies in the output."""
+    appender = AppendToFile(str(folder / "out"), ignore)
+    appender.begin([member_of(path) for path in paths], go_on)
+    for path in paths:
+        appender.append(*layer_of(folder, path))
+    appender.close()
+    return (folder / "out.part").read_bytes()
+
+
+def resumed(folder: Path) -> tuple[dict[str, int], int, list[bytes]]:
+    """What a second run keeps in its place, the file that it is in, and what it is given away."""
+    given: list[bytes] = []
+
+    def take(leftover: IO[bytes]) -> None:
         with leftover:
-            seen.append(leftover.read())
+            given.append(leftover.read())
 
-    AppendToFile(str(tmp_path / "out"), keep).close()
-    assert seen == [b"from before"]
-    assert not list(tmp_path.iterdir()), "an empty file is not left behind"
-
-
-def test_what_was_appended_stays_for_the_next_run(tmp_path: Path) -> None:
-    appender = AppendToFile(str(tmp_path / "out"), ignore)
-    member, unpacked, body = layer_of(tmp_path, "c/layer.tar")
-    appender.append(member, len(body), unpacked)
+    appender = AppendToFile(str(folder / "out"), take)
+    kept = dict(appender.begin(MEMBERS, go_on))
+    inode = (folder / "out.part").stat().st_ino
+    for path in LAYERS:
+        if path not in kept:
+            appender.append(*layer_of(folder, path))
+    appender.finish(DOCUMENTS)
     appender.close()
-    with tarfile.open(tmp_path / "out.part") as archive:
-        assert (file := archive.extractfile("c/layer.tar"))
-        assert file.read() == body
+    with tarfile.open(folder / "out") as archive:
+        for path in LAYERS:
+            assert (file := archive.extractfile(path))
+            assert digest_of(file.read()) == DIGESTS[path]
+    return kept, inode, given
+
+
+@pytest.mark.parametrize("lost", [0, 1, 511])
+def test_layers_that_are_there_stay_in_their_places(lost: int, tmp_path: Path) -> None:
+    """Some bytes behind the last one, which is not a multiple of 512, may not be written yet."""
+    left(tmp_path, "a/layer.tar")
+    part = tmp_path / "out.part"
+    os.truncate(part, part.stat().st_size - min(lost, -LAYERS["a/layer.tar"] % 512))
+    before = part.stat().st_ino
+    assert resumed(tmp_path) == ({"a/layer.tar": LAYERS["a/layer.tar"]}, before, [])
+
+
+def test_all_of_them_are_there(tmp_path: Path) -> None:
+    left(tmp_path, *LAYERS)
+    inode = (tmp_path / "out.part").stat().st_ino
+    assert resumed(tmp_path) == (LAYERS, inode, [])
+
+
+def test_a_layer_that_was_not_complete_is_not_kept(tmp_path: Path) -> None:
+    """Layers move in backwards: the size is right, and the first bytes are not there."""
+    left(tmp_path, "a/layer.tar", "b/layer.tar", "c/layer.tar")
+    part = tmp_path / "out.part"
+    with part.open("r+b") as file:
+        file.seek(-CHUNK, os.SEEK_END)
+        file.write(bytes(CHUNK // 2))
+    inode = part.stat().st_ino
+    kept, now, given = resumed(tmp_path)
+    assert list(kept) == ["a/layer.tar", "b/layer.tar"]
+    assert (now, given) == (inode, [])
+
+
+def test_layers_at_other_places_are_given_away(tmp_path: Path) -> None:
+    blob = f"blobs/{DIGESTS['c/layer.tar'].replace(':', '/')}"
+    before = [Member("first", MEMBERS[0].data), Member(blob, MEMBERS[2].data)]
+    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    appender.begin(before, go_on)
+    for member, path in zip(before, ("a/layer.tar", "c/layer.tar"), strict=True):
+        appender.append(member, *layer_of(tmp_path, path)[1:])
+    appender.close()
+    old = (tmp_path / "out.part").read_bytes()
+    kept, _, given = resumed(tmp_path)
+    assert (kept, given) == ({}, [old])
+
+
+def test_what_is_no_archive_is_given_away(tmp_path: Path) -> None:
+    (tmp_path / "out.part").write_bytes(b"from before")
+    assert resumed(tmp_path)[::2] == ({}, [b"from before"])
+
+
+def test_whoever_is_stopped_while_looking_loses_nothing(tmp_path: Path) -> None:
+    before = left(tmp_path, "a/layer.tar", "c/layer.tar")
+
+    def stop() -> None:
+        raise CancelledError("stopped")
+
+    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    with pytest.raises(CancelledError):
+        appender.begin(MEMBERS, stop)
+    appender.close()
+    assert (tmp_path / "out.part").read_bytes() == before
+
+
+def test_an_empty_file_is_not_left_behind(tmp_path: Path) -> None:
+    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    appender.begin(MEMBERS, go_on)
+    appender.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_a_directory_that_are_there_are_kept(tmp_path: Path) -> None:
+    appender = AppendToTree(str(tmp_path / "out"))
+    appender.begin(MEMBERS, go_on)
+    for path in ("a/layer.tar", "c/layer.tar"):
+        appender.append(*layer_of(tmp_path, path))
+    appender.close()
+    part = tmp_path / "out.part"
+    (part / "stranger").write_bytes(b"")
+    os.truncate(part / "c/layer.tar", 5)
+    again = AppendToTree(str(tmp_path / "out"))
+    kept = again.begin(MEMBERS, go_on)
+    assert kept == {path: LAYERS[path] for path in ("a/layer.tar", "b/layer.tar")}
+    again.append(*layer_of(tmp_path, "c/layer.tar"))
+    assert again.finish(DOCUMENTS) == sum(LAYERS.values()) + 2
+    again.close()
+    assert {path: digest_of((tmp_path / "out" / path).read_bytes()) for path in LAYERS} == DIGESTS
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a",
+        "b",
+        "c",
+        "d",
+        "json",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["file", "tree"])
 def test_nobody_else_writes_it_meanwhile(kind: str, tmp_path: Path) -> None:
     path = str(tmp_path / "out")
-    make: Callable[[], AppendToFile | AppendToTree] = (
-        (lambda: AppendToFile(path, ignore)) if kind == "file" else (lambda: AppendToTree(path))
-    )
-    first = make()
+
+    def begun() -> Appender:
+        appender = AppendToFile(path, ignore) if kind == "file" else AppendToTree(path)
+        try:
+            appender.begin(MEMBERS, go_on)
+        except OutputError:
+            appender.close()
+            raise
+        return appender
+
+    first = begun()
     with pytest.raises(OutputError, match="another dockersave is writing"):
-        make()
+        begun()
     first.close()
-    make().close()
+    begun().close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,12 @@ def extended(records: Mapping[str, str]) -> bytes:
 def tar(*members: Raw, end: bytes = END) -> bytes:
     """Return an archive of these members."""
     return b"".join(member.to_bytes() for member in members) + end
+
+
+def extract(path: Path, folder: Path) -> None:
+    """Make a folder of what is in an archive, as somebody at a shell does."""
+    folder.mkdir()
+    subprocess.run(["tar", "-xf", path, "-C", folder], check=True)
 
 
 def members_of(path: Path) -> list[Raw]:

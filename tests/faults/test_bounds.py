@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dockersave import unpack
+from dockersave.check import check_archive
 from dockersave.errors import ContentError, NetworkError
 from dockersave.limits import Limits
 from dockersave.options import Options
@@ -29,6 +30,7 @@ SAMPLES = {
     "medium": (300 * MIB, 1),
     "medium-127": (300 * MIB, 127),
 }
+PACKED = [random_layer(size * MIB, size, "gzip") for size in (40, 20, 3)]
 OPTIONS = ["", "--gunzip", "-o-", "--no-tar", "--no-rm", "--cache-dir=cache", "--jobs=64"]
 
 
@@ -39,8 +41,7 @@ def sample(size: int, layers: int) -> object:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Simulator]:
     store = Store.of({name: sample(*shape) for name, shape in SAMPLES.items()})  # type: ignore[misc]
-    packed = [random_layer(size * MIB, size, "gzip") for size in (40, 20, 3)]
-    store.add("packed", image(packed), "latest")
+    store.add("packed", image(PACKED), "latest")
     store.add("bomb", image([bomb_layer(200 * MIB)]), "latest")
     with Simulator(store) as registry:
         yield registry
@@ -106,24 +107,58 @@ def disk(folder: Path, pid: int) -> int:
     return sum(found.values())
 
 
+def peak_disk(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Bytes that a run has on the disk at its worst moment."""
+    most = 0
+    while process.poll() is None:
+        try:
+            most = max(most, disk(folder, process.pid))
+        except OSError:
+            break
+    process.communicate()
+    return most
+
+
 @pytest.mark.parametrize(
     ("option", "name"), [("", "medium"), ("", "packed"), ("--gunzip", "packed")]
 )
 def test_disk_at_any_moment(option: str, name: str, server: Simulator, tmp_path: Path) -> None:
     options = list(filter(None, [option]))
     process = start(server, "-q", "-o", "image.tar", *options, cwd=tmp_path, image=name)
-    most = 0
-    while process.poll() is None:
-        try:
-            most = max(most, disk(tmp_path, process.pid))
-        except OSError:
-            break
-    process.communicate()
+    most = peak_disk(process, tmp_path)
     assert process.returncode == 0
     size = (tmp_path / "image.tar").stat().st_size
     # What is moved from a spool into the archive is on the disk twice, a chunk at a time.
     spare = 3 * MIB if option else MIB
     assert most <= size + spare, f"{most - size} bytes more than the archive"
+
+
+@pytest.mark.parametrize("option", ["--format=docker", "--format=oci", "--format=legacy"])
+def test_unpacking_goes_on_where_it_was(option: str, server: Simulator, tmp_path: Path) -> None:
+    """Neither the line nor the disk has to bear twice what is there already."""
+    arguments = ["-q", "-o", "image.tar", "--gunzip", option, "--jobs=1", "--retries=0"]
+    server.faults.add(Fault.reset(on="blob", reference=PACKED[2].digest))
+    assert run(server, *arguments, cwd=tmp_path, image="packed").code == 5
+    server.faults.clear()
+    before = fetched(server)
+    process = start(server, *arguments, cwd=tmp_path, image="packed")
+    most = peak_disk(process, tmp_path)
+    assert process.returncode == 0
+    assert fetched(server) - before == PACKED[2].size
+    assert most <= (tmp_path / "image.tar").stat().st_size + 3 * MIB
+    assert check_archive(tmp_path / "image.tar").is_right
+
+
+def test_unpacking_into_a_directory_goes_on_where_it_was(server: Simulator, tmp_path: Path) -> None:
+    arguments = ["-q", "--no-tar", "--gunzip", "--jobs=1", "--retries=0"]
+    server.faults.add(Fault.reset(on="blob", reference=PACKED[2].digest))
+    assert run(server, *arguments, cwd=tmp_path, image="packed").code == 5
+    server.faults.clear()
+    before = fetched(server)
+    assert run(server, *arguments, cwd=tmp_path, image="packed").code == 0
+    assert fetched(server) - before == PACKED[2].size
+    (folder,) = tmp_path.iterdir()
+    assert check_archive(folder).is_right
 
 
 @pytest.mark.parametrize("options", [["-o", "image.tar"], ["-o", "image.tar", "--gunzip"]])
