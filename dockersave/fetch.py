@@ -24,6 +24,8 @@ _TICK = 0.05
 _FIRST = 2
 _GROWTH = 0.04
 _BUSY = max(0.6, 0.3 * len(os.sched_getaffinity(0)))
+_QUICK = 0.5
+"""A piece that takes less, in seconds, was too small for this line."""
 
 
 class Retrier(Protocol):
@@ -67,10 +69,10 @@ class Fetcher:
         self._flow = flow
         self._cancellation = cancellation
         self._horizon = horizon
-        self._piece_most = LIMITS.piece_most
+        self._piece_limit = LIMITS.piece_most
         if horizon is not None:
-            self._piece_most = max(LIMITS.piece_least, window // (2 * jobs))
-        self._jobs = jobs
+            self._piece_limit = max(LIMITS.piece_least, window // (2 * jobs))
+        self._piece_most = min(LIMITS.piece_first, self._piece_limit)
         self._crew = Crew(self._work, jobs, "fetch")
         # What is there already is hashed first, each blob by one thread.
         self._found = iter([each for each in self._waiting if each.present or not each.size])
@@ -172,7 +174,7 @@ class Fetcher:
 
     def _next_piece(self) -> Piece | None:
         left = sum(arrival.unassigned for arrival in self._waiting)
-        share = max(LIMITS.piece_least, min(self._piece_most, left // (2 * self._jobs)))
+        share = max(LIMITS.piece_least, min(self._piece_most, left // (2 * self._crew.size or 1)))
         share -= share % LIMITS.granule
         for arrival in self._waiting:
             if self._horizon is not None:
@@ -186,6 +188,7 @@ class Fetcher:
         return None
 
     def _fetch(self, piece: Piece) -> None:
+        begun = time.monotonic()
         try:
             self._retry.call(lambda: self._attempt(piece), position=lambda: piece.position)
         except (ContentError, OSError):
@@ -205,6 +208,8 @@ class Fetcher:
             piece.arrival.give_back(piece)
             raise Shed from failure
         else:
+            if time.monotonic() - begun < _QUICK:
+                self._piece_most = min(2 * self._piece_most, self._piece_limit)
             self._settle(piece.arrival, piece)
 
     def _settle(self, arrival: Arrival, piece: Piece | None) -> None:

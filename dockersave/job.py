@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from .archive.append import Appender
 from .archive.formats import FORMATS, Format
 from .archive.members import Blob
 from .archive.partmap import Range
@@ -30,6 +29,7 @@ from .session import Session
 from .sources import ForeignBlob, LocalStore, RemoteBlob
 
 if TYPE_CHECKING:
+    from .archive.append import Appender
     from .archive.stream import Window
     from .unpack import UnpackedLayer, UnpackPool
 

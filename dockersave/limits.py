@@ -59,8 +59,11 @@ class Limits:
     """What all connections together read at once: memory must not grow with `--jobs`."""
     read_least: int = 4 * KIB
     """The least: a connection that does not bring this much in `--timeout` is given up."""
-    piece_most: int = 16 * MIB
-    """The largest range of one blob: what is fetched ahead of the hash stays in the page cache."""
+    piece_first: int = 16 * MIB
+    """The largest range of one blob while nobody knows how fast the line is."""
+    piece_most: int = 32 * MIB
+    """The largest on a fast line, where requests cost more than bytes. What is fetched ahead of
+    the hash is to stay in the page cache."""
     piece_least: int = 1 * MIB
     """The smallest range of a blob that is worth a request of its own."""
     window: int = 64 * MIB
@@ -73,6 +76,8 @@ class Limits:
     """Cells, of one byte, in the map of a `.part` file: the disk holds archive + 1 MiB at most."""
     xz_block: int = 8 * MIB
     """What one thread of `--xz` compresses at a time; fixed, so that the bytes are too."""
+    xz_dictionary: int = 4 * MIB
+    """How far back it looks, fixed as well: one thread needs twelve times as much memory."""
 
     jobs: int = 64
     """The most that `--jobs` accepts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform as host
+import os
 from dataclasses import dataclass
 
 from .errors import UsageError, shown
@@ -33,7 +33,7 @@ class Platform:
     @classmethod
     def of_host(cls) -> Platform:
         """This machine's platform; always Linux's, since images for others are rare."""
-        return cls.of("linux", host.machine().lower())
+        return cls.of("linux", os.uname().machine.lower())
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:

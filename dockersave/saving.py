@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
-from .archive.append import Appender, AppendToFile, AppendToStream, AppendToTree
 from .archive.members import Blob
 from .archive.partfile import PartFile
 from .archive.place import writing
@@ -165,9 +164,13 @@ def _write_archive(
         with ExitStack() as stack:
             write = _in_order(stack, destination, xz=job.options.xz)
             if job.has_to_unpack(images):
+                from .archive.append import AppendToStream
+
                 return job.unpack(images, AppendToStream(write)), False
             job.stream(images, job.plan(images), write)
     elif job.has_to_unpack(images):
+        from .archive.append import AppendToFile
+
         return job.unpack(images, AppendToFile(path, job.local.add_file)), False
     else:
         job.fill(images, job.plan(images), ArchiveFile(path))
@@ -176,8 +179,9 @@ def _write_archive(
 
 def _write_tree(job: Job, images: Sequence[Image], path: str) -> Sequence[Image]:
     if job.has_to_unpack(images):
-        appender: Appender = AppendToTree(path)
-        images = job.unpack(images, appender)
+        from .archive.append import AppendToTree
+
+        images = job.unpack(images, AppendToTree(path))
     else:
         job.fill(images, job.plan(images), DirectoryTree(path))
     for entry in job.plan(images).entries:

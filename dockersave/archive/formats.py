@@ -7,13 +7,12 @@ layers are, and an archive that was cut off has no table of contents and is load
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..image import Image, Variant
 from ..oci import to_json
 from .documents import content, docker_manifest, layout_index, repositories
-from .legacy import LegacyFormat
 from .members import Blob, Member
 
 OCI_LAYOUT = {"imageLayoutVersion": "1.0.0"}
@@ -83,8 +82,14 @@ def _last_layer(variant: Variant) -> str:
     return layers[-1].hex if layers else ""
 
 
-FORMATS: dict[str, type[Format]] = {
+def _legacy() -> Format:
+    from .legacy import LegacyFormat
+
+    return LegacyFormat()
+
+
+FORMATS: dict[str, Callable[[], Format]] = {
     "docker": DockerFormat,
     "oci": OciFormat,
-    "legacy": LegacyFormat,
+    "legacy": _legacy,
 }

@@ -14,11 +14,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ..limits import LIMITS
 
+_FILTERS = [
+    {"id": lzma.FILTER_LZMA2, "preset": lzma.PRESET_DEFAULT, "dict_size": LIMITS.xz_dictionary}
+]
+
 
 class XzWriter:
     """Compresses what it is given, in order.
 
-    Each thread needs some 100 MiB of memory, which is xz's own need at its default preset.
+    Each thread needs some 50 MiB of memory: xz's own need for a dictionary of that size.
 
     Args:
         write: takes the compressed bytes.
@@ -52,7 +56,7 @@ class XzWriter:
             done.set_result(self._compress(block))
 
     def _compress(self, block: bytes) -> bytes:
-        compressor = lzma.LZMACompressor()
+        compressor = lzma.LZMACompressor(filters=_FILTERS)
         parts = []
         for start in range(0, len(block), LIMITS.read):
             if self._closed:

@@ -21,7 +21,6 @@ from ..errors import CredentialsError, shown
 from ..limits import LIMITS
 from ..options import Network
 from ..reference import DOCKER_HUB
-from . import helpers
 
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _HUB_SERVERS = ("https://index.docker.io/v1/", DOCKER_HUB)
@@ -198,6 +197,8 @@ class Credentials:
         return None
 
     def _ask(self, file: _File, name: str, server: str) -> Login | None:
+        from . import helpers
+
         try:
             answer = helpers.get(name, server, self._environ, self._cancellation)
             return (
