@@ -13,7 +13,7 @@ import pytest
 from tests.appliance.hosts import BareHost
 
 ROOT = Path(__file__).parents[2]
-WORK = ROOT / "build" / "work" / "static"
+WORK = ROOT / "build" / "out" / "static"
 STATIC_PYTHON = WORK / "venv" / "bin" / "python"
 
 
