@@ -79,9 +79,7 @@ def main() -> None:
     begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     context = None
     if len(sys.argv) > 4:
-        # It trusts the host's authorities, too, as dockersave does.
-        context = ssl.create_default_context()
-        context.load_verify_locations(sys.argv[4])
+        context = ssl.create_default_context(cafile=sys.argv[4])
     layers = manifest(host, repository, context)
     fd = os.open(output, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
     threads, offset = [], 0
