@@ -31,7 +31,7 @@ def markdown(rows: Sequence[Row], about: str) -> str:
 
 def chart(rows: Sequence[Row]) -> str:
     """Bars for the ratios against peers: ours, with theirs as the full length."""
-    shown = [row for row in rows if row.unit == "×" and row.smaller and "floor" not in row.against]
+    shown = [row for row in rows if row.unit == "×" and row.smaller and row.charted]
     height = _LINE * len(shown) + 46
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
