@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to it that this machine has the system packages that a make target needs.
 #
-#   build/bootstrap.sh NEED...      NEED: run, test, static, container
+#   build/bootstrap.sh NEED...      NEED: run, test, static, appliance, container
 #
 # Looks each time, and at the things themselves (commands, modules), so that nothing remembered can be wrong; a machine
 # that has all of it is done in a fraction of a second. What is missing is installed with apt-get where that can be done
@@ -54,9 +54,7 @@ need_test() {
 
 need_static() {
     need_run
-    # gcc and bubblewrap are for the tests of the launcher; what is shipped is compiled by a wheel's compiler.
-    commands binutils:objcopy gcc:gcc bubblewrap:bwrap
-    want libc6-dev test -e /usr/include/stdio.h
+    commands binutils:objcopy
     # PyInstaller packs the interpreter's shared library, which Debian keeps in a package of its own.
     case $(command -v "$PYTHON") in
     '' | /usr/bin/*)
@@ -68,6 +66,13 @@ need_static() {
     esac
 }
 
+need_appliance() {
+    need_static
+    # The compiler is for the tests of the launcher; what is shipped is compiled by a wheel's compiler.
+    commands gcc:gcc bubblewrap:bwrap systemd:systemd-analyze
+    want libc6-dev test -e /usr/include/stdio.h
+}
+
 need_container() {
     need_run
     commands buildah:buildah debootstrap:debootstrap
@@ -77,9 +82,9 @@ look() {
     missing=
     for need in "$@"; do
         case $need in
-        run | test | static | container) "need_$need" ;;
+        run | test | static | appliance | container) "need_$need" ;;
         *)
-            echo "usage: build/bootstrap.sh run|test|static|container ..." >&2
+            echo "usage: build/bootstrap.sh run|test|static|appliance|container ..." >&2
             exit 2
             ;;
         esac

@@ -78,10 +78,11 @@ test-container: ## build in a container whose base stands in for the real one, a
 	@build/out/container/dockersave-static --version
 
 test-appliance: needs-test venv dockersave-static ## test the static binary on bare and hostile hosts
-	@$(BOOTSTRAP) static
+	@$(BOOTSTRAP) appliance
 	$(PYTEST) tests/appliance -m "appliance and not long"
 
 test-appliance-long: needs-test venv dockersave-static ## its tests that take minutes, and the stock bootloader's
+	@$(BOOTSTRAP) appliance
 	@$(MAKE) --no-print-directory $(STATIC)/stock
 	$(PYTEST) tests/appliance -m "appliance and long" --timeout 900
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.processes import program
+
+ROOT = Path(__file__).parents[2]
 
 COMMAND = "dockersave-static"
 NAME_PATTERN = "dockersave-" + "?" * 16
@@ -15,6 +20,14 @@ NAME_PATTERN = "dockersave-" + "?" * 16
 def leftovers(directory: Path) -> list[str]:
     """Return the private directories under a directory, however deep."""
     return sorted(str(path.relative_to(directory)) for path in directory.rglob(NAME_PATTERN))
+
+
+def example(language: str, containing: str = "") -> str:
+    """Return the README's only code block of a language that contains a text."""
+    readme = (ROOT / "README.md").read_text()
+    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    (found,) = (block for block in blocks if containing in block)
+    return found
 
 
 class BareHost:
@@ -32,28 +45,72 @@ class BareHost:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content)
 
-    def run(
+    def add_program(self, name: str) -> None:
+        """Put a program of this machine's into /bin, and its libraries where it looks for them."""
+        found = program(name)
+        ldd = subprocess.run(["ldd", found], capture_output=True, text=True, check=True)
+        files = {path: path for path in re.findall(r"(/\S+) \(0x", ldd.stdout)}
+        for source, path in {found: f"/bin/{name}", **files}.items():
+            target = self.root / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+
+    def start(
         self,
         *arguments: str,
         prepare: str = "",
         environment: Mapping[str, str] | None = None,
         namespaces: Sequence[str] = ("--mount", "--propagation", "private"),
-        timeout: float = 60,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the binary with this root.
+        network: int | None = None,
+        command: Sequence[str] = (f"/{COMMAND}",),
+    ) -> subprocess.Popen[str]:
+        """Start the binary with this root.
 
         Args:
             arguments: for the binary.
             prepare: shell commands that run before, in namespaces of their own; `$R` is the root.
             environment: the only variables that the binary sees.
             namespaces: options for `unshare`.
-            timeout: seconds.
+            network: a process whose network it has.
+            command: what is started in the binary's place.
         """
         variables = [f"{name}={value}" for name, value in (environment or {}).items()]
         script = f'set -e\nR={self.root}\n{prepare}\nexec chroot "$R" "$@"'
         # chroot runs what is inside, so the environment is emptied before.
-        command = ["unshare", *namespaces, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
-        command += [*variables, "sh", "-c", script, "sh", f"/{COMMAND}", *arguments]
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+        words = ["nsenter", f"--net=/proc/{network}/ns/net"] if network else []
+        words += ["unshare", *namespaces, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        words += [*variables, "sh", "-c", script, "sh", *command, *arguments]
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+
+    def run(
+        self,
+        *arguments: str,
+        prepare: str = "",
+        environment: Mapping[str, str] | None = None,
+        namespaces: Sequence[str] = ("--mount", "--propagation", "private"),
+        network: int | None = None,
+        command: Sequence[str] = (f"/{COMMAND}",),
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the binary as `start` does, and wait for its end, at most `timeout` seconds."""
+        process = self.start(
+            *arguments,
+            prepare=prepare,
+            environment=environment,
+            namespaces=namespaces,
+            network=network,
+            command=command,
+        )
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)

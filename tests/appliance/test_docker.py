@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.appliance.hosts import example
 from tests.engines.docker import Docker
 from tests.processes import scratch
 from tests.registry.real import Registries
 
 pytestmark = pytest.mark.timeout(300)
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +24,7 @@ def docker(binary: Path) -> Iterator[Docker]:
     engine = Docker(folder)
     context = folder / "context"
     context.mkdir()
-    (example,) = re.findall(r"```dockerfile\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (context / "Dockerfile").write_text(example)
+    (context / "Dockerfile").write_text(example("dockerfile"))
     shutil.copy(binary, context / "dockersave-static")
     engine.docker("build", "--quiet", "--tag", "dockersave", context)
     yield engine
@@ -48,8 +46,16 @@ def test_main_job(docker: Docker, registries: Registries, tmp_path: Path, option
     tmp_path.chmod(0o777)
     reference = registries.get().reference("docker")
     words = ["run", "--rm", "--network", "host", *OPTIONS[options], "-v", f"{tmp_path}:/images"]
-    docker.docker(*words, "dockersave", "--insecure", "-o", "/images/a.tar", reference)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
+    docker.docker(*words, "dockersave", "--insecure", reference)
+    assert [path.name for path in tmp_path.iterdir()] == ["docker-latest.tar"]
+
+
+def test_main_job_over_tls(docker: Docker, registries: Registries, tmp_path: Path) -> None:
+    """With nothing but the certificate of the registry's authority."""
+    reference = registries.get(tls=True).reference("docker")
+    words = ["run", "--rm", "--network", "host", "-v", f"{registries.ca_file}:/ca.pem:ro"]
+    digest = docker.docker(*words, "dockersave", "--ca-file", "/ca.pem", "--sha", reference)
+    assert digest.startswith("sha256:")
 
 
 def test_stop(docker: Docker) -> None:

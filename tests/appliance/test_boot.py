@@ -1,0 +1,215 @@
+"""The README's init script and systemd unit, as they are written there, on a host that boots."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.appliance.hosts import BareHost, example, leftovers
+from tests.images import sample_image
+from tests.processes import Daemon, program
+from tests.registry.real import Registries
+
+REGISTRY = "registry.example.com"
+IMAGE = f"{REGISTRY}/team/app:1.2"
+INSTALLED = "/usr/local/bin/dockersave"
+ARCHIVE = "/srv/images/app.tar"
+
+
+class Segment:
+    """A network of its own, of which the registry is a part: down at first, as at boot.
+
+    Parameters:
+        process: a process in it.
+    """
+
+    def __init__(self, process: int) -> None:
+        self.process = process
+
+    def up(self) -> None:
+        """Have it work from now on."""
+        enter = ["nsenter", f"--net=/proc/{self.process}/ns/net"]
+        subprocess.run([*enter, program("ip"), "link", "set", "lo", "up"], check=True)
+
+
+@pytest.fixture
+def segment(registries: Registries, tmp_path: Path) -> Iterator[Segment]:
+    """Run a real registry under the name and at the port that the examples mean."""
+    registries.get()
+    registries.push({"team/app": sample_image(seed=1)}, "1.2")
+    pem = tmp_path / "server.pem"
+    certificate = registries.authority.issue_cert(REGISTRY)
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(pem))
+    config = {
+        "version": "0.1",
+        "storage": {
+            "filesystem": {"rootdirectory": str(registries.folder / "storage")},
+            "maintenance": {"uploadpurging": {"enabled": False}},
+        },
+        "http": {
+            "addr": ":443",
+            "secret": "tests",
+            "tls": {"certificate": str(pem), "key": str(pem)},
+        },
+    }
+    file = tmp_path / "registry.yml"
+    file.write_text(json.dumps(config))
+    log = tmp_path / "registry.log"
+    with Daemon(
+        ["unshare", "--net", program("docker-registry"), "serve", file],
+        log,
+        lambda: "listening on" in log.read_text(),
+        env={"OTEL_TRACES_EXPORTER": "none"},
+    ) as daemon:
+        yield Segment(daemon.process.pid)
+
+
+@pytest.fixture
+def host(bare: BareHost, binary: Path, registries: Registries) -> BareHost:
+    """Return a host with the command where it is installed, and a place for the image."""
+    bare.write("/etc/hosts", f"127.0.0.1 {REGISTRY}\n")
+    bare.write("/etc/ssl/certs/ca-certificates.crt", registries.ca_file.read_text())
+    (bare.root / f".{INSTALLED}").parent.mkdir(parents=True)
+    shutil.copy(binary, bare.root / f".{INSTALLED}")
+    (bare.root / f".{ARCHIVE}").parent.mkdir(parents=True)
+    return bare
+
+
+def names_in(archive: Path) -> list[str]:
+    with tarfile.open(archive) as tar:
+        manifest = tar.extractfile("manifest.json")
+        assert manifest is not None
+        names: list[str] = json.load(manifest)[0]["RepoTags"]
+        return names
+
+
+class Script:
+    """The init script on a host with nothing but a shell, run as the system's first process.
+
+    Parameters:
+        host: the host.
+        segment: its network.
+    """
+
+    def __init__(self, host: BareHost, segment: Segment) -> None:
+        self.host, self.segment = host, segment
+        self.text = example("sh", "# /etc/init.d/images")
+        host.add_program("sh")
+
+    def run(
+        self, *words: str, instead: tuple[str, str] | None = None, offline: bool = False
+    ) -> tuple[int, str]:
+        """Return the exit code, and what it says on either stream.
+
+        Args:
+            words: the script's arguments.
+            instead: a part of its text, and what replaces it.
+            offline: there is no network, and none will come up.
+        """
+        text = self.text
+        if instead:
+            assert instead[0] in text
+            text = text.replace(*instead)
+        self.host.write("/etc/init.d/images", text)
+        namespaces = ["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+        done = self.host.run(
+            *words,
+            network=None if offline else self.segment.process,
+            namespaces=[*namespaces, "--net"] if offline else namespaces,
+            command=["/bin/sh", "/etc/init.d/images"],
+        )
+        assert leftovers(self.host.root) == []
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def script(host: BareHost, segment: Segment) -> Script:
+    return Script(host, segment)
+
+
+def test_init_script_waits_for_the_network(script: Script) -> None:
+    archive = script.host.root / f".{ARCHIVE}"
+    later = threading.Timer(1, script.segment.up)
+    later.start()
+    try:
+        assert script.run("start") == (0, "")
+    finally:
+        later.cancel()
+    assert names_in(archive) == [IMAGE]
+    assert script.host.run("--verify", ARCHIVE).returncode == 0
+    before = archive.stat()
+    assert script.run("start") == (0, "")
+    after = archive.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "it was right"
+    assert script.run("stop") == (0, "")
+    assert script.run("restart") == (2, "usage: /etc/init.d/images start|stop\n")
+
+
+def test_init_script_goes_on_with_the_image_of_the_day_before(script: Script) -> None:
+    script.segment.up()
+    hurry = ("--wait 120", "--wait 1")
+    archive = script.host.root / f".{ARCHIVE}"
+    code, said = script.run("start", instead=hurry, offline=True)
+    assert (code, archive.exists()) == (1, False)
+    assert f"error: {IMAGE}: {REGISTRY}: the network is unreachable\n" in said
+    assert script.run("start") == (0, "")
+    saved = archive.read_bytes()
+    assert script.run("start", instead=hurry, offline=True) == (0, said)
+    code, said = script.run("start", instead=("app:1.2", "app:1.3"))
+    assert (code, "there is no" in said) == (1, True), "a wrong name is not the network's fault"
+    assert archive.read_bytes() == saved
+
+
+def exec_start() -> list[str]:
+    (line,) = re.findall(r"^ExecStart=(.*)$", example("ini", "[Service]"), re.MULTILINE)
+    return shlex.split(line)
+
+
+def test_systemd_accepts_the_unit(binary: Path, tmp_path: Path) -> None:
+    (tmp_path / "images.service").write_text(example("ini", "[Service]"))
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "--propagation", "private", "sh", "-ec"),
+            f"mount -t tmpfs tmpfs {Path(INSTALLED).parent}\n"
+            f'cp "$0" {INSTALLED}\nexec "$@" verify ./images.service',
+            *(str(binary), program("systemd-analyze")),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_units_command(host: BareHost, segment: Segment) -> None:
+    """Stopped within a second, it goes on at the next start, and says what it does in a log."""
+    segment.up()
+    command = exec_start()
+    process = host.start("--limit-rate", "1", network=segment.process, command=command)
+    part = host.root / f".{ARCHIVE}.part"
+    deadline = time.monotonic() + 20
+    while not part.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, leftovers(host.root)) == (143, []), said
+    assert time.monotonic() - begin < 1
+    assert part.exists()
+    done = host.run(network=segment.process, command=command)
+    assert (done.returncode, done.stdout, leftovers(host.root)) == (0, "", []), done.stderr
+    assert re.search(rf"^dockersave: {ARCHIVE}: \d+", done.stderr, re.MULTILINE)
+    assert [path.name for path in part.parent.iterdir()] == ["app.tar"]
+    assert names_in(part.with_suffix("")) == [IMAGE]
