@@ -46,6 +46,7 @@ class Rest:
         self._fd = fd
         self._lock = _thread.RLock()
         self._unpacked = False
+        self._problem = ""
 
     def find_spec(
         self,
@@ -55,33 +56,41 @@ class Rest:
     ) -> ModuleSpec | None:
         """Find a module as the other finders do once everything is unpacked.
 
-        Raises OSError if the files cannot be unpacked.
+        Raises DockersaveError, each time, if the files cannot be unpacked.
         """
         with self._lock:
             if not self._unpacked:
-                self._unpack()
                 self._unpacked = True
+                self._problem = self._unpack()
                 for finder in list(sys.path_importer_cache.values()):
                     if finder is not None and hasattr(finder, "invalidate_caches"):
                         finder.invalidate_caches()
+        if self._problem:
+            from dockersave.errors import DockersaveError
+
+            raise DockersaveError(
+                f"no place to unpack the rest of the program ({self._problem})",
+                "make room there, or set TMPDIR to a directory with 22 MB",
+            )
         for other in sys.meta_path:
             spec = None if other is self else other.find_spec(name, path, target)
             if spec is not None:
                 return spec
         return None
 
-    def _unpack(self) -> None:
+    def _unpack(self) -> str:
+        """Return why it is impossible, or nothing."""
         try:
             os.write(self._fd, b"\0")
             answer = os.read(self._fd, 1)
+        except OSError as error:
+            return str(error)
         finally:
             os.close(self._fd)
-        if answer != b"\0":
-            # None at all: the launcher's process was killed.
-            code = answer[0] if answer else 0
-            raise OSError(
-                code, f"cannot unpack the program's files: {os.strerror(code)}", sys._MEIPASS
-            )
+        if not answer:
+            return "the process that unpacks was killed"
+        place = os.path.dirname(sys._MEIPASS)
+        return f"{place}: {os.strerror(answer[0])}" if answer[0] else ""
 
 
 # Before the command has its handlers, an interrupt ends the process, like other signals, and not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,21 @@ NAME_PATTERN = "dockersave-" + "?" * 16
 def leftovers(directory: Path) -> list[str]:
     """Return the private directories under a directory, however deep."""
     return sorted(str(path.relative_to(directory)) for path in directory.rglob(NAME_PATTERN))
+
+
+def program_of(launcher: int) -> int | None:
+    """Return the process in which a launcher runs the program, once it does."""
+    try:
+        children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    except FileNotFoundError:
+        return None
+    for child in children:
+        try:
+            if "dockersave-" in os.readlink(f"/proc/{child}/exe").rsplit("/", 2)[-2]:
+                return int(child)
+        except (OSError, IndexError):
+            continue
+    return None
 
 
 def example(language: str, containing: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import datetime
 import json
 import os
 import socket
@@ -16,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from dockersave import Network, Options, save
-from tests.appliance.hosts import BareHost, leftovers
-from tests.images import GOOD
+from tests.appliance.hosts import COMMAND, BareHost, leftovers
+from tests.images import GOOD, Store, sample_image
 from tests.registry.real import PASSWORD, USER, Registries, Registry
+from tests.registry.simulator import Simulator, Tls
 
 
 @pytest.fixture
@@ -136,6 +138,42 @@ def test_name_from_resolv_conf_alone(
     unknown = bare.run("--sha", f"unknown.test:{port}/docker", "--insecure", "--retries", "0")
     assert unknown.returncode == 5
     assert "unknown.test" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "problem", "hint"),
+    [
+        (["127.0.0.1/x"], "127.0.0.1: the network is unreachable", "--wait waits for it"),
+        (["192.0.2.1/x"], "192.0.2.1: the network is unreachable", "--wait waits for it"),
+        (["debian", "--retries", "0"], "the name server does not answer", "/etc/resolv.conf"),
+    ],
+    ids=["loopback", "address", "name"],
+)
+def test_no_network_at_all(bare: BareHost, words: list[str], problem: str, hint: str) -> None:
+    done = bare.run(*words, namespaces=("--mount", "--propagation", "private", "--net"))
+    assert (done.returncode, done.stdout, leftovers(bare.root)) == (5, "", [])
+    error, advice = done.stderr.splitlines()
+    assert error.startswith(f"dockersave: error: {words[0]}:latest: ")
+    assert error.endswith(problem)
+    assert hint in advice
+    assert [path.name for path in bare.root.iterdir()] == [COMMAND]
+
+
+def test_a_clock_that_is_slow(bare: BareHost) -> None:
+    """As on a host that boots in 1970: the certificate will be valid, and is not yet."""
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    tls = Tls(not_before=now + day, not_after=now + 9 * day)
+    with Simulator(Store.of({"app": sample_image()}), tls=tls) as server:
+        bare.write("/etc/ssl/cert.pem", server.ca_pem.decode())
+        done = bare.run(f"{server.host}/app")
+        assert not server.requests
+    assert (done.returncode, done.stdout, leftovers(bare.root)) == (5, "", [])
+    assert done.stderr.splitlines() == [
+        f"dockersave: error: {server.host}/app:latest: "
+        f"{server.host}: its certificate is not yet valid",
+        f"  this host's clock says {now:%Y-%m-%d}: set it",
+    ]
 
 
 def test_helpers_get_the_users_environment(

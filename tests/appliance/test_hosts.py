@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.appliance.hosts import BareHost, leftovers
+from tests.appliance.conftest import WORK
+from tests.appliance.hosts import COMMAND, BareHost, leftovers, program_of
 
 READ_ONLY = 'mount --bind "$R" "$R"\n{}\nmount -o remount,ro,bind "$R"\n'
 PROC = "mkdir -p $R/proc; mount -t proc proc $R/proc\n"
@@ -80,6 +83,66 @@ def test_says_why_not(bare: BareHost, host: str) -> None:
     for candidate in ("/tmp: ", "/var/tmp: ", "/dev/shm: ", "/run: "):
         assert candidate in done.stderr
     assert leftovers(bare.root) == []
+
+
+MORE_WORDS = {
+    "a save": ["127.0.0.1:1/x", "--retries", "0", "-o", "/x.tar"],
+    "a question": ["127.0.0.1:1/x", "--retries", "0", "--sha"],
+    "a check": ["--verify", f"/{COMMAND}"],
+}
+
+
+def assert_no_room(code: int | None, output: str, errors: str, root: Path) -> None:
+    assert (code, output, leftovers(root)) == (1, "", [])
+    assert errors.splitlines() == [
+        "dockersave: error: no place to unpack the rest of the program "
+        "(/tmp: No space left on device)",
+        "  make room there, or set TMPDIR to a directory with 22 MB",
+    ]
+
+
+@pytest.mark.parametrize("what", MORE_WORDS)
+def test_no_inode_is_left_for_what_only_a_save_needs(bare: BareHost, what: str) -> None:
+    """All files but the last find a place."""
+    with tarfile.open(WORK / "files.tar") as files:
+        count = len(files.getmembers()) + len(["the file system's root", "the private directory"])
+    few = tmpfs("tmp", f",nr_inodes={count - 1}")
+    done = bare.run(*MORE_WORDS[what], prepare=few)
+    assert_no_room(done.returncode, done.stdout, done.stderr, bare.root)
+    done = bare.run(*MORE_WORDS[what], prepare=tmpfs("tmp", f",nr_inodes={count}"))
+    assert "unpack" not in done.stderr
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(100_000))
+
+
+def test_a_disk_that_fills_up_while_it_starts(bare: BareHost) -> None:
+    """There is room when the launcher looks, and none when the rest of the files is asked for."""
+    for _ in range(10):
+        run = bare.start(*MORE_WORDS["a save"], prepare=tmpfs("tmp", ",size=30m"))
+        program = None
+        while program is None and run.poll() is None:
+            program = program_of(run.pid)
+        if program is None:
+            continue
+        os.kill(program, signal.SIGSTOP)
+        place = Path(f"/proc/{run.pid}/root/tmp")
+        too_late = any(place.rglob("_ssl*"))
+        with pytest.raises(OSError, match="No space left"):
+            fill(place / "full")
+        space = os.open(place, os.O_RDONLY)
+        os.kill(program, signal.SIGCONT)
+        output, errors = run.communicate(timeout=20)
+        left = os.listdir(space)
+        os.close(space)
+        if not too_late:
+            assert left == ["full"]
+            assert_no_room(run.returncode, output, errors, bare.root)
+            return
+    pytest.fail("each time it had asked for the rest before it could be stopped")
 
 
 ENVIRONMENTS = {

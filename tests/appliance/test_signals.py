@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.hosts import BareHost, leftovers
+from tests.appliance.hosts import BareHost, leftovers, program_of
 
 WAITING = ["127.0.0.1:1/x", "--wait", "60", "--quiet", "-o", "x.tar"]
 """Arguments with which the binary is busy until it is stopped."""
@@ -139,17 +139,6 @@ def test_exit_codes(probe: Path, tmp_path: Path, code: int) -> None:
 def test_ends_of_the_program_by_a_signal(probe: Path, tmp_path: Path, number: int) -> None:
     run = start(probe, tmp_path, "kill", str(int(number)))
     assert (end(run), leftovers(tmp_path)) == (128 + number, [])
-
-
-def program_of(launcher: int) -> int | None:
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    for child in children:
-        try:
-            if "dockersave-" in os.readlink(f"/proc/{child}/exe").rsplit("/", 2)[-2]:
-                return int(child)
-        except (OSError, IndexError):
-            continue
-    return None
 
 
 def gone(process: int) -> bool:
