@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -42,7 +43,8 @@ def test_no_platforms(text: str) -> None:
 
 def test_this_host_has_a_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     for machine, platform in (("x86_64", "linux/amd64"), ("armv7l", "linux/arm/v7")):
-        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
+        name = os.uname_result(("Linux", "host", "6.1", "#1", machine))
+        monkeypatch.setattr("os.uname", lambda name=name: name)
         assert str(Platform.of_host()) == platform
 
 

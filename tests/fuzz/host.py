@@ -30,8 +30,9 @@ def check_credentials(body: bytes) -> None:
         file.write(body)
         file.flush()
         # A PATH without helpers: what they say is another target.
-        found = credentials.Credentials(Network(authfile=file.name), {"PATH": ""}, lines.append)
+        network, environ = Network(authfile=file.name), {"PATH": ""}
         try:
+            found = credentials.Credentials(network, environ, lines.append)
             login = found.for_repository("registry.test", "a/b")
         except CredentialsError as error:
             printable(error)
