@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to it that this machine has the system packages that a make target needs.
 #
-#   build/bootstrap.sh NEED...      NEED: run, test, static, appliance, container
+#   build/bootstrap.sh NEED...      NEED: run, test, static, appliance, reproducible, container
 #
 # Looks each time, and at the things themselves (commands, modules), so that nothing remembered can be wrong; a machine
 # that has all of it is done in a fraction of a second. What is missing is installed with apt-get where that can be done
@@ -73,6 +73,11 @@ need_appliance() {
     want libc6-dev test -e /usr/include/stdio.h
 }
 
+need_reproducible() {
+    need_static
+    commands faketime:faketime util-linux:setpriv
+}
+
 need_container() {
     need_run
     commands buildah:buildah debootstrap:debootstrap
@@ -82,9 +87,9 @@ look() {
     missing=
     for need in "$@"; do
         case $need in
-        run | test | static | appliance | container) "need_$need" ;;
+        run | test | static | appliance | reproducible | container) "need_$need" ;;
         *)
-            echo "usage: build/bootstrap.sh run|test|static|appliance|container ..." >&2
+            echo "usage: build/bootstrap.sh run|test|static|appliance|reproducible|container ..." >&2
             exit 2
             ;;
         esac

