@@ -3,6 +3,9 @@
     stage.py collect DIRECTORY FILES     staticx: everything that the program needs, as one tar
     stage.py pack LAUNCHER FILES OUTPUT  our launcher in the place of staticx's bootloader
 
+`pack` takes two more words, the zstd levels of what each start unpacks and of the rest; or one, and
+then everything is one stream that each start unpacks. `make bench-startup` compares such files.
+
 What comes out depends on nothing but the bytes that go in.
 """
 
@@ -100,15 +103,15 @@ def tar_of(files: Files, names: Iterable[str]) -> bytes:
     return buffer.getvalue()
 
 
-def split(files: Files, names: Iterable[str]) -> list[list[str]]:
+def split(files: Files, names: Iterable[str], count: int) -> list[list[str]]:
     """Share files out in frames of about the same size, the fullest first."""
-    frames: list[list[str]] = [[] for _ in range(FRAMES)]
-    sizes = [0] * FRAMES
+    frames: list[list[str]] = [[] for _ in range(count)]
+    sizes = [0] * count
     for name in sorted(names, key=lambda name: (-len(files[name][1]), name)):
         smallest = sizes.index(min(sizes))
         frames[smallest].append(name)
         sizes[smallest] += len(files[name][1])
-    return [frames[i] for i in sorted(range(FRAMES), key=lambda i: -sizes[i]) if frames[i]]
+    return [frames[i] for i in sorted(range(count), key=lambda i: -sizes[i]) if frames[i]]
 
 
 def needs(files: Files) -> dict[str, set[str]]:
@@ -170,8 +173,17 @@ def space(contents: Iterable[bytes]) -> int:
     return sum(-len(content) // BLOCK * -BLOCK + BLOCK for content in contents)
 
 
-def pack(launcher: Path, files_tar: Path, output: Path) -> None:
-    """Write the launcher, the files and the trailer into one executable."""
+def pack(
+    launcher: Path,
+    files_tar: Path,
+    output: Path,
+    start_level: int = START_LEVEL,
+    level: int | None = LEVEL,
+) -> None:
+    """Write the launcher, the files and the trailer into one executable.
+
+    Without a level for the rest there is no rest, and one frame.
+    """
     import xxhash
 
     files: Files = {}
@@ -180,12 +192,13 @@ def pack(launcher: Path, files_tar: Path, output: Path) -> None:
             content = archive.extractfile(member) if member.isfile() else None
             if content:
                 files[member.name] = bool(member.mode & 0o100), content.read()
-    later = rest_of(files)
+    later = set() if level is None else rest_of(files)
     code = launcher.read_bytes()
     start = b"".join(
-        compress(tar_of(files, names), START_LEVEL) for names in split(files, files.keys() - later)
+        compress(tar_of(files, names), start_level)
+        for names in split(files, files.keys() - later, 1 if level is None else FRAMES)
     )
-    rest = compress(tar_of(files, sorted(later)), LEVEL)
+    rest = b"" if level is None else compress(tar_of(files, sorted(later)), level)
     written = space(
         text for name, (is_code, text) in files.items() if not is_code or name == PROGRAM
     )
@@ -212,6 +225,10 @@ def main(arguments: list[str]) -> int:
             collect(Path(directory), Path(files))
         case ["pack", launcher, files, output]:
             pack(Path(launcher), Path(files), Path(output))
+        case ["pack", launcher, files, output, start]:
+            pack(Path(launcher), Path(files), Path(output), int(start), None)
+        case ["pack", launcher, files, output, start, rest]:
+            pack(Path(launcher), Path(files), Path(output), int(start), int(rest))
         case _:
             print(__doc__, file=sys.stderr)
             return 2
