@@ -45,20 +45,27 @@ need_run() {
 need_test() {
     need_run
     commands \
-        docker-registry:docker-registry skopeo:skopeo podman:podman docker.io:dockerd docker.io:docker \
+        docker-registry:docker-registry skopeo:skopeo podman:podman docker.io:dockerd \
         containerd:containerd containerd:ctr umoci:umoci nginx:nginx squid:squid tinyproxy:tinyproxy \
         golang-docker-credential-helpers:docker-credential-pass pass:pass gnupg:gpg curl:curl openssl:openssl \
         xz-utils:xz procps:ps iproute2:ip tmux:tmux util-linux:unshare mount:mount zsh:zsh fish:fish groff-base:groff
     want time test -x /usr/bin/time
+    # From Debian 13 on, the client is a package of its own.
+    if apt-cache show docker-cli >/dev/null 2>&1; then
+        commands docker-cli:docker
+    else
+        commands docker.io:docker
+    fi
 }
 
 need_static() {
     need_run
     commands binutils:objcopy
     # PyInstaller packs the interpreter's shared library, which Debian keeps in a package of its own.
+    # Where there is no Python yet, its version, and so the package's name, is known once it is installed.
     case $(command -v "$PYTHON") in
-    '' | /usr/bin/*)
-        version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=3
+    /usr/bin/*)
+        version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         want "libpython$version" "$PYTHON" -c 'if True:
             import ctypes, sysconfig
             ctypes.CDLL(sysconfig.get_config_var("INSTSONAME"))'
@@ -113,7 +120,7 @@ install_packages() { # PACKAGE...
         printf '#!/bin/sh\n# written by dockersave/build/bootstrap.sh: start no daemon while it installs\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
-    before=$(units)
+    units_before=$(units)
     log=$(mktemp)
     if ! apt install --no-install-recommends "$@" >"$log" 2>&1; then
         # The list of packages was never fetched, or is stale.
@@ -126,7 +133,7 @@ install_packages() { # PACKAGE...
     fi
     rm -f "$log"
     for unit in $(units); do
-        case " $before " in
+        case " $units_before " in
         *" $unit "*) ;;
         *) systemctl --quiet disable "$unit" >/dev/null 2>&1 || true ;;
         esac
@@ -150,11 +157,15 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "bootstrap: missing here: $missing (as root on Debian: apt-get install --no-install-recommends $missing)" >&2
     exit 1
 fi
-echo "bootstrap: installing $missing" >&2
-# shellcheck disable=SC2086
-install_packages $missing
-look "$@"
-if [ -n "$missing" ]; then
-    echo "bootstrap: still missing after installing: $missing" >&2
-    exit 1
-fi
+before=
+while [ -n "$missing" ]; do
+    if [ "$missing" = "$before" ]; then
+        echo "bootstrap: still missing after installing: $missing" >&2
+        exit 1
+    fi
+    before=$missing
+    echo "bootstrap: installing $missing" >&2
+    # shellcheck disable=SC2086
+    install_packages $missing
+    look "$@"
+done
