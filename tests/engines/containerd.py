@@ -58,11 +58,20 @@ address = "{self.socket}"
         """Read manifest and config from the content store."""
         rows = [line.split() for line in self.ctr("images", "ls", f"name=={name}").splitlines()]
         digest = rows[1][2]
-        manifest = self._content(digest)
-        if "manifests" in manifest:
-            manifest = self._content(_for_this_host(manifest))
+        manifest = self._for_this_host(digest)
         config = manifest["config"]["digest"]
         return Facts.of(self._content(config), config, digest)
+
+    def _for_this_host(self, digest: str) -> Any:
+        """Return the first manifest for linux/amd64, which all samples have, of an index."""
+        document = self._content(digest)
+        if "manifests" not in document:
+            return document
+        for child in document["manifests"]:
+            platform = child.get("platform", {"os": "linux", "architecture": "amd64"})
+            if (platform["os"], platform["architecture"]) == ("linux", "amd64"):
+                return self._for_this_host(child["digest"])
+        raise Refused(f"no image for linux/amd64 in {document}")
 
     def _content(self, digest: str) -> Any:
         return json.loads(self.ctr("content", "get", digest))
@@ -81,13 +90,3 @@ address = "{self.socket}"
         """Remove all images, and with them what only they need."""
         if names := self._names():
             self.ctr("images", "rm", "--sync", *names)
-
-
-def _for_this_host(index: Any) -> str:
-    """Return the digest of the index's image for linux/amd64, which all samples have."""
-    for child in index["manifests"]:
-        platform = child.get("platform", {})
-        if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
-            digest: str = child["digest"]
-            return digest
-    raise Refused(f"no image for linux/amd64 in {index}")

@@ -223,7 +223,6 @@ LIMITS = [
     Limit("umoci", "knows no media types of Docker's", _has_docker_types),
     Limit("umoci", "unpacks no zstd", _has_zstd),
     Limit("podman", "follows no index inside an index of a pure OCI layout", _is_nested_oci),
-    Limit("containerd", "follows no index inside an index", _is_nested),
     Limit("skopeo oci-archive", "follows no index inside an index", _is_nested),
     Limit("umoci", "reads one platform per tag", _is_all),
     Limit("umoci", "finds images only by their tag", lambda case: case.kind == "digest"),
