@@ -76,6 +76,7 @@ class Job:
         self.format: Format = FORMATS[options.format]()
         self.keeper = Keeper(options.cache_dir, options.cache_size, session.notify)
         self.size = self.fetched = self.reused = 0
+        self._counted = False
 
     def resolve(self, references: Sequence[Reference]) -> list[Image]:
         """Find the images, several at once.
@@ -314,6 +315,10 @@ class Job:
         self.progress.tick()
 
     def _count(self, transfers: Sequence[Transfer]) -> None:
+        if self._counted:
+            # A second output is made of what the first one has fetched.
+            return
+        self._counted = True
         self.reused += sum(transfer.reused for transfer in transfers)
         self.fetched += sum(transfer.size - transfer.reused for transfer in transfers)
 

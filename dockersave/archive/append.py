@@ -177,6 +177,7 @@ class AppendToTree:
                 size = os.fstat(fd).st_size
                 if is_there(fd, 0, size, _digest_of(member), check):
                     kept[member.path] = size
+            self._tree.release(fd)
         self._size = sum(kept.values())
         return kept
 
@@ -186,6 +187,7 @@ class AppendToTree:
         fd = self._tree.create(member)
         with writing(member.path):
             content.move(lambda offset, data: write_all(fd, data, offset), backwards=True)
+        self._tree.release(fd)
 
     def finish(self, documents: Iterable[Member]) -> int:
         """Write the rest, and give the directory its name."""

@@ -5,11 +5,21 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 from contextlib import ExitStack, suppress
 
-from ..errors import OutputError
+from ..errors import OutputError, shown
 from .place import writing
+
+MAP = ".map"
+"""What remembers, in a directory that is not complete, what has been written."""
+
+_MEMBER = re.compile(
+    r"\.map|oci-layout|(index|manifest)\.json|repositories|blobs/sha(256|512)/[0-9a-f]+"
+    r"|[0-9a-f]{64}\.json|[0-9a-f]{64}/(layer\.tar|json|VERSION)"
+)
+"""The files of an image, in every format."""
 
 
 class PartFile:
@@ -23,6 +33,7 @@ class PartFile:
     def __init__(self, path: str, *, directory: bool = False) -> None:
         self.path = path
         self.part = f"{path}.part"
+        self._old = f"{path}.old" if directory else self.part
         self._directory = directory
         self.fd = -1
 
@@ -32,7 +43,7 @@ class PartFile:
         Raises:
             OutputError: it cannot be written, or another run is writing it.
         """
-        for name in (self.path, self.part):
+        for name in (self.path, self.part, self._old):
             self._check_kind(name)
         with writing(self.part):
             while True:
@@ -53,7 +64,14 @@ class PartFile:
                 kind = "a directory"
             raise OutputError(
                 f"cannot write {self.path}: {name} is {kind}",
-                "remove it, or choose another name with --output",
+                "remove it, or choose another name with --output"
+                if os.path.isdir(name)
+                else "choose another name with --output",
+            )
+        if self._directory and (stranger := _stranger(name)):
+            raise OutputError(
+                f"cannot write {self.path}: {name} {stranger}",
+                "choose another name with --layers-dir",
             )
 
     def _open(self, name: str, flags: int) -> int:
@@ -103,7 +121,7 @@ class PartFile:
         """
         with writing(self.path):
             os.fsync(self.fd)
-            old = f"{self.path}.old"
+            old = self._old
             replaced = self._directory and os.path.isdir(self.path)
             if replaced:
                 # A directory cannot be renamed over another one.
@@ -134,3 +152,19 @@ class PartFile:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _stranger(folder: str) -> str:
+    """What is in a directory that is not an image's; empty if nothing is.
+
+    What a save replaces, it removes: so nothing may be in there that a save has not written.
+    """
+    if os.path.islink(folder):
+        return "is a symbolic link"
+    for inside, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(inside, name))]
+        for name in (*names, *links):
+            path = os.path.relpath(os.path.join(inside, name), folder)
+            if not _MEMBER.fullmatch(path):
+                return f"holds {shown(path)}, which belongs to no image"
+    return ""

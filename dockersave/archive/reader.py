@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import ContentError
-from ..limits import LIMITS
+from ..errors import ContentError, shown
+from ..limits import LIMITS, MIB
 from .tar import BLOCK, padding
 
 _NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
@@ -23,6 +23,9 @@ _PAX = frozenset({tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE})
 _FILES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
 _KEYS = frozenset({b"path", b"linkpath", b"size"})
 _SPARSE = "is a sparse file, which no image archive has"
+_AFTER_END = 64 * MIB
+"""What may follow an archive's end, in bytes: tar fills its last record, of 10 KiB or, on tapes,
+a few MiB. Anything more is no padding, and a pipe could bring it without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,10 @@ def read_tar(pieces: Iterable[bytes]) -> Members:
             if any(source.exactly(BLOCK, "its end") or b"\x00"):
                 raise ContentError(f"there is no tar header at byte {source.position - BLOCK}")
             # The checksum of a compressed archive comes last.
-            for _ in source.upto(LIMITS.blob):
+            for _ in source.upto(_AFTER_END + 1):
                 pass
+            if not source.missing:
+                raise ContentError(f"more than {_AFTER_END} bytes follow the archive's end")
             return
         info = _header(block, source.position - BLOCK)
         if info.type in _NAMES or info.type in _PAX or info.type == tarfile.XGLTYPE:
@@ -83,15 +88,15 @@ def read_tar(pieces: Iterable[bytes]) -> Members:
         for _ in content:
             pass
         if source.missing:
-            raise ContentError(f"the archive is cut off in {found.path}")
-        source.exactly(padding(found.size), found.path)
+            raise ContentError(f"the archive is cut off in {shown(found.path)}")
+        source.exactly(padding(found.size), shown(found.path))
     raise ContentError(
         "the archive is cut off: it has no end" if source.position else "it is empty"
     )
 
 
 def read_directory(path: str) -> Members:
-    """The files of a directory, as if it were an archive.
+    """The files of a directory, as if it were an archive; of each, what it had when it was found.
 
     Args:
         path: its name.
@@ -108,15 +113,17 @@ def read_directory(path: str) -> Members:
             if stat.S_ISLNK(status.st_mode):
                 yield _link(inside, os.readlink(full), posixpath.dirname(inside)), iter(())
             elif stat.S_ISREG(status.st_mode):
-                yield Found(inside, "file", status.st_size), _pieces(full)
+                yield Found(inside, "file", status.st_size), _pieces(full, status.st_size)
             elif not stat.S_ISDIR(status.st_mode):
                 yield Found(inside, "other", fault="is no file"), iter(())
 
 
-def _pieces(path: str) -> Iterator[bytes]:
+def _pieces(path: str, size: int) -> Iterator[bytes]:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        while data := os.read(fd, LIMITS.read):
+        # A file that somebody goes on writing to may have no end.
+        while size and (data := os.read(fd, min(size, LIMITS.read))):
+            size -= len(data)
             yield data
     finally:
         os.close(fd)
@@ -205,7 +212,7 @@ def _found(info: tarfile.TarInfo, extended: dict[str, str]) -> Found:
     if leaves or len(name) > LIMITS.path:
         fault = "has a name that leads out of the archive" if leaves else "has too long a name"
     if info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse") for key in extended):
-        raise ContentError(f"{path} {_SPARSE}")
+        raise ContentError(f"{shown(path)} {_SPARSE}")
     if info.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
         base = posixpath.dirname(path) if info.type == tarfile.SYMTYPE else ""
         link = _link(path, extended.get("linkpath", info.linkname), base)
@@ -216,9 +223,9 @@ def _found(info: tarfile.TarInfo, extended: dict[str, str]) -> Found:
         return Found(path, "other", fault=fault or "is neither file, directory nor link")
     stated = extended.get("size", str(info.size))
     if not (stated.isascii() and stated.isdigit() and len(stated) < 20):
-        raise ContentError(f"the size of {path} is no number")
+        raise ContentError(f"the size of {shown(path)} is no number")
     if int(stated) > LIMITS.blob:
-        raise ContentError(f"the size of {path} cannot be")
+        raise ContentError(f"the size of {shown(path)} cannot be")
     return Found(path, "file", int(stated), fault=fault)
 
 

@@ -27,6 +27,8 @@ from .inventory import Inventory, Item, named_digest
 _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 _FAULTS_MOST = 100
+_LINE_MOST = 1000
+"""Characters of a fault or a note: enough for two digests and the names of two members."""
 _V1_DOCUMENT = re.compile(r"[0-9a-f]{64}/json")
 
 
@@ -121,11 +123,12 @@ class References:
             self._fault("", "the archive names no image")
 
     def _fault(self, member: str, message: str) -> None:
-        fault = Fault(shown(member), message)
+        fault = Fault(shown(member), shown(message, _LINE_MOST))
         if len(self.faults) < _FAULTS_MOST and fault not in self.faults:
             self.faults.append(fault)
 
     def _note(self, line: str) -> None:
+        line = shown(line, _LINE_MOST)
         if len(self.notes) < _FAULTS_MOST and line not in self.notes:
             self.notes.append(line)
 
@@ -340,7 +343,7 @@ class References:
 
     def _v1_image(self, v1_id: str, name: str) -> None:
         if "docker" not in self.formats:
-            self.images.append(CheckedImage((shown(name),), f"sha256:{v1_id}", ""))
+            self.images.append(CheckedImage((shown(name),), shown(f"sha256:{v1_id}"), ""))
         for _ in range(LIMITS.layers):
             if not self._inventory.find(f"{v1_id}/json"):
                 self._fault(f"{v1_id}/json", "is missing, and another layer names it")

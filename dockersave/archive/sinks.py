@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from .members import Blob, Content, Link, Member
-from .partfile import PartFile
+from .partfile import MAP, PartFile
 from .partmap import Extent, PartMap, Range
 from .place import FilePlace, copy, write_all, writing
 from .tar import Entry, Plan, fixed_parts
@@ -105,8 +105,6 @@ class DirectoryTree:
         path: its name.
     """
 
-    _MAP = ".map"
-
     def __init__(self, path: str) -> None:
         self.file = PartFile(path, directory=True)
         self._fds: list[int] = []
@@ -122,7 +120,7 @@ class DirectoryTree:
         with writing(self.file.part):
             entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
             extents = [_extent(entry, 0) for entry in entries]
-            map_fd = self._open(self._MAP)
+            map_fd = self._open(MAP)
             old = PartMap.load(map_fd)
             known = old.by_digest() if old else {}
             present = {
@@ -172,7 +170,7 @@ class DirectoryTree:
         """Create one member, with its content where that is here.
 
         Returns:
-            The file that its content goes to; -1 if it is none.
+            The file that a blob goes to, to be released; -1 where there is nothing to write.
 
         Raises:
             OutputError: it cannot be created.
@@ -192,7 +190,14 @@ class DirectoryTree:
             os.ftruncate(fd, 0)
             if isinstance(member.data, Content):
                 write_all(fd, member.data.body, 0)
+                self.release(fd)
+                return -1
             return fd
+
+    def release(self, fd: int) -> None:
+        """Close a member's file: nobody writes it any more."""
+        self._fds.remove(fd)
+        os.close(fd)
 
     def _remove_strangers(self, wanted: AbstractSet[str]) -> None:
         """Remove what an earlier run for another image has left."""
@@ -200,16 +205,16 @@ class DirectoryTree:
             for name in names:
                 path = os.path.join(folder, name)
                 inside = os.path.relpath(path, self.file.part)
-                if inside not in wanted and inside != self._MAP:
+                if inside not in wanted and inside != MAP:
                     os.unlink(path)
 
     def publish(self) -> None:
         """Remove the map, and give the directory its name."""
         with writing(self.file.part):
-            for fd in self._fds:
-                os.fsync(fd)
-            os.unlink(self._name(self._MAP))
-            for folder, _, _ in os.walk(self.file.part, topdown=False):
+            os.unlink(self._name(MAP))
+            for folder, _, names in os.walk(self.file.part, topdown=False):
+                for name in names:
+                    _sync(os.path.join(folder, name))
                 if not os.listdir(folder):
                     os.rmdir(folder)
         self.file.publish()
@@ -258,6 +263,15 @@ class ExistingArchive:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _sync(path: str) -> None:
+    if not os.path.islink(path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _extent(entry: Entry, offset: int) -> Extent:

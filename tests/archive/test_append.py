@@ -19,8 +19,13 @@ from dockersave.unpack import UnpackedLayer
 from dockersave.verify import digest_of
 
 CHUNK = 2 << 20
-LAYERS = {"a/layer.tar": 3 * CHUNK + 17, "b/layer.tar": 0, "c/layer.tar": CHUNK}
-DOCUMENTS = [Member("d/", None), Member("d/link", Link("../a")), Member("json", Content(b"{}"))]
+A, B, C, D = ("a" * 64 + "/layer.tar", "b" * 64 + "/layer.tar", "c" * 64 + "/layer.tar", "d" * 64)
+LAYERS = {A: 3 * CHUNK + 17, B: 0, C: CHUNK}
+DOCUMENTS = [
+    Member(f"{D}/", None),
+    Member(f"{D}/layer.tar", Link(f"../{A}")),
+    Member("manifest.json", Content(b"{}")),
+]
 
 
 def body_of(path: str) -> bytes:
@@ -67,7 +72,7 @@ def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
         "tree": lambda: AppendToTree(str(output)),
     }
     appender = make[kind]()
-    assert not set(appender.begin(MEMBERS, go_on)) - {"b/layer.tar"}, "one is empty"
+    assert not set(appender.begin(MEMBERS, go_on)) - {B}, "one is empty"
     for path in LAYERS:
         appender.append(*layer_of(tmp_path, path))
     assert not output.exists(), "nothing has its own name before all of it is there"
@@ -75,15 +80,15 @@ def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
     appender.close()
     if kind == "tree":
         assert {path: digest_of((output / path).read_bytes()) for path in LAYERS} == DIGESTS
-        assert (output / "d/link").readlink() == Path("../a")
+        assert (output / D / "layer.tar").readlink() == Path(f"../{A}")
         assert size == sum(LAYERS.values()) + 2
     else:
         if kind == "stream":
             output.write_bytes(written)
         assert output.stat().st_size == size
         with tarfile.open(output) as archive:
-            assert archive.getnames() == [*LAYERS, "d", "d/link", "json"]
-            assert archive.getmember("d/link").linkname == "../a"
+            assert archive.getnames() == [*LAYERS, D, f"{D}/layer.tar", "manifest.json"]
+            assert archive.getmember(f"{D}/layer.tar").linkname == f"../{A}"
             for path in LAYERS:
                 assert (file := archive.extractfile(path))
                 assert digest_of(file.read()) == DIGESTS[path]
@@ -93,7 +98,7 @@ def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
 def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -> None:
     appender = AppendToFile(str(tmp_path / "out"), ignore)
     appender.begin(MEMBERS, go_on)
-    member, size, unpacked = layer_of(tmp_path, "a/layer.tar")
+    member, size, unpacked = layer_of(tmp_path, A)
     most = 0
 
     class Watched:
@@ -151,11 +156,11 @@ def resumed(folder: Path) -> tuple[dict[str, int], int, list[bytes]]:
 @pytest.mark.parametrize("lost", [0, 1, 511])
 def test_layers_that_are_there_stay_in_their_places(lost: int, tmp_path: Path) -> None:
     """Some bytes behind the last one, which is not a multiple of 512, may not be written yet."""
-    left(tmp_path, "a/layer.tar")
+    left(tmp_path, A)
     part = tmp_path / "out.part"
-    os.truncate(part, part.stat().st_size - min(lost, -LAYERS["a/layer.tar"] % 512))
+    os.truncate(part, part.stat().st_size - min(lost, -LAYERS[A] % 512))
     before = part.stat().st_ino
-    assert resumed(tmp_path) == ({"a/layer.tar": LAYERS["a/layer.tar"]}, before, [])
+    assert resumed(tmp_path) == ({A: LAYERS[A]}, before, [])
 
 
 def test_all_of_them_are_there(tmp_path: Path) -> None:
@@ -166,23 +171,23 @@ def test_all_of_them_are_there(tmp_path: Path) -> None:
 
 def test_a_layer_that_was_not_complete_is_not_kept(tmp_path: Path) -> None:
     """Layers move in backwards: the size is right, and the first bytes are not there."""
-    left(tmp_path, "a/layer.tar", "b/layer.tar", "c/layer.tar")
+    left(tmp_path, A, B, C)
     part = tmp_path / "out.part"
     with part.open("r+b") as file:
         file.seek(-CHUNK, os.SEEK_END)
         file.write(bytes(CHUNK // 2))
     inode = part.stat().st_ino
     kept, now, given = resumed(tmp_path)
-    assert list(kept) == ["a/layer.tar", "b/layer.tar"]
+    assert list(kept) == [A, B]
     assert (now, given) == (inode, [])
 
 
 def test_layers_at_other_places_are_given_away(tmp_path: Path) -> None:
-    blob = f"blobs/{DIGESTS['c/layer.tar'].replace(':', '/')}"
+    blob = f"blobs/{DIGESTS[C].replace(':', '/')}"
     before = [Member("first", MEMBERS[0].data), Member(blob, MEMBERS[2].data)]
     appender = AppendToFile(str(tmp_path / "out"), ignore)
     appender.begin(before, go_on)
-    for member, path in zip(before, ("a/layer.tar", "c/layer.tar"), strict=True):
+    for member, path in zip(before, (A, C), strict=True):
         appender.append(member, *layer_of(tmp_path, path)[1:])
     appender.close()
     old = (tmp_path / "out.part").read_bytes()
@@ -196,7 +201,7 @@ def test_what_is_no_archive_is_given_away(tmp_path: Path) -> None:
 
 
 def test_whoever_is_stopped_while_looking_loses_nothing(tmp_path: Path) -> None:
-    before = left(tmp_path, "a/layer.tar", "c/layer.tar")
+    before = left(tmp_path, A, C)
 
     def stop() -> None:
         raise CancelledError("stopped")
@@ -218,26 +223,20 @@ def test_an_empty_file_is_not_left_behind(tmp_path: Path) -> None:
 def test_files_of_a_directory_that_are_there_are_kept(tmp_path: Path) -> None:
     appender = AppendToTree(str(tmp_path / "out"))
     appender.begin(MEMBERS, go_on)
-    for path in ("a/layer.tar", "c/layer.tar"):
+    for path in (A, C):
         appender.append(*layer_of(tmp_path, path))
     appender.close()
     part = tmp_path / "out.part"
-    (part / "stranger").write_bytes(b"")
-    os.truncate(part / "c/layer.tar", 5)
+    (part / "repositories").write_bytes(b"of another image")
+    os.truncate(part / C, 5)
     again = AppendToTree(str(tmp_path / "out"))
     kept = again.begin(MEMBERS, go_on)
-    assert kept == {path: LAYERS[path] for path in ("a/layer.tar", "b/layer.tar")}
-    again.append(*layer_of(tmp_path, "c/layer.tar"))
+    assert kept == {path: LAYERS[path] for path in (A, B)}
+    again.append(*layer_of(tmp_path, C))
     assert again.finish(DOCUMENTS) == sum(LAYERS.values()) + 2
     again.close()
     assert {path: digest_of((tmp_path / "out" / path).read_bytes()) for path in LAYERS} == DIGESTS
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "a",
-        "b",
-        "c",
-        "d",
-        "json",
-    ]
+    assert not (tmp_path / "out/repositories").exists()
 
 
 @pytest.mark.parametrize("kind", ["file", "tree"])
