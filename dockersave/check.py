@@ -20,11 +20,14 @@ from .archive.references import CheckedImage, Fault, References
 from .cancellation import Cancellation
 from .compression import Decompressor
 from .errors import ContentError, UsageError
-from .limits import LIMITS
+from .limits import LIMITS, MIB
 from .progress import Progress
 
 STDIN = "-"
 _TICK = 0.1
+_SILENCE = 64 * MIB
+"""What a compressed archive may go on for without unpacking to anything, in bytes. Zeros behind
+its end do, and a pipe could bring them for ever; the blocks of all compressions are smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ def check_archive(
     """Check an archive that dockersave, docker, podman, skopeo, crane or regctl has written.
 
     Args:
-        path: a tar file, plain or compressed with gzip, xz, zstd or bzip2; `-` for standard
-            input; or a directory with the same content as files.
+        path: a tar file, or a named pipe, plain or compressed with gzip, xz, zstd or bzip2; `-`
+            for standard input; or a directory with the same content as files.
         progress: is shown how much has been read.
         cancellation: stops the check from another thread.
 
@@ -129,8 +132,14 @@ class _Reading:
     def members(self) -> Members:
         if self.digest == STDIN:
             self._fd = os.dup(0)
-        elif os.path.isdir(self.digest):
+        elif stat.S_ISDIR(mode := os.stat(self.digest).st_mode):
             return self._watched(read_directory(self.digest))
+        elif not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            # Before it is opened: some devices do something then, and others have no end.
+            raise UsageError(
+                f"cannot read {self.digest}: it is neither a file, a directory nor a pipe",
+                "--verify - checks standard input",
+            )
         else:
             self._fd = os.open(self.digest, os.O_RDONLY | os.O_CLOEXEC)
         with suppress(OSError):
@@ -146,10 +155,15 @@ class _Reading:
             yield found, map(self._count, content)
 
     def _unpacked(self) -> Iterator[bytes]:
+        silence = 0
         while data := os.read(self._fd, LIMITS.read):
+            silence += len(data)
             for piece in self._decompressor.feed(self._count(data)):
                 self._cancellation.check()
+                silence = 0 if piece else silence
                 yield piece
+            if silence > _SILENCE:
+                raise ContentError(f"more than {_SILENCE} bytes of it unpack to nothing")
         yield from self._decompressor.finish()
 
     def _count(self, data: bytes) -> bytes:

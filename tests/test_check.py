@@ -7,9 +7,12 @@ import gzip
 import hashlib
 import json
 import lzma
+import os
+import socket
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -444,6 +447,39 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         check_archive(tmp_path / "missing.tar")
 
 
+def test_devices_and_sockets_are_not_read(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        # Its name must be short.
+        listener.bind(name := os.path.relpath(tmp_path / "socket"))
+        for path in ("/dev/zero", "/dev/null", name):
+            with pytest.raises(UsageError, match="neither a file, a directory nor a pipe"):
+                check_archive(path)
+
+
+def test_a_named_pipe(samples: dict[str, Path], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    data = samples["docker"].read_bytes()
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    assert not faults(check_archive(pipe))
+    writer.join()
+
+
+@pytest.mark.parametrize("kind", ["", "gzip"])
+def test_zeros_without_end_behind_an_archive(
+    kind: str, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    data = samples["docker"].read_bytes()
+    path = tmp_path / "a.tar"
+    path.write_bytes(COMPRESSIONS[kind](data) if kind else data)
+    assert not faults(check_archive(path))
+    with path.open("ab") as file:
+        file.truncate(1 << 40)
+    (fault,) = faults(check_archive(path))
+    assert "more than" in fault
+
+
 def test_it_can_be_stopped(samples: dict[str, Path]) -> None:
     cancellation = Cancellation()
     cancellation.cancel()
@@ -560,3 +596,44 @@ def test_what_is_printed_can_be_printed(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.tar", image([NEAR], config=config), platform="all")
     (found,) = check_archive(path).images
     assert found.platform == "linux/?[31mred"
+
+
+ESCAPES = "\x1b]0;owned\x07"
+
+
+def test_what_is_cut_off_is_named_so_that_it_can_be_printed(tmp_path: Path) -> None:
+    (fault,) = faults(check(Raw(ESCAPES, b"x" * 2000).to_bytes()[:1024], tmp_path))
+    assert fault == "the archive is cut off in ?]0;owned?"
+
+
+def test_what_documents_name_can_be_printed(tmp_path: Path) -> None:
+    """Every place where a message quotes a name of somebody else's choice."""
+    layer_data = tar(Raw("a", b"a"))
+    config = config_document([NEAR])
+    config["rootfs"] = {"type": "layers", "diff_ids": ["sha512:" + "0" * 128, NEAR.diff_id]}
+    entry = {"Config": f"{ESCAPES}.json", "Layers": [ESCAPES, f"{ESCAPES}2"], "RepoTags": ["a:1"]}
+    v1 = {"id": ESCAPES}
+    report = check(
+        tar(
+            Raw(ESCAPES, layer_data),
+            Raw(f"{ESCAPES}2", layer_data),
+            Raw(f"{ESCAPES}.json", json.dumps(config).encode()),
+            Raw("manifest.json", json.dumps([entry]).encode()),
+        ),
+        tmp_path,
+    )
+    (fault,) = faults(report)
+    assert "and ?]0;owned?.json says" in fault
+    (note,) = report.notes
+    assert note.startswith("?]0;owned? was not compared")
+    report = check(
+        tar(
+            Raw(f"{ESCAPES}/json", json.dumps(v1).encode()),
+            Raw(f"{ESCAPES}/layer.tar", layer_data),
+            Raw("0" * 64 + "/json", b"{}"),
+            Raw("repositories", json.dumps({"a": {"1": ESCAPES}}).encode()),
+        ),
+        tmp_path,
+    )
+    assert not faults(report)
+    assert [found.digest for found in report.images] == ["sha256:?]0;owned?"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
-from ..errors import DockersaveError, UsageError
+from ..errors import DockersaveError, UsageError, shown
 from .arguments import network, options
 from .stdout import check_is_open, write_lines
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 0.9
 """Seconds that a stopped run gets to leave everything in order; it exits within one second."""
+
+
+_LIST_HINT = "@FILE is a text file with one image a line"
 
 
 class _Signalled(BaseException):
@@ -210,19 +213,31 @@ def _images(words: Iterable[str]) -> list[str]:
         if not word.startswith("@"):
             images.append(word)
             continue
-        try:
-            with open(word[1:], "rb") as file:
-                text = file.read(LIMITS.manifest + 1).decode()
-        except (OSError, ValueError) as failure:
-            raise UsageError(f"the list {word[1:]!r} cannot be read: {failure}") from failure
-        if len(text) > LIMITS.manifest:
-            raise UsageError(
-                f"the list {word[1:]!r} is too large: more than {LIMITS.manifest} bytes"
-            )
-        images += filter(None, (line.partition("#")[0].strip() for line in text.splitlines()))
+        lines = _list(word[1:], LIMITS.manifest).splitlines()
+        images += filter(None, (line.partition("#")[0].strip() for line in lines))
     if len(images) > LIMITS.references:
         raise UsageError(f"{len(images)} images are more than the {LIMITS.references} allowed")
     return images
+
+
+def _list(path: str, most: int) -> str:
+    """The text of a list of images, of so many bytes at most."""
+    if not path:
+        raise UsageError("@ names no list of images", _LIST_HINT)
+    name = f"the list {shown(path)}"
+    try:
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
+    except OSError as failure:
+        reason = failure.strerror or type(failure).__name__
+        raise UsageError(f"{name} cannot be read: {reason}", _LIST_HINT) from failure
+    if len(data) > most:
+        raise UsageError(f"{name} is too large: more than {most} bytes", _LIST_HINT)
+    try:
+        # Editors on Windows put a byte order mark first.
+        return data.decode("utf-8-sig")
+    except ValueError:
+        raise UsageError(f"{name} is no text in UTF-8", _LIST_HINT) from None
 
 
 def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network:

@@ -45,7 +45,7 @@ class Progress:
         """The run has come to something that may take a while and is no transfer.
 
         Args:
-            name: `resolving` or `publishing`.
+            name: `resolving`, `checking` or `publishing`.
         """
 
     def start(self, transfers: Sequence[Transfer]) -> None:
@@ -56,7 +56,10 @@ class Progress:
         """
 
     def tick(self) -> None:
-        """A moment has passed. Called about ten times a second, and when something is done."""
+        """A moment has passed.
+
+        Called about twenty times a second, and when something is done.
+        """
 
     def finish(self) -> None:
         """The run is over, well or not. Called once, whatever else was."""

@@ -147,6 +147,11 @@ class Registry:
     def head(self, repository: str, version: str) -> str:
         """The digest of a manifest or an index, without fetching it where that is possible.
 
+        Args:
+            repository: its full path.
+            version: a tag, whose digest is the registry's word for it; or a digest, and no
+                other is believed.
+
         Raises:
             As `manifest`.
         """
@@ -157,12 +162,22 @@ class Registry:
             answered = self._home.get(path, repository, _ACCEPT, method="HEAD")
             self._transport.discard(answered.response)
             digest = answered.response.headers.get("Docker-Content-Digest", "")
-            if answered.response.status == 200 and is_digest(digest):
+            if answered.response.status == 200 and _are_comparable(digest, version):
+                if is_digest(version) and digest != version:
+                    raise ContentError(
+                        f"{answered.host}: {what} is said to hash to {digest}",
+                        "the registry, or something on the way to it, changes content; "
+                        "try another network",
+                    )
                 self._say_what_is_left(answered)
                 return digest
-            # No digest, or a refusal without a word: HEAD has no body that could explain it.
+            # No digest, one by another algorithm, or a refusal without a word: HEAD has no body
+            # that could explain it.
             answered = self._ok(self._home, self._home.get(path, repository, _ACCEPT), what)
             body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
+            if is_digest(version):
+                check(body, version, f"{answered.host}: {what}")
+                return version
             return digest_of(body)
 
         return self._retry.call(ask)
@@ -342,6 +357,12 @@ def next_link(header: str) -> str | None:
 
 def _name(repository: str, version: str) -> str:
     return f"{repository}@{version}" if is_digest(version) else f"{repository}:{version}"
+
+
+def _are_comparable(digest: str, version: str) -> bool:
+    """Whether a header's digest says something of a version: registries prefer sha256."""
+    algorithm = version.partition(":")[0] if is_digest(version) else ""
+    return is_digest(digest) and digest.startswith(algorithm)
 
 
 def _media_type(answered: Answered) -> str:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dockersave.archive import reader
 from dockersave.archive.reader import Found, read_directory, read_tar
 from dockersave.errors import ContentError
 from tests.archive.writing import END, Raw, extended, tar
@@ -103,6 +104,39 @@ def test_garbage_in_place_of_the_end() -> None:
     with pytest.raises(ContentError, match="no tar header at byte"):
         found(tar(Raw("a", b"a"), end=bytes(512) + b"x" * 512))
     assert found(tar(Raw("a", b"a"), end=END + b"whatever follows"))
+
+
+def test_what_follows_the_end_is_not_read_for_ever() -> None:
+    read = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal read
+        yield tar(Raw("a", b"a"))
+        while True:
+            read += 1 << 20
+            yield bytes(1 << 20)
+
+    with pytest.raises(ContentError, match="follow the archive's end"):
+        for _ in read_tar(pieces()):
+            pass
+    assert read <= reader._AFTER_END + (2 << 20)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        Raw("\x1b]0;\x07", b"a" * 600).to_bytes()[:1000],
+        Raw("\x1b]0;\x07", b"a" * 600).to_bytes()[:1200],
+        tar(Raw("\x1b]0;\x07", b"", tarfile.GNUTYPE_SPARSE, size=0)),
+        tar(Raw("\x1b]0;\x07", b"x", pax={"size": "x"})),
+        tar(Raw("\x1b]0;\x07", b"x", pax={"size": str(1 << 41)})),
+    ],
+    ids=["content", "padding", "sparse", "no number", "too large"],
+)
+def test_names_are_said_without_what_moves_a_terminal(data: bytes) -> None:
+    with pytest.raises(ContentError, match=r"\?\]0;\?") as caught:
+        found(data)
+    assert caught.value.message.isprintable()
 
 
 @pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/passwd", "a/..", "//x"])
@@ -220,3 +254,16 @@ def test_a_directory(tmp_path: Path) -> None:
     assert "leads out" in read["out"][0].fault
     assert read["pipe"][0].fault
     assert len(read) == 4
+
+
+def test_a_file_of_a_directory_that_grows_meanwhile(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"content")
+    read = 0
+    for member, content in read_directory(str(tmp_path)):
+        for data in content:
+            read += len(data)
+            with log.open("ab") as file:
+                file.write(data)
+            assert read <= member.size
+    assert read == 7

@@ -90,8 +90,12 @@ def test_licences_of_what_is_installed(run: Runner) -> None:
         (["--format", "legacy", "--platform", "all", "debian"], "legacy"),
         (["--platform", "amd64/linux/x/y", "debian"], "platform"),
         (["--arch", "a/b/c", "debian"], "platform"),
-        (["@nowhere.txt"], "nowhere.txt"),
+        (["@nowhere.txt"], "list nowhere.txt cannot be read: No such file or directory\n  @FILE"),
+        (["@/"], "the list / cannot be read: Is a directory\n"),
+        (["@no\x1b[31mwhere"], "the list no?[31mwhere cannot be read"),
+        (["@"], "@ names no list of images\n"),
         (["@/dev/zero"], "too large"),
+        (["--verify", "/dev/zero"], "cannot read /dev/zero: it is neither"),
         (["--password", "x", "debian"], "--password needs --user"),
         (["--user", "me", "debian"], "no terminal"),
         (["--ilogin", "debian"], "no terminal"),
@@ -172,6 +176,17 @@ def test_a_list_of_images(run: Runner, plain_registry: Registry, tmp_path: Path)
     done = run("--insecure", "@list.txt", "-o", "bundle.tar")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("for linux/amd64") == 2, "one was named twice"
+
+
+def test_a_list_as_editors_on_windows_write_it(
+    run: Runner, plain_registry: Registry, tmp_path: Path
+) -> None:
+    reference = plain_registry.reference("docker")
+    (tmp_path / "list.txt").write_text(f"{reference}\r\n", encoding="utf-8-sig")
+    done = run("--insecure", "@list.txt")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "list.txt").write_text(reference, encoding="utf-16")
+    assert "list.txt is no text in UTF-8" in error_of(run("--insecure", "@list.txt"), 2)
 
 
 def test_progress_as_json_is_json_throughout(run: Runner, plain_registry: Registry) -> None:

@@ -356,6 +356,31 @@ def test_a_digest_comes_from_get_where_head_has_none(fault: Fault) -> None:
         assert [request.method for request in server.requests] == ["HEAD", "GET"]
 
 
+def test_no_other_digest_is_believed_than_the_one_asked_for() -> None:
+    other = digest_of(b"other")
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(Fault.header("Docker-Content-Digest", other))
+        with pytest.raises(ContentError, match=f"is said to hash to {other}"):
+            run.registry.head("team/sample", SAMPLE.digest)
+        assert run.registry.head("team/sample", "latest") == other, "the registry's word"
+
+
+def test_a_digest_is_checked_where_head_has_none() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(Fault.header("Docker-Content-Digest", "nonsense"))
+        assert run.registry.head("team/sample", SAMPLE.digest) == SAMPLE.digest
+        server.faults.add(Fault.flip_bit(0.5, on="manifest"))
+        with pytest.raises(ContentError, match="instead of"):
+            run.registry.head("team/sample", SAMPLE.digest)
+
+
+def test_a_digest_by_another_algorithm_is_no_contradiction() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(Fault.header("Docker-Content-Digest", "sha512:" + "0" * 128))
+        assert run.registry.head("team/sample", SAMPLE.digest) == SAMPLE.digest
+        assert [request.method for request in server.requests] == ["HEAD", "GET"]
+
+
 def test_a_digest_costs_one_head() -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
         assert run.registry.head("team/sample", "latest") == SAMPLE.digest
