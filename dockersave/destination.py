@@ -11,6 +11,7 @@ from .options import Options
 from .reference import Reference
 
 STDOUT = "-"
+_NO_NAMES = ("", ".", "..")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class Destination:
         """Whether the archive goes to standard output."""
         return self.archive == STDOUT
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The file and the directory that are written; a stream is neither."""
+        return tuple(path for path in (self.archive, self.tree) if path and path != STDOUT)
+
     @classmethod
     def of(cls, options: Options, references: Sequence[Reference]) -> Destination:
         """Decide.
@@ -43,9 +49,12 @@ class Destination:
         stem = references[0].file_stem
         tree = None
         if options.tree:
-            tree = os.path.join(options.working_dir, options.layers_dir or _stem(options, stem))
+            # Beside where the archive is, or would be.
+            beside = os.path.dirname(options.output or "")
+            name = options.layers_dir or _stem(options, stem)
+            tree = os.path.join(options.working_dir, beside, name)
         if not options.tar:
-            return cls(None, tree, options.working_dir)
+            return cls(None, tree, os.path.dirname(tree or ""))
         if options.output == STDOUT:
             return cls(STDOUT, tree, options.working_dir)
         name = options.output or options.tarname or stem + (".tar.xz" if options.xz else ".tar")
@@ -58,8 +67,12 @@ class Destination:
 
 
 def _stem(options: Options, stem: str) -> str:
-    name = os.path.basename(options.output or options.tarname or stem)
-    return name.removesuffix(".xz").removesuffix(".tar") if name != STDOUT else stem
+    named = os.path.basename(options.output or options.tarname or stem)
+    name = named.removesuffix(".xz").removesuffix(".tar") if named != STDOUT else stem
+    if name in _NO_NAMES:
+        # Of ".tar" or "...tar" this one or the one above would be left, to be replaced.
+        raise UsageError(f"{named!r} leaves no name for the directory", "name it: --layers-dir")
+    return name
 
 
 def _check(options: Options, references: Sequence[Reference]) -> None:
@@ -80,13 +93,16 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
     if not options.tar and not options.tree:
         raise UsageError("neither archive nor directory is to be written")
     for option, value in (("--tarname", options.tarname), ("--layers-dir", options.layers_dir)):
-        if value is not None and (not value or "/" in value or value in (".", "..")):
+        if value is not None and ("/" in value or value in _NO_NAMES):
             raise UsageError(
-                f"{option} is a name in the working directory, and {value!r} is not",
+                f"{option} is a name without a directory, and {value!r} is not",
                 "choose the directory with --working-dir, or write a path with --output",
             )
-    if options.output is not None and (not options.output or options.output.endswith("/")):
-        raise UsageError(f"--output {options.output!r} names no file")
+    if options.output is not None and os.path.basename(options.output) in _NO_NAMES:
+        raise UsageError(
+            f"--output {options.output!r} names no file",
+            "a file's name comes last: -o DIR/image.tar",
+        )
     if options.format == "legacy" and options.platform == "all":
         raise UsageError(
             "the legacy format holds one platform", "choose --format oci, or one --platform"

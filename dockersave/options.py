@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .errors import UsageError
+from .limits import LIMITS
+
 DEFAULT_JOBS = 8
+FORMATS = ("docker", "oci", "legacy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,9 @@ class Network:
         timeout: seconds to connect, and seconds without progress before a connection is given up.
         wait: seconds to wait for a network or a registry that is not up yet.
         limit_rate: bytes per second for all connections together, or None.
+
+    Raises:
+        UsageError: a number is not in its range.
     """
 
     insecure: bool = False
@@ -41,6 +48,24 @@ class Network:
     wait: float = 0.0
     limit_rate: int | None = None
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.jobs <= LIMITS.jobs:
+            raise UsageError(
+                f"--jobs {self.jobs} is not from 1 to {LIMITS.jobs}", f"write --jobs {DEFAULT_JOBS}"
+            )
+        if self.retries < 0:
+            raise UsageError(f"--retries {self.retries} is no number of tries", "0 is for none")
+        for name, seconds in (("timeout", self.timeout), ("wait", self.wait)):
+            # Written this way round since NaN is neither less nor more than anything.
+            if not 0 <= seconds < 1e9:
+                raise UsageError(
+                    f"--{name} {seconds:g} is no number of seconds", f"write --{name} 60"
+                )
+        if not self.timeout:
+            raise UsageError("--timeout: no answer comes in 0 seconds", "write --timeout 60")
+        if self.limit_rate is not None and self.limit_rate < 1:
+            raise UsageError(f"--limit-rate {self.limit_rate} lets nothing pass", "leave it out")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -52,7 +77,7 @@ class Options:
             image's.
         working_dir: where everything is written that has no directory of its own.
         tarname: the archive's name in it.
-        layers_dir: the directory structure's name in it.
+        layers_dir: the directory structure's name, beside the archive's.
         tar: write the archive.
         tree: leave the directory structure.
         format: `docker`, `oci` or `legacy`.
@@ -62,6 +87,9 @@ class Options:
         reuse: archives whose blobs need not be fetched again.
         cache_dir: a directory that keeps blobs for other runs.
         cache_size: bytes that it may hold.
+
+    Raises:
+        UsageError: there is no such format.
     """
 
     platform: str | None = None
@@ -78,3 +106,9 @@ class Options:
     reuse: tuple[str, ...] = ()
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UsageError(
+                f"there is no format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
+            )

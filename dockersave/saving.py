@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from .archive.members import Blob
@@ -13,8 +14,8 @@ from .archive.partfile import PartFile
 from .archive.place import writing
 from .archive.sinks import ArchiveFile, DirectoryTree
 from .cancellation import Cancellation
-from .destination import Destination
-from .errors import CancelledError, DockersaveError
+from .destination import STDOUT, Destination
+from .errors import CancelledError, DockersaveError, OutputError
 from .image import Image
 from .job import Job
 from .options import Network, Options
@@ -100,9 +101,7 @@ def save(
         )
     )
     destination = Destination.of(options, references)
-    local = LocalStore([*options.reuse, destination.archive or ""])
-    if destination.tree:
-        local.add_tree(destination.tree)
+    local = LocalStore([*options.reuse, *destination.paths])
     progress = progress or Progress()
     with (
         closing(local),
@@ -114,12 +113,11 @@ def save(
         except DockersaveError as failure:
             many = len(references) > 3
             failure.about(f"{len(references)} images" if many else ", ".join(map(str, references)))
-            if isinstance(failure, CancelledError) and os.path.exists(
-                f"{destination.archive}.part"
-            ):
+            kept = [f"{path}.part" for path in destination.paths if os.path.exists(f"{path}.part")]
+            if isinstance(failure, CancelledError) and kept:
                 failure.hint = (
-                    f"{destination.archive}.part keeps what was fetched: "
-                    "the same command goes on from there"
+                    f"{' and '.join(kept)} {'keeps' if len(kept) == 1 else 'keep'} "
+                    "what was fetched: the same command goes on from there"
                 )
             raise
         finally:
@@ -134,11 +132,9 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
         # First, since an archive that is compressed or a stream cannot be read back.
         images = _write_tree(job, images, destination.tree)
     if destination.archive:
-        images, unchanged = _write_archive(job, images, destination)
+        images, unchanged = _write_archive(job, images, destination.archive)
     return Saved(
-        paths=tuple(
-            path for path in (destination.archive, destination.tree) if path and path != "-"
-        ),
+        paths=destination.paths,
         images=tuple(
             SavedImage(image.reference, image.root.digest, image.primary.config.platform)
             for image in images
@@ -151,18 +147,15 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     )
 
 
-def _write_archive(
-    job: Job, images: Sequence[Image], destination: Destination
-) -> tuple[Sequence[Image], bool]:
-    path = destination.archive or ""
-    in_order = destination.is_stream or job.options.xz
+def _write_archive(job: Job, images: Sequence[Image], path: str) -> tuple[Sequence[Image], bool]:
+    in_order = path == STDOUT or job.options.xz
     if not in_order:
         planned = job.with_known_sizes(images)
         if planned is not None and job.is_unchanged(job.plan(planned), path):
             return planned, True
     if in_order:
-        with ExitStack() as stack:
-            write = _in_order(stack, destination, xz=job.options.xz)
+        with _beginning_anew(), ExitStack() as stack:
+            write = _in_order(stack, path, xz=job.options.xz)
             if job.has_to_unpack(images):
                 from .archive.append import AppendToStream
 
@@ -191,10 +184,22 @@ def _write_tree(job: Job, images: Sequence[Image], path: str) -> Sequence[Image]
     return images
 
 
-def _in_order(stack: ExitStack, destination: Destination, *, xz: bool) -> Callable[[bytes], object]:
+@contextmanager
+def _beginning_anew() -> Iterator[None]:
+    """Promise nothing about a full disk: what is written in order is not taken up again."""
+    try:
+        yield
+    except OutputError as failure:
+        cause = failure.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            failure.hint = "make room and run the same command again: it begins anew"
+        raise
+
+
+def _in_order(stack: ExitStack, path: str, *, xz: bool) -> Callable[[bytes], object]:
     """What takes the archive's bytes in order; published, if it is a file, when `stack` ends."""
-    path = destination.archive or ""
-    if destination.is_stream:
+    is_stream = path == STDOUT
+    if is_stream:
         fd = sys.stdout.fileno()
     else:
         file = PartFile(path)
@@ -207,11 +212,11 @@ def _in_order(stack: ExitStack, destination: Destination, *, xz: bool) -> Callab
 
     def write(data: bytes) -> None:
         view = memoryview(data)
-        with writing("standard output" if destination.is_stream else path):
+        with writing("standard output" if is_stream else path):
             while view:
                 view = view[os.write(fd, view) :]
 
-    if not destination.is_stream:
+    if not is_stream:
         _on_success(stack, file.publish)
     if not xz:
         return write

@@ -32,7 +32,12 @@ def of(*references: str, **options: Any) -> Destination:
         ({"output": "-", "tree": True}, "-", "library-debian-latest"),
         ({"tree": True}, "library-debian-latest.tar", "library-debian-latest"),
         ({"tree": True, "tar": False}, None, "library-debian-latest"),
-        ({"tree": True, "output": "a/b.tar.xz"}, "a/b.tar.xz", "b"),
+        ({"tree": True, "output": "a/b.tar.xz"}, "a/b.tar.xz", "a/b"),
+        ({"tree": True, "output": "/srv/x.tar"}, "/srv/x.tar", "/srv/x"),
+        ({"tree": True, "tar": False, "output": "a/b"}, None, "a/b"),
+        ({"tree": True, "tar": False, "output": "a/b", "working_dir": "/d"}, None, "/d/a/b"),
+        ({"tree": True, "tar": False, "output": "/e/b", "working_dir": "/d"}, None, "/e/b"),
+        ({"tree": True, "output": "a/b", "layers_dir": "l"}, "a/b", "a/l"),
         ({"tree": True, "tar": False, "layers_dir": "l", "working_dir": "/d"}, None, "/d/l"),
     ],
 )  # fmt: skip
@@ -40,6 +45,7 @@ def test_where_it_goes(options: dict[str, Any], archive: str | None, tree: str |
     destination = of(**options)
     assert (destination.archive, destination.tree) == (archive, tree)
     assert destination.is_stream == (archive == "-")
+    assert destination.paths == tuple(filter(None, (archive and archive.strip("-"), tree)))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,13 @@ def test_where_it_goes(options: dict[str, Any], archive: str | None, tree: str |
         ({"layers_dir": "../x"}, "--layers-dir"),
         ({"output": ""}, "names no file"),
         ({"output": "directory/"}, "names no file"),
+        ({"output": "."}, "names no file"),
+        ({"output": "directory/.."}, "names no file"),
+        ({"output": "..", "tar": False, "tree": True}, "names no file"),
+        ({"output": "directory/.tar", "tree": True}, "no name for the directory"),
+        ({"output": "...tar", "tar": False, "tree": True}, "no name for the directory"),
+        ({"tarname": ".tar.xz", "tree": True}, "no name for the directory"),
+        ({"output": "a/same", "tree": True}, "both be a/same"),
         ({"format": "legacy", "platform": "all"}, "legacy"),
         ({"output": "same", "tree": True}, "both be same"),
         ({"tarname": "x", "layers_dir": "x", "tree": True}, "both be x"),
@@ -63,6 +76,12 @@ def test_where_it_goes(options: dict[str, Any], archive: str | None, tree: str |
 def test_contradictions(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         of(**options)
+
+
+def test_temporary_files_lie_where_the_output_does() -> None:
+    assert of(output="/e/o.tar", working_dir="/d").working_dir == "/e"
+    assert of(output="/e/o", tar=False, tree=True, working_dir="/d").working_dir == "/e"
+    assert of(output="-", tree=True, working_dir="/d").working_dir == "/d"
 
 
 def test_several_images_need_a_name() -> None:

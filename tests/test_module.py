@@ -12,10 +12,13 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import dockersave
+from dockersave.archive.formats import FORMATS as WRITTEN
+from dockersave.options import FORMATS
 from dockersave.progress import Transfer
 from tests.images import Store, image, random_layer
 from tests.internet import Internet
@@ -204,6 +207,34 @@ def test_options_do_not_show_the_password() -> None:
     network = dockersave.Network(user="me", password="canary")
     assert "canary" not in repr(network)
     assert pickle.loads(pickle.dumps(network)) == network
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"jobs": 0},
+        {"jobs": 65},
+        {"jobs": 100},
+        {"retries": -1},
+        {"timeout": 0},
+        {"timeout": -1.0},
+        {"timeout": float("nan")},
+        {"timeout": float("inf")},
+        {"wait": -1.0},
+        {"limit_rate": 0},
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(dockersave.UsageError, match=f"--{next(iter(wrong))}".replace("_", "-")):
+        dockersave.Network(**wrong)
+
+
+def test_every_format_that_can_be_written_can_be_chosen() -> None:
+    assert tuple(dockersave.Options(format=name).format for name in WRITTEN) == FORMATS
+    with pytest.raises(dockersave.UsageError, match="no format 'tar'") as caught:
+        dockersave.Options(format="tar")
+    assert "docker, oci, legacy" in caught.value.hint
 
 
 @pytest.fixture

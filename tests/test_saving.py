@@ -347,10 +347,32 @@ def test_a_disk_that_is_full(
     assert isinstance(failure, OutputError)
     assert "No space left" in str(failure)
     assert "room" in failure.hint
+    assert ("begins anew" in failure.hint) == bool(changes.get("xz"))
     if name == "output":
         assert old.read_bytes() == b"old"
     else:
         assert not old.exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--xz"], ["--gunzip"]], ids=str)
+def test_a_stream_to_a_full_disk_begins_anew(
+    more: list[str], plain_registry: Registry, tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "dockersave", "--insecure", "--output", "-", *more,
+                plain_registry.reference("docker"),
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
+        )  # fmt: skip
+    assert done.returncode == 7
+    assert "cannot write standard output: No space left" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("the same command again: it begins anew")
 
 
 @pytest.fixture

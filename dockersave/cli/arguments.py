@@ -59,29 +59,28 @@ def _count(text: str) -> int:
 
 
 def _jobs(text: str) -> int:
-    from ..limits import LIMITS
+    from ..options import Network
 
-    jobs = _count(text)
-    if not 1 <= jobs <= LIMITS.jobs:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {LIMITS.jobs}")
-    return jobs
+    return Network(jobs=_count(text)).jobs
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
+    from ..options import Network
+
+    return Network(wait=_float(text)).wait
 
 
 def _timeout(text: str) -> float:
-    seconds = _seconds(text)
-    if not seconds:
-        raise argparse.ArgumentTypeError("no answer comes in 0 seconds")
-    return seconds
+    from ..options import Network
+
+    return Network(timeout=_float(text)).timeout
 
 
 _KINDS: Mapping[str, Callable[[str], object]] = {
@@ -99,6 +98,12 @@ _POINTLESS: Mapping[str, Sequence[str]] = {
     "verify": (WHAT, WHERE, REGISTRY, NETWORK),
 }
 """Groups whose options mean nothing to a question."""
+
+_SYSTEMS = {
+    *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
+    *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows", "zos"),
+}
+"""What Go calls operating systems: no architecture has such a name, but `arm/v7` is one."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -192,6 +197,12 @@ def check(arguments: argparse.Namespace) -> None:
     ):
         if _is_given(arguments, name) and not _is_given(arguments, needed):
             raise UsageError(f"--{name} needs --{needed}".replace("_", "-"))
+    system, slash, _ = (arguments.arch or "").partition("/")
+    if slash and system.lower() in _SYSTEMS:
+        raise UsageError(
+            f"--arch {_short(ascii(arguments.arch))} names an operating system",
+            "write --platform OS/ARCH[/VARIANT] for both",
+        )
 
 
 def _is_given(arguments: argparse.Namespace, name: str) -> bool:

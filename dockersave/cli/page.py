@@ -23,7 +23,7 @@ An IMAGE is written as for Docker: [registry[:port]/]name[:tag][@digest].
 exit codes:
   0 done    2 usage           4 credentials          6 wrong content
   1 a bug   3 no such image   5 network or registry  7 output cannot be written
-  128 + n   stopped by signal n; the same command goes on from there
+  128 + n   stopped by signal n; the same command goes on (--xz, -o -: anew)
 
 examples:
   dockersave debian                      # writes library-debian-latest.tar

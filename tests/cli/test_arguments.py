@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from dockersave import Network, Options, UsageError
 from dockersave.cli.arguments import check, network, options, parser
+from dockersave.cli.page import FORMATS as page_formats
 from dockersave.cli.page import OPTIONS, page
+from dockersave.options import FORMATS
 
 SECRET = "canary-s3cret"
 
@@ -144,6 +146,8 @@ def test_sizes(text: str) -> None:
         (["--xz=yes"], "--xz: takes no value"),
         (["--output", "a", "-o", "b"], "--output is given twice"),
         (["--platform", "linux/arm", "--arch", "arm64"], "both name the platform"),
+        (["--arch", "linux/arm64"], "names an operating system"),
+        (["--arch", "Windows/amd64"], "names an operating system"),
         (["-qv"], "contradict"),
         (["--skip-tls-verify", "--ca-file", "x"], "contradict"),
         (["--tags", "--sha"], "different questions"),
@@ -166,6 +170,15 @@ def test_what_is_refused(argv: list[str], words: str) -> None:
     failure = refusal(*argv, "debian") if argv != ["-o"] else refusal("debian", "-o")
     assert words in str(failure)
     assert failure.hint or "needs" in words
+
+
+def test_an_architecture_may_have_a_variant() -> None:
+    assert options(read("--arch", "arm/v7", "debian")).platform == "linux/arm/v7"
+    assert "--platform" in refusal("--arch", "linux/arm/v7", "debian").hint
+
+
+def test_the_formats_are_those_of_the_module() -> None:
+    assert page_formats == FORMATS
 
 
 def test_verify_reads_a_file_alone() -> None:

@@ -64,6 +64,30 @@ def test_a_signal_ends_within_a_second(tmp_path: Path, number: signal.Signals) -
     assert (tmp_path / "big-latest.tar.part").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["--no-tar"], "big-latest.part"),
+        (["--no-tar", "-o", "deeper/b"], "deeper/b.part"),
+        (["--no-rm"], "big-latest.part"),
+        (["--xz"], ""),
+        (["-o", "-"], ""),
+    ],
+    ids=str,
+)
+def test_what_a_signal_leaves_is_named(tmp_path: Path, arguments: list[str], kept: str) -> None:
+    (tmp_path / "deeper").mkdir()
+    with slow_save(tmp_path, *arguments, stdout=subprocess.DEVNULL) as process:
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=5)
+    assert process.returncode == 143
+    lines = said.splitlines()
+    hint = f"  {kept} keeps what was fetched: the same command goes on from there"
+    assert lines[lines.index("dockersave: stopped by SIGTERM") :][1:] == [hint] * bool(kept)
+    found = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.part")]
+    assert found == [kept] * bool(kept)
+
+
 def test_a_stopped_run_is_continued(tmp_path: Path, run: Runner) -> None:
     with slow_save(tmp_path) as process:
         process.send_signal(signal.SIGTERM)
