@@ -232,13 +232,19 @@ def test_verify(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
         (["{host}/helm"], 6, "helm"),
         (["{host}/docker", "-o", "no/such/directory.tar"], 7, "no/such"),
         (["{host}/docker", "-o", "/proc/x.tar"], 7, "/proc"),
-        (["{host}/docker", "-o", "."], 7, ""),
+        (["{host}/docker", "-o", "folder"], 7, "folder"),
         (["127.0.0.1:1/docker"], 5, "127.0.0.1:1"),
     ],
 )
 def test_failures(
-    run: Runner, plain_registry: Registry, arguments: list[str], code: int, words: str
+    run: Runner,
+    plain_registry: Registry,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    words: str,
 ) -> None:
+    (tmp_path / "folder").mkdir()
     filled = [word.format(host=plain_registry.host) for word in arguments]
     failure = error_of(run("--insecure", "--retries", "0", *filled), code)
     assert words in failure
