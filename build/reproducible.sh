@@ -4,7 +4,7 @@
 #   PYTHON=python3 build/reproducible.sh WHEELS
 set -eu
 
-wheels=$(cd "$1" && pwd)
+given=$1
 # Whatever another user would find under the name.
 python=$("$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 work=$(mktemp -d)
@@ -12,6 +12,10 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 chmod 755 "$work"
+# Another user may not be let into the checkout.
+wheels=$work/wheels
+cp -R "$given" "$wheels"
+chmod -R a+rX "$wheels"
 
 lay() { # DIR DATE: a copy of the sources
     mkdir -p "$1/build/out"
