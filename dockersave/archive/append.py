@@ -77,7 +77,7 @@ class AppendToFile:
     def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
         """Keep the layers at the beginning of the file, as far as they are those."""
         self._file.open()
-        fd, position = self._file.fd, 0
+        fd, position, start = self._file.fd, 0, 0
         kept: dict[str, int] = {}
         with writing(self._file.part):
             for member in layers:
@@ -88,7 +88,10 @@ class AppendToFile:
                 position = start + size + padding(size)
             missing = {_digest_of(member) for member in layers if member.path not in kept}
             with open(self._file.part, "rb") as file:
-                is_elsewhere = any(digest in missing for digest, _, _ in blobs_of(file))
+                # One that was not complete has its name, too, at its right place.
+                is_elsewhere = any(
+                    digest in missing and offset != start for digest, offset, _ in blobs_of(file)
+                )
             if is_elsewhere or not kept:
                 kept, position = {}, 0
                 self._leftover(os.fdopen(self._file.renew(), "rb"))

@@ -182,6 +182,26 @@ def test_a_layer_that_was_not_complete_is_not_kept(tmp_path: Path) -> None:
     assert (now, given) == (inode, [])
 
 
+def test_a_blob_that_was_not_complete_is_no_blob_elsewhere(tmp_path: Path) -> None:
+    """Its name says what it is: nothing has to move for the sake of half of it."""
+    blobs = {path: f"blobs/{DIGESTS[path].replace(':', '/')}" for path in (A, C)}
+    members = [Member(name, member_of(path).data) for path, name in blobs.items()]
+    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    appender.begin(members, go_on)
+    for member, path in zip(members, blobs, strict=True):
+        appender.append(member, *layer_of(tmp_path, path)[1:])
+    appender.close()
+    part = tmp_path / "out.part"
+    with part.open("r+b") as file:
+        file.seek(-CHUNK, os.SEEK_END)
+        file.write(bytes(CHUNK // 2))
+    inode = part.stat().st_ino
+    again = AppendToFile(str(tmp_path / "out"), ignore)
+    assert again.begin(members, go_on) == {blobs[A]: LAYERS[A]}
+    again.close()
+    assert part.stat().st_ino == inode
+
+
 def test_layers_at_other_places_are_given_away(tmp_path: Path) -> None:
     blob = f"blobs/{DIGESTS[C].replace(':', '/')}"
     before = [Member("first", MEMBERS[0].data), Member(blob, MEMBERS[2].data)]
