@@ -41,9 +41,10 @@ def restore(environment: MutableMapping[str, str]) -> None:
 class Rest:
     """The finder that comes last: has the rest of the files unpacked, and asks the others again."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, megabytes: int) -> None:
         os.set_inheritable(fd, False)
         self._fd = fd
+        self._megabytes = megabytes
         self._lock = _thread.RLock()
         self._unpacked = False
         self._problem = ""
@@ -70,7 +71,7 @@ class Rest:
 
             raise DockersaveError(
                 f"no place to unpack the rest of the program ({self._problem})",
-                "make room there, or set TMPDIR to a directory with 22 MB",
+                f"make room there, or set TMPDIR to a directory with {self._megabytes} MB",
             )
         for other in sys.meta_path:
             spec = None if other is self else other.find_spec(name, path, target)
@@ -101,4 +102,4 @@ _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])
 rest = os.environ.pop(REST, None)
 restore(os.environ)
 if rest is not None:
-    sys.meta_path.append(Rest(int(rest)))
+    sys.meta_path.append(Rest(*map(int, rest.split())))

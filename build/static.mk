@@ -13,7 +13,8 @@ STATIC_PYTHON := $(STATIC)/venv/bin/python
 LAUNCHER_CC ?= $(STATIC_PYTHON) -m ziglang cc -target x86_64-linux-musl
 # It builds its C library with more open files than a shell's usual limit allows.
 MORE_FILES := ulimit -n $$(ulimit -H -n);
-LAUNCHER_CFLAGS ?= -O3 -std=gnu11 -ffunction-sections -fdata-sections -fno-sanitize=all
+LAUNCHER_CFLAGS ?= -O3 -std=gnu11 -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables \
+	-fno-sanitize=all
 LAUNCHER_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral -Werror
 LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c place.c unpack.c run.c)
 FROZEN_SOURCES := dockersave.spec build/frozen.py build/components.py $(shell find dockersave -name '*.py')
@@ -46,7 +47,7 @@ $(STATIC)/own: $(STATIC)/launcher $(STATIC)/files.tar build/stage.py
 	mv $@.part $@
 
 $(STATIC)/files.tar: $(FROZEN_SOURCES) build/stage.py $(STATIC)/venv/made-from
-	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=6 $(STATIC_PYTHON) -m PyInstaller --log-level WARN --noconfirm \
+	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=9 $(STATIC_PYTHON) -m PyInstaller --log-level WARN --noconfirm \
 		--distpath $(STATIC)/onedir --workpath $(STATIC)/onedir-work dockersave.spec -- --onedir
 	$(STATIC_PYTHON) build/stage.py collect $(STATIC)/onedir/dockersave $@
 

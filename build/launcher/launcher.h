@@ -4,7 +4,7 @@
  *
  * The file, as build/stage.py writes it:
  *
- *     this launcher (static ELF) | zstd frames, each a ustar archive | struct trailer
+ *     this launcher (static ELF) | zstd frames, each a tar archive | struct trailer
  *
  * The program among the files is what staticx made of PyInstaller's: an ELF whose interpreter and RPATH are rows of
  * letters, to be overwritten with paths in the directory. Nothing of the host is needed: no /tmp, /proc, /dev, /etc, HOME
@@ -56,6 +56,11 @@ struct self { /* the running file */
     size_t size;
     struct trailer trailer;
 };
+
+static inline int megabytes(const struct self *self) /* that unpacking takes, rounded up */
+{
+    return (int)(self->trailer.unpacked / 1000000 + 1);
+}
 
 struct home { /* the private directory */
     char path[PATH_MAX];

@@ -69,17 +69,17 @@ static const char *open_self(struct self *self)
 /* What is closed is opened, so that no file of ours or of the program's gets the number of a standard stream. */
 static void open_standard_streams(void)
 {
+    static int opened[STDERR_FILENO + 1]; /* until the end */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) >= 0)
             continue;
-        /* Only standard error may be written in vain: what was asked for on standard output must not vanish. */
-        int opened = open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
-        if (opened < 0)
-            opened = memfd_create("null", 0);
-        if (opened >= 0 && opened != fd) {
-            dup2(opened, fd);
-            close(opened);
-        }
+        /* What is opened gets the lowest number that is free: this one. Only standard error may be written in vain: what was
+         * asked for on standard output must not vanish. */
+        opened[fd] = open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+        if (opened[fd] < 0)
+            opened[fd] = memfd_create("null", 0);
+        if (opened[fd] < 0)
+            return;
     }
 }
 
@@ -157,6 +157,6 @@ int main(int argc, char **argv, char **environment)
         refuse(in_memory ? "in memory" : place, strerror(-code));
     }
     say("no place to unpack %d MB (%s). Set TMPDIR to a directory that is writable and allows execution.",
-        (int)(self.trailer.unpacked / 1000000 + 1), reasons);
+        megabytes(&self), reasons);
     return 1;
 }

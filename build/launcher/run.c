@@ -6,10 +6,10 @@
 #include <sys/socket.h>
 
 #define HIDDEN "DOCKERSAVE_HIDDEN_" /* build/frozen.py takes it off again */
-#define REST "DOCKERSAVE_REST"      /* and asks at the other end of this descriptor for the rest of the files */
+#define REST "DOCKERSAVE_REST"      /* the descriptor where it asks for the rest of the files; how many MB all take */
 
 /* The user's environment, less what would lead the packed program's loader or PyInstaller astray. NULL without memory. */
-static char **make_environment(char **environment, const char *program, int rest)
+static char **make_environment(const struct self *self, char **environment, const char *program, int rest)
 {
     static const char *const hidden[] = {"LD_LIBRARY_PATH=", "LD_PRELOAD=", "LD_AUDIT="};
     static const char *const ours[] = {"_PYI_", HIDDEN, REST "="};
@@ -18,8 +18,10 @@ static char **make_environment(char **environment, const char *program, int rest
     while (environment[count])
         count++;
     char **made = calloc(count + 4, sizeof *made);
+    if (!made)
+        return NULL;
     size_t used = 0;
-    for (size_t i = 0; made && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         char *variable = environment[i];
         bool is_ours = false, is_hidden = false;
         for (size_t j = 0; j < sizeof ours / sizeof *ours; j++)
@@ -30,14 +32,12 @@ static char **make_environment(char **environment, const char *program, int rest
             continue;
         made[used++] = variable;
     }
-    if (!made)
-        return NULL;
     /* Tells PyInstaller's bootloader that the library path is set already, so that it neither changes it nor starts anew. */
     snprintf(archive, sizeof archive, "_PYI_ARCHIVE_FILE=%s", program);
     made[used++] = archive;
     made[used++] = "_PYI_PARENT_PROCESS_LEVEL=-1";
     if (rest >= 0) {
-        snprintf(descriptor, sizeof descriptor, REST "=%d", rest);
+        snprintf(descriptor, sizeof descriptor, REST "=%d %d", rest, megabytes(self));
         made[used] = descriptor;
     }
     return made;
@@ -107,7 +107,7 @@ int run(const struct self *self, const struct home *home, char **argv, char **en
     /* Without sockets in the kernel there is no way to ask, and no program that needs the rest either. */
     if (!home->in_memory && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, rest) < 0)
         rest[0] = rest[1] = -1;
-    char **child_environment = make_environment(environment, program, rest[0]);
+    char **child_environment = make_environment(self, environment, program, rest[0]);
     char *no_arguments[] = {program, NULL};
     if (argv[0])
         argv[0] = program;

@@ -11,6 +11,16 @@
 #define CHUNK (128 * 1024) /* bytes */
 #define MAX_PROCESSES 4
 
+/* GNU tar manual, "Basic Tar Format". Numbers are octal digits, with a NUL behind them. */
+struct header {
+    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, linkname[100], magic[8];
+    char uname[32], gname[32], major[8], minor[8], atime[12], ctime[12], offset[12], longnames[4], unused;
+    struct {
+        char position[12], size[12];
+    } parts[4]; /* of a sparse file: what is not a hole */
+    char is_extended, real_size[12], padding[17];
+};
+
 struct shared { /* between the processes that unpack */
     int next;   /* frame */
     int error;  /* errno of a failure */
@@ -43,8 +53,8 @@ static size_t take(struct stream *stream, size_t size, uint8_t **data)
     return size;
 }
 
-/* Copies size bytes to the file, or nowhere if fd is negative. Returns 0 or an errno. */
-static int copy(struct stream *stream, int fd, size_t size)
+/* Copies size bytes to a position in the file, or nowhere if fd is negative. Returns 0 or an errno. */
+static int copy(struct stream *stream, int fd, size_t position, size_t size)
 {
     while (size) {
         uint8_t *data;
@@ -53,16 +63,35 @@ static int copy(struct stream *stream, int fd, size_t size)
             return EBADMSG;
         size -= taken;
         while (fd >= 0 && taken) {
-            ssize_t written = write(fd, data, taken);
+            ssize_t written = pwrite(fd, data, taken, (off_t)position);
             if (written < 0 && errno != EINTR)
                 return errno;
             if (written > 0) {
                 data += written;
                 taken -= (size_t)written;
+                position += (size_t)written;
             }
         }
     }
     return 0;
+}
+
+static size_t number(const char *digits)
+{
+    return strtoul(digits, NULL, 8);
+}
+
+/* Copies what follows a file's header, and leaves holes in a sparse file. Returns 0 or an errno. */
+static int copy_file(struct stream *stream, int fd, const struct header *header)
+{
+    if (header->type != 'S')
+        return copy(stream, fd, 0, number(header->size));
+    for (size_t i = 0; i < sizeof header->parts / sizeof *header->parts; i++) {
+        int error = copy(stream, fd, number(header->parts[i].position), number(header->parts[i].size));
+        if (error)
+            return error;
+    }
+    return ftruncate(fd, (off_t)number(header->real_size)) < 0 ? errno : 0;
 }
 
 static bool replace_row(uint8_t *data, size_t size, char letter, const char *text)
@@ -104,17 +133,19 @@ static int create_in_memory(const struct home *home, const char *name)
 }
 
 /* Unpacks one file. Returns 0 or an errno. */
-static int unpack_file(const struct home *home, struct stream *stream, const char *name, size_t size, bool executable)
+static int unpack_file(const struct home *home, struct stream *stream, const char *name, const struct header *header)
 {
+    bool executable = number(header->mode) & 0100;
     bool is_program = strcmp(name, PROGRAM) == 0;
     if (home->in_memory && executable && !is_program) {
         int fd = create_in_memory(home, name); /* open until the program ends */
-        return fd < 0 ? errno : copy(stream, fd, size);
+        return fd < 0 ? errno : copy_file(stream, fd, header);
     }
     int fd = openat(home->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, executable ? 0700 : 0600);
     if (fd < 0)
         return errno;
-    int error = copy(stream, fd, size);
+    int error = copy_file(stream, fd, header);
+    size_t size = number(header->type == 'S' ? header->real_size : header->size);
     if (!error && is_program)
         error = patch(home, fd, size);
     if (!error && is_program && home->in_memory) {
@@ -128,7 +159,7 @@ static int unpack_file(const struct home *home, struct stream *stream, const cha
     return close(fd) < 0 && !error ? errno : error;
 }
 
-/* Unpacks one frame: a ustar archive of directories and files with short names. Returns 0 or an errno. */
+/* Unpacks one frame: a tar archive of directories and files with short names. Returns 0 or an errno. */
 static int unpack_frame(const struct home *home, struct shared *shared, const uint8_t *frame, size_t size)
 {
     static struct stream memory;
@@ -140,27 +171,25 @@ static int unpack_frame(const struct home *home, struct shared *shared, const ui
     stream->position = stream->end = 0;
     int error = 0;
     while (!error) {
-        char header[512];
+        struct header header;
         for (size_t filled = 0, taken; filled < sizeof header && !error; filled += taken) {
             uint8_t *data;
             taken = take(stream, sizeof header - filled, &data);
             if (taken)
-                memcpy(header + filled, data, taken);
+                memcpy((char *)&header + filled, data, taken);
             else
                 error = EBADMSG;
         }
-        if (error || !header[0])
+        if (error || !header.name[0])
             break; /* the archive's end */
-        char name[101];
-        snprintf(name, sizeof name, "%.100s", header);
-        size_t file_size = strtoul(header + 124, NULL, 8);
-        bool executable = strtoul(header + 100, NULL, 8) & 0100;
-        if (header[156] == '5')
+        char name[sizeof header.name + 1];
+        snprintf(name, sizeof name, "%.*s", (int)sizeof header.name, header.name);
+        if (header.type == '5')
             error = mkdirat(home->fd, name, 0700) < 0 && errno != EEXIST ? errno : 0;
         else
-            error = unpack_file(home, stream, name, file_size, executable);
+            error = unpack_file(home, stream, name, &header);
         if (!error)
-            error = copy(stream, -1, -file_size % 512);
+            error = copy(stream, -1, 0, -number(header.size) % sizeof header);
         if (!error)
             error = __atomic_load_n(&shared->error, __ATOMIC_RELAXED);
     }

@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.appliance.hosts import BareHost
+from tests.processes import program
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "out" / "static"
 STATIC_PYTHON = WORK / "venv" / "bin" / "python"
+
+LIBRARY = Path(program("bash"))
+"""What lies beside the probe, for its tables to be left out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,6 +52,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     subprocess.run(["gcc", "-static", "-O1", "-Wall", str(source), "-o", str(probe)], check=True)
     with tarfile.open(work / "files.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
         archive.add(probe, arcname=probe.name)
+        archive.add(LIBRARY, arcname=LIBRARY.name)
 
     def packed(launcher: Path) -> Path:
         output = launcher.with_name(f"{launcher.name}-with-probe")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,6 +46,28 @@ def example(language: str, containing: str = "") -> str:
     blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
     (found,) = (block for block in blocks if containing in block)
     return found
+
+
+def megabytes(binary: Path) -> int:
+    """Return what the binary says that it unpacks to, rounded up."""
+    (unpacked,) = struct.unpack("<Q", binary.read_bytes()[-32:-24])
+    return int(unpacked) // 1_000_000 + 1
+
+
+def temporary_space(binary: Path, directory: Path) -> int:
+    """Return the bytes that a save takes in TMPDIR, which is to be an empty directory."""
+    words = ["127.0.0.1:1/x", "--wait", "20", "--quiet"]
+    environment = {"TMPDIR": str(directory)}
+    run = subprocess.Popen([str(binary), *words], env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 20
+        while not any(directory.rglob("_ssl*.so")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)  # everything is unpacked now: nothing is ever removed while it runs
+        return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))
+    finally:
+        run.terminate()
+        run.wait(20)
 
 
 class BareHost:

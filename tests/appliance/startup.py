@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
+from tests.appliance.hosts import temporary_space
 from tests.registry.real import Registries
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,9 @@ def starts(folder: Path, environment: Mapping[str, str]) -> None:
     print(f"| `{' '.join(['python3', *FLOOR[1:]])}` | {floor * 1000:.1f} ms | |")
     for name in ("--version", "--help"):
         print(f"| `dockersave-static {name}` | {taken[name] / floor:.1f} × that | ≤ 5 × |")
+    with tempfile.TemporaryDirectory() as empty:
+        most = temporary_space(BINARY, Path(empty))
+    print(f"| temporary space | {most / 1e6:.1f} MB | ≤ 22 MB |")
     print("\n| payload | MB | `--version` | ready to save |\n|---|---|---|---|")
     for name, path in packed.items():
         start, save = (taken[f"{name}: {what}"] / floor for what in ("start", "save"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.appliance.conftest import ROOT, WORK
+from tests.appliance.conftest import LIBRARY, ROOT, WORK
 from tests.appliance.hosts import leftovers
 
 
@@ -54,6 +55,43 @@ def test_permissions_whatever_the_umask(probe: Path, tmp_path: Path) -> None:
         assert process.wait(20) == 143
         process.stdout.close()
         assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("launcher", ["probe", "sanitized"])
+def test_what_nothing_reads_takes_no_space(
+    launcher: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    content = LIBRARY.read_bytes()
+    listing = subprocess.run(["readelf", "-SW", LIBRARY], capture_output=True, text=True).stdout
+    tables = re.findall(r" \.eh_frame\w* +PROGBITS +\w+ (\w+) (\w+)", listing)
+    unread: set[int] = set()
+    for offset, size in ((int(offset, 16), int(size, 16)) for offset, size in tables):
+        unread.update(range(-(-offset // 4096), (offset + size) // 4096))
+    process = subprocess.Popen(
+        [str(request.getfixturevalue(launcher)), "sleep", "10"],
+        env={"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        (home,) = (tmp_path / name for name in leftovers(tmp_path))
+        unpacked = (home / LIBRARY.name).read_bytes()
+        space = (home / LIBRARY.name).stat().st_blocks * 512
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    differ = {
+        at // 4096
+        for at in range(0, len(content), 4096)
+        if content[at : at + 4096] != unpacked[at : at + 4096]
+    }
+    assert len(unpacked) == len(content)
+    assert differ == unread
+    assert not any(any(unpacked[at * 4096 : (at + 1) * 4096]) for at in unread)
+    assert len(unread) > 10
+    assert space <= len(content) + 4096 - 4096 * len(unread)
 
 
 def test_arguments(probe: Path, tmp_path: Path) -> None:
