@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ class Run:
         self._talk = talk
         self._cancellation = Cancellation()
         self._signal = 0
+        self._stopped_at = 0.0
         self._failure: BaseException | None = None
         self._asking = True
         self._done = False
@@ -94,10 +96,16 @@ class Run:
             self._failure = failure
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        # The second signal is the kernel's: it ends the process at once.
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        self._signal = number
+        now = time.monotonic()
+        if self._signal:
+            # A supervisor signals all processes of a service, and then the launcher passes it on,
+            # too: that is one wish. Who insists later is not to wait.
+            if now > self._stopped_at + 1:
+                os._exit(128 + number)
+            return
+        # Whoever presses a key twice means it; the kernel sees to that at once.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._signal, self._stopped_at = number, now
         if self._asking:
             raise _Signalled
         self._cancellation.cancel()

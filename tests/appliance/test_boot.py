@@ -11,7 +11,8 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -213,3 +214,130 @@ def test_the_units_command(host: BareHost, segment: Segment) -> None:
     assert re.search(rf"^dockersave: {ARCHIVE}: \d+", done.stderr, re.MULTILINE)
     assert [path.name for path in part.parent.iterdir()] == ["app.tar"]
     assert names_in(part.with_suffix("")) == [IMAGE]
+
+
+PREPARE_SYSTEM = """
+mkdir -p $R/usr $R/proc $R/sys $R/dev $R/run $R/tmp
+ln -s usr/bin usr/sbin usr/lib usr/lib64 $R
+mount --bind /usr $R/usr
+mount -t tmpfs tmpfs $R/usr/local/bin
+cp $R/dockersave-static $R/usr/local/bin/dockersave
+mount -t proc proc $R/proc
+mount --rbind /sys $R/sys
+mount --rbind /dev $R/dev
+mount -t tmpfs tmpfs $R/run
+mount -t tmpfs tmpfs $R/tmp
+"""
+UNITS = "/etc/systemd/system"
+LOG = "/srv/images.log"
+
+
+class System:
+    """A host whose first process is systemd, with the README's unit and no other service.
+
+    Its loopback is up: systemd sees to that.
+
+    Parameters:
+        host: the host.
+        segment: its network.
+        replaced: parts of the unit's text, and what replaces them.
+    """
+
+    def __init__(self, host: BareHost, segment: Segment, replaced: Mapping[str, str]) -> None:
+        self.log = host.root / f".{LOG}"
+        unit = example("ini", "[Service]")
+        for old, new in replaced.items():
+            assert old in unit
+            unit = unit.replace(old, new)
+        host.write(f"{UNITS}/images.service", unit)
+        host.write(f"{UNITS}/images.service.d/log.conf", f"[Service]\nStandardError=append:{LOG}\n")
+        for target in ("sysinit", "basic", "network-online", "multi-user", "shutdown"):
+            host.write(f"{UNITS}/{target}.target", "[Unit]\nDefaultDependencies=no\n")
+        enable = [program("systemctl"), f"--root={host.root}", "enable", "images.service"]
+        subprocess.run(enable, check=True, capture_output=True)
+        namespaces = ["--mount", "--propagation", "private", "--pid", "--uts", "--ipc", "--cgroup"]
+        self._process = host.start(
+            "--unit=multi-user.target",
+            prepare=PREPARE_SYSTEM,
+            environment={"container": "other", "SYSTEMD_UNIT_PATH": UNITS},
+            namespaces=[*namespaces, "--fork", "--kill-child"],
+            network=segment.process,
+            command=["/usr/lib/systemd/systemd"],
+        )
+
+    def end(self) -> str:
+        """Kill it; return what it said."""
+        self._process.kill()
+        return "".join(self._process.communicate(timeout=20))
+
+    def systemctl(self, *words: str) -> str:
+        """Return what ``systemctl`` says there."""
+        outside = self._process.pid
+        children = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        enter = ["nsenter", "--target", *children[:1], "--mount", "--pid", "--root", "--wd=/"]
+        done = subprocess.run([*enter, "/bin/systemctl", *words], capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def wait_for(self, **wanted: str) -> str:
+        """Wait until the unit has the wanted properties; return its log."""
+        deadline = time.monotonic() + 30
+        while True:
+            shown = self.systemctl("show", "images.service").splitlines()
+            state = dict(line.split("=", 1) for line in shown if "=" in line)
+            if wanted.items() <= state.items():
+                return self.log.read_text()
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                found = {name: state.get(name) for name in wanted}
+                pytest.fail(f"{self.end()}{self.log.read_text()}{found}")
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def boot(host: BareHost, segment: Segment) -> Iterator[Callable[..., System]]:
+    """Return a function that boots a host."""
+    with ExitStack() as running:
+
+        def booted(replaced: Mapping[str, str]) -> System:
+            system = System(host, segment, replaced)
+            running.callback(system.end)
+            return system
+
+        yield booted
+
+
+DONE = {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
+
+
+@pytest.mark.long
+def test_systemd_saves_once_there_is_a_network(boot: Callable[..., System], host: BareHost) -> None:
+    host.write("/etc/hosts", f"192.0.2.1 {REGISTRY}\n")
+    system = boot({"--wait 120": "--retries 0", "RestartSec=60": "RestartSec=1"})
+    log = system.wait_for(NRestarts="1")
+    assert "the network is unreachable" in log
+    host.write("/etc/hosts", f"127.0.0.1 {REGISTRY}\n")
+    log = system.wait_for(**DONE, SubState="dead")
+    assert log.splitlines()[-1].startswith(f"dockersave: {ARCHIVE}: ")
+    assert names_in(host.root / f".{ARCHIVE}") == [IMAGE]
+
+
+@pytest.mark.long
+def test_systemd_gives_up_what_is_in_vain(boot: Callable[..., System]) -> None:
+    system = boot({"app:1.2": "app:1.3", "RestartSec=60": "RestartSec=1"})
+    log = system.wait_for(ActiveState="failed", Result="exit-code", ExecMainStatus="3")
+    time.sleep(2)
+    assert system.wait_for(ActiveState="failed", NRestarts="0") == log
+
+
+@pytest.mark.long
+def test_systemd_stops_it(boot: Callable[..., System], host: BareHost) -> None:
+    system = boot({"app.tar\n": "app.tar --limit-rate 1\n"})
+    system.wait_for(ActiveState="activating", SubState="start")
+    part = host.root / f".{ARCHIVE}.part"
+    while not part.exists():
+        time.sleep(0.1)
+    begin = time.monotonic()
+    system.systemctl("stop", "images.service")
+    assert time.monotonic() - begin < 2
+    log = system.wait_for(ActiveState="inactive", Result="success", ExecMainStatus="143")
+    assert "stopped by SIGTERM" in log
+    assert part.exists()

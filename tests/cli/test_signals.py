@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -106,6 +108,38 @@ def test_the_second_signal_is_immediate(tmp_path: Path) -> None:
         process.send_signal(signal.SIGCONT)
         process.communicate(timeout=2)
     assert process.returncode in (130, 143, -signal.SIGINT, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize("delay", [0, 0.001, 0.005, 0.02])
+def test_the_same_signal_by_two_ways_is_one(tmp_path: Path, delay: float) -> None:
+    """As from a supervisor, who signals the launcher as well."""
+    with slow_save(tmp_path) as process:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(delay)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=5)
+    assert process.returncode == 143
+    assert "dockersave: stopped by SIGTERM\n" in said
+
+
+def test_who_insists_need_not_wait(tmp_path: Path) -> None:
+    """Not even where nobody reads what it has to say."""
+    with slow_save(tmp_path) as process:
+        assert process.stderr is not None
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        writer = os.open(f"/proc/{process.pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x")
+        os.close(writer)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(1) == 143
 
 
 def test_a_signal_that_comes_too_late_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
