@@ -58,7 +58,12 @@ def temporary_space(binary: Path, directory: Path) -> int:
     """Return the bytes that a save takes in TMPDIR, which is to be an empty directory."""
     words = ["127.0.0.1:1/x", "--wait", "20", "--quiet"]
     environment = {"TMPDIR": str(directory)}
-    run = subprocess.Popen([str(binary), *words], env=environment, start_new_session=True)
+    run = subprocess.Popen(
+        [str(binary), *words],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         deadline = time.monotonic() + 20
         while not any(directory.rglob("_ssl*.so")) and time.monotonic() < deadline:
