@@ -52,7 +52,7 @@ cat >"$work/dockersave" <<EOF
 #!$python -I
 import sys
 sys.path.insert(0, "$lib")
-from dockersave.cli import main
-sys.exit(main())
+from dockersave.__main__ import run
+run()
 EOF
 install -m 755 "$work/dockersave" "$root$prefix/bin/dockersave"

@@ -1,10 +1,24 @@
-"""`python -m dockersave`."""
+"""`python -m dockersave`, and what the installed command calls."""
 
 from __future__ import annotations
 
-import sys
+import os
 
 from dockersave.cli import main
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def run() -> NoReturn:
+    """Run the command line, and end the process with its exit code."""
+    code = main()
+    # At once: taking the interpreter apart lasts as long as many an answer from a registry. And a
+    # thread may be left that waits for a name server; ending it takes libgcc_s, which a bare host
+    # does not have.
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -134,20 +134,6 @@ def test_each_signal_and_the_next_run_goes_on(number: int, tmp_path: Path) -> No
         assert sha256(tmp_path / "image.tar") == sha256(tmp_path / "right.tar")
 
 
-def test_a_second_signal_is_immediate(tmp_path: Path) -> None:
-    with Simulator(STORE) as server:
-        server.faults.add(Fault.rate(500_000, on="blob"))
-        process = start(server, "-o", "-", cwd=tmp_path)
-        until(lambda: fetched(server) > 100_000)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.05)
-        begun = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        process.communicate()
-        assert time.monotonic() - begun < 0.6
-        assert process.returncode in (-signal.SIGINT, 130)
-
-
 def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """As with nohup."""
     with Simulator(STORE) as server:

@@ -69,7 +69,7 @@ static const char *open_self(struct self *self)
 /* What is closed is opened, so that no file of ours or of the program's gets the number of a standard stream. */
 static void open_standard_streams(void)
 {
-    static int opened[STDERR_FILENO + 1]; /* until the end */
+    static int opened[STDERR_FILENO + 1]; /* kept, for analysers to see that it is no leak */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) >= 0)
             continue;

@@ -27,6 +27,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 0.9
 """Seconds that a stopped run gets to leave everything in order; it exits within one second."""
 
+_ECHO = 0.1
+"""Seconds within which a second signal is the same as the first, by another way."""
 
 _LIST_HINT = "@FILE is a text file with one image a line"
 
@@ -67,11 +69,11 @@ class Run:
         except _Signalled:
             pass
         finally:
-            stopped = self._signal and not self._done
-            if not stopped:
+            # After one signal there may be its echo, which must not end what is done.
+            if not self._signal:
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
-        if stopped:
+        if self._signal and not self._done:
             self._end_by_signal()
         if self._failure is not None:
             raise self._failure
@@ -99,12 +101,10 @@ class Run:
         now = time.monotonic()
         if self._signal:
             # A supervisor signals all processes of a service, and then the launcher passes it on,
-            # too: that is one wish. Who insists later is not to wait.
-            if now > self._stopped_at + 1:
+            # too: that is one wish. Who insists is not to wait.
+            if now > self._stopped_at + _ECHO:
                 os._exit(128 + number)
             return
-        # Whoever presses a key twice means it; the kernel sees to that at once.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._signal, self._stopped_at = number, now
         if self._asking:
             raise _Signalled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ def texts() -> Iterator[str]:
     """The texts, one after another: those that were built in, else those of what is installed."""
     bundle = getattr(sys, "_MEIPASS", None)
     if bundle:
+        import lzma
+
         with lzma.open(os.path.join(bundle, "licenses.txt.xz"), "rt", encoding="utf-8") as file:
             yield file.read().rstrip("\n")
     else:

@@ -55,7 +55,10 @@ def megabytes(binary: Path) -> int:
 
 
 def temporary_space(binary: Path, directory: Path) -> int:
-    """Return the bytes that a save takes in TMPDIR, which is to be an empty directory."""
+    """Return the bytes that a save takes in TMPDIR, which is to be an empty directory.
+
+    Raises TimeoutError if not everything is there after 20 s.
+    """
     words = ["127.0.0.1:1/x", "--wait", "20", "--quiet"]
     environment = {"TMPDIR": str(directory)}
     run = subprocess.Popen(
@@ -65,11 +68,16 @@ def temporary_space(binary: Path, directory: Path) -> int:
         start_new_session=True,
     )
     try:
+        # Nothing is ever removed while it runs.
         deadline = time.monotonic() + 20
-        while not any(directory.rglob("_ssl*.so")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(0.5)  # everything is unpacked now: nothing is ever removed while it runs
-        return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))
+        before, space = -1, 0
+        while not any(directory.rglob("_ssl*.so")) or space != before:
+            if time.monotonic() > deadline:
+                raise TimeoutError("not everything was unpacked in time")
+            time.sleep(0.5)
+            before = space
+            space = sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))
+        return space
     finally:
         run.terminate()
         run.wait(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -85,6 +86,13 @@ def host(bare: BareHost, binary: Path, registries: Registries) -> BareHost:
     shutil.copy(binary, bare.root / f".{INSTALLED}")
     (bare.root / f".{ARCHIVE}").parent.mkdir(parents=True)
     return bare
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
 
 
 def names_in(archive: Path) -> list[str]:
@@ -199,9 +207,7 @@ def test_the_units_command(host: BareHost, segment: Segment) -> None:
     command = exec_start()
     process = host.start("--limit-rate", "1", network=segment.process, command=command)
     part = host.root / f".{ARCHIVE}.part"
-    deadline = time.monotonic() + 20
-    while not part.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(part.exists)
     time.sleep(0.3)
     begin = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -216,7 +222,9 @@ def test_the_units_command(host: BareHost, segment: Segment) -> None:
     assert names_in(part.with_suffix("")) == [IMAGE]
 
 
-PREPARE_SYSTEM = """
+CGROUP = f"dockersave-tests-{os.getpid()}"
+PREPARE_SYSTEM = f"""
+CGROUP={CGROUP}
 mkdir -p $R/usr $R/proc $R/sys $R/dev $R/run $R/tmp
 ln -s usr/bin usr/sbin usr/lib usr/lib64 $R
 mount --bind /usr $R/usr
@@ -224,9 +232,16 @@ mount -t tmpfs tmpfs $R/usr/local/bin
 cp $R/dockersave-static $R/usr/local/bin/dockersave
 mount -t proc proc $R/proc
 mount --rbind /sys $R/sys
+mount -t cgroup2 cgroup2 $R/sys/fs/cgroup
+mkdir $R/sys/fs/cgroup/$CGROUP
+echo 0 >$R/sys/fs/cgroup/$CGROUP/cgroup.procs
 mount --rbind /dev $R/dev
 mount -t tmpfs tmpfs $R/run
 mount -t tmpfs tmpfs $R/tmp
+"""
+REMOVE_CGROUPS = f"""
+mount -t cgroup2 cgroup2 "$0"
+find "$0/{CGROUP}" -depth -type d -exec rmdir {{}} +
 """
 UNITS = "/etc/systemd/system"
 LOG = "/srv/images.log"
@@ -244,7 +259,8 @@ class System:
     """
 
     def __init__(self, host: BareHost, segment: Segment, replaced: Mapping[str, str]) -> None:
-        self.log = host.root / f".{LOG}"
+        self._root = host.root
+        self._log = host.root / f".{LOG}"
         unit = example("ini", "[Service]")
         for old, new in replaced.items():
             assert old in unit
@@ -255,7 +271,7 @@ class System:
             host.write(f"{UNITS}/{target}.target", "[Unit]\nDefaultDependencies=no\n")
         enable = [program("systemctl"), f"--root={host.root}", "enable", "images.service"]
         subprocess.run(enable, check=True, capture_output=True)
-        namespaces = ["--mount", "--propagation", "private", "--pid", "--uts", "--ipc", "--cgroup"]
+        namespaces = ["--mount", "--propagation", "private", "--pid", "--uts", "--ipc"]
         self._process = host.start(
             "--unit=multi-user.target",
             prepare=PREPARE_SYSTEM,
@@ -266,16 +282,26 @@ class System:
         )
 
     def end(self) -> str:
-        """Kill it; return what it said."""
+        """Kill it; return what it said, and what is in the log."""
         self._process.kill()
-        return "".join(self._process.communicate(timeout=20))
+        said = "".join(self._process.communicate(timeout=20))
+        words = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", REMOVE_CGROUPS]
+        # Its processes are gone a little later.
+        until(lambda: subprocess.run([*words, self._root / "tmp"]).returncode == 0)
+        return said + self.log()
+
+    def log(self) -> str:
+        """Return what the unit has said."""
+        return self._log.read_text() if self._log.exists() else ""
 
     def systemctl(self, *words: str) -> str:
         """Return what ``systemctl`` says there."""
         outside = self._process.pid
         children = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
         enter = ["nsenter", "--target", *children[:1], "--mount", "--pid", "--root", "--wd=/"]
-        done = subprocess.run([*enter, "/bin/systemctl", *words], capture_output=True, text=True)
+        done = subprocess.run(
+            [*enter, "/bin/systemctl", *words], capture_output=True, text=True, timeout=20
+        )
         return done.stdout + done.stderr
 
     def wait_for(self, **wanted: str) -> str:
@@ -285,10 +311,10 @@ class System:
             shown = self.systemctl("show", "images.service").splitlines()
             state = dict(line.split("=", 1) for line in shown if "=" in line)
             if wanted.items() <= state.items():
-                return self.log.read_text()
+                return self.log()
             if self._process.poll() is not None or time.monotonic() > deadline:
                 found = {name: state.get(name) for name in wanted}
-                pytest.fail(f"{self.end()}{self.log.read_text()}{found}")
+                pytest.fail(f"{found}, not {wanted}")
             time.sleep(0.1)
 
 
@@ -299,7 +325,7 @@ def boot(host: BareHost, segment: Segment) -> Iterator[Callable[..., System]]:
 
         def booted(replaced: Mapping[str, str]) -> System:
             system = System(host, segment, replaced)
-            running.callback(system.end)
+            running.callback(lambda: print(system.end()))
             return system
 
         yield booted
@@ -312,8 +338,7 @@ DONE = {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
 def test_systemd_saves_once_there_is_a_network(boot: Callable[..., System], host: BareHost) -> None:
     host.write("/etc/hosts", f"192.0.2.1 {REGISTRY}\n")
     system = boot({"--wait 120": "--retries 0", "RestartSec=60": "RestartSec=1"})
-    log = system.wait_for(NRestarts="1")
-    assert "the network is unreachable" in log
+    until(lambda: system.log().count("the network is unreachable") >= 2)
     host.write("/etc/hosts", f"127.0.0.1 {REGISTRY}\n")
     log = system.wait_for(**DONE, SubState="dead")
     assert log.splitlines()[-1].startswith(f"dockersave: {ARCHIVE}: ")
@@ -333,8 +358,7 @@ def test_systemd_stops_it(boot: Callable[..., System], host: BareHost) -> None:
     system = boot({"app.tar\n": "app.tar --limit-rate 1\n"})
     system.wait_for(ActiveState="activating", SubState="start")
     part = host.root / f".{ARCHIVE}.part"
-    while not part.exists():
-        time.sleep(0.1)
+    until(part.exists)
     begin = time.monotonic()
     system.systemctl("stop", "images.service")
     assert time.monotonic() - begin < 2

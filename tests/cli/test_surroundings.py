@@ -147,3 +147,23 @@ def test_a_file_size_limit_is_an_error_not_a_crash(
     done = run("--insecure", plain_registry.reference("docker"), preexec_fn=limit)
     assert "too large" in error_of(done, 7).lower()
     assert not (tmp_path / "docker-latest.tar").exists()
+
+
+def test_the_process_ends_at_once(tmp_path: Path) -> None:
+    """Without taking the interpreter apart, while a thread may still wait for a name server."""
+    script = "\n".join(
+        [
+            "import atexit, runpy, sys",
+            "atexit.register(print, 'taken apart')",
+            "sys.argv = ['dockersave', '--sha']",
+            "runpy.run_module('dockersave', run_name='__main__')",
+        ]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
