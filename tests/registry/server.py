@@ -45,7 +45,7 @@ class Server:
         self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, name=f"{name}-accept", daemon=True)
-        self._threads: set[threading.Thread] = {self._thread}
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to accept connections."""
@@ -56,11 +56,12 @@ class Server:
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        # Only then are there no more connections to come.
+        self._thread.join(timeout)
         with self._lock:
             for sock in self._open:
                 _shut(sock)
-            threads = tuple(self._threads)
-        for thread in threads:
+        for thread in self._threads:
             thread.join(timeout)
         self._listener.close()
 
@@ -75,10 +76,9 @@ class Server:
             )
             with self._lock:
                 self._open.add(sock)
-                self._threads.add(thread)
-                if self._stopping.is_set():
-                    _shut(sock)
             thread.start()
+            # A thread is alive for a moment after its last statement, so none takes itself off.
+            self._threads = [*(each for each in self._threads if each.is_alive()), thread]
 
     def _connection(self, accepted: socket.socket) -> None:
         sock = accepted
@@ -116,7 +116,6 @@ class Server:
         finally:
             with self._lock:
                 self._open -= {sock, accepted}
-                self._threads.discard(threading.current_thread())
             sock.close()
             accepted.close()
 

@@ -256,3 +256,14 @@ def test_it_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
         assert pool.request("GET", place).status == 503
     with pytest.raises(urllib3.exceptions.HTTPError):
         urllib3.request("GET", f"https://{host}/v2/", retries=False)
+
+
+def test_stops_while_connections_arrive() -> None:
+    for number in range(200):
+        with Simulator(Store.of({})) as server:
+            host, _, port = server.host.partition(":")
+            client = socket.create_connection((host, int(port)))
+            if number % 2:
+                client.close()
+        client.close()
+        assert not [thread for thread in threading.enumerate() if "-connection" in thread.name]
