@@ -259,7 +259,7 @@ def test_it_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def test_stops_while_connections_arrive() -> None:
-    for number in range(200):
+    for number in range(2000):
         with Simulator(Store.of({})) as server:
             host, _, port = server.host.partition(":")
             client = socket.create_connection((host, int(port)))
