@@ -7,7 +7,6 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from ..errors import UsageError
 from ..options import Network
@@ -88,20 +87,20 @@ class Trust:
         """Authorities, and certificates with their keys, for one host only."""
         authorities: list[str] = []
         pairs: list[tuple[str, str]] = []
-        for directory in (Path(root, name) for root in self._certs_d for name in names):
+        for directory in (os.path.join(root, name) for root in self._certs_d for name in names):
             try:
-                files = sorted(directory.iterdir())
+                files = sorted(os.path.join(directory, file) for file in os.listdir(directory))
             except OSError:
                 continue
-            authorities += [str(file) for file in files if file.suffix == ".crt"]
-            for certificate in (file for file in files if file.suffix == ".cert"):
-                key = certificate.with_suffix(".key")
+            authorities += [file for file in files if file.endswith(".crt")]
+            for certificate in (file for file in files if file.endswith(".cert")):
+                key = f"{certificate.removesuffix('.cert')}.key"
                 if key not in files:
                     raise UsageError(
                         f"{certificate} has no key",
                         f"its key belongs in {key}; an authority's certificate ends in .crt",
                     )
-                pairs.append((str(certificate), str(key)))
+                pairs.append((certificate, key))
         if self._network.cert and self._registry in names:
             pairs = [(self._network.cert, self._network.key or self._network.cert)]
         return authorities, pairs
@@ -149,7 +148,7 @@ class Trust:
 
     @staticmethod
     def _offers(context: ssl.SSLContext, path: str) -> bool:
-        if Path(path).is_dir():
+        if os.path.isdir(path):
             if not _hashed(path):
                 return False
             context.load_verify_locations(capath=path)
@@ -171,7 +170,7 @@ def _hashed(directory: str) -> list[str]:
 
 def _load(context: ssl.SSLContext, path: str, named_by: str = "") -> None:
     try:
-        if Path(path).is_dir():
+        if os.path.isdir(path):
             context.load_verify_locations(capath=path)
         else:
             context.load_verify_locations(cafile=path)
