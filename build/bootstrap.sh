@@ -76,7 +76,7 @@ need_static() {
 need_appliance() {
     need_static
     # The compiler is for the tests of the launcher; what is shipped is compiled by a wheel's compiler.
-    commands gcc:gcc bubblewrap:bwrap systemd:systemd-analyze
+    commands gcc:gcc bubblewrap:bwrap strace:strace systemd:systemd-analyze
     want libc6-dev test -e /usr/include/stdio.h
 }
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-HIDDEN = "DOCKERSAVE_HIDDEN_"
+HIDDEN = {
+    "~D_LIBRARY_PATH": "LD_LIBRARY_PATH_ORIG",
+    "~D_PRELOAD": "LD_PRELOAD",
+    "~D_AUDIT": "LD_AUDIT",
+}
+"""What the launcher made of variables for the loader, and what they are called here."""
 REST = "DOCKERSAVE_REST"
 
 
@@ -30,10 +35,8 @@ def restore(environment: MutableMapping[str, str]) -> None:
     `dockersave.registry.helpers` takes it for the helpers.
     """
     for name in list(environment):
-        if name == f"{HIDDEN}LD_LIBRARY_PATH":
-            environment["LD_LIBRARY_PATH_ORIG"] = environment.pop(name)
-        elif name.startswith(HIDDEN):
-            environment[name.removeprefix(HIDDEN)] = environment.pop(name)
+        if name in HIDDEN:
+            environment[HIDDEN[name]] = environment.pop(name)
         elif name.startswith(("_PYI_", "STATICX_")):
             del environment[name]
 
@@ -99,6 +102,10 @@ class Rest:
 if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])
+# Distributions say it in /etc/host.conf: a name can stand on several lines of /etc/hosts. In this
+# process alone: what helpers get is taken from os.environ.
+if "RESOLV_MULTI" not in os.environ:
+    os.putenv("RESOLV_MULTI", "on")
 rest = os.environ.pop(REST, None)
 restore(os.environ)
 if rest is not None:

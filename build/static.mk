@@ -16,7 +16,7 @@ MORE_FILES := ulimit -n $$(ulimit -H -n);
 LAUNCHER_CFLAGS ?= -O3 -std=gnu11 -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables \
 	-fno-sanitize=all
 LAUNCHER_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral -Werror
-LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c place.c unpack.c run.c)
+LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c signals.c place.c unpack.c run.c)
 FROZEN_SOURCES := dockersave.spec build/frozen.py build/components.py $(shell find dockersave -name '*.py')
 # Nothing of the machine or the moment may come into the result.
 FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=0 \

@@ -27,11 +27,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PREFIX "dockersave-" /* of the directory's name; what is swept begins with it */
+#define PREFIX "dockersave-" /* of the directory's name */
 #define RANDOM_CHARACTERS 16
+#define MARK ".unpacked-by-dockersave" /* the directory's first file: without it, nothing in there is removed */
+#define DESCRIPTORS 8                  /* how many the launcher needs at once, beside the standard streams */
+#define MEMORY_FILES 128
 #define PROGRAM "dockersave-static" /* the packed program's name */
 #define PROGRAM_IN_MEMORY "dockersave-memory" /* no name of a module */
 #define INTERPRETER "ld-linux-x86-64.so.2"
@@ -62,26 +66,45 @@ static inline int megabytes(const struct self *self) /* that unpacking takes, ro
     return (int)(self->trailer.unpacked / 1000000 + 1);
 }
 
-struct home { /* the private directory */
-    char path[PATH_MAX];
-    int parent;
-    int fd;         /* holds the lock that says: in use */
-    bool in_memory; /* nothing can be executed there: executables are memfds, reached through symbolic links */
+struct place { /* where the private directory may be made */
+    const char *path;
+    bool is_system; /* at a path of the system's, that nobody chose */
 };
 
+struct home { /* the private directory */
+    char path[PLACEHOLDER];
+    int parent;
+    int fd;                   /* holds the lock that says: in use */
+    bool in_memory;           /* nothing can be executed there: executables are memfds, reached through symbolic links */
+    int memory[MEMORY_FILES]; /* these */
+    int memory_count;
+};
+
+struct caller { /* what whoever started the launcher has set, and the program gets back */
+    sigset_t mask;
+    struct sigaction pipe, file_size;
+    mode_t creation_mask;
+    char **environment;
+};
+
+/* signals.c */
+void block_signals(sigset_t *forwarded, struct caller *caller);
+void restore_signals(const struct caller *caller);
+int pending_signal(const sigset_t *forwarded);
+
 /* place.c */
-const char *make_home(const char *place, uint64_t space, bool in_memory, struct home *home);
+const char *make_home(const struct place *place, uint64_t space, bool in_memory, struct home *home);
 void remove_home(const struct home *home);
 void sweep(int parent);
 
 /* unpack.c */
-int unpack(const struct self *self, const struct home *home, uint64_t from, uint64_t to, int processes);
+int unpack(const struct self *self, struct home *home, uint64_t from, uint64_t to, int processes);
 
 /* zstd.c */
 uint64_t checksum(const void *data, size_t size);
 
 /* run.c */
-int run(const struct self *self, const struct home *home, char **argv, char **environment, const sigset_t *forwarded,
-        const sigset_t *mask);
+void hide_environment(char **environment);
+int run(const struct self *self, struct home *home, char **argv, const sigset_t *forwarded, const struct caller *caller);
 
 #endif

@@ -66,56 +66,58 @@ static const char *open_self(struct self *self)
     return NULL;
 }
 
-/* What is closed is opened, so that no file of ours or of the program's gets the number of a standard stream. */
+/* What is closed is opened, so that no file of ours or of the program's gets the number of a standard stream; and Python does
+ * not start with a directory as standard input. */
 static void open_standard_streams(void)
 {
-    static int opened[STDERR_FILENO + 1]; /* kept, for analysers to see that it is no leak */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) >= 0)
+        struct stat status;
+        if (fstat(fd, &status) == 0 && !S_ISDIR(status.st_mode))
             continue;
-        /* What is opened gets the lowest number that is free: this one. Only standard error may be written in vain: what was
-         * asked for on standard output must not vanish. */
-        opened[fd] = open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
-        if (opened[fd] < 0)
-            opened[fd] = memfd_create("null", 0);
-        if (opened[fd] < 0)
-            return;
+        /* Only standard error may be written in vain: what was asked for on standard output must not vanish. */
+        int ends[2] = {-1, -1};
+        if (fd != STDERR_FILENO) {
+            if (pipe(ends) == 0)
+                close(ends[1]); /* nothing to read, and nothing can be written */
+        } else if ((ends[0] = open("/dev/null", O_WRONLY)) < 0) {
+            ends[0] = memfd_create("null", 0);
+        }
+        if (ends[0] != fd) {
+            dup2(ends[0], fd);
+            close(ends[0]);
+        }
     }
 }
 
-/* Signals are blocked for as long as the launcher runs, and looked at where it suits. */
-static void block_signals(sigset_t *forwarded, sigset_t *before)
+/* Whether there are as many descriptors as it takes to clean up. */
+static bool has_descriptors(void)
 {
-    static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
-    sigemptyset(forwarded);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        struct sigaction action;
-        /* What our caller has us ignore (nohup) is ignored by the program too, and no reason to stop. */
-        if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-            sigaddset(forwarded, signals[i]);
-    }
-    sigset_t blocked = *forwarded;
-    sigaddset(&blocked, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &blocked, before);
-    signal(SIGCHLD, SIG_DFL); /* were it ignored, there would be no exit code */
+    int made[DESCRIPTORS], count = 0;
+    while (count < DESCRIPTORS && (made[count] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+        count++;
+    for (int i = 0; i < count; i++)
+        close(made[i]);
+    return count == DESCRIPTORS;
 }
 
-static int pending_signal(const sigset_t *forwarded)
+static int fail(int error)
 {
-    sigset_t fatal = *forwarded;
-    sigdelset(&fatal, SIGWINCH);
-    const struct timespec now = {0, 0};
-    int signal = sigtimedwait(&fatal, NULL, &now);
-    return signal > 0 ? signal : 0;
+    say("cannot start: %s. See what limits there are (ulimit -a).", strerror(error));
+    return 1;
 }
 
 int main(int argc, char **argv, char **environment)
 {
     (void)argc;
     static struct self self;
-    sigset_t forwarded, before;
+    struct caller caller = {.environment = environment};
+    sigset_t forwarded;
     open_standard_streams();
-    block_signals(&forwarded, &before);
+    block_signals(&forwarded, &caller);
+    caller.creation_mask = umask(077);
+    hide_environment(environment);
+    if (!has_descriptors())
+        return fail(errno);
     const char *problem = open_self(&self);
     if (problem) {
         say("%s %s", self.path[0] ? self.path : "this program's file", problem);
@@ -128,33 +130,42 @@ int main(int argc, char **argv, char **environment)
     if (slash)
         slash[slash == own_directory] = '\0';
     const char *wanted = getenv("TMPDIR");
-    const char *const places[] = {
-        wanted && *wanted ? wanted : NULL, "/tmp", "/var/tmp", "/dev/shm", "/run",
-        slash ? own_directory : NULL, getcwd(working_directory, sizeof working_directory),
+    const struct place places[] = {
+        {wanted && *wanted ? wanted : NULL, false},
+        {"/tmp", true},
+        {"/var/tmp", true},
+        {"/dev/shm", true},
+        {"/run", true},
+        {slash ? own_directory : NULL, false},
+        {getcwd(working_directory, sizeof working_directory), false},
     };
     const int count = sizeof places / sizeof *places;
 
     /* Every place as it should be; and then every place with little space, or where nothing can be executed. */
     for (int attempt = 0; attempt < 2 * count; attempt++) {
-        const char *place = places[attempt % count];
+        const struct place *place = &places[attempt % count];
         bool in_memory = attempt >= count;
-        if (!place)
+        if (!place->path)
             continue;
         static struct home home;
         problem = make_home(place, in_memory ? self.trailer.written : self.trailer.unpacked, in_memory, &home);
         if (problem) {
             if (!in_memory)
-                refuse(place, problem);
+                refuse(place->path, problem);
             continue;
         }
         uint64_t to = in_memory ? self.size - sizeof self.trailer : self.trailer.rest;
         int error = unpack(&self, &home, self.trailer.frames, to, in_memory ? 1 : INT_MAX);
-        int signal = pending_signal(&forwarded);
-        int code = signal ? 128 + signal : error ? -error : run(&self, &home, argv, environment, &forwarded, &before);
+        int code = error ? -error : run(&self, &home, argv, &forwarded, &caller);
         remove_home(&home);
+        int signal = code < 0 ? pending_signal(&forwarded) : 0;
+        if (signal)
+            return 128 + signal;
         if (code >= 0)
             return code;
-        refuse(in_memory ? "in memory" : place, strerror(-code));
+        if (code == -E2BIG || code == -EAGAIN || code == -ENOMEM)
+            return fail(-code); /* as it would anywhere */
+        refuse(in_memory ? "in memory" : place->path, strerror(-code));
     }
     say("no place to unpack %d MB (%s). Set TMPDIR to a directory that is writable and allows execution.",
         megabytes(&self), reasons);

@@ -3,11 +3,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
+
+static const char ALPHABET[] = "abcdefghijklmnopqrstuvwxyz234567";
 
 /* Removes everything in the open directory, and closes it. */
 static void remove_contents(int fd)
@@ -33,6 +36,8 @@ static void remove_contents(int fd)
 
 void remove_home(const struct home *home)
 {
+    for (int i = 0; i < home->memory_count; i++)
+        close(home->memory[i]);
     int fd = openat(home->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0)
         remove_contents(fd);
@@ -41,7 +46,13 @@ void remove_home(const struct home *home)
     close(home->parent);
 }
 
-/* Removes what launchers that were killed left in the directory: ours by name, owner and mode, and no longer locked. */
+static bool is_home(const char *name)
+{
+    return strncmp(name, PREFIX, strlen(PREFIX)) == 0 && strlen(name) == strlen(PREFIX) + RANDOM_CHARACTERS
+        && strspn(name + strlen(PREFIX), ALPHABET) == RANDOM_CHARACTERS;
+}
+
+/* Removes what launchers that were killed left in the directory: ours by name, owner, mode and mark, no longer locked. */
 void sweep(int parent)
 {
     int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -53,8 +64,7 @@ void sweep(int parent)
     }
     struct dirent *entry;
     while ((entry = readdir(directory))) {
-        if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0
-            || strlen(entry->d_name) != strlen(PREFIX) + RANDOM_CHARACTERS)
+        if (!is_home(entry->d_name))
             continue;
         int left = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         struct stat status;
@@ -62,17 +72,18 @@ void sweep(int parent)
             continue;
         if (fstat(left, &status) == 0 && status.st_uid == geteuid() && (status.st_mode & 07777) == 0700
             && flock(left, LOCK_EX | LOCK_NB) == 0) {
-            int contents = openat(left, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            bool is_marked = fstatat(left, MARK, &status, AT_SYMLINK_NOFOLLOW) == 0;
+            int contents = is_marked ? openat(left, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
             if (contents >= 0)
                 remove_contents(contents);
-            unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+            unlinkat(fd, entry->d_name, AT_REMOVEDIR); /* if it is empty */
         }
         close(left);
     }
     closedir(directory);
 }
 
-/* Whether uid is the stand-in for owners from outside this user namespace, and no user in it. */
+/* Whether uid is the stand-in for owners from outside this user namespace, root among them, and no user in it. */
 static bool is_foreign(uid_t uid)
 {
     FILE *map = uid == 65534 ? fopen("/proc/self/uid_map", "re") : NULL;
@@ -87,7 +98,7 @@ static bool is_foreign(uid_t uid)
 }
 
 /* Why another user could put a file of his under path, or NULL. Looks at every directory on the way. */
-static const char *insecurity(const char *path)
+static const char *insecurity(const char *path, bool is_system)
 {
     char part[PATH_MAX];
     snprintf(part, sizeof part, "%s", path);
@@ -95,7 +106,8 @@ static const char *insecurity(const char *path)
         struct stat status;
         if (lstat(part, &status) < 0)
             return strerror(errno);
-        if (status.st_uid != 0 && status.st_uid != geteuid() && !is_foreign(status.st_uid))
+        bool is_trusted = is_foreign(status.st_uid) ? is_system : status.st_uid == 0 || status.st_uid == geteuid();
+        if (!is_trusted)
             return "belongs to another user, or lies in a directory that does";
         if ((status.st_mode & (S_IWGRP | S_IWOTH)) && !(status.st_mode & S_ISVTX))
             return "others may write there, or in a directory above, without a sticky bit";
@@ -106,23 +118,44 @@ static const char *insecurity(const char *path)
     }
 }
 
+/* Why the path of the directory could not be handed on to the program, or NULL. */
+static const char *unfitness(const char *path)
+{
+    /* It becomes an RPATH, where these have a meaning, in a row of fixed length. */
+    if (strpbrk(path, ":;$"))
+        return "has ':', ';' or '$' in its path";
+    if (strlen(path) + strlen("/" PREFIX "/" INTERPRETER) + RANDOM_CHARACTERS >= PLACEHOLDER)
+        return "its path is too long";
+    /* And Python imports from there before it could say that it cannot. */
+    setlocale(LC_CTYPE, "C.UTF-8");
+    if (mbstowcs(NULL, path, 0) == (size_t)-1)
+        return "its path is not UTF-8";
+    return NULL;
+}
+
+/* Writes into a new directory that it is ours. Returns 0 or an errno. */
+static int mark(int directory)
+{
+    int fd = openat(directory, MARK, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd < 0 || close(fd) < 0 ? errno : 0;
+}
+
 /* Makes the private directory in place; says why not if it cannot. */
-const char *make_home(const char *place, uint64_t space, bool in_memory, struct home *home)
+const char *make_home(const struct place *place, uint64_t space, bool in_memory, struct home *home)
 {
     char real[PATH_MAX];
-    if (!realpath(place, real))
+    if (!realpath(place->path, real))
         return strerror(errno);
-    /* The path becomes an RPATH, where these have a meaning, in a row of fixed length. */
-    if (strpbrk(real, ":;$"))
-        return "has ':', ';' or '$' in its path";
-    if (strlen(real) + strlen("/" PREFIX "/" INTERPRETER) + RANDOM_CHARACTERS >= PLACEHOLDER)
-        return "its path is too long";
+    const char *problem = unfitness(real);
+    if (problem)
+        return problem;
     home->parent = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (home->parent < 0)
         return strerror(errno);
     home->in_memory = in_memory;
+    home->memory_count = 0;
 
-    const char *problem = insecurity(real);
+    problem = insecurity(real, place->is_system);
     struct statvfs volume;
     if (!problem && fstatvfs(home->parent, &volume) < 0)
         problem = strerror(errno);
@@ -137,7 +170,6 @@ const char *make_home(const char *place, uint64_t space, bool in_memory, struct 
             problem = strerror(errno);
     }
     for (int attempt = 0; !problem; attempt++) {
-        static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
         uint8_t random[RANDOM_CHARACTERS];
         if (getrandom(random, sizeof random, GRND_NONBLOCK) != sizeof random) {
             /* Early in boot. Nothing secret depends on it: mkdir() fails if the name is taken. */
@@ -151,7 +183,7 @@ const char *make_home(const char *place, uint64_t space, bool in_memory, struct 
         size_t end = (size_t)snprintf(home->path, PLACEHOLDER, "%s/%s", strcmp(real, "/") ? real : "", PREFIX);
         char *name = home->path + end - strlen(PREFIX);
         for (size_t i = 0; i < RANDOM_CHARACTERS; i++)
-            home->path[end + i] = alphabet[random[i] % 32];
+            home->path[end + i] = ALPHABET[random[i] % 32];
         home->path[end + RANDOM_CHARACTERS] = '\0';
 
         if (mkdirat(home->parent, name, 0700) < 0) {
@@ -160,17 +192,16 @@ const char *make_home(const char *place, uint64_t space, bool in_memory, struct 
             problem = strerror(errno);
             break;
         }
-        struct stat status;
         home->fd = openat(home->parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        /* The umask may have taken rights away; and somebody who sweeps may have found the directory before its lock. */
-        if (home->fd >= 0 && fchmod(home->fd, 0700) == 0 && flock(home->fd, LOCK_EX | LOCK_NB) == 0
-            && fstat(home->fd, &status) == 0 && status.st_nlink > 0)
+        /* Somebody who sweeps may have found the directory before its lock, and removed it. */
+        int error = home->fd >= 0 && flock(home->fd, LOCK_EX | LOCK_NB) == 0 ? mark(home->fd) : EAGAIN;
+        if (!error)
             return NULL;
         if (home->fd >= 0)
             close(home->fd);
         unlinkat(home->parent, name, AT_REMOVEDIR);
-        if (attempt >= 100)
-            problem = "cannot be locked";
+        if ((error != EAGAIN && error != ENOENT) || attempt >= 100)
+            problem = strerror(error);
     }
     close(home->parent);
     return problem;

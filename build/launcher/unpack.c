@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define CHUNK (128 * 1024) /* bytes */
 #define MAX_PROCESSES 4
@@ -34,14 +35,16 @@ struct stream {
     size_t position, end;
 };
 
-/* Up to size of the next bytes, 0 when there are none; EOF or damage is the same to whoever still expects some. */
+/* Up to size of the next bytes; 0 when there are none, with an errno for whoever still expects some. */
 static size_t take(struct stream *stream, size_t size, uint8_t **data)
 {
     while (stream->position == stream->end) {
         ZSTD_outBuffer output = {stream->chunk, CHUNK, 0};
         size_t left = ZSTD_decompressStream(stream->decoder, &output, &stream->input);
-        if (ZSTD_isError(left) || output.pos == 0)
+        if (ZSTD_isError(left) || output.pos == 0) {
+            errno = ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation ? ENOMEM : EBADMSG;
             return 0;
+        }
         stream->position = 0;
         stream->end = output.pos;
     }
@@ -60,7 +63,7 @@ static int copy(struct stream *stream, int fd, size_t position, size_t size)
         uint8_t *data;
         size_t taken = take(stream, size, &data);
         if (!taken)
-            return EBADMSG;
+            return errno;
         size -= taken;
         while (fd >= 0 && taken) {
             ssize_t written = pwrite(fd, data, taken, (off_t)position);
@@ -94,46 +97,54 @@ static int copy_file(struct stream *stream, int fd, const struct header *header)
     return ftruncate(fd, (off_t)number(header->real_size)) < 0 ? errno : 0;
 }
 
-static bool replace_row(uint8_t *data, size_t size, char letter, const char *text)
+/* Overwrites one of staticx's rows of letters in the program, which is mapped. */
+static bool replace_row(int fd, const uint8_t *program, size_t size, char letter, const char *text)
 {
-    uint8_t row[PLACEHOLDER];
+    char row[PLACEHOLDER];
     memset(row, letter, sizeof row);
-    uint8_t *found = memmem(data, size, row, sizeof row);
-    if (found) {
-        memset(found, 0, sizeof row);
-        memcpy(found, text, strlen(text));
-    }
-    return found != NULL;
+    const uint8_t *found = memmem(program, size, row, sizeof row);
+    memset(row, 0, sizeof row);
+    memcpy(row, text, strnlen(text, sizeof row - 1));
+    return found && pwrite(fd, row, sizeof row, found - program) == (ssize_t)sizeof row;
 }
 
-/* Writes the paths of the directory into the program, over staticx's rows of letters. */
+/* Writes the paths of the directory into the program. Returns 0 or an errno. */
 static int patch(const struct home *home, int fd, size_t size)
 {
-    uint8_t *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (data == MAP_FAILED)
+    char interpreter[PLACEHOLDER + sizeof INTERPRETER];
+    snprintf(interpreter, sizeof interpreter, "%s/" INTERPRETER, home->path);
+    if (strlen(interpreter) >= PLACEHOLDER)
+        return ENAMETOOLONG;
+    uint8_t *program = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (program == MAP_FAILED)
         return errno;
-    char interpreter[PLACEHOLDER];
-    snprintf(interpreter, sizeof interpreter, "%.*s/" INTERPRETER, PLACEHOLDER - 32, home->path);
-    bool patched = replace_row(data, size, 'i', interpreter) && replace_row(data, size, 'r', home->path);
-    munmap(data, size);
-    return patched ? 0 : ENOEXEC;
+    errno = ENOEXEC;
+    bool patched = replace_row(fd, program, size, 'i', interpreter) && replace_row(fd, program, size, 'r', home->path);
+    int error = errno;
+    munmap(program, size);
+    return patched ? 0 : error;
 }
 
 /* A file for code where nothing can be executed: a memfd, which dies with the processes, behind a symbolic link. */
-static int create_in_memory(const struct home *home, const char *name)
+static int create_in_memory(struct home *home, const char *name)
 {
     char target[32];
+    if (home->memory_count == MEMORY_FILES) {
+        errno = EMFILE;
+        return -1;
+    }
     int fd = memfd_create(name, MFD_EXEC);
     if (fd < 0 && errno == EINVAL)
         fd = memfd_create(name, 0); /* before Linux 6.3 */
     if (fd < 0)
         return -1;
+    home->memory[home->memory_count++] = fd;
     snprintf(target, sizeof target, "/proc/self/fd/%d", fd);
     return symlinkat(target, home->fd, name) < 0 ? -1 : fd;
 }
 
 /* Unpacks one file. Returns 0 or an errno. */
-static int unpack_file(const struct home *home, struct stream *stream, const char *name, const struct header *header)
+static int unpack_file(struct home *home, struct stream *stream, const char *name, const struct header *header)
 {
     bool executable = number(header->mode) & 0100;
     bool is_program = strcmp(name, PROGRAM) == 0;
@@ -160,7 +171,7 @@ static int unpack_file(const struct home *home, struct stream *stream, const cha
 }
 
 /* Unpacks one frame: a tar archive of directories and files with short names. Returns 0 or an errno. */
-static int unpack_frame(const struct home *home, struct shared *shared, const uint8_t *frame, size_t size)
+static int unpack_frame(struct home *home, struct shared *shared, const uint8_t *frame, size_t size)
 {
     static struct stream memory;
     struct stream *stream = &memory;
@@ -178,7 +189,7 @@ static int unpack_frame(const struct home *home, struct shared *shared, const ui
             if (taken)
                 memcpy((char *)&header + filled, data, taken);
             else
-                error = EBADMSG;
+                error = errno;
         }
         if (error || !header.name[0])
             break; /* the archive's end */
@@ -197,7 +208,7 @@ static int unpack_frame(const struct home *home, struct shared *shared, const ui
     return error;
 }
 
-static void work(const uint8_t *frame, const uint8_t *end, const struct home *home, struct shared *shared)
+static void work(const uint8_t *frame, const uint8_t *end, struct home *home, struct shared *shared)
 {
     int turn = __atomic_fetch_add(&shared->next, 1, __ATOMIC_RELAXED);
     for (int i = 0; frame < end; i++) {
@@ -216,7 +227,7 @@ static void work(const uint8_t *frame, const uint8_t *end, const struct home *ho
 }
 
 /* Unpacks the frames between two offsets with at most as many processes. Returns 0 or an errno. */
-int unpack(const struct self *self, const struct home *home, uint64_t from, uint64_t to, int processes)
+int unpack(const struct self *self, struct home *home, uint64_t from, uint64_t to, int processes)
 {
     struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)

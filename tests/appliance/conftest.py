@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "out" / "static"
 STATIC_PYTHON = WORK / "venv" / "bin" / "python"
 
+SOURCES = sorted((ROOT / "build" / "launcher").glob("[!z]*.c"))
+"""The launcher's own, without the zstd library."""
+
 LIBRARY = Path(program("bash"))
 """What lies beside the probe, for its tables to be left out."""
 
@@ -67,7 +70,6 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
 def sanitized(tmp_path_factory: pytest.TempPathFactory, pack: Callable[[Path], Path]) -> Path:
     """Return the launcher with sanitizers for addresses and undefined behaviour, and the probe."""
     launcher = tmp_path_factory.mktemp("sanitized") / "launcher"
-    sources = [str(path) for path in sorted((ROOT / "build" / "launcher").glob("[!z]*.c"))]
     subprocess.run(
         [
             "gcc",
@@ -79,7 +81,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory, pack: Callable[[Path], P
             "-fno-sanitize-recover=all",
             "-isystem",
             str(WORK / "venv" / "zstd"),
-            *sources,
+            *map(str, SOURCES),
             str(WORK / "zstd.o"),
             "-o",
             str(launcher),
@@ -94,4 +96,5 @@ def probe(tmp_path_factory: pytest.TempPathFactory, pack: Callable[[Path], Path]
     """Return the launcher as it is shipped, carrying the probe."""
     launcher = tmp_path_factory.mktemp("launcher") / "launcher"
     launcher.write_bytes((WORK / "launcher").read_bytes())
+    launcher.parent.chmod(0o755)  # other users run it, too
     return pack(launcher)

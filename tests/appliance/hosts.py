@@ -29,14 +29,16 @@ def program_of(launcher: int) -> int | None:
     """Return the process in which a launcher runs the program, once it does."""
     try:
         children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    except FileNotFoundError:
+        own = os.readlink(f"/proc/{launcher}/exe")
+    except OSError:
         return None
     for child in children:
         try:
-            if "dockersave-" in os.readlink(f"/proc/{child}/exe").rsplit("/", 2)[-2]:
-                return int(child)
-        except (OSError, IndexError):
+            running = os.readlink(f"/proc/{child}/exe")
+        except OSError:
             continue
+        if running != own and "dockersave-" in running:
+            return int(child)
     return None
 
 
@@ -139,6 +141,7 @@ class BareHost:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="backslashreplace",
         )
 
     def run(

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,6 +64,12 @@ int main(int argc, char **argv)
             return 1;
         usleep(600000);
         puts(kill(orphan, 0) < 0 ? "reaped" : "zombie");
+        return 0;
+    }
+    if (strcmp(what, "umask") == 0) {
+        printf("%03o\n", (unsigned)umask(0));
+        fflush(stdout);
+        sleep(20);
         return 0;
     }
     if (strcmp(what, "sleep") == 0) {

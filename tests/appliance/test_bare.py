@@ -98,6 +98,14 @@ def test_name_in_hosts_file_alone(bare: BareHost, registries: Registries) -> Non
     assert (done.returncode, done.stdout[:7]) == (0, "sha256:"), done.stderr
 
 
+def test_name_on_several_lines_of_hosts_file(bare: BareHost, registries: Registries) -> None:
+    """Of which the first leads nowhere."""
+    bare.write("/etc/hosts", "127.0.0.77 registry.test\n127.0.0.1 registry.test\n")
+    host = f"registry.test:{registries.get().port}"
+    done = bare.run("--sha", f"{host}/docker", "--insecure", "--retries", "0")
+    assert (done.returncode, done.stdout[:7]) == (0, "sha256:"), done.stderr
+
+
 @pytest.fixture
 def name_server() -> Iterator[str]:
     """Run a name server that knows registry.test, and return its address."""

@@ -71,7 +71,10 @@ def test_signals_at_200_random_moments(binary: Path, tmp_path: Path) -> None:
         stop_at(binary, tmp_path, chance.choice(FATAL), chance.uniform(0, 0.3))
 
 
-@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2])
+OTHERS = ("QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "XCPU", "ABRT", "RTMAX")
+
+
+@pytest.mark.parametrize("number", [signal.Signals[f"SIG{name}"] for name in OTHERS])
 def test_other_signals_end_it_cleanly(binary: Path, tmp_path: Path, number: signal.Signals) -> None:
     stop_at(binary, tmp_path, number, 0.5)
 
@@ -97,20 +100,36 @@ def test_a_signal_arrives_once(probe: Path, tmp_path: Path, to_group: bool) -> N
     assert run.communicate(timeout=20)[0] == "1\n"
 
 
-def terminal(command: list[str], directory: Path, keys: bytes) -> tuple[str, int]:
-    """Run a command on a terminal, press keys once it is ready; return output and exit code."""
+def terminal(
+    command: list[str],
+    directory: Path,
+    keys: bytes,
+    ready: Callable[[], bool] = lambda: False,
+) -> tuple[str, int]:
+    """Run a command on a terminal, and press keys once it is ready; return output and exit code.
+
+    Args:
+        command: what is run.
+        directory: its TMPDIR.
+        keys: what is pressed; none hang up.
+        ready: whether it is, if it does not say so.
+    """
     child, descriptor = pty.fork()
     if child == 0:
         os.execve(command[0], command, {"TMPDIR": str(directory), "TERM": "dumb"})
     output = b""
     pressed = False
-    while select.select([descriptor], [], [], 20)[0]:
-        try:
-            output += os.read(descriptor, 4096)
-        except OSError:
-            break
-        if b"ready" in output and not pressed:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if select.select([descriptor], [], [], 0.05)[0]:
+            try:
+                output += os.read(descriptor, 4096)
+            except OSError:
+                break
+        if not pressed and (b"ready" in output or ready()):
             pressed = True
+            if not keys:
+                break
             os.write(descriptor, keys)
     os.close(descriptor)
     return output.decode(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -127,6 +146,14 @@ def test_ctrl_c_on_a_terminal_arrives_once(probe: Path, tmp_path: Path) -> None:
 def test_keys_end_it(probe: Path, tmp_path: Path, key: bytes, code: int) -> None:
     _, ended = terminal([str(probe), "sleep", "20"], tmp_path, key)
     assert (ended, leftovers(tmp_path)) == (code, [])
+
+
+def test_the_terminal_is_gone(probe: Path, tmp_path: Path) -> None:
+    """Only the first process of its session is told: the launcher, after `ssh -t HOST COMMAND`."""
+    begin = time.monotonic()
+    _, code = terminal([str(probe), "sleep", "20"], tmp_path, b"")
+    assert (code, leftovers(tmp_path)) == (129, [])
+    assert time.monotonic() - begin < 10
 
 
 @pytest.mark.parametrize("code", [0, 1, 7, 77, 255])
