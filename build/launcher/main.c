@@ -30,8 +30,11 @@ static void say(const char *format, ...)
 
 static void refuse(const char *place, const char *reason)
 {
+    char refusal[400];
+    snprintf(refusal, sizeof refusal, "%.200s: %s", place, reason);
     size_t used = strlen(reasons);
-    snprintf(reasons + used, sizeof reasons - used, "%s%.200s: %s", used ? "; " : "", place, reason);
+    if (!strstr(reasons, refusal))
+        snprintf(reasons + used, sizeof reasons - used, "%s%s", used ? "; " : "", refusal);
 }
 
 static const char *open_self(struct self *self)
@@ -145,6 +148,10 @@ int main(int argc, char **argv, char **environment)
     for (int attempt = 0; attempt < 2 * count; attempt++) {
         const struct place *place = &places[attempt % count];
         bool in_memory = attempt >= count;
+        if (in_memory && access("/proc/self/fd", F_OK) < 0) {
+            refuse("in memory", "needs /proc");
+            break;
+        }
         if (!place->path)
             continue;
         static struct home home;

@@ -65,7 +65,7 @@ IMPOSSIBLE = {
     "nothing writable": (READ_ONLY.format("mkdir -p $R/tmp"), "/tmp: Read-only file system"),
     "noexec and no /proc": (
         READ_ONLY.format("".join(tmpfs(c, ",noexec") for c in CANDIDATES)),
-        "/dev/shm: mounted noexec",
+        "/run: mounted noexec; /: Read-only file system; in memory: needs /proc). Set",
     ),
     "hardly any space": (READ_ONLY.format(PROC + tmpfs("tmp", ",size=1m")), "/tmp: No space left"),
 }
