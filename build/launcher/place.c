@@ -12,7 +12,7 @@
 
 static const char ALPHABET[] = "abcdefghijklmnopqrstuvwxyz234567";
 
-/* Removes everything in the open directory, and closes it. */
+/* Removes everything in the open directory, the mark last, for whoever has to go on with it; and closes it. */
 static void remove_contents(int fd)
 {
     DIR *directory = fdopendir(fd);
@@ -22,7 +22,7 @@ static void remove_contents(int fd)
     }
     struct dirent *entry;
     while ((entry = readdir(directory))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || strcmp(entry->d_name, MARK) == 0)
             continue;
         if (unlinkat(fd, entry->d_name, 0) == 0)
             continue;
@@ -31,6 +31,7 @@ static void remove_contents(int fd)
             remove_contents(inner);
         unlinkat(fd, entry->d_name, AT_REMOVEDIR);
     }
+    unlinkat(fd, MARK, 0);
     closedir(directory);
 }
 
@@ -140,6 +141,36 @@ static int mark(int directory)
     return fd < 0 || close(fd) < 0 ? errno : 0;
 }
 
+/* Why the volume would not do, or NULL. */
+static const char *shortcoming(int parent, uint64_t space, bool in_memory)
+{
+    struct statvfs volume;
+    for (bool is_swept = false;; is_swept = true) {
+        if (fstatvfs(parent, &volume) < 0)
+            return strerror(errno);
+        if (!in_memory && (volume.f_flag & ST_NOEXEC))
+            return "mounted noexec";
+        if (!volume.f_blocks || (uint64_t)volume.f_bavail * volume.f_frsize >= space) /* some do not tell */
+            return NULL;
+        if (is_swept)
+            return strerror(ENOSPC);
+        sweep(parent);
+    }
+}
+
+static void draw(uint8_t random[static RANDOM_CHARACTERS], int attempt)
+{
+    if (getrandom(random, RANDOM_CHARACTERS, GRND_NONBLOCK) == RANDOM_CHARACTERS)
+        return;
+    /* Early in boot. Nothing secret depends on it: mkdir() fails if the name is taken. */
+    uint64_t seed = (uint64_t)getpid() * 2654435761U + (uint64_t)attempt;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    seed ^= (uint64_t)now.tv_nsec << 20;
+    uint64_t mixed[2] = {checksum(&seed, sizeof seed), checksum(&seed, sizeof seed - 1)};
+    memcpy(random, mixed, RANDOM_CHARACTERS);
+}
+
 /* Makes the private directory in place; says why not if it cannot. */
 const char *make_home(const struct place *place, uint64_t space, bool in_memory, struct home *home)
 {
@@ -149,37 +180,17 @@ const char *make_home(const struct place *place, uint64_t space, bool in_memory,
     const char *problem = unfitness(real);
     if (problem)
         return problem;
+    home->in_memory = in_memory;
+    home->memory_count = 0;
     home->parent = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (home->parent < 0)
         return strerror(errno);
-    home->in_memory = in_memory;
-    home->memory_count = 0;
-
     problem = insecurity(real, place->is_system);
-    struct statvfs volume;
-    if (!problem && fstatvfs(home->parent, &volume) < 0)
-        problem = strerror(errno);
-    if (!problem && !in_memory && (volume.f_flag & ST_NOEXEC))
-        problem = "mounted noexec";
-    for (int attempt = 0; !problem && volume.f_blocks && (uint64_t)volume.f_bavail * volume.f_frsize < space; attempt++) {
-        if (attempt)
-            problem = strerror(ENOSPC);
-        else
-            sweep(home->parent);
-        if (fstatvfs(home->parent, &volume) < 0)
-            problem = strerror(errno);
-    }
+    if (!problem)
+        problem = shortcoming(home->parent, space, in_memory);
     for (int attempt = 0; !problem; attempt++) {
         uint8_t random[RANDOM_CHARACTERS];
-        if (getrandom(random, sizeof random, GRND_NONBLOCK) != sizeof random) {
-            /* Early in boot. Nothing secret depends on it: mkdir() fails if the name is taken. */
-            uint64_t seed = (uint64_t)getpid() * 2654435761U + (uint64_t)attempt;
-            struct timespec now;
-            clock_gettime(CLOCK_MONOTONIC, &now);
-            seed ^= (uint64_t)now.tv_nsec << 20;
-            uint64_t mixed[2] = {checksum(&seed, sizeof seed), checksum(&seed, sizeof seed - 1)};
-            memcpy(random, mixed, sizeof random);
-        }
+        draw(random, attempt);
         size_t end = (size_t)snprintf(home->path, PLACEHOLDER, "%s/%s", strcmp(real, "/") ? real : "", PREFIX);
         char *name = home->path + end - strlen(PREFIX);
         for (size_t i = 0; i < RANDOM_CHARACTERS; i++)

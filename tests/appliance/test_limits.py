@@ -171,3 +171,15 @@ def test_stopped_while_the_program_cannot_be_executed(probe: Path, tmp_path: Pat
     assert run.returncode == 143
     assert log.read_text().count("exit_group(127") == 1
     assert leftovers(tmp_path) == []
+
+
+def test_killed_while_it_removes(probe: Path, tmp_path: Path) -> None:
+    """The next start goes on, so the mark is removed last."""
+    for which in (1, 2, 3):
+        kill = ["-e", "trace=unlinkat", "-e", f"inject=unlinkat:signal=KILL:when={which}"]
+        subprocess.run(
+            [*strace(tmp_path / "log", *kill), str(probe), "exit", "0"],
+            env={"TMPDIR": str(tmp_path)},
+        )
+        assert len(leftovers(tmp_path)) == 1
+        assert run(probe, tmp_path, "exit", "0").returncode == 0
