@@ -262,10 +262,11 @@ class UnpackPool:
             crew.notify()
 
     def _next_layer(self) -> int | None:
+        """A layer to unpack, or None once all are: until then, a thread may give one back."""
         crew = self._crew
         with crew.changed:
-            while not crew.stopping and self._waiting:
-                if self._waiting[0] < self._taken + self._ahead:
+            while not crew.stopping and not all(layer.done for layer in self._layers):
+                if self._waiting and self._waiting[0] < self._taken + self._ahead:
                     return self._waiting.pop(0)
                 crew.changed.wait(1.0)
             return None

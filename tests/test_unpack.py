@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -168,5 +169,34 @@ def test_a_pool_makes_do_with_fewer_connections(tmp_path: object) -> None:
     try:
         for layer in layers:
             assert pool.take(lambda: None) is layer
+    finally:
+        pool.close()
+
+
+def test_the_last_layer_of_a_pool_fails_once(tmp_path: object) -> None:
+    """When there is nothing else to do: somebody must still be there to try again."""
+    samples = [random_layer(100_000, seed) for seed in range(2)]
+    layers = [
+        UnpackedLayer(blob_of(each), [Remote(read(each.data))], str(tmp_path)) for each in samples
+    ]
+    flag = Cancellation()
+    retry = Retry(Network(), flag, lambda line: None)
+    failures = [NetworkError("too many", transient=True)]
+
+    def work(layer: UnpackedLayer, stopping: object) -> None:
+        if layer is layers[1] and failures:
+            time.sleep(0.3)  # the other thread has nothing left meanwhile
+            raise failures.pop()
+        layer.fetch(retry, Flow(None, 5, flag), lambda: False)
+
+    pool = UnpackPool(layers, threads=2, work=work, cancellation=flag)
+    deadline = time.monotonic() + 10
+
+    def tick() -> None:
+        assert time.monotonic() < deadline, "nobody tries again"
+
+    try:
+        for layer in layers:
+            assert pool.take(tick) is layer
     finally:
         pool.close()
