@@ -89,16 +89,17 @@ def ends(faults: list[Fault], options: Options, storage: bool) -> None:
 TRANSIENT = st.one_of(passing_faults(KINDS), harmless_faults(KINDS))
 
 
+# A run that hangs would hang again each time that hypothesis makes it smaller: the whole process ends.
 @settings(common, max_examples=25)
 @given(st.lists(TRANSIENT, min_size=1, max_size=2), OPTIONS, st.booleans())
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, method="thread")
 def test_what_passes(faults: list[Fault], options: Options, storage: bool) -> None:
     passes(faults, options, storage)
 
 
 @settings(common, max_examples=25)
 @given(fault_lists(any_faults(KINDS), 3), OPTIONS, st.booleans())
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, method="thread")
 def test_anything(faults: list[Fault], options: Options, storage: bool) -> None:
     ends(faults, options, storage)
 
