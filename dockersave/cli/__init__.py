@@ -89,7 +89,8 @@ def _occupy_standard_descriptors() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            # A file of memory alone: an empty root has no /dev/null.
+            os.memfd_create("closed")
 
 
 def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from ..errors import OutputError
@@ -36,7 +35,4 @@ def write_lines(lines: Iterable[str]) -> None:
             sys.stdout.buffer.write(data.encode(errors="surrogateescape"))
         sys.stdout.buffer.flush()
     except OSError as failure:
-        # What is still in the buffer must not fail once more when the interpreter ends.
-        with open(os.devnull, "wb") as null:
-            os.dup2(null.fileno(), sys.stdout.fileno())
         raise OutputError(f"{NAME} cannot be written: {failure.strerror}") from failure

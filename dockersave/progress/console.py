@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -98,14 +97,8 @@ class Console(Progress):
         """Write to standard error, all at once."""
         if sys.stderr is None:
             return
-        try:
+        # Its reader has closed it, or the disk behind it is full; a terminal that somebody has
+        # made non-blocking takes the rest later.
+        with suppress(OSError, ValueError):
             sys.stderr.write(text)
             sys.stderr.flush()
-        except BlockingIOError:
-            # A terminal that somebody has made non-blocking takes the rest later.
-            pass
-        except (OSError, ValueError):
-            # Its reader has closed it, or the disk behind it is full. What is in the buffer must
-            # not fail once more when the interpreter ends.
-            with suppress(OSError, ValueError), open(os.devnull, "wb") as null:
-                os.dup2(null.fileno(), sys.stderr.fileno())

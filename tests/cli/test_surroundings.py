@@ -64,6 +64,41 @@ def test_a_closed_pipe_is_a_quiet_end(
     assert (done.returncode, done.stderr) == (7, "")
 
 
+_BARE = """import os, runpy, sys
+os.devnull = "/nowhere/null"
+runpy.run_module("dockersave", run_name="__main__")"""
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">/dev/full", 7, "No space left"),
+        (">&-", 7, "is closed"),
+        ("<&-", 0, ""),
+        ("2>&-", 0, ""),
+        (">/dev/full 2>&1", 7, ""),
+        ("| :", 0, ""),
+    ],
+)
+def test_streams_that_fail_in_a_root_without_dev(
+    tmp_path: Path, redirection: str, code: int, said: str
+) -> None:
+    """Nothing of it may need /dev/null."""
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-c", _BARE, "--licenses"],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "bug" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_nobody_reads_standard_error(plain_registry: Registry, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
