@@ -114,8 +114,9 @@ class Trust:
         else:
             # A certificate that the user trusts is enough, whoever issued it.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            self._load_host(context)
-            for file in filter(None, (self._network.ca_file, *authorities)):
+            own = [*filter(None, (self._network.ca_file, *authorities))]
+            self._load_host(context, is_all=not own)
+            for file in own:
                 _load(context, file)
         for certificate, key in pairs:
             try:
@@ -127,14 +128,26 @@ class Trust:
                 ) from None
         return context
 
-    def _load_host(self, context: ssl.SSLContext) -> None:
-        """Trust what the host trusts, or what is embedded where the host has nothing."""
-        file, directory = (self._environ.get(f"SSL_CERT_{what}") for what in ("FILE", "DIR"))
-        if file or directory:
-            for path, variable in ((file, "SSL_CERT_FILE"), (directory, "SSL_CERT_DIR")):
-                if path:
-                    _load(context, path, variable)
-            self.source = " and ".join(filter(None, (file, directory)))
+    def _load_host(self, context: ssl.SSLContext, *, is_all: bool) -> None:
+        """Trust what the host trusts, or what is embedded where the host has nothing.
+
+        Args:
+            is_all: nobody else is trusted, so variables that name nobody are a mistake.
+        """
+        file, listed = (self._environ.get(f"SSL_CERT_{what}", "") for what in ("FILE", "DIR"))
+        if file or listed:
+            # OpenSSL's list: it has names for places that only some hosts have.
+            directories = [path for path in listed.split(":") if _hashed(path)]
+            if is_all and not (file or directories):
+                raise UsageError(
+                    f"SSL_CERT_DIR: there are no authorities in {listed}",
+                    "name directories that openssl rehash has prepared, with : in between",
+                )
+            if file:
+                _load(context, file, "SSL_CERT_FILE")
+            for path in directories:
+                context.load_verify_locations(capath=path)
+            self.source = " and ".join(filter(None, (file, *directories))) or self.source
             return
         embedded = getattr(sys, "_MEIPASS", None)
         last = [os.path.join(embedded, "cacert.pem")] if embedded else []

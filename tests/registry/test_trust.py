@@ -102,17 +102,28 @@ def test_certs_d_of_docker_and_of_containers(
 DEFAULTS = dict(Trust.__init__.__kwdefaults__ or {})
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SSL_CERT_FILE", "{file}"),
+        ("SSL_CERT_DIR", "{folder}/right"),
+        ("SSL_CERT_DIR", "{folder}/missing:{folder}/other:{folder}/right:"),
+    ],
+)
 def test_an_authority_from_the_environment(
-    variable: str, tls_registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    variable: str,
+    value: str,
+    tls_registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     assert tls_registry.ca_file
-    path = tls_registry.ca_file
-    if variable == "SSL_CERT_DIR":
-        path = tmp_path / "hashed"
-        path.mkdir()
-        shutil.copy(tls_registry.ca_file, path / f"{subject_hash(tls_registry.ca_file)}.0")
-    monkeypatch.setenv(variable, str(path))
+    for name in ("other", "right"):
+        (tmp_path / name).mkdir()
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other/0a1b2c3d.0"))
+    hashed = f"{subject_hash(tls_registry.ca_file)}.0"
+    shutil.copy(tls_registry.ca_file, tmp_path / "right" / hashed)
+    monkeypatch.setenv(variable, value.format(file=tls_registry.ca_file, folder=tmp_path))
     assert digest_from(tls_registry.host) == DIGEST
 
 
@@ -339,6 +350,22 @@ def test_a_file_of_authorities_that_is_none(content: str | None, tmp_path: Path)
         Trust(Network(ca_file=str(path)), {}).context()
     with pytest.raises(UsageError, match="SSL_CERT_FILE: cannot take authorities from"):
         Trust(Network(), {"SSL_CERT_FILE": str(path)}).context()
+
+
+def test_directories_of_authorities_that_are_none(authority: Path, tmp_path: Path) -> None:
+    """Beside others that is no harm: a variable for all hosts names what only some have."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    shutil.copy(authority, plain)
+    named = {"SSL_CERT_DIR": f"{tmp_path}/missing:{plain}"}
+    with pytest.raises(UsageError, match=f"SSL_CERT_DIR: .* in {tmp_path}/missing:") as caught:
+        Trust(Network(), named).context()
+    assert "openssl rehash" in caught.value.hint
+    for network, environ in (
+        (Network(ca_file=str(authority)), named),
+        (Network(), {**named, "SSL_CERT_FILE": str(authority)}),
+    ):
+        assert len(Trust(network, environ).context().get_ca_certs()) == 1
 
 
 def test_a_client_certificate_that_cannot_be_used(tmp_path: Path) -> None:
