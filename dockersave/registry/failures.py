@@ -152,6 +152,8 @@ def _of_name(
 
 _ISSUER = {18, 19, 20, 21, 2, 27, 33}
 _TOO_WEAK = {66, 67, 68}
+_LOCAL = {"LIBRARY_HAS_NO_CIPHERS", "NO_CIPHERS_AVAILABLE", "NO_PROTOCOLS_AVAILABLE"}
+"""What OpenSSL says before it has sent anything."""
 
 
 def _of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
@@ -183,7 +185,16 @@ def _of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
             f"{name}: there is no TLS that both sides know ({reason})",
             "TLS 1.2 is the least; some servers say this when they want a client certificate",
         )
-    return NetworkError(f"{name}: TLS failed ({reason})", transient=True)
+    if cause.reason in _LOCAL:
+        return NetworkError(
+            f"{name}: OpenSSL on this host cannot do TLS ({reason})",
+            "mend its configuration, openssl.cnf or the file that OPENSSL_CONF names",
+        )
+    return NetworkError(
+        f"{name}: TLS failed ({reason})",
+        "is a firewall or a proxy in between? another network may help",
+        transient=True,
+    )
 
 
 def _of_certificate(

@@ -184,6 +184,19 @@ def test_a_file_size_limit_is_an_error_not_a_crash(
     assert not (tmp_path / "docker-latest.tar").exists()
 
 
+def test_openssl_configured_to_do_nothing(
+    run: Runner, tls_registry: Registry, tmp_path: Path
+) -> None:
+    """Trying again cannot mend it."""
+    (tmp_path / "openssl.cnf").write_text(
+        "openssl_conf = a\n[a]\nproviders = b\n[b]\nc = d\n[d]\nmodule = /none\nactivate = 1\n"
+    )
+    env = {"OPENSSL_CONF": str(tmp_path / "openssl.cnf")}
+    error = error_of(run("--sha", tls_registry.reference("docker"), env=env), 5)
+    assert "cannot do TLS (library has no ciphers)" in error
+    assert "OPENSSL_CONF" in error
+
+
 def test_the_process_ends_at_once(tmp_path: Path) -> None:
     """Without taking the interpreter apart, while a thread may still wait for a name server."""
     script = "\n".join(
