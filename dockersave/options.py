@@ -30,7 +30,7 @@ class Network:
         limit_rate: bytes per second for all connections together, or None.
 
     Raises:
-        UsageError: a number is not in its range.
+        UsageError: a number is not in its range, or the user's name or the password is empty.
     """
 
     insecure: bool = False
@@ -65,6 +65,11 @@ class Network:
             raise UsageError("--timeout: no answer comes in 0 seconds", "write --timeout 60")
         if self.limit_rate is not None and self.limit_rate < 1:
             raise UsageError(f"--limit-rate {self.limit_rate} lets nothing pass", "leave it out")
+        for what, word in (("user's name", self.user), ("password", self.password)):
+            if word == "":
+                raise UsageError(
+                    f"the {what} is empty", "perhaps a variable of the script was not set"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ class _Given(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         name = self.option_strings[-1]
-        if values == "" and self.dest != "password":
+        if values == "":
             parser.error(f"{name} is empty: perhaps a variable of the script was not set")
         before = getattr(namespace, self.dest)
         if isinstance(self.default, list):

@@ -164,6 +164,7 @@ def test_sizes(text: str) -> None:
         (["--platform", ""], "--platform is empty"),
         (["--output="], "--output is empty"),
         (["--reuse", ""], "--reuse is empty"),
+        (["--user", "me", "--password", ""], "--password is empty"),
     ],
 )
 def test_what_is_refused(argv: list[str], words: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Runner, on_a_terminal
+from tests.cli.command import Runner, error_of, on_a_terminal
 from tests.registry.real import PASSWORD, USER, Registry
 
 
@@ -30,6 +30,15 @@ def test_a_password_from_standard_input(
     verbose = run(*options, "--sha", "--password", f"{PASSWORD}x", "--verbose")
     assert "Traceback" in verbose.stderr
     assert PASSWORD not in verbose.stderr
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_an_empty_password_is_not_sent(run: Runner, tmp_path: Path, text: str) -> None:
+    """A registry that asks for credentials would be said to refuse them."""
+    (tmp_path / "password").write_text(text)
+    with (tmp_path / "password").open() as file:
+        error = error_of(run("--user", "me", "--password-stdin", "debian", stdin=file), 2)
+    assert "the password is empty\n  perhaps a variable" in error
 
 
 def test_login_on_a_terminal(htpasswd_registry: Registry, tmp_path: Path) -> None:
