@@ -30,6 +30,7 @@ _PATIENCE = 0.9
 _ECHO = 0.1
 """Seconds within which a second signal is the same as the first, by another way."""
 
+_LOGIN_HINT = "use --password-stdin or --authfile"
 _LIST_HINT = "@FILE is a text file with one image a line"
 
 
@@ -271,14 +272,12 @@ def _ask_login(chosen: Network) -> Network:
     from dataclasses import replace
 
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(
-            "there is no terminal to ask for credentials on", "use --password-stdin or --authfile"
-        )
+        raise UsageError("there is no terminal to ask for credentials on", _LOGIN_HINT)
     try:
         user = chosen.user or _input_line("User: ")
         return replace(chosen, user=user, password=getpass.getpass("Password: ", sys.stderr))
     except EOFError:
-        raise UsageError("no credentials were entered") from None
+        raise UsageError("no credentials were entered", _LOGIN_HINT) from None
 
 
 def _input_line(prompt: str) -> str:
