@@ -57,8 +57,8 @@ class NetworkError(DockersaveError):
         message, hint: as in `DockersaveError`.
         transient: whether trying again can help.
         retry_after: seconds that the server asked to wait first, or None.
-        unreachable: nothing answered at all (refused, no route, unknown name); what `--wait`
-            waits for.
+        unreachable: nothing answered at all (refused, no route, unknown name), or the clock is
+            behind; what `--wait` waits for.
         crowded: the server answers, but not to this many connections at once (429, 503).
     """
 

@@ -26,7 +26,7 @@ class Network:
         jobs: connections at once, 1 to 64.
         retries: how often one request is tried again.
         timeout: seconds to connect, and seconds without progress before a connection is given up.
-        wait: seconds to wait for a network or a registry that is not up yet.
+        wait: seconds to wait for a network, a registry or a clock that is not up yet.
         limit_rate: bytes per second for all connections together, or None.
 
     Raises:

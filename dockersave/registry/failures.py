@@ -205,6 +205,7 @@ def _of_certificate(
         return NetworkError(
             f"{name}: its certificate is not yet valid",
             f"this host's clock says {today}: set it",
+            unreachable=True,
         )
     if code == 10:
         return NetworkError(

@@ -79,7 +79,7 @@ class Retry:
         with self._lock:
             first, self._waiting = not self._waiting, True
         if first:
-            self._notify(f"{error.message}, waiting up to {_seconds(left)} for it")
+            self._notify(f"{error.message}, waiting up to {_seconds(left)}")
         ceiling = min(_FIRST_PAUSE * 2 ** min(waits, 8), _WAITING_PAUSE)
         self._cancellation.wait(max(0.0, min(ceiling, left)))
 

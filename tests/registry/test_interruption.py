@@ -122,7 +122,7 @@ def test_while_it_waits_for_the_network() -> None:
     with opened("127.0.0.1:9", wait=30.0) as run, stopped(run, after=1.0):
         run.registry.manifest("sample", "latest")
     assert run.lines == [
-        "127.0.0.1:9: connection refused, waiting up to 30 s for it",
+        "127.0.0.1:9: connection refused, waiting up to 30 s",
     ]
 
 

@@ -174,7 +174,7 @@ def test_what_is_not_up_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(policy.pauses, "wait", lambda pause: clock.__setitem__(0, clock[0] + pause))
     down = NetworkError("registry.example: connection refused", unreachable=True)
     assert policy.retry.call(policy.failing(*[down] * 10)) == "done"
-    assert policy.lines == ["registry.example: connection refused, waiting up to 60 s for it"]
+    assert policy.lines == ["registry.example: connection refused, waiting up to 60 s"]
     with pytest.raises(NetworkError):
         policy.retry.call(policy.failing(*[down] * 100))
     assert clock[0] == 1060

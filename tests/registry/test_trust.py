@@ -313,6 +313,18 @@ def test_a_host_that_booted_in_1970(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert failure.hint == "this host's clock says 1970-01-01: set it"
 
 
+def test_a_clock_that_is_set_while_we_wait(tmp_path: Path) -> None:
+    """Without a battery, it is set some seconds after the network is up."""
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)
+    with Simulator(STORE, tls=Tls(not_before=soon, not_after=soon + DAY)) as server:
+        (tmp_path / "ca.pem").write_bytes(server.ca_pem)
+        network = {"insecure": False, "ca_file": str(tmp_path / "ca.pem"), "wait": 30}
+        with opened(server.host, **network) as run:
+            assert run.registry.manifest("sample", "latest").digest == SAMPLE.digest
+    said = f"{server.host}: its certificate is not yet valid, waiting up to 30 s"
+    assert run.lines == [said]
+
+
 def test_no_tls_at_all(plain_registry: Registry) -> None:
     failure = failure_of(plain_registry.host)
     assert failure.message == f"{plain_registry.host}: does not speak TLS"
