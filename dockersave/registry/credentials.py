@@ -146,11 +146,11 @@ class Credentials:
 
     def _load(self) -> Iterator[_File]:
         for path, name, is_wanted in _places(self._network.authfile, self._environ):
+            # One in a directory that we may not look into, as root's, is as good as absent.
+            if not (is_wanted or os.path.exists(path)):
+                continue
             try:
                 yield self._parse(name, _read(path))
-            except FileNotFoundError as error:
-                if is_wanted:
-                    self._useless(name, error.strerror or "")
             except OSError as error:
                 self._useless(name, error.strerror or type(error).__name__)
             except ValueError as error:

@@ -7,7 +7,8 @@ import json
 import os
 import pwd
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -335,6 +336,33 @@ def test_files_that_cannot_be_read(finder: Finder) -> None:
         finder.environ["REGISTRY_AUTH_FILE"] = fault
         assert finder.find() is None
         assert fault in finder.lines.pop()
+
+
+def test_a_directory_that_we_may_not_look_into(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without XDG_RUNTIME_DIR there is one of root's among the usual places."""
+    there = write(home / "run/containers/auth.json", entry("somebody else"))
+    there.parent.chmod(0)
+    config(home, entry("me")).chmod(0)
+    # Those above it are closed, too.
+    monkeypatch.chdir(home)
+    finder = Finder(Path("."))
+    with as_nobody():
+        assert finder.find() is None
+        assert finder.lines == ["warning: ~/.docker/config.json is no use: Permission denied"]
+        finder.environ["REGISTRY_AUTH_FILE"] = "run/containers/auth.json"
+        assert finder.find() is None
+        assert "warning: run/containers/auth.json is no use: Permission denied" in finder.lines
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """As somebody to whom permissions apply, which to root they do not."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 @pytest.mark.parametrize("document", [{}, {"auths": None}, {"auths": {}, "HttpHeaders": {}}])
