@@ -21,7 +21,7 @@ _HINTS = {
     errno.ENOENT: "create the directory first, or choose another with --working-dir",
     errno.ENOTDIR: "choose another place with --output or --working-dir",
     errno.EISDIR: "remove that directory, or choose another name with --output",
-    errno.EFBIG: "the file system holds no files of that size; choose another place",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another file system",
     errno.EIO: "the disk reports an error; choose another place with --output or --working-dir",
     errno.EMFILE: "raise the limit on open files (ulimit -n), or write an archive instead",
     errno.ELOOP: "it is a symbolic link: remove it, or choose another name with --output",

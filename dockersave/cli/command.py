@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..cancellation import Cancellation
 from ..errors import DockersaveError, UsageError, shown
 from .arguments import network, options
-from .stdout import check_is_open, write_lines
+from .stdout import check_is_open, is_named_by, write_lines
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -147,6 +147,9 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
             raise UsageError(
                 "an archive does not go to a terminal", "add | docker load, or -o FILE"
             )
+    elif arguments.output and is_named_by(os.path.join(arguments.working_dir, arguments.output)):
+        # An archive gets its name when it is complete: that would replace /dev/stdout for all.
+        raise UsageError(f"{arguments.output} is standard output", "write -o -")
     if arguments.layers_dir and not (arguments.no_tar or arguments.no_rm):
         talk.note("--layers-dir names nothing: no directory is left without --no-rm or --no-tar")
     return lambda cancellation: _save(arguments, references, chosen, talk, cancellation)

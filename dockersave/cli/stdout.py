@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ..errors import OutputError
@@ -17,6 +18,14 @@ def check_is_open() -> None:
     """Raise `OutputError` if there is no standard output."""
     if sys.stdout is None:
         raise OutputError(f"{NAME} is closed", "redirect it, or write a file with -o FILE")
+
+
+def is_named_by(path: str) -> bool:
+    """Whether a path is another name of it, as `/dev/stdout` is."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def write_lines(lines: Iterable[str]) -> None:

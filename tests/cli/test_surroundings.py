@@ -64,6 +64,34 @@ def test_a_closed_pipe_is_a_quiet_end(
     assert (done.returncode, done.stderr) == (7, "")
 
 
+@pytest.mark.parametrize("redirection", ["| cat", "> file"])
+def test_another_name_of_standard_output(tmp_path: Path, redirection: str) -> None:
+    """An archive gets its name when it is complete: it would be that of all other programs."""
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f'"$@" {redirection}',
+            "sh",
+            *COMMAND,
+            "--insecure",
+            "x.test/x",
+            "-o",
+            "stdout",
+        ],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == ""
+    assert done.stderr == "dockersave: error: stdout is standard output\n  write -o -\n"
+    assert (tmp_path / "stdout").is_symlink()
+
+
 _BARE = """import os, runpy, sys
 os.devnull = "/nowhere/null"
 runpy.run_module("dockersave", run_name="__main__")"""
@@ -180,7 +208,9 @@ def test_a_file_size_limit_is_an_error_not_a_crash(
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
     done = run("--insecure", plain_registry.reference("docker"), preexec_fn=limit)
-    assert "too large" in error_of(done, 7).lower()
+    error = error_of(done, 7)
+    assert "too large" in error.lower()
+    assert "ulimit -f" in error
     assert not (tmp_path / "docker-latest.tar").exists()
 
 
