@@ -94,7 +94,10 @@ def check_archive(
         try:
             inventory = Inventory.of(reading.members())
         except OSError as failure:
-            raise UsageError(f"cannot read {name}: {os.strerror(failure.errno or 0)}") from failure
+            raise UsageError(
+                f"cannot read {name}: {os.strerror(failure.errno or 0)}",
+                "name an archive, or a directory of --no-tar, that is there for you to read",
+            ) from failure
     references = References(inventory)
     if not inventory.cut:
         references.follow()

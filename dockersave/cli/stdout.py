@@ -44,4 +44,7 @@ def write_lines(lines: Iterable[str]) -> None:
             sys.stdout.buffer.write(data.encode(errors="surrogateescape"))
         sys.stdout.buffer.flush()
     except OSError as failure:
-        raise OutputError(f"{NAME} cannot be written: {failure.strerror}") from failure
+        raise OutputError(
+            f"{NAME} cannot be written: {failure.strerror}",
+            "redirect it to a file or a program that takes it",
+        ) from failure

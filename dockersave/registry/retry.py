@@ -67,7 +67,10 @@ class Retry:
                     self._pause_until_up(error, waits)
                     continue
                 count += 1
-                if not error.transient or count > self._network.retries:
+                if not error.transient:
+                    raise
+                if count > self._network.retries:
+                    error.hint = error.hint or "try again later, or with more --retries"
                     raise
                 self._pause(error, count)
 

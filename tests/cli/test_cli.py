@@ -99,7 +99,7 @@ def test_licences_of_what_is_installed(run: Runner) -> None:
         (["--password", "x", "debian"], "--password needs --user"),
         (["--user", "me", "debian"], "no terminal"),
         (["--ilogin", "debian"], "no terminal"),
-        (["--verify", "nowhere.tar"], "nowhere.tar"),
+        (["--verify", "nowhere.tar"], "read nowhere.tar: No such file or directory\n  name an"),
     ],
 )
 def test_wrong_usage(run: Runner, arguments: list[str | bytes], words: str) -> None:

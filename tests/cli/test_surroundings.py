@@ -20,7 +20,16 @@ from tests.registry.real import Registry
 def test_a_full_standard_output(run: Runner, arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:
         done = run(*arguments, stdout=full)
-    assert "No space left" in error_of(done, 7)
+    assert "No space left on device\n  redirect it" in error_of(done, 7)
+
+
+@pytest.mark.parametrize("arguments", [("--sha",), ("-o", "-")])
+def test_a_standard_output_for_reading(
+    run: Runner, plain_registry: Registry, arguments: tuple[str, ...]
+) -> None:
+    with open("/dev/null", "rb") as null:
+        done = run("--insecure", plain_registry.reference("docker"), *arguments, stdout=null)
+    assert "Bad file descriptor\n  redirect it" in error_of(done, 7)
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])

@@ -110,9 +110,10 @@ def test_no_pause_is_longer_than_the_limit() -> None:
 
 def test_it_ends_after_so_many() -> None:
     policy = Policy(retries=2)
-    with pytest.raises(NetworkError, match="connection reset"):
+    with pytest.raises(NetworkError, match="connection reset") as caught:
         policy.retry.call(policy.failing(*[reset()] * 3))
     assert len(policy.lines) == 2
+    assert "--retries" in caught.value.hint
 
 
 @pytest.mark.parametrize(
