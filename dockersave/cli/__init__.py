@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..progress.console import Console
 
 _BUG = "this is a bug in dockersave; run it again with --verbose and report what it prints"
+_MEMORY_HINT = "use fewer --jobs, or raise the limit (ulimit -v, or that of the container)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,9 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as failure:
-        bug = DockersaveError(f"{type(failure).__name__}: {failure}", _BUG)
-        bug.__traceback__ = failure.__traceback__
-        return _explain(talk, bug, verbose)
+        # The loader of shared objects knows no MemoryError.
+        if isinstance(failure, MemoryError) or "failed to map segment" in str(failure):
+            unforeseen = DockersaveError("there is not enough memory", _MEMORY_HINT)
+        else:
+            unforeseen = DockersaveError(f"{type(failure).__name__}: {failure}", _BUG)
+        unforeseen.__traceback__ = failure.__traceback__
+        return _explain(talk, unforeseen, verbose)
 
 
 def _answer(word: str) -> bool:

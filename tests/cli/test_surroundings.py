@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dockersave.cli import main
+from dockersave.cli.command import Run
 from tests.cli.command import COMMAND, ROOT, Runner, environment, error_of
 from tests.registry.real import Registry
 
@@ -234,6 +236,30 @@ def test_openssl_configured_to_do_nothing(
     error = error_of(run("--sha", tls_registry.reference("docker"), env=env), 5)
     assert "cannot do TLS (library has no ciphers)" in error
     assert "OPENSSL_CONF" in error
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (MemoryError(), "there is not enough memory\n  use fewer --jobs"),
+        (ImportError("a.so: failed to map segment from shared object"), "not enough memory\n"),
+        (RuntimeError("odd"), "RuntimeError: odd\n  this is a bug"),
+    ],
+)
+def test_what_nobody_foresees(
+    failure: Exception,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where memory ends depends on the Python, so that it does is only said to it."""
+
+    def fail(_: Run) -> None:
+        raise failure
+
+    monkeypatch.setattr(Run, "run", fail)
+    assert main(["debian"]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_the_process_ends_at_once(tmp_path: Path) -> None:
