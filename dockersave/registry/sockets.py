@@ -111,7 +111,8 @@ def resolve(
     if failures:
         raise failures[0]
     if not in_time:
-        raise TimeoutError("the name was not resolved in time")
+        # As the resolver itself would say it: each name server more makes it more patient.
+        raise socket.gaierror(socket.EAI_AGAIN, "the name was not resolved in time")
     return found
 
 
@@ -158,8 +159,6 @@ class _Watched(HTTPConnection):
         host, port = self._dns_host, self.port
         try:
             addresses = resolve(host, port, timeout, self.watch.cancellation)
-        except TimeoutError as error:
-            raise ConnectTimeoutError(self, str(error)) from error
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         failure: OSError = OSError("the name has no addresses")
