@@ -89,7 +89,7 @@ def ends(faults: list[Fault], options: Options, storage: bool) -> None:
 TRANSIENT = st.one_of(passing_faults(KINDS), harmless_faults(KINDS))
 
 
-# A run that hangs would hang again each time that hypothesis makes it smaller: the whole process ends.
+# What hangs would hang again each time that hypothesis makes it smaller: the whole process ends.
 @settings(common, max_examples=25)
 @given(st.lists(TRANSIENT, min_size=1, max_size=2), OPTIONS, st.booleans())
 @pytest.mark.timeout(300, method="thread")
