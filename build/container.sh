@@ -2,10 +2,11 @@
 # Builds in a container, with docker, podman or buildah, whichever is there, and copies the result to DIR.
 #
 #   [ENGINE=docker] [BASE_IMAGE=…] build/container.sh DIR
+#
+# Of what it makes in the engine nothing is left, but for a build cache where the engine has one.
 set -eu
 
 dir=$1
-name=dockersave-static-build
 : "${ENGINE:=}"
 for engine in docker podman buildah; do
     if [ -z "$ENGINE" ] && command -v "$engine" >/dev/null 2>&1; then
@@ -20,28 +21,35 @@ if [ -z "$ENGINE" ]; then
     exit 1
 fi
 
-set -- --file Dockerfile.build --tag "$name"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+# The compiler builds its C library with more open files than engines allow by themselves.
+files=$(ulimit -H -n)
+set -- --file Dockerfile.build --platform linux/amd64 --network none --ulimit "nofile=$files:$files" \
+    --iidfile "$work/image"
 if [ -n "${BASE_IMAGE:-}" ]; then
     set -- "$@" --build-arg "BASE_IMAGE=$BASE_IMAGE"
 fi
 echo "container: building with $ENGINE" >&2
-case $ENGINE in
-buildah)
-    # Without user namespaces of its own it runs anywhere where root is root; this isolation knows no networks.
-    export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}" BUILDAH_ISOLATION=chroot
-    files=$(ulimit -H -n)
-    buildah bud --format oci --ulimit "nofile=$files:$files" "$@" .
-    made=$(buildah from --pull-never "localhost/$name")
-    trap 'buildah rm "$made" >/dev/null' EXIT
-    from=$(buildah mount "$made")
-    cp "$from/dockersave-static" "$from/dockersave-static.sha256" "$dir"
-    ;;
-*)
-    "$ENGINE" build --platform linux/amd64 --network none "$@" .
-    made=$("$ENGINE" create "$name" none)
-    trap '"$ENGINE" rm "$made" >/dev/null' EXIT
-    "$ENGINE" cp "$made:/dockersave-static" "$dir"
-    "$ENGINE" cp "$made:/dockersave-static.sha256" "$dir"
-    ;;
-esac
+if [ "$ENGINE" = docker ]; then
+    docker build "$@" .
+    image=$(cat "$work/image")
+    made=$(docker create "$image" none)
+    docker cp "$made:/dockersave-static" "$work"
+    docker cp "$made:/dockersave-static.sha256" "$work"
+    docker rm "$made" >/dev/null
+    docker image rm "$image" >/dev/null
+    # The first stage, where it is an image of its own.
+    docker image prune --force --filter label=dockersave-build >/dev/null
+else
+    if [ "$ENGINE" = buildah ]; then
+        # Without user namespaces of its own it runs anywhere where root is root.
+        export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}" BUILDAH_ISOLATION=chroot
+    fi
+    "$ENGINE" build --layers=false --output "type=local,dest=$work" "$@" .
+    "$ENGINE" rmi "$(cat "$work/image")" >/dev/null
+fi
+cp "$work/dockersave-static" "$work/dockersave-static.sha256" "$dir"
 (cd "$dir" && sha256sum --check dockersave-static.sha256)

@@ -50,8 +50,9 @@ for entry in re.split(r"\n(?=\S)", open(sys.argv[1]).read()):
     if parsed.marker is None or parsed.marker.evaluate(version):
         print(f"{parsed.name}{parsed.specifier} \\\n{hashes.split(chr(10) + '    #')[0]}")
 EOF
-    $pip download --no-deps --require-hashes --only-binary :all: --python-version "$PYTHON_VERSION" --dest "$wheels" \
-        --requirement "$work/lock.txt"
+    # They are for the machine that the binary is for, whatever this one is.
+    $pip download --no-deps --require-hashes --only-binary :all: --python-version "$PYTHON_VERSION" \
+        --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --dest "$wheels" --requirement "$work/lock.txt"
     fetch_sources "$work/venv/bin/python" "$wheels"
     exit 0
 fi

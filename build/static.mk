@@ -3,10 +3,12 @@
 LAUNCHER ?= own
 # A directory of wheels, if the network is not to be used.
 WHEELS ?=
-# The Python of Dockerfile.build's base image; its wheels are fetched.
+# The Python of the base image; its wheels are fetched.
 CONTAINER_PYTHON ?= 3.14
 BASE_IMAGE ?=
 export BASE_IMAGE
+# What the tests use in its place: a root file system as a tar. One that is there is taken.
+STANDIN ?= build/out/standin.tar
 STATIC := build/out/static
 STATIC_PYTHON := $(STATIC)/venv/bin/python
 # A compiler that comes as a wheel, pinned and hashed, with its own musl: the same bytes on every machine.
@@ -58,7 +60,8 @@ $(STATIC)/launcher: $(LAUNCHER_SOURCES) build/launcher/launcher.h $(STATIC)/zstd
 $(STATIC)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/made-from
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
 
-container: ## dockersave-static from a container, the same bytes every time (BASE_IMAGE=, ENGINE=)
+container: ## dockersave-static from a container (BASE_IMAGE=, CONTAINER_PYTHON=, ENGINE=)
+	@$(BOOTSTRAP) run
 	@rm -rf build/out/wheels
 	@PYTHON_VERSION=$(CONTAINER_PYTHON) sh build/static-venv.sh --download build/out/wheels
 	@sh build/container.sh .
@@ -69,14 +72,15 @@ reproducible: ## build dockersave-static twice, differently, and compare
 	@sh build/static-venv.sh --download build/out/wheels
 	@sh build/reproducible.sh build/out/wheels
 
-test-container: ## build in a container whose base stands in for the real one, and run what comes out
-	@$(BOOTSTRAP) static container
-	@sh build/standin.sh dockersave-standin
+test-container: needs-test venv ## build in docker, podman and buildah, compare, and try what comes out (STANDIN=)
+	@$(BOOTSTRAP) container
 	@mkdir -p build/out/container
+	@sh build/standin.sh $(STANDIN)
 	@rm -rf build/out/wheels
-	@sh build/static-venv.sh --download build/out/wheels
-	@ENGINE=buildah BASE_IMAGE=localhost/dockersave-standin sh build/container.sh build/out/container
-	@build/out/container/dockersave-static --version
+	@PYTHON_VERSION=$$(tar -tf $(STANDIN) | sed -n 's|^\./usr/bin/python\(3\.[0-9]*\)$$|\1|p') \
+		sh build/static-venv.sh --download build/out/wheels
+	STANDIN=$(STANDIN) $(PYTEST) tests/appliance/container.py
+	DOCKERSAVE_STATIC=build/out/container/dockersave-static $(PYTEST) tests/appliance/test_bare.py -k main_job
 
 test-appliance: needs-test venv dockersave-static ## test the static binary on bare and hostile hosts
 	@$(BOOTSTRAP) appliance
