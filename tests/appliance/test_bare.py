@@ -6,9 +6,11 @@ import ctypes
 import datetime
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from dockersave import Network, Options, save
+from tests.appliance.conftest import WORK
 from tests.appliance.hosts import COMMAND, BareHost, leftovers, temporary_space
 from tests.images import GOOD, Store, sample_image
 from tests.registry.real import PASSWORD, USER, Registries, Registry
@@ -241,18 +244,51 @@ def test_refused_threads(binary: Path, registries: Registries, tmp_path: Path) -
     assert leftovers(tmp_path) == []
 
 
+LIBC = "GNU LESSER GENERAL PUBLIC LICENSE"
+LICENSES = {
+    "backports/zstd": "For Zstandard software",
+    "base_library.zip": "PYTHON SOFTWARE FOUNDATION LICENSE",
+    "cacert.": "Mozilla Public License",
+    "dockersave-static": "PyInstaller Development Team",
+    "ld-linux": LIBC,
+    "libbz2": "Julian R Seward",
+    "libc.so": LIBC,
+    "libcrypto": "The OpenSSL Project",
+    "libdl": LIBC,
+    "libexpat": "Expat maintainers",
+    "libffi": "Anthony Green",
+    "liblzma": "Lasse Collin",
+    "libm.so": LIBC,
+    "libnss_": LIBC,
+    "libnssfix": "Jonathon Reinhart",
+    "libpthread": LIBC,
+    "libpython": "PYTHON SOFTWARE FOUNDATION LICENSE",
+    "libresolv": LIBC,
+    "librt": LIBC,
+    "libssl": "The OpenSSL Project",
+    "libz.so": "Jean-loup Gailly",
+    "libzstd": "For Zstandard software",
+    "licenses.txt": "Apache License",
+    "python3": "PYTHON SOFTWARE FOUNDATION LICENSE",
+}
+"""What a file in the binary is called -> what is in its licence."""
+
+
 def test_licenses(bare: BareHost) -> None:
-    text = bare.run("--licenses").stdout
-    for part in (
-        *("dockersave", "Python 3.", "urllib3 ", "pyinstaller ", "staticx ", "certifi ", "musl"),
-        *(
-            "zstandard ",
-            "Apache License",
-            "GNU General Public License",
-            "PYTHON SOFTWARE FOUNDATION",
-        ),
-    ):
-        assert part in text
+    contents, _, text = bare.run("--licenses").stdout.partition("=" * 72)
+    with tarfile.open(WORK / "files.tar") as archive:
+        names = [member.name for member in archive if member.isfile()]
+    assert "libc.so.6" in names
+    for name in names:
+        (wanted,) = (part for start, part in LICENSES.items() if name.startswith(start))
+        assert wanted in text, name
+    for component in ("dockersave ", "Python 3.", "urllib3 ", "Zstandard 1.", "zig ", "musl, "):
+        assert f"\n- {component}" in f"\n{contents}"
+    assert "For Zstandard software" in text
+    assert "Rich Felker" in text
+    # Each text once, and what it is the licence of above it.
+    assert text.count("Version 2.1, February 1999") == 1
+    assert re.search(r"\ndockersave \S+\nApache-2.0, ", text)
 
 
 def test_help_and_version(bare: BareHost, binary: Path) -> None:
