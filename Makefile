@@ -64,7 +64,7 @@ install-manual: manual ## install them
 	for file in $(MANUAL); do install -D -m 644 "dist/share/$$file" "$(DESTDIR)$(PREFIX)/share/$$file" || exit; done
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv.lock .demo build/out dist dockersave-static dockersave-static.sha256
+	rm -rf .venv .venv.lock .demo build/out build/dockersave dist dockersave-static dockersave-static.sha256
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find dockersave tests build -name __pycache__ -type d -prune -exec rm -rf {} +
 

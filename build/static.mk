@@ -19,12 +19,12 @@ LAUNCHER_CFLAGS ?= -O3 -std=gnu11 -ffunction-sections -fdata-sections -fno-unwin
 	-fno-sanitize=all
 LAUNCHER_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral -Werror
 LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c signals.c place.c unpack.c run.c)
-FROZEN_SOURCES := dockersave.spec build/frozen.py build/components.py $(shell find dockersave -name '*.py')
+FROZEN_SOURCES := dockersave.spec LICENSE build/frozen.py build/components.py $(shell find dockersave -name '*.py' | LC_ALL=C sort)
 # Nothing of the machine or the moment may come into the result.
 FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=0 \
 	PYINSTALLER_CONFIG_DIR=$(STATIC)/pyinstaller
 
-.PHONY: dockersave-static static-venv container reproducible test-container test-appliance test-appliance-long bench-startup
+.PHONY: force dockersave-static static-venv container reproducible test-container test-appliance test-appliance-long bench-startup
 
 dockersave-static: static-venv ## the command as one file that runs anywhere (LAUNCHER=stock: plain staticx)
 	@$(MAKE) --no-print-directory $(STATIC)/$(LAUNCHER)
@@ -36,28 +36,33 @@ static-venv:
 	@mkdir -p $(STATIC)
 	@sh build/static-venv.sh $(STATIC)/venv $(WHEELS)
 
+# What no date tells: a module that is gone, a flag that is another one. Its own date is that of the last change.
+$(STATIC)/inputs: force
+	@{ echo '$(FROZEN_SOURCES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS)'; cat build/static.mk; } >$@.new
+	@cmp -s $@.new $@ || cp $@.new $@
+
 # staticx knows neither the date nor compression that is fast; what is stored is smaller after its xz.
-$(STATIC)/stock: $(FROZEN_SOURCES) $(STATIC)/venv/made-from
+$(STATIC)/stock: $(FROZEN_SOURCES) $(STATIC)/venv/made-from $(STATIC)/inputs
 	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=0 PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" \
 		pyinstaller --log-level WARN --noconfirm --distpath $(STATIC)/onefile --workpath $(STATIC)/onefile-work dockersave.spec
 	LD_PRELOAD= PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" staticx $(STATIC)/onefile/dockersave $@.part
 	chmod 755 $@.part
 	mv $@.part $@
 
-$(STATIC)/own: $(STATIC)/launcher $(STATIC)/files.tar build/stage.py
+$(STATIC)/own: $(STATIC)/launcher $(STATIC)/files.tar build/stage.py $(STATIC)/inputs
 	$(STATIC_PYTHON) build/stage.py pack $(STATIC)/launcher $(STATIC)/files.tar $@.part
 	mv $@.part $@
 
-$(STATIC)/files.tar: $(FROZEN_SOURCES) build/stage.py $(STATIC)/venv/made-from
+$(STATIC)/files.tar: $(FROZEN_SOURCES) build/stage.py $(STATIC)/venv/made-from $(STATIC)/inputs
 	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=9 $(STATIC_PYTHON) -m PyInstaller --log-level WARN --noconfirm \
 		--distpath $(STATIC)/onedir --workpath $(STATIC)/onedir-work dockersave.spec -- --onedir
 	$(STATIC_PYTHON) build/stage.py collect $(STATIC)/onedir/dockersave $@
 
-$(STATIC)/launcher: $(LAUNCHER_SOURCES) build/launcher/launcher.h $(STATIC)/zstd.o
+$(STATIC)/launcher: $(LAUNCHER_SOURCES) build/launcher/launcher.h $(STATIC)/zstd.o $(STATIC)/inputs
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) $(LAUNCHER_WARNINGS) -isystem $(STATIC)/venv/zstd -static -s -Wl,--gc-sections \
 		$(LAUNCHER_SOURCES) $(STATIC)/zstd.o -o $@
 
-$(STATIC)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/made-from
+$(STATIC)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/made-from $(STATIC)/inputs
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
 
 container: ## dockersave-static from a container (BASE_IMAGE=, CONTAINER_PYTHON=, ENGINE=)

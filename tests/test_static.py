@@ -1,0 +1,63 @@
+"""What of the static binary is built anew when something has changed: the steps only take notes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTES = """
+echo "$*" >>calls
+for last; do :; done
+touch -- "$last"
+"""
+STEPS = {"PyInstaller", "collect", "pack", "zstd.c", "main.c"}
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Callable[..., set[str]]:
+    """Return a function that builds in a copy of the sources, and tells which steps it took."""
+    for name in ("build", "dockersave"):
+        ignore = shutil.ignore_patterns("out", "__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
+    for name in ("LICENSE", "Makefile", "dockersave.spec"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "build/out/static/venv").mkdir(parents=True)
+    (tmp_path / "build/out/static/venv/made-from").touch()
+    (tmp_path / "notes").write_text(NOTES)
+    calls = tmp_path / "calls"
+
+    def build(*words: str) -> set[str]:
+        calls.write_text("")
+        command = ["make", "build/out/static/own", "STATIC_PYTHON=sh notes", *words]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        return {step for step in STEPS for call in calls.read_text().splitlines() if step in call}
+
+    assert build() == STEPS
+    assert build() == set()
+    return build
+
+
+def test_a_module_that_is_gone(built: Callable[..., set[str]], tmp_path: Path) -> None:
+    (tmp_path / "dockersave" / "ask.py").unlink()
+    assert "PyInstaller" in built()
+    assert built() == set()
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "dockersave.spec", "build/components.py"])
+def test_a_file_that_is_another(built: Callable[..., set[str]], tmp_path: Path, name: str) -> None:
+    os.utime(tmp_path / name)
+    assert built() == {"PyInstaller", "collect", "pack"}
+
+
+def test_other_flags(built: Callable[..., set[str]], tmp_path: Path) -> None:
+    assert {"zstd.c", "main.c", "pack"} <= built("LAUNCHER_CFLAGS=-O1")
+    assert built("LAUNCHER_CFLAGS=-O1") == set()
+    makefile = tmp_path / "build" / "static.mk"
+    makefile.write_text(makefile.read_text().replace("-std=gnu11", "-std=gnu17"))
+    assert {"zstd.c", "main.c", "pack"} <= built()
