@@ -32,6 +32,9 @@ LEVEL = 22
 # The launcher keeps a window of 1 MiB, which fits the caches; larger ones save hardly anything.
 WINDOW_LOG = 20
 
+# Of the C library, and needed only by what was linked with an old one.
+STUBS = {"libdl.so.2", "libnss_dns.so.2", "libnss_files.so.2", "libpthread.so.0"}
+
 MAGIC = b"DSAVEv1\n"
 BLOCK = 4096
 HEAVY = 300_000  # bytes
@@ -83,7 +86,32 @@ def collect(directory: Path, output: Path) -> None:
             files[link] = files[target]
     for target in set(links.values()):
         files.pop(target, None)
+    files = without_stubs(files)
     output.write_bytes(tar_of(files, sorted(files)))
+
+
+def without_stubs(files: Files) -> Files:
+    """Return files that ask the C library for what it has itself since glibc 2.34.
+
+    The libraries where that was before are still there and empty, and each start would load them.
+    """
+    from elftools.elf.elffile import ELFFile
+
+    for stub in sorted(STUBS & files.keys()):
+        symbols = ELFFile(io.BytesIO(files[stub][1])).get_section_by_name(".dynsym").iter_symbols()
+        code = [symbol for symbol in symbols if isinstance(symbol["st_shndx"], int)]
+        if not all(symbol.name.endswith("_version_placeholder") for symbol in code):
+            continue
+        old = f"\0{stub}\0".encode()
+        new = b"\0libc.so.6".ljust(len(old), b"\0")
+        for name, (is_code, content) in list(files.items()):
+            if is_code:
+                names = ELFFile(io.BytesIO(content)).get_section_by_name(".dynstr")
+                begin, end = names["sh_offset"], names["sh_offset"] + names["sh_size"]
+                renamed = content[begin:end].replace(old, new)
+                files[name] = is_code, content[:begin] + renamed + content[end:]
+        del files[stub]
+    return files
 
 
 def read_parts(file: tuple[bool, bytes]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +62,28 @@ def test_other_flags(built: Callable[..., set[str]], tmp_path: Path) -> None:
     makefile = tmp_path / "build" / "static.mk"
     makefile.write_text(makefile.read_text().replace("-std=gnu11", "-std=gnu17"))
     assert {"zstd.c", "main.c", "pack"} <= built()
+
+
+IMPORT = """
+import importlib, inspect, sys
+assert inspect.__file__ == sys.argv[1], inspect.__file__
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+import dockersave
+print(dockersave.Options(platform="linux/arm64"))
+"""
+
+
+def test_what_is_in_the_place_of_inspect_is_all_that_dataclasses_need() -> None:
+    instead = ROOT / "build" / "instead"
+    sources = [path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("dockersave/**/*.py")]
+    modules = [".".join(path.parts) for path in sources if not path.name.startswith("__")]
+    assert "dockersave.registry.trust" in modules
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", IMPORT, str(instead / "inspect.py"), *modules],
+        env={**os.environ, "PYTHONPATH": str(instead)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "linux/arm64" in done.stdout
