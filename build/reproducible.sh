@@ -17,10 +17,11 @@ wheels=$work/wheels
 cp -R "$given" "$wheels"
 chmod -R a+rX "$wheels"
 
-lay() { # DIR DATE: a copy of the sources
-    mkdir -p "$1/build/out"
-    cp -R LICENSE Makefile dockersave dockersave.spec "$1"
-    (cd build && tar -cf - --exclude=./out --exclude=__pycache__ .) | tar -xf - -C "$1/build"
+lay() { # DIR DATE: a copy of the sources, which .dockerignore lists
+    mkdir -p "$1"
+    # shellcheck disable=SC2046 # words
+    tar -cf - --exclude=build/dockersave --exclude=build/out --exclude=__pycache__ \
+        $(sed -n 's/^!//p' .dockerignore) | tar -xf - -C "$1"
     find "$1" -exec touch --no-dereference --date "$2" {} +
 }
 
@@ -54,15 +55,7 @@ if cmp "$first/dockersave-static" "$second/dockersave-static"; then
     echo "reproducible: both are $(sha256sum <"$first/dockersave-static")"
     exit 0
 fi
-for part in launcher files.tar; do
-    cmp "$first/build/out/static/$part" "$second/build/out/static/$part" || true
-done
-"$first/build/out/static/venv/bin/python" - "$first" "$second" <<'EOF'
-import sys, tarfile
-a, b = ({m.name: t.extractfile(m).read() for m in t if m.isfile()}
-        for t in (tarfile.open(f"{d}/build/out/static/files.tar") for d in sys.argv[1:]))
-for name in sorted(a.keys() | b.keys()):
-    if a.get(name) != b.get(name):
-        print("reproducible: differs:", name)
-EOF
+trap - EXIT
+"$python" build/compare.py "$first" "$second"
+echo "reproducible: the builds are kept: $first $second" >&2
 exit 1

@@ -7,18 +7,20 @@ import datetime
 import json
 import os
 import re
+import runpy
 import socket
 import struct
 import subprocess
 import tarfile
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dockersave import Network, Options, save
-from tests.appliance.conftest import WORK
+from tests.appliance.conftest import ROOT, WORK
 from tests.appliance.hosts import COMMAND, BareHost, leftovers, temporary_space
 from tests.images import GOOD, Store, sample_image
 from tests.registry.real import PASSWORD, USER, Registries, Registry
@@ -289,6 +291,12 @@ def test_licenses(bare: BareHost) -> None:
     # Each text once, and what it is the licence of above it.
     assert text.count("Version 2.1, February 1999") == 1
     assert re.search(r"\ndockersave \S+\nApache-2.0, ", text)
+
+
+def test_modules_are_compared_one_by_one() -> None:
+    """By `make reproducible`, which says which of them differ."""
+    parts = runpy.run_path(str(ROOT / "build" / "compare.py"))["contents"](ROOT)
+    assert zlib.decompress(parts["module dockersave.oci"])
 
 
 def test_help_and_version(bare: BareHost, binary: Path) -> None:
