@@ -6,6 +6,7 @@ import os
 import ssl
 import sys
 import threading
+import zlib
 from collections.abc import Iterable, Mapping
 
 from ..errors import UsageError
@@ -22,6 +23,9 @@ BUNDLES = (
 
 DIRECTORIES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 """Directories where OpenSSL finds an authority by the hash of its name, when it needs it."""
+
+BUILT_IN = "cacert.der.z"
+"""Where the static binary has its authorities: certificates in DER, compressed by zlib."""
 
 _ALL = 50
 """A directory with fewer is somebody's addition; what distributions trust is twice as many."""
@@ -150,7 +154,7 @@ class Trust:
             self.source = " and ".join(filter(None, (file, *directories))) or self.source
             return
         embedded = getattr(sys, "_MEIPASS", None)
-        last = [os.path.join(embedded, "cacert.pem")] if embedded else []
+        last = [os.path.join(embedded, BUILT_IN)] if embedded else []
         # To look one authority up costs nothing, to load them all 30 to 80 ms.
         whole = [path for path in self._directories if len(_hashed(path)) >= _ALL]
         for path in (*whole, *self._bundles, *self._directories, *last):
@@ -167,7 +171,11 @@ class Trust:
             context.load_verify_locations(capath=path)
             return True
         try:
-            context.load_verify_locations(cafile=path)
+            if os.path.basename(path) == BUILT_IN:
+                with open(path, "rb") as file:
+                    context.load_verify_locations(cadata=zlib.decompress(file.read()))
+            else:
+                context.load_verify_locations(cafile=path)
         except OSError:  # not there, not readable, or no certificates
             return False
         return True

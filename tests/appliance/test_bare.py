@@ -9,6 +9,7 @@ import os
 import re
 import runpy
 import socket
+import ssl
 import struct
 import subprocess
 import tarfile
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from dockersave import Network, Options, save
+from dockersave.registry.trust import BUILT_IN
 from tests.appliance.conftest import ROOT, WORK
 from tests.appliance.hosts import COMMAND, BareHost, leftovers, temporary_space
 from tests.images import GOOD, Store, sample_image
@@ -72,6 +74,7 @@ def test_main_job_over_tls(bare: BareHost, secure: Registry, tmp_path: Path, kin
     refused = bare.run("--sha", reference, "--retries", "0")
     assert refused.returncode == 5
     assert "certificate" in refused.stderr
+    assert "the authorities built in" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -297,6 +300,15 @@ def test_modules_are_compared_one_by_one() -> None:
     """By `make reproducible`, which says which of them differ."""
     parts = runpy.run_path(str(ROOT / "build" / "compare.py"))["contents"](ROOT)
     assert zlib.decompress(parts["module dockersave.oci"])
+
+
+def test_authorities_built_in() -> None:
+    with tarfile.open(WORK / "files.tar") as archive:
+        file = archive.extractfile(BUILT_IN)
+        assert file is not None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=zlib.decompress(file.read()))
+    assert len(context.get_ca_certs()) > 100
 
 
 def test_help_and_version(bare: BareHost, binary: Path) -> None:

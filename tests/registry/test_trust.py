@@ -11,6 +11,7 @@ import ssl
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -464,8 +465,8 @@ def test_a_whole_directory_goes_before_a_bundle(
 def test_the_authorities_built_in_are_the_last(
     authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built_in = tmp_path / "cacert.pem"
-    shutil.copy(authority, built_in)
+    certificate = ssl.PEM_cert_to_DER_cert(authority.read_text())
+    (tmp_path / "cacert.der.z").write_bytes(zlib.compress(certificate))
     monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
     found = Trust(Network(), {}, bundles=(), directories=())
     assert len(found.context().get_ca_certs()) == 1
