@@ -69,25 +69,37 @@ static const char *open_self(struct self *self)
     return NULL;
 }
 
+/* A descriptor from which nothing can be read, and to which nothing can be written. */
+static int open_empty(void)
+{
+    int ends[2];
+    if (pipe(ends) < 0)
+        return -1;
+    close(ends[1]);
+    return ends[0];
+}
+
+/* A descriptor for writing what nobody reads. */
+static int open_for_nobody(void)
+{
+    int fd = open("/dev/null", O_WRONLY);
+    return fd < 0 ? memfd_create("null", 0) : fd;
+}
+
 /* What is closed is opened, so that no file of ours or of the program's gets the number of a standard stream; and Python does
  * not start with a directory as standard input. */
 static void open_standard_streams(void)
 {
+    static int opened[STDERR_FILENO + 1]; /* kept, for analysers to see that it is no leak */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         struct stat status;
         if (fstat(fd, &status) == 0 && !S_ISDIR(status.st_mode))
             continue;
         /* Only standard error may be written in vain: what was asked for on standard output must not vanish. */
-        int ends[2] = {-1, -1};
-        if (fd != STDERR_FILENO) {
-            if (pipe(ends) == 0)
-                close(ends[1]); /* nothing to read, and nothing can be written */
-        } else if ((ends[0] = open("/dev/null", O_WRONLY)) < 0) {
-            ends[0] = memfd_create("null", 0);
-        }
-        if (ends[0] != fd) {
-            dup2(ends[0], fd);
-            close(ends[0]);
+        opened[fd] = fd == STDERR_FILENO ? open_for_nobody() : open_empty();
+        if (opened[fd] > fd) {
+            dup2(opened[fd], fd);
+            close(opened[fd]);
         }
     }
 }

@@ -19,17 +19,19 @@ static bool begins(const char *variable, const char *with)
 /* Takes out of the user's environment what would lead the packed program astray. */
 void hide_environment(char **environment)
 {
-    static const char *const hidden[] = {"LD_LIBRARY_PATH=", "LD_PRELOAD=", "LD_AUDIT="};
+    static const char *const astray[] = {"D_LIBRARY_PATH=", "D_PRELOAD=", "D_AUDIT="}; /* behind an L */
     char **kept = environment;
     for (char **variable = environment; *variable; variable++) {
-        bool is_ours = begins(*variable, "_PYI_") || begins(*variable, REST "=");
-        for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
-            is_ours = is_ours || (**variable == HIDDEN && begins(*variable + 1, hidden[i] + 1));
-            if (begins(*variable, hidden[i]))
-                **variable = HIDDEN;
-        }
+        char *name = *variable;
+        bool is_ours = begins(name, "_PYI_") || begins(name, REST "=");
+        for (size_t i = 0; i < sizeof astray / sizeof *astray; i++)
+            if ((*name == 'L' || *name == HIDDEN) && begins(name + 1, astray[i])) {
+                is_ours = *name == HIDDEN;
+                *name = HIDDEN;
+                break;
+            }
         if (!is_ours)
-            *kept++ = *variable;
+            *kept++ = name;
     }
     *kept = NULL;
 }
