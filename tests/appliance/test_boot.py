@@ -225,6 +225,7 @@ def test_the_units_command(host: BareHost, segment: Segment) -> None:
 CGROUP = f"dockersave-tests-{os.getpid()}"
 PREPARE_SYSTEM = f"""
 CGROUP={CGROUP}
+mount --bind $R $R
 mkdir -p $R/usr $R/proc $R/sys $R/dev $R/run $R/tmp
 ln -s usr/bin usr/sbin usr/lib usr/lib64 $R
 mount --bind /usr $R/usr
