@@ -33,7 +33,10 @@ LEVEL = 22
 WINDOW_LOG = 20
 
 # Of the C library, and needed only by what was linked with an old one.
-STUBS = {"libdl.so.2", "libnss_dns.so.2", "libnss_files.so.2", "libpthread.so.0"}
+STUBS = {
+    *("libdl.so.2", "libnss_dns.so.2", "libnss_files.so.2", "libpthread.so.0"),
+    *("librt.so.1", "libutil.so.1"),
+}
 
 MAGIC = b"DSAVEv1\n"
 BLOCK = 4096

@@ -31,10 +31,10 @@ static void say(const char *format, ...)
 static void refuse(const char *place, const char *reason)
 {
     char refusal[400];
-    snprintf(refusal, sizeof refusal, "%.200s: %s", place, reason);
+    snprintf(refusal, sizeof refusal, "; %.200s: %s", place, reason);
     size_t used = strlen(reasons);
     if (!strstr(reasons, refusal))
-        snprintf(reasons + used, sizeof reasons - used, "%s%s", used ? "; " : "", refusal);
+        snprintf(reasons + used, sizeof reasons - used, "%s", refusal);
 }
 
 static const char *open_self(struct self *self)
@@ -115,6 +115,12 @@ static bool has_descriptors(void)
     return count == DESCRIPTORS;
 }
 
+/* Whether an error would be the same in every place. */
+static bool is_everywhere(int error)
+{
+    return error == E2BIG || error == EAGAIN || error == ENOMEM || error == EFBIG || error == EMFILE || error == ENFILE;
+}
+
 static int fail(int error)
 {
     say("cannot start: %s. See what limits there are (ulimit -a).", strerror(error));
@@ -182,11 +188,11 @@ int main(int argc, char **argv, char **environment)
             return 128 + signal;
         if (code >= 0)
             return code;
-        if (code == -E2BIG || code == -EAGAIN || code == -ENOMEM)
-            return fail(-code); /* as it would anywhere */
+        if (is_everywhere(-code))
+            return fail(-code);
         refuse(in_memory ? "in memory" : place->path, strerror(-code));
     }
     say("no place to unpack %d MB (%s). Set TMPDIR to a directory that is writable and allows execution.",
-        megabytes(&self), reasons);
+        megabytes(&self), reasons + strlen("; "));
     return 1;
 }

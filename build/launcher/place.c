@@ -20,6 +20,7 @@ static void remove_contents(int fd)
         close(fd);
         return;
     }
+    bool is_empty = true;
     struct dirent *entry;
     while ((entry = readdir(directory))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || strcmp(entry->d_name, MARK) == 0)
@@ -29,20 +30,27 @@ static void remove_contents(int fd)
         int inner = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (inner >= 0)
             remove_contents(inner);
-        unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+        is_empty = unlinkat(fd, entry->d_name, AT_REMOVEDIR) == 0 && is_empty;
     }
-    unlinkat(fd, MARK, 0);
+    if (is_empty)
+        unlinkat(fd, MARK, 0);
     closedir(directory);
+}
+
+/* Removes a directory that is open; its lock holds until it is closed. */
+static void remove_directory(int parent, const char *name, int fd)
+{
+    int contents = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (contents >= 0)
+        remove_contents(contents);
+    unlinkat(parent, name, AT_REMOVEDIR);
 }
 
 void remove_home(const struct home *home)
 {
     for (int i = 0; i < home->memory_count; i++)
         close(home->memory[i]);
-    int fd = openat(home->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        remove_contents(fd);
-    unlinkat(home->parent, strrchr(home->path, '/') + 1, AT_REMOVEDIR);
+    remove_directory(home->parent, strrchr(home->path, '/') + 1, home->fd);
     close(home->fd);
     close(home->parent);
 }
@@ -53,7 +61,7 @@ static bool is_home(const char *name)
         && strspn(name + strlen(PREFIX), ALPHABET) == RANDOM_CHARACTERS;
 }
 
-/* Removes what launchers that were killed left in the directory: ours by name, owner, mode and mark, no longer locked. */
+/* Removes what launchers that were killed left in the directory: ours by name, owner and mark, and no longer locked. */
 void sweep(int parent)
 {
     int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -71,13 +79,12 @@ void sweep(int parent)
         struct stat status;
         if (left < 0)
             continue;
-        if (fstat(left, &status) == 0 && status.st_uid == geteuid() && (status.st_mode & 07777) == 0700
+        if (fstat(left, &status) == 0 && status.st_uid == geteuid() && !(status.st_mode & (S_IWGRP | S_IWOTH))
             && flock(left, LOCK_EX | LOCK_NB) == 0) {
-            bool is_marked = fstatat(left, MARK, &status, AT_SYMLINK_NOFOLLOW) == 0;
-            int contents = is_marked ? openat(left, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-            if (contents >= 0)
-                remove_contents(contents);
-            unlinkat(fd, entry->d_name, AT_REMOVEDIR); /* if it is empty */
+            if (fstatat(left, MARK, &status, AT_SYMLINK_NOFOLLOW) == 0)
+                remove_directory(fd, entry->d_name, left);
+            else
+                unlinkat(fd, entry->d_name, AT_REMOVEDIR); /* if it is empty */
         }
         close(left);
     }
@@ -107,8 +114,10 @@ static const char *insecurity(const char *path, bool is_system)
         struct stat status;
         if (lstat(part, &status) < 0)
             return strerror(errno);
-        bool is_trusted = is_foreign(status.st_uid) ? is_system : status.st_uid == 0 || status.st_uid == geteuid();
-        if (!is_trusted)
+        if (is_foreign(status.st_uid)) {
+            if (!is_system)
+                return "cannot be told from another user's in this user namespace";
+        } else if (status.st_uid != 0 && status.st_uid != geteuid())
             return "belongs to another user, or lies in a directory that does";
         if ((status.st_mode & (S_IWGRP | S_IWOTH)) && !(status.st_mode & S_ISVTX))
             return "others may write there, or in a directory above, without a sticky bit";
@@ -132,13 +141,6 @@ static const char *unfitness(const char *path)
     if (mbstowcs(NULL, path, 0) == (size_t)-1)
         return "its path is not UTF-8";
     return NULL;
-}
-
-/* Writes into a new directory that it is ours. Returns 0 or an errno. */
-static int mark(int directory)
-{
-    int fd = openat(directory, MARK, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    return fd < 0 || close(fd) < 0 ? errno : 0;
 }
 
 /* Why the volume would not do, or NULL. */
@@ -171,6 +173,27 @@ static void draw(uint8_t random[static RANDOM_CHARACTERS], int attempt)
     memcpy(random, mixed, RANDOM_CHARACTERS);
 }
 
+/* Makes a directory whose name is at the end of the path, locks it, and writes into it that it is ours. Returns 0 or an
+ * errno. */
+static int try_home(struct home *home)
+{
+    const char *name = strrchr(home->path, '/') + 1;
+    if (mkdirat(home->parent, name, 0700) < 0)
+        return errno;
+    int mark = -1;
+    home->fd = openat(home->parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (home->fd >= 0 && flock(home->fd, LOCK_EX | LOCK_NB) == 0)
+        mark = openat(home->fd, MARK, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int error = mark < 0 ? errno : 0;
+    if (mark >= 0)
+        close(mark);
+    if (error && home->fd >= 0)
+        close(home->fd);
+    if (error)
+        unlinkat(home->parent, name, AT_REMOVEDIR);
+    return error;
+}
+
 /* Makes the private directory in place; says why not if it cannot. */
 const char *make_home(const struct place *place, uint64_t space, bool in_memory, struct home *home)
 {
@@ -188,32 +211,21 @@ const char *make_home(const struct place *place, uint64_t space, bool in_memory,
     problem = insecurity(real, place->is_system);
     if (!problem)
         problem = shortcoming(home->parent, space, in_memory);
-    for (int attempt = 0; !problem; attempt++) {
+    /* A name may be taken; and somebody who sweeps may find the directory before its lock, and remove it. */
+    int error = EAGAIN;
+    for (int attempt = 0; !problem && attempt < 100; attempt++) {
         uint8_t random[RANDOM_CHARACTERS];
         draw(random, attempt);
         size_t end = (size_t)snprintf(home->path, PLACEHOLDER, "%s/%s", strcmp(real, "/") ? real : "", PREFIX);
-        char *name = home->path + end - strlen(PREFIX);
         for (size_t i = 0; i < RANDOM_CHARACTERS; i++)
             home->path[end + i] = ALPHABET[random[i] % 32];
         home->path[end + RANDOM_CHARACTERS] = '\0';
-
-        if (mkdirat(home->parent, name, 0700) < 0) {
-            if (errno == EEXIST && attempt < 100)
-                continue;
-            problem = strerror(errno);
-            break;
-        }
-        home->fd = openat(home->parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        /* Somebody who sweeps may have found the directory before its lock, and removed it. */
-        int error = home->fd >= 0 && flock(home->fd, LOCK_EX | LOCK_NB) == 0 ? mark(home->fd) : EAGAIN;
-        if (!error)
+        error = try_home(home);
+        if (error == 0)
             return NULL;
-        if (home->fd >= 0)
-            close(home->fd);
-        unlinkat(home->parent, name, AT_REMOVEDIR);
-        if ((error != EAGAIN && error != ENOENT) || attempt >= 100)
-            problem = strerror(error);
+        if (error != EEXIST && error != EAGAIN && error != ENOENT)
+            break;
     }
     close(home->parent);
-    return problem;
+    return problem ? problem : strerror(error);
 }

@@ -71,24 +71,27 @@ static bool has_terminal(void)
     return has;
 }
 
-static bool unpack_rest(const struct self *self, struct home *home, int fd)
-{
-    /* One process: whoever waits for it knows that no other is writing still. */
-    uint8_t answer = (uint8_t)unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
-    return write(fd, &answer, 1) == 1;
-}
-
-/* A child that waits at fd until the program asks for the rest of its files, unpacks them, and answers with an errno. */
-static pid_t start_unpacker(const struct self *self, struct home *home, int fd)
+/* Starts a process that waits at fd until the program asks for the rest of its files, unpacks them, and answers with an
+ * errno. Where there may be no other process, that is done at once while the program stands still, so that it finds no file
+ * half written; it has the answer before it asks. */
+static pid_t start_unpacker(const struct self *self, struct home *home, int fd, pid_t program)
 {
     pid_t launcher = getpid();
     pid_t unpacker = fork();
-    if (unpacker != 0)
+    if (unpacker > 0)
         return unpacker;
-    char byte;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != launcher || read(fd, &byte, 1) != 1)
+    uint8_t byte;
+    if (unpacker < 0)
+        kill(program, SIGSTOP);
+    else if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != launcher || read(fd, &byte, 1) != 1)
         _exit(0); /* it ended without having asked */
-    _exit(!unpack_rest(self, home, fd));
+    /* One process: whoever waits for it knows that no other is writing still. */
+    byte = (uint8_t)unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
+    bool is_told = write(fd, &byte, 1) == 1;
+    if (unpacker == 0)
+        _exit(!is_told);
+    kill(program, SIGCONT);
+    return unpacker;
 }
 
 /* Waits for the child; signals go to it. Returns its wait status. */
@@ -107,12 +110,19 @@ static int supervise(pid_t child, pid_t *unpacker, const sigset_t *forwarded, bo
         }
         siginfo_t info;
         int signal = sigwaitinfo(&awaited, &info);
-        /* What a key on the terminal sends has reached the program by itself. A terminal that is gone is said to the first
-         * process of its session alone. */
-        bool is_key = terminal && info.si_code == SI_KERNEL && signal != SIGHUP;
-        if (signal > 0 && signal != SIGCHLD && !is_key)
+        /* What a key or the window's size sends has reached the program by itself; other signals of the kernel's are for
+         * the launcher alone, as when the terminal of a session's first process is gone. */
+        bool is_known = terminal && info.si_code == SI_KERNEL && (signal == SIGINT || signal == SIGQUIT || signal == SIGWINCH);
+        if (signal > 0 && signal != SIGCHLD && !is_known)
             kill(child, signal);
     }
+}
+
+static void close_both(const int pair[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (pair[i] >= 0)
+            close(pair[i]);
 }
 
 /* Runs the program. Returns its exit code, or 128 + the signal that ended it, or -errno if it cannot be executed. */
@@ -141,13 +151,11 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     int signal = pending_signal(forwarded);
     pid_t child = environment && !signal ? fork() : -1;
     if (child < 0) {
-        int code = signal ? 128 + signal : -errno;
+        int code = signal ? 128 + signal : environment ? -errno : -ENOMEM;
         free(environment);
-        for (int i = 0; i < 2; i++) {
-            close(failure[i]);
-            if (rest[i] >= 0)
-                close(rest[i]);
-        }
+        close(failure[0]);
+        close(failure[1]);
+        close_both(rest);
         return code;
     }
     if (child == 0) {
@@ -165,15 +173,12 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     }
     free(environment);
     close(failure[1]);
-    int error = 0, status = 0;
+    int error = 0;
     bool failed = read(failure[0], &error, sizeof error) == sizeof error;
     close(failure[0]);
-    if (rest[0] >= 0)
-        close(rest[0]); /* only the program holds its end, so its end is the end of the unpacker */
     if (failed) {
-        waitpid(child, &status, 0); /* and main() finds what signals have come */
-        if (rest[1] >= 0)
-            close(rest[1]);
+        waitpid(child, NULL, 0); /* and main() finds what signals have come */
+        close_both(rest);
         return -error;
     }
     /* What came before the child did is passed on, whoever sent it. A key that reached both comes twice, which is one
@@ -181,13 +186,13 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     while ((signal = pending_signal(forwarded)))
         kill(child, signal);
 
-    pid_t unpacker = rest[1] >= 0 ? start_unpacker(self, home, rest[1]) : -1;
-    if (rest[1] >= 0 && unpacker < 0)
-        unpack_rest(self, home, rest[1]); /* without another process, the program has the answer before it asks */
-    else if (rest[1] >= 0)
+    if (rest[0] >= 0)
+        close(rest[0]); /* only the program holds its end, so its end is the end of the unpacker */
+    pid_t unpacker = rest[1] >= 0 ? start_unpacker(self, home, rest[1], child) : -1;
+    if (unpacker > 0)
         close(rest[1]);
     sweep(home->parent);
-    status = supervise(child, &unpacker, forwarded, terminal);
+    int status = supervise(child, &unpacker, forwarded, terminal);
     if (unpacker > 0) {
         kill(unpacker, SIGKILL);
         waitpid(unpacker, NULL, 0);

@@ -24,6 +24,7 @@ void block_signals(sigset_t *forwarded, struct caller *caller)
         if (is_wanted(signal) && sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
             sigaddset(forwarded, signal);
     }
+    *(unsigned long *)forwarded |= 1UL << (34 - 1); /* SIGRTMIN of whoever uses glibc; musl does not let it be added */
     sigset_t blocked = *forwarded;
     sigaddset(&blocked, SIGCHLD);
     sigprocmask(SIG_BLOCK, &blocked, &caller->mask);

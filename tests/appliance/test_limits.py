@@ -38,6 +38,10 @@ def run(
     return done
 
 
+def cannot_start(reason: str) -> str:
+    return f"dockersave: cannot start: {reason}. See what limits there are (ulimit -a).\n"
+
+
 def limit(kind: int, most: int, user: int = 0) -> Callable[[], None]:
     def prepare() -> None:
         if user:
@@ -51,8 +55,7 @@ def limit(kind: int, most: int, user: int = 0) -> Callable[[], None]:
 @pytest.mark.parametrize("most", [1, 500_000, 3_000_000])
 def test_files_must_be_small(binary: Path, tmp_path: Path, most: int) -> None:
     done = run(binary, tmp_path, "--version", prepare=limit(resource.RLIMIT_FSIZE, most))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"{tmp_path}: File too large" in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", cannot_start("File too large"))
 
 
 @pytest.mark.parametrize("most", range(3, 16))
@@ -60,10 +63,7 @@ def test_few_descriptors(binary: Path, tmp_path: Path, most: int) -> None:
     done = run(binary, tmp_path, *SAVE, prepare=limit(resource.RLIMIT_NOFILE, most))
     assert "bug" not in done.stderr
     if done.returncode == 1:
-        assert done.stderr == (
-            "dockersave: cannot start: No file descriptors available. "
-            "See what limits there are (ulimit -a).\n"
-        )
+        assert done.stderr == cannot_start("No file descriptors available")
     else:
         assert (done.returncode, most >= 11) == (5, True), done.stderr
 
@@ -80,11 +80,8 @@ def users(tmp_path: Path) -> Path:
 
 def test_no_other_process_may_be_started(binary: Path, users: Path) -> None:
     done = run(binary, users, "--version", prepare=limit(resource.RLIMIT_NPROC, 1, USER))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "dockersave: cannot start: Resource temporarily unavailable. "
-        "See what limits there are (ulimit -a).\n"
-    )
+    reason = "Resource temporarily unavailable"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", cannot_start(reason))
 
 
 def test_one_other_process_may_be_started(binary: Path, users: Path) -> None:
@@ -112,7 +109,7 @@ def test_arguments_and_variables_are_as_many_as_can_be(probe: Path, tmp_path: Pa
             most = middle
     done = start(least)
     assert done.returncode == 1
-    assert done.stderr.startswith(b"dockersave: cannot start: Argument list too long")
+    assert done.stderr.decode() == cannot_start("Argument list too long")
     assert leftovers(tmp_path) == []
 
 
@@ -183,3 +180,31 @@ def test_killed_while_it_removes(probe: Path, tmp_path: Path) -> None:
         )
         assert len(leftovers(tmp_path)) == 1
         assert run(probe, tmp_path, "exit", "0").returncode == 0
+
+
+def test_what_cannot_be_removed_keeps_the_mark(probe: Path, tmp_path: Path) -> None:
+    """The next start tries again."""
+    refused = ["-e", "trace=unlinkat", "-e", "inject=unlinkat:error=EIO:when=1..2"]
+    done = subprocess.run(
+        [*strace(tmp_path / "log", *refused), str(probe), "exit", "0"],
+        env={"TMPDIR": str(tmp_path)},
+    )
+    assert done.returncode == 0
+    assert len(leftovers(tmp_path)) == 1
+    assert run(probe, tmp_path, "exit", "0").returncode == 0
+
+
+def test_a_file_system_without_locks(probe: Path, tmp_path: Path) -> None:
+    """It is no place, and is not asked again and again."""
+    log = tmp_path / "log"
+    refused = ["-e", "trace=flock,mkdirat", "-e", "inject=flock:error=ENOLCK"]
+    done = subprocess.run(
+        [*strace(log, *refused), str(probe), "exit", "0"],
+        env={"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert f"({tmp_path}: No locks available; /tmp: No locks available; " in done.stderr
+    assert log.read_text().count("mkdirat(") < 20
+    assert leftovers(tmp_path) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -191,3 +192,25 @@ def test_sweeping_takes_only_what_is_ours(probe: Path, tmp_path: Path) -> None:
     home_of(probe, str(tmp_path))
     assert sorted(tmp_path.iterdir()) == sorted(kept)
     assert all((directory / "data").exists() for directory in kept)
+
+
+def test_sweeping_where_directories_inherit_their_group(probe: Path, tmp_path: Path) -> None:
+    """They are no longer of mode 0700 then, but ours all the same."""
+    tmp_path.chmod(0o2755)
+    run = subprocess.Popen(
+        [str(probe), "sleep", "20"], env={"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"ready\n"
+    run.kill()
+    run.communicate()
+    assert len(leftovers(tmp_path)) == 1
+    home_of(probe, str(tmp_path))
+    assert leftovers(tmp_path) == []
+
+
+def test_every_place_is_named_once(bare: BareHost) -> None:
+    prepare = "mount --bind $R $R; mount -o remount,ro,bind $R"
+    done = bare.run("--version", prepare=prepare, environment={"TMPDIR": "/var/tmp"})
+    places = re.findall(r"[(;] ?(/\S*|in memory): ", done.stderr)
+    assert places == ["/var/tmp", "/tmp", "/dev/shm", "/run", "/", "in memory"]

@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +72,8 @@ def test_signals_at_200_random_moments(binary: Path, tmp_path: Path) -> None:
         stop_at(binary, tmp_path, chance.choice(FATAL), chance.uniform(0, 0.3))
 
 
-OTHERS = ("QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "XCPU", "ABRT", "RTMAX")
+OTHERS = ["QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "XCPU", "ABRT"]
+OTHERS += ["RTMIN", "RTMAX"]
 
 
 @pytest.mark.parametrize("number", [signal.Signals[f"SIG{name}"] for name in OTHERS])
@@ -154,6 +156,14 @@ def test_the_terminal_is_gone(probe: Path, tmp_path: Path) -> None:
     _, code = terminal([str(probe), "sleep", "20"], tmp_path, b"")
     assert (code, leftovers(tmp_path)) == (129, [])
     assert time.monotonic() - begin < 10
+
+
+def test_a_timer_of_the_callers_on_a_terminal(probe: Path, tmp_path: Path) -> None:
+    """The kernel sends its signal, as it does a key's, but to the launcher alone."""
+    script = "import os, signal, sys; signal.alarm(1); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", script, str(probe), "sleep", "20"]
+    _, code = terminal(command, tmp_path, b"\n")
+    assert (code, leftovers(tmp_path)) == (128 + signal.SIGALRM, [])
 
 
 @pytest.mark.parametrize("code", [0, 1, 7, 77, 255])
