@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from tests.engines.judge import Refused
+from tests.engines.judge import Judge, Refused
 from tests.engines.judges import Judges
 from tests.engines.matrix import JUDGES, KINDS, Case, cases, limit_of, prepare
 from tests.processes import scratch
@@ -45,9 +45,9 @@ def judge_all(only: str) -> tuple[dict[tuple[Case, str], str], list[str]]:
                 surprises.append(f"{case}: not saved: {error}")
                 continue
             for name in JUDGES:
-                limit = limit_of(name, case)
+                limit = limit_of(name, judges[name], case)
                 verdicts[case, name] = limit.reason if limit else ""
-                if wrong := _surprise(judges, name, case, archive, registry):
+                if wrong := _surprise(judges[name], name, case, archive, registry):
                     surprises.append(f"{case}, {name}: {wrong}")
             print(f"{case}", file=sys.stderr)
     finally:
@@ -57,14 +57,14 @@ def judge_all(only: str) -> tuple[dict[tuple[Case, str], str], list[str]]:
     return verdicts, surprises
 
 
-def _surprise(judges: Judges, name: str, case: Case, archive: Path, registry: Registry) -> str:
+def _surprise(judge: Judge, name: str, case: Case, archive: Path, registry: Registry) -> str:
     """Return what is not as expected, or nothing."""
-    excluded = limit_of(name, case) is not None
+    excluded = limit_of(name, judge, case) is not None
     try:
         if excluded:
-            judges[name].load_and_export(archive)
+            judge.load_and_export(archive)
         else:
-            case.check(judges[name], name, archive, registry)
+            case.check(judge, name, archive, registry)
     except Refused as error:
         return "" if excluded else f"refused: {error}"
     except AssertionError as error:

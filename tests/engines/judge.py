@@ -70,6 +70,9 @@ class Judge(ABC):
         folder: for its store and whatever else it writes.
     """
 
+    version = 0
+    """The engine's major version, where what it can do depends on that."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stack = ExitStack()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -173,11 +174,13 @@ class Limit:
         judge: the engine.
         reason: in words, with the version that it was seen with.
         excludes: tells which archives are meant.
+        until: the major version of the engine in which it is gone.
     """
 
     judge: str
     reason: str
     excludes: Callable[[Case], bool]
+    until: float = math.inf
 
 
 def _is_oci(case: Case) -> bool:
@@ -214,7 +217,7 @@ def _is_nested_oci(case: Case) -> bool:
 
 LIMITS = [
     Limit("docker", "reads only `manifest.json`, which a pure OCI layout has not", _is_oci),
-    Limit("docker", "unpacks no zstd before version 23", _has_zstd),
+    Limit("docker", "unpacks no zstd before version 23", _has_zstd, until=23),
     Limit("docker", "takes at most 125 layers", lambda case: case.kind == "many-layers"),
     Limit("containerd", "unpacks archives of gzip and zstd only", _is_xz),
     Limit("skopeo docker-archive", "reads only `manifest.json`", _is_oci),
@@ -233,6 +236,7 @@ The tests prove each of them: where a limit excludes an archive, the engine has 
 """
 
 
-def limit_of(judge: str, case: Case) -> Limit | None:
+def limit_of(name: str, judge: Judge, case: Case) -> Limit | None:
     """Return what excludes an archive from a judge, or None where it has to load."""
-    return next((x for x in LIMITS if x.judge == judge and x.excludes(case)), None)
+    limits = (limit for limit in LIMITS if limit.judge == name and judge.version < limit.until)
+    return next((limit for limit in limits if limit.excludes(case)), None)

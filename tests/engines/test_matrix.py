@@ -45,7 +45,7 @@ def archive(case: Case, registry: Registry, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("name", JUDGES)
 def test_loads(name: str, case: Case, archive: Path, registry: Registry, judges: Judges) -> None:
-    if limit_of(name, case):
+    if limit_of(name, judges[name], case):
         with pytest.raises(Refused):  # if it loads, the limit is gone
             judges[name].load_and_export(archive)
     else:

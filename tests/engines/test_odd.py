@@ -114,11 +114,13 @@ def test_the_legacy_format_is_what_docker_save_writes(
     verbose_image: Image,
     tmp_path: Path,
 ) -> None:
+    docker = docker_of(judges)
+    if docker.version >= 25:
+        pytest.skip("Docker writes it no more since version 25")
     registries.push({"verbose": verbose_image})
     reference = registries.get().reference(name)
     ours, dockers = tmp_path / "ours.tar", tmp_path / "docker.tar"
     save(reference, output=ours, options=Options(format="legacy", gunzip=gunzip), network=PLAIN)
-    docker = docker_of(judges)
     docker.load(ours)
     docker.docker("save", "--output", dockers, reference)
     mine, theirs = content(ours), content(dockers)
