@@ -90,6 +90,8 @@ class Server:
                 if door.ending == "stall":
                     self._stopping.wait()
                 elif door.ending == "reset":
+                    # A client that has not written yet may find out by that, and then reads an end.
+                    accepted.recv(1, socket.MSG_PEEK)
                     reset(accepted)
                 raise Disconnected("at the door", door.ending)
             if self._tls:
