@@ -75,29 +75,27 @@ def test_a_closed_pipe_is_a_quiet_end(
     assert (done.returncode, done.stderr) == (7, "")
 
 
-@pytest.mark.parametrize("redirection", ["| cat", "> file"])
-def test_another_name_of_standard_output(tmp_path: Path, redirection: str) -> None:
-    """An archive gets its name when it is complete: it would be that of all other programs."""
-    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
-    done = subprocess.run(
-        [
-            "sh",
-            "-c",
-            f'"$@" {redirection}',
-            "sh",
-            *COMMAND,
-            "--insecure",
-            "x.test/x",
-            "-o",
-            "stdout",
-        ],
-        cwd=tmp_path,
-        env=environment(tmp_path),
+def redirected(
+    redirection: str, *command: str, folder: Path, cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with its streams led elsewhere by a shell; its home is the folder."""
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", *command],
+        cwd=cwd,
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("redirection", ["| cat", "> file"])
+def test_another_name_of_standard_output(tmp_path: Path, redirection: str) -> None:
+    """An archive gets its name when it is complete: it would be that of all other programs."""
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    words = ["--insecure", "x.test/x", "-o", "stdout"]
+    done = redirected(redirection, *COMMAND, *words, folder=tmp_path, cwd=tmp_path)
     assert done.stdout == ""
     assert done.stderr == "dockersave: error: stdout is standard output\n  write -o -\n"
     assert (tmp_path / "stdout").is_symlink()
@@ -123,15 +121,8 @@ def test_streams_that_fail_in_a_root_without_dev(
     tmp_path: Path, redirection: str, code: int, said: str
 ) -> None:
     """Nothing of it may need /dev/null."""
-    done = subprocess.run(
-        ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-c", _BARE, "--licenses"],
-        cwd=ROOT,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = [sys.executable, "-c", _BARE, "--licenses"]
+    done = redirected(redirection, *command, folder=tmp_path, cwd=ROOT)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "bug" not in done.stderr
