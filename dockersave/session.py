@@ -10,6 +10,7 @@ from .cancellation import Cancellation
 from .errors import UsageError
 from .flow import Flow
 from .options import Network
+from .trace import SILENT, Trace
 
 if TYPE_CHECKING:
     from .registry.client import Registry
@@ -22,17 +23,23 @@ class Session:
         network: how registries are reached.
         cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
         notify: gets one line for whatever the user should know.
+        trace: gets a line for each request and decision.
     """
 
     def __init__(
-        self, network: Network, cancellation: Cancellation, notify: Callable[[str], None]
+        self,
+        network: Network,
+        cancellation: Cancellation,
+        notify: Callable[[str], None],
+        trace: Trace = SILENT,
     ) -> None:
         from .registry.retry import Retry
 
         self.network = network
         self.cancellation = cancellation.child()
         self.notify = notify
-        self.retry = Retry(network, self.cancellation, notify)
+        self.trace = trace
+        self.retry = Retry(network, self.cancellation, notify, trace)
         self.flow = Flow(network.limit_rate, network.timeout, self.cancellation, network.jobs)
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
@@ -58,7 +65,7 @@ class Session:
                         "log in to each with docker login or podman login, or give --authfile",
                     )
                 self._registries[name] = Registry(
-                    name, self.network, self.cancellation, self.retry, self.notify
+                    name, self.network, self.cancellation, self.retry, self.notify, self.trace
                 )
             return self._registries[name]
 
