@@ -58,7 +58,17 @@ class Limits:
     buffers: int = 2 * MIB
     """What all connections together read at once: memory must not grow with `--jobs`."""
     read_least: int = 4 * KIB
-    """The least: a connection that does not bring this much in `--timeout` is given up."""
+    """The least: a connection whose body does not bring this much in each `--timeout` is given up.
+    With its 30 s that is 137 bytes a second, the slowest that is accepted: 4 MiB of a manifest may
+    take eight and a half hours so, no longer. Everything before a body (connecting, the TLS
+    handshake, a proxy's answer, a request, the head of an answer) has one `--timeout` for each."""
+    unpacked_slack: int = 64 * KIB
+    """How much longer than its limit a document may be while it is packed."""
+    chunk_waste: int = 16 * KIB
+    """How much more a body in chunks may spend on their sizes than on what is in them, and all that
+    its trailers may be; Go's net/http allows as much (CVE-2023-39326)."""
+    attempts: int = 16
+    """Addresses of one host that are tried at the same time, each of which takes a descriptor."""
     piece_most: int = 32 * MIB
     """The largest on a fast line, where requests cost more than bytes. What is fetched ahead of
     the hash is to stay in the page cache."""

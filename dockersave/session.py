@@ -26,7 +26,7 @@ class Session:
         network: how registries are reached.
         cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
         notify: gets one line for whatever the user should know.
-        trace: is told of every request and decision.
+        trace: gets a line for each request and decision.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Session:
         self.cancellation = cancellation.child()
         self.notify = notify
         self.trace = trace
-        self.retry = Retry(network, self.cancellation, notify)
+        self.retry = Retry(network, self.cancellation, notify, trace)
         self.attempts = Attempts(
             network.retries,
             wait_until=time.monotonic() + network.wait,
@@ -74,7 +74,7 @@ class Session:
                         "log in to each with docker login or podman login, or give --authfile",
                     )
                 self._registries[name] = Registry(
-                    name, self.network, self.cancellation, self.retry, self.notify
+                    name, self.network, self.cancellation, self.retry, self.notify, self.trace
                 )
             return self._registries[name]
 

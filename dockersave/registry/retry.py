@@ -12,6 +12,7 @@ from ..cancellation import Cancellation
 from ..errors import ContentError, NetworkError
 from ..limits import LIMITS
 from ..options import Network
+from ..trace import SILENT, Trace
 
 T = TypeVar("T")
 
@@ -27,11 +28,17 @@ class Retry:
         network: `retries` in a row for one request, `wait` for a network that is not up yet.
         cancellation: ends every pause.
         notify: gets one line for each try again.
+        trace: gets one line for each, those that need no pause among them.
     """
 
     def __init__(
-        self, network: Network, cancellation: Cancellation, notify: Callable[[str], None]
+        self,
+        network: Network,
+        cancellation: Cancellation,
+        notify: Callable[[str], None],
+        trace: Trace = SILENT,
     ) -> None:
+        self._trace = trace
         self._network = network
         self._cancellation = cancellation
         self._notify = notify
@@ -45,8 +52,8 @@ class Retry:
 
         Args:
             attempt: one try.
-            position: how far the work has come; a change between two failures is progress,
-                after which the tries are counted anew.
+            position: how far the work has come; a change between two failures is progress: it is
+                gone on with at once, and the tries are counted anew.
 
         Raises:
             DockersaveError: the last failure, as `attempt` raised it.
@@ -62,6 +69,9 @@ class Retry:
                 if position and position() != reached:
                     reached = position()
                     count = 0
+                    if error.transient and getattr(error, "retry_after", None) is None:
+                        self._trace.say("retry", f"{error}; at once, since it had come further")
+                        continue
                 if isinstance(error, NetworkError) and error.unreachable and self._may_wait():
                     waits += 1
                     self._pause_until_up(error, waits)
@@ -104,6 +114,7 @@ class Retry:
             if self._left <= 0:
                 raise error
             self._left -= 1
+        self._trace.say("retry", f"{error}; in {pause:.3f} s, {count} of {self._network.retries}")
         self._notify(
             f"{error.message}, trying again in {_seconds(pause)}"
             f" ({count} of {self._network.retries})"
