@@ -99,7 +99,7 @@ class Registry:
         without = dataclasses.replace(network, user=None, password=None)
         others = Credentials(without, os.environ, notify, cancellation)
         is_hub = name == DOCKER_HUB
-        scheme = "http" if network.insecure and not is_hub else "https"
+        scheme = "http" if network.speaks_plain(name) else "https"
         host = _HUB_HOST if is_hub else name
         self._home = Endpoint(
             f"{scheme}://{host}/v2",
