@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .attempts import Attempts
 from .cancellation import Cancellation
 from .errors import UsageError
 from .options import Network
@@ -43,12 +40,7 @@ class Session:
         self.notify = notify
         self.trace = trace
         self.retry = Retry(network, self.cancellation, notify, trace)
-        self.attempts = Attempts(
-            network.retries,
-            wait_until=time.monotonic() + network.wait,
-            jitter=random.random,
-            notify=notify,
-        )
+        self.attempts = self.retry.attempts
         self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
@@ -77,6 +69,11 @@ class Session:
                     name, self.network, self.cancellation, self.retry, self.notify, self.trace
                 )
             return self._registries[name]
+
+    @property
+    def registries(self) -> list[Registry]:
+        """Those that were asked for so far."""
+        return list(self._registries.values())
 
     def close(self) -> None:
         """Close all connections."""
