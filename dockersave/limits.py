@@ -45,10 +45,20 @@ class Limits:
     """All of them together, as often as others name them: what bounds the time of a check."""
     archive_members: int = 50_000
     """Members of an archive that is checked."""
+    archive_headers: int = 200_000
+    """Tar headers of an archive, those that extend others included."""
+    archive_names: int = 8 * MIB
+    """Characters of all names and targets of links in an archive: they are kept in memory."""
+    archive_faults: int = 1000
+    """Members that must not be there, of one archive: more of them tell nothing new."""
     tar_extension: int = 1 * MIB
     """What extends one tar header: long names, extended attributes."""
+    tar_extensions: int = 64 * MIB
+    """What extends all headers of an archive together."""
     path: int = 4096
-    """Characters of a member's name."""
+    """Characters of a member's name, or of a link's target, as of a path in Linux."""
+    path_shown: int = 200
+    """What is kept of a name that is longer."""
     json_marks: int = 400_000
     """Commas, colons and opening brackets of a document in an archive: what parsing one takes
     in memory depends on them, not on its size."""
