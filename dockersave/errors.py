@@ -60,6 +60,7 @@ class NetworkError(DockersaveError):
         unreachable: nothing answered at all (refused, no route, unknown name), or the clock is
             behind; what `--wait` waits for.
         crowded: the server answers, but not to this many connections at once (429, 503).
+        answered: the server answered, and what it said is a failure (500, 502).
     """
 
     exit_code = 5
@@ -73,12 +74,14 @@ class NetworkError(DockersaveError):
         retry_after: float | None = None,
         unreachable: bool = False,
         crowded: bool = False,
+        answered: bool = False,
     ) -> None:
         super().__init__(message, hint)
         self.transient = transient
         self.retry_after = retry_after
         self.unreachable = unreachable
         self.crowded = crowded
+        self.answered = answered
 
 
 class ContentError(DockersaveError):

@@ -59,13 +59,15 @@ class Limits:
     """What all connections together read at once: memory must not grow with `--jobs`."""
     read_least: int = 4 * KIB
     """The least: a connection that does not bring this much in `--timeout` is given up."""
-    piece_first: int = 16 * MIB
-    """The largest range of one blob while nobody knows how fast the line is."""
     piece_most: int = 32 * MIB
     """The largest on a fast line, where requests cost more than bytes. What is fetched ahead of
     the hash is to stay in the page cache."""
-    piece_least: int = 1 * MIB
+    piece_least: int = 512 * KIB
     """The smallest range of a blob that is worth a request of its own."""
+    split_least: int = 128 * KIB
+    """The smallest part of a range that is worth taking over from a connection that is slower."""
+    split_saves: float = 0.05
+    """The least time, in seconds, that must be won by it: it costs the other its connection."""
     window: int = 64 * MIB
     """How far a stream is fetched ahead of what has been written (one unlinked file)."""
     window_in_memory: int = 8 * MIB

@@ -1,0 +1,1 @@
+"""From sources into place: who fetches which bytes, and how."""

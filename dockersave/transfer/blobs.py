@@ -1,0 +1,163 @@
+"""What the ledger keeps of a blob, a lease on some of it, and what it tells workers to do. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from .spans import Span, gaps, merged, total
+
+
+class Source(Protocol):
+    """What the ledger knows of something that has a blob."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine's disk."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it gives; -1 where nobody knows."""
+
+    @property
+    def server(self) -> Hashable:
+        """Who serves it: what one source learns of ranges holds for all of the same server."""
+
+
+class Blob:
+    """One blob on its way. `digest`, `size`, `present`, `reused` and `done` are for who looks on.
+
+    Args:
+        digest: what it must hash to.
+        size: how large it must be, in bytes.
+        sources: where it comes from, the preferred one first; none where only what is there
+            already is to be judged.
+        have: ranges that an earlier run says it wrote; they are hashed like all others.
+        base: where it begins in the whole output, in bytes; what `Ledger.horizon` is compared with.
+        sequential: its bytes are taken in order only, from one source, and not kept: what takes
+            them is not the blob's final place. Then its place in the output is one step, `base`.
+        restartable: whether wrong bytes can be fetched again, since nobody has taken them yet.
+    """
+
+    def __init__(
+        self,
+        digest: str,
+        size: int,
+        sources: Sequence[Source],
+        have: Iterable[Span] = (),
+        *,
+        base: int = 0,
+        sequential: bool = False,
+        restartable: bool = True,
+    ) -> None:
+        self.digest = digest
+        self.size = size
+        self.base = base
+        self.sequential = sequential
+        self.restartable = restartable
+        usable = (-1, size)
+        self.sources = [each for each in sources if sequential or each.size in usable]
+        self.number = 0
+        self.done = False
+        self.epoch = 0
+        """How often it was begun again. What is kept beside it, such as a hash, is of one epoch."""
+        self.strikes = self.attempts = self.round = 0
+        self.whole = False
+        """Whether no ranges of it are asked for any more."""
+        self.not_before = -math.inf
+        self.leases: list[Lease] = []
+        self.begin(merged(have))
+
+    def begin(self, have: list[Span]) -> None:
+        """Nothing of it is present but `have`."""
+        self.missing = gaps(have, self.extent)
+        self.present = self.reused = total(have)
+        self.hashed = 0
+        self.is_hashing = False
+        self.doubtful = bool(have)
+        """Whether bytes in it come from this machine's disk: if they are wrong, no server is to
+        blame."""
+
+    @property
+    def extent(self) -> int:
+        """How many bytes the source in use gives: of a local one, a layer may be unpacked."""
+        if self.sequential and self.sources and self.sources[0].size >= 0:
+            return self.sources[0].size
+        return self.size
+
+    @property
+    def edge(self) -> int:
+        """Up to where, from the first byte on, all is present."""
+        ends = [lease.position for lease in self.leases if lease.position < lease.stop]
+        if self.missing:
+            ends.append(self.missing[0][0])
+        return min(ends, default=self.extent)
+
+    def __lt__(self, other: Blob) -> bool:
+        return self.number < other.number
+
+
+@dataclass(eq=False, slots=True)
+class Lease:
+    """A range of a blob that one worker fetches.
+
+    Args:
+        blob: whose bytes they are.
+        source: where from.
+        start, stop: which; `stop` moves to the front when the lease is split.
+        whole: the source sends all of the blob, whatever was asked for: the lease wanders over
+            what is missing as the stream passes it.
+        round: see `Blob.round`; failures of one round count once.
+        since: when it was given.
+    """
+
+    blob: Blob
+    source: Source
+    start: int
+    stop: int
+    whole: bool
+    round: int
+    since: float
+    position: int = field(init=False)
+    gained: int = 0
+    first: float = math.inf
+    """When its first bytes came."""
+
+    def __post_init__(self) -> None:
+        self.position = self.start
+
+    def rate(self, now: float) -> float:
+        """Bytes a second since the first came; 0 where that cannot be said yet."""
+        return self.gained / (now - self.first) if now - self.first > 0.02 else 0.0
+
+
+class Hashing(NamedTuple):
+    """A range of a blob that one worker hashes; where `stop` is the blob's end, it judges."""
+
+    blob: Blob
+    start: int
+    stop: int
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the blob is to be judged."""
+        return self.stop == self.blob.extent
+
+
+class Wait(NamedTuple):
+    """Nothing to do before this moment, or before something happens."""
+
+    until: float
+
+
+class Step(NamedTuple):
+    """What to do with a stream: leave out `skip` bytes, then take up to `take`.
+
+    Nothing to take is the end, unless `is_full`: then there is no room for more just now.
+    """
+
+    skip: int
+    take: int
+    is_full: bool = False

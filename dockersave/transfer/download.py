@@ -1,0 +1,81 @@
+"""What becomes of a blob's bytes: put into their place, hashed in order, judged."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..verify import Buffer, Verifier
+from .blobs import Blob
+
+
+class Place(Protocol):
+    """Where the bytes of one blob go. Positions count from the blob's first byte."""
+
+    def write(self, position: int, data: Buffer) -> None:
+        """Put bytes there."""
+
+    def read(self, position: int, amount: int) -> bytes:
+        """Read back what was put there; at most `amount` bytes, at least one."""
+
+    def record(self, start: int, stop: int) -> None:
+        """Remember, for a later run, that these bytes are there."""
+
+    def forget(self) -> None:
+        """Remember that nothing is."""
+
+
+class Download:
+    """A blob that goes to a place, in any order, and is read back where the hash lags behind.
+
+    Args:
+        blob: what the ledger knows of it.
+        place: where it goes.
+    """
+
+    def __init__(self, blob: Blob, place: Place) -> None:
+        self.blob = blob
+        self.place = place
+        self.epoch = blob.epoch
+        self._verifier = self._new()
+
+    def _new(self) -> Verifier:
+        return Verifier(self.blob.digest, self.blob.size, f"layer {self.blob.digest}")
+
+    def write(self, position: int, data: Buffer) -> None:
+        """Take bytes, whose position may be anywhere.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        self.place.write(position, data)
+        self.place.record(position, position + len(data))
+
+    def read(self, position: int, amount: int) -> bytes:
+        """Give back bytes that have not been hashed yet; at most `amount`, at least one."""
+        return self.place.read(position, amount)
+
+    def hash(self, data: Buffer) -> None:
+        """Take the next bytes in order.
+
+        Raises:
+            ContentError: what came so far is wrong.
+        """
+        self._verifier.update(data)
+
+    def judge(self) -> None:
+        """All of it has been hashed.
+
+        Raises:
+            ContentError: it is wrong.
+        """
+        self._verifier.finish()
+
+    def renew(self) -> None:
+        """Begin again if the ledger has. Called while nobody writes or hashes."""
+        if self.epoch != self.blob.epoch:
+            self.epoch = self.blob.epoch
+            self._verifier = self._new()
+            self.place.forget()
+
+    def close(self) -> None:
+        """Let go of what was only for the way."""

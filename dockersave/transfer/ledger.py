@@ -1,0 +1,453 @@
+"""The ledger: who fetches which bytes, what is left, and what is tried again. Pure.
+
+It owns all blobs of a run. Workers ask it what to do (`next`), and tell it what happened
+(`opened`, `step`, `wrote`, `hashed`, `ended`, `failed`). It has no threads, does no I/O and reads
+no clock, so every interleaving of small cases can be tried and whole runs can be simulated.
+Whoever shares it between threads holds one lock around every call.
+
+A byte of a blob is in one of three states:
+
+    missing ──lease──▶ leased ──wrote──▶ present ──hashed──▶ hashed, then judged
+       ▲                  │                 │
+       └── ended, failed ─┘                 └── judged wrong: all of the blob is missing again
+
+What always holds (`tests/transfer/invariants.py` checks it after every step):
+
+1.  Present, leased and missing bytes of a blob are the whole blob, and no byte is in two states.
+2.  While a blob is neither done nor failed, at least one of these is true: somebody holds a lease
+    on it or hashes it; `next` has work for it, now; a stated moment is waited for; every
+    connection that is allowed is busy elsewhere; or there is no room for it yet.
+3.  Whatever can begin again is counted here: `Blob.strikes` (wrong bytes), `Blob.attempts`
+    (requests in a row that brought no byte of this blob), sources (each is dropped once) and
+    `capacity` (connections given up). What brought bytes that stayed is progress: it sets the
+    attempts back to none and is waited for by nobody. So every run ends, and none that moves is
+    given up.
+4.  Hashing runs from the first byte to the last, by one worker at a time, and never passes what
+    is present. A blob is done when its last byte has been hashed and the digest is right.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Sequence
+
+from ..attempts import Attempts
+from ..errors import ContentError
+from ..limits import LIMITS
+from .blobs import Blob, Hashing, Lease, Source, Step, Wait
+from .cutting import most_behind, piece_of
+from .spans import Span, merged, total
+
+_STRIKES = 1
+"""How often a blob of wrong bytes is fetched again."""
+_END = Step(0, 0)
+
+
+class Ledger:
+    """The blobs of a run.
+
+    Args:
+        blobs: in the order in which they are wanted.
+        attempts: judges failures.
+        most: connections that there may ever be.
+        piece_most: the largest range that is asked for at once, in bytes.
+        tell: is told what was decided, and what it costs: a topic, and words.
+    """
+
+    def __init__(
+        self,
+        blobs: Sequence[Blob],
+        attempts: Attempts,
+        *,
+        most: int,
+        piece_most: int = LIMITS.piece_most,
+        tell: Callable[[str, str], None] = lambda topic, text: None,
+    ) -> None:
+        self.blobs = blobs
+        self.failure: Exception | None = None
+        self.most = self.capacity = self._granted = most
+        """How many connections may be used at once; `capacity`, for the time being."""
+        self.spread = True
+        """Whether pieces are cut for `most` connections, or for those there are now."""
+        self.horizon = math.inf
+        """Up to which offset of the output there is room."""
+        self.received = 0
+        """Bytes that came over the network."""
+        self.latency = 0.0
+        """Seconds from a lease to its first byte, as of late."""
+        self._attempts = attempts
+        self._piece_most = piece_most
+        self._tell = tell
+        self._whole_only: set[Hashable] = set()
+        self._active: list[Lease] = []
+        self._served = 0
+        for number, blob in enumerate(blobs):
+            blob.number = number
+        self._undone = list(blobs)
+        self._wanting = [blob for blob in blobs if blob.missing]
+        self._begun = [blob for blob in blobs if blob.present or not blob.extent]
+        self.unassigned = sum(total(blob.missing) for blob in blobs)
+        """How many bytes nobody fetches yet."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every blob is in its place and verified."""
+        return not self._undone
+
+    @property
+    def connections(self) -> int:
+        """How many are in use."""
+        return sum(not lease.source.is_local for lease in self._active)
+
+    # What a worker does next.
+
+    def next(self, now: float) -> Lease | Hashing | Wait | None:
+        """What a worker that has nothing to do should do.
+
+        Args:
+            now: seconds from a fixed moment.
+
+        Returns:
+            None where nothing will be left to do, ever.
+        """
+        if self.failure or not self._undone:
+            return None
+        for blob in self._begun:
+            if task := self.hashing(blob, 8 * LIMITS.read):
+                return task
+        lease, until = self._take(now)
+        return lease or self._split(now) or Wait(until)
+
+    def _take(self, now: float) -> tuple[Lease | None, float]:
+        until = math.inf
+        is_full = self.connections >= self.capacity
+        for blob in self._wanting:
+            if not blob.sources:
+                self._fail(ContentError(f"layer {blob.digest} is not all there"))
+                break
+            source = blob.sources[0]
+            if is_full and not source.is_local:
+                continue
+            if now < blob.not_before:
+                until = min(until, blob.not_before)
+                continue
+            whole = not source.is_local and (blob.whole or source.server in self._whole_only)
+            if blob.leases and (whole or blob.sequential):
+                continue
+            start, stop = self._piece(blob, source, whole)
+            if start == stop:
+                break  # No room for it, and so none for what is behind it.
+            lease = Lease(blob, source, start, stop, whole, blob.round, now)
+            self._assign(lease)
+            return lease, until
+        return None, until
+
+    def _piece(self, blob: Blob, source: Source, whole: bool) -> Span:
+        start, stop = blob.missing[0]
+        room = self.horizon - blob.base
+        if blob.sequential:
+            return start, stop if room > 0 else start
+        if whole:
+            # It is read to its end, whatever the room: only the first may have to wait for some.
+            return start, stop if blob.extent <= room or blob is self._undone[0] else start
+        if not source.is_local:
+            connections = self.most if self.spread else self.capacity
+            _, stop = piece_of((start, stop), self.unassigned // connections, self._piece_most)
+        return start, max(start, int(min(stop, room)))
+
+    def _assign(self, lease: Lease) -> None:
+        first, *others = lease.blob.missing
+        rest = [(lease.stop, first[1])] if lease.stop < first[1] else []
+        self._set_missing(lease.blob, [*rest, *others])
+        self._add(lease)
+
+    def _add(self, lease: Lease) -> None:
+        lease.blob.leases.append(lease)
+        self._active.append(lease)
+
+    def _split(self, now: float) -> Lease | None:
+        """The second half of what would be the last to end.
+
+        Its first reader stops earlier, and so loses its connection: that must be worth it.
+        """
+        if self.connections >= self.capacity:
+            return None
+        splittable = [
+            lease
+            for lease in self._active
+            if not (lease.whole or lease.blob.sequential or lease.blob.whole)
+            and not (lease.source.is_local or lease.source.server in self._whole_only)
+            and now >= lease.blob.not_before
+        ]
+        found = most_behind(splittable, self.latency, now)
+        if found is None:
+            return None
+        lease, share = found
+        blob, at = lease.blob, lease.stop - share
+        half = Lease(blob, lease.source, at, lease.stop, False, lease.round, now)
+        lease.stop = half.start
+        self._add(half)
+        self._tell("split", f"{blob.digest}: {half.start}-{half.stop} to another connection")
+        return half
+
+    # What happens to a lease.
+
+    def opened(self, lease: Lease, asked: Span, start: int, ranged: bool, now: float) -> bool:
+        """A source has begun to answer.
+
+        Args:
+            lease: what for.
+            asked: the range that was asked for.
+            start: the position of the first byte that it sends.
+            ranged: whether it ends where the range does, not where the blob does.
+            now: seconds from a fixed moment.
+
+        Returns:
+            Whether to read it. If not, the lease is over.
+        """
+        blob = lease.blob
+        if lease not in blob.leases:
+            return False
+        if start > lease.position:
+            # Nobody knows what such a server takes a range for; the whole can be relied upon.
+            blob.whole = True
+            self.failed(lease, ContentError("sends other bytes than asked", transient=True), now)
+            return False
+        if ranged or lease.whole or blob.sequential or asked == (0, blob.size):
+            return True
+        if lease.source.server not in self._whole_only:
+            self._whole_only.add(lease.source.server)
+            self._tell("ranges", f"{lease.source.server} sends whole blobs only")
+        if any(other.whole for other in blob.leases):
+            self._release(lease)
+            return False
+        # It brings all of the blob: so take from it whatever is missing, not this range alone.
+        self._give_back(lease)
+        lease.whole = True
+        return True
+
+    def step(self, lease: Lease, at: int) -> Step:
+        """What to do with the next bytes of a lease's stream.
+
+        Args:
+            lease: which.
+            at: their position in the blob.
+        """
+        blob = lease.blob
+        if lease not in blob.leases or self.failure:
+            return _END
+        if lease.whole and lease.position in (lease.start, lease.stop):
+            # Something may have become missing before it while it was skipped.
+            self._give_back(lease)
+            self._wander(lease, at)
+        if lease.position >= lease.stop:
+            return _END
+        take = lease.stop - lease.position
+        if blob.sequential:
+            return Step(lease.position - at, take)
+        room = self.horizon - blob.base - lease.position
+        if room <= 0:
+            if self._is_in_the_way(lease):
+                return _END
+            return Step(lease.position - at, 0, is_full=True)
+        return Step(lease.position - at, int(min(take, room)))
+
+    def _wander(self, lease: Lease, at: int) -> None:
+        """Lease the next missing range that the stream has not passed yet."""
+        missing = lease.blob.missing
+        for number, (start, stop) in enumerate(missing):
+            if stop > at:
+                begin = max(start, at)
+                passed = [(start, begin)] if begin > start else []
+                rest = [*missing[:number], *passed, *missing[number + 1 :]]
+                self._set_missing(lease.blob, rest)
+                lease.start = lease.position = begin
+                lease.stop = stop
+                return
+
+    def _is_in_the_way(self, lease: Lease) -> bool:
+        """Whether room will only be made once this lease's connection fetches something else."""
+        first = self._undone[0]
+        is_stuck = bool(first.missing) and first.edge == first.missing[0][0]
+        return is_stuck and (lease.blob is first or self.connections >= self.capacity)
+
+    def wrote(self, lease: Lease, amount: int, now: float) -> None:
+        """The next `amount` bytes of a lease are in their place."""
+        blob = lease.blob
+        if lease not in blob.leases:
+            return
+        if not lease.gained:
+            lease.first = now
+            _keep(self._begun, blob, True)
+            if not lease.source.is_local:
+                self.latency += ((now - lease.since) - self.latency) / 4
+        lease.position += amount
+        lease.gained += amount
+        blob.present += amount
+        if lease.source.is_local:
+            blob.reused += amount
+            blob.doubtful = True
+        else:
+            self.received += amount
+            blob.attempts = 0
+
+    def ended(self, lease: Lease) -> None:
+        """A lease's worker reads no more of it, and nothing was wrong."""
+        if lease not in lease.blob.leases:
+            return
+        self._release(lease)
+        self._served += 1
+        if self._served >= 2 * self.capacity and self.capacity < self._granted:
+            # What a server refused a while ago it may grant by now.
+            self._served = 0
+            self.capacity += 1
+
+    def failed(self, lease: Lease, failure: Exception, now: float) -> None:
+        """A lease's source cannot be opened, or read.
+
+        Args:
+            lease: which.
+            failure: what its source raised.
+            now: seconds from a fixed moment.
+        """
+        blob = lease.blob
+        if lease not in blob.leases:
+            return
+        self._release(lease)
+        if lease.source.is_local:
+            self._drop(blob, lease.source)
+            return
+        verdict = self._attempts.judge(
+            failure,
+            blob.attempts,
+            gained=lease.gained > 0,
+            counted=lease.round < blob.round,
+            alone=not self.connections,
+            now=now,
+        )
+        if verdict.failure:
+            self._fail(verdict.failure)
+            return
+        if verdict.counts:
+            blob.attempts += 1
+            blob.round += 1
+        if verdict.sheds:
+            self._shed()
+        if verdict.until > blob.not_before:
+            blob.not_before = verdict.until
+        self._tell("failed", f"{blob.digest} at {lease.position}: {failure}")
+
+    def grant(self, connections: int) -> None:
+        """Use as many connections from now on, unless the server has objected to fewer."""
+        if self.capacity == self._granted:
+            self.capacity = connections
+        self._granted = connections
+
+    def _shed(self) -> None:
+        """Make do with the connections that are left: there is at least one."""
+        self.capacity = max(1, self.connections)
+        self._served = 0
+        self._tell("shed", f"{self.capacity} connections are left")
+
+    # Hashing.
+
+    def hashing(self, blob: Blob, most: int) -> Hashing | None:
+        """What of a blob can be hashed now, `most` bytes at most, unless somebody does so."""
+        if blob.done or blob.is_hashing:
+            return None
+        edge = blob.edge
+        if edge == blob.hashed and blob.extent:
+            return None
+        blob.is_hashing = True
+        return Hashing(blob, blob.hashed, min(edge, blob.hashed + most))
+
+    def hashed(self, task: Hashing, failure: ContentError | None = None) -> None:
+        """A range has been hashed.
+
+        Args:
+            task: which.
+            failure: what is wrong with the blob. None where it is right, or not at its end.
+        """
+        blob = task.blob
+        blob.is_hashing = False
+        blob.hashed = task.stop
+        if failure:
+            self._judged_wrong(blob, failure)
+        elif task.is_last:
+            blob.done = True
+            _keep(self._undone, blob, False)
+            _keep(self._begun, blob, False)
+
+    def _judged_wrong(self, blob: Blob, failure: ContentError) -> None:
+        """Begin again: first without what was found on the disk, then once more, as a whole."""
+        if not blob.restartable:
+            self._fail(failure)
+        elif blob.sources and blob.sources[0].is_local:
+            self._drop(blob, blob.sources[0])
+            self._restart(blob, failure)
+        else:
+            if not blob.doubtful:
+                blob.strikes += 1
+                blob.whole = True
+            if blob.strikes > _STRIKES:
+                self._fail(failure)
+            else:
+                self._restart(blob, failure)
+        if not blob.sources:
+            self._fail(failure)
+
+    def _drop(self, blob: Blob, source: Source) -> None:
+        """A local source cannot be relied upon."""
+        if source in blob.sources:
+            blob.sources.remove(source)
+            self._tell("source", f"{blob.digest}: {source.server} cannot be used")
+            if blob.sequential:
+                # The next one has the layer otherwise, packed or not.
+                self._restart(blob, None)
+        if not blob.sources and blob.missing:
+            self._fail(ContentError(f"layer {blob.digest} is not all there"))
+
+    def _restart(self, blob: Blob, failure: ContentError | None) -> None:
+        for lease in blob.leases:
+            self._active.remove(lease)
+        blob.leases.clear()
+        blob.epoch += 1
+        self.unassigned -= total(blob.missing)
+        blob.begin([])
+        self.unassigned += total(blob.missing)
+        _keep(self._wanting, blob, bool(blob.missing))
+        _keep(self._begun, blob, not blob.extent)
+        if failure:
+            self._tell("again", f"{blob.digest} is begun again: {failure}")
+
+    def _fail(self, failure: Exception) -> None:
+        self.failure = self.failure or failure
+
+    # What follows from the blobs, kept so that nobody has to look at all of them each time.
+
+    def _release(self, lease: Lease) -> None:
+        self._give_back(lease)
+        lease.blob.leases.remove(lease)
+        self._active.remove(lease)
+
+    def _give_back(self, lease: Lease) -> None:
+        if lease.position < lease.stop:
+            left = (lease.position, lease.stop)
+            self._set_missing(lease.blob, merged([*lease.blob.missing, left]))
+            lease.stop = lease.position
+
+    def _set_missing(self, blob: Blob, missing: list[Span]) -> None:
+        self.unassigned += total(missing) - total(blob.missing)
+        blob.missing = missing
+        _keep(self._wanting, blob, bool(missing))
+
+
+def _keep(blobs: list[Blob], blob: Blob, wanted: bool) -> None:
+    """Have a blob in a list that is in order, or not."""
+    at = bisect_left(blobs, blob)
+    is_there = at < len(blobs) and blobs[at] is blob
+    if wanted and not is_there:
+        blobs.insert(at, blob)
+    elif is_there and not wanted:
+        del blobs[at]
