@@ -6,10 +6,9 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from .cancellation import Cancellation
-from .errors import ContentError, NetworkError
 from .job import ALL_PLATFORMS
 from .limits import LIMITS
 from .oci import Descriptor
@@ -18,12 +17,7 @@ from .platforms import Platform
 from .reference import Reference
 from .resolve import Resolver
 from .session import Session
-from .verify import Verifier
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-    from .arrival import Stream
+from .transfer.sources import RemoteBlob
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +132,14 @@ class Registry:
             image: the reference; its tag plays no part.
             blob: which blob, for example one of `ResolvedImage.layers`.
         """
-        return io.BufferedReader(_VerifiedBlob(self._session, _parse(image), blob), LIMITS.read)
+        from .transfer.verified import VerifiedBlob
+
+        reference, session = _parse(image), self._session
+        source = RemoteBlob(session.registry(reference.registry), reference.repository, blob)
+        return io.BufferedReader(
+            VerifiedBlob(source, blob, session.attempts, session.throttle, session.cancellation),
+            LIMITS.read,
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -161,71 +162,3 @@ class Registry:
 
 def _parse(image: str | Reference) -> Reference:
     return image if isinstance(image, Reference) else Reference.parse(image)
-
-
-class _VerifiedBlob(io.RawIOBase):
-    """A blob, read in order from its first byte to its last."""
-
-    def __init__(self, session: Session, reference: Reference, blob: Descriptor) -> None:
-        self._session = session
-        self._registry = session.registry(reference.registry)
-        self._repository = reference.repository
-        self._blob = blob
-        self._verifier = Verifier(blob.digest, blob.size, f"the blob {blob.digest}")
-        self._position = 0
-        self._stream: Stream | None = None
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes.
-
-        Raises:
-            ContentError: the blob is not what its descriptor says, at its end at the latest.
-        """
-        view = memoryview(buffer).cast("B")
-        data = self._session.retry.call(
-            lambda: self._read(len(view)), position=lambda: self._position
-        )
-        view[: len(data)] = data
-        self._position += len(data)
-        self._verifier.update(data)
-        if self._position == self._blob.size:
-            # Before the last bytes are given away.
-            self._verifier.finish()
-        return len(data)
-
-    def _read(self, most: int) -> bytes:
-        if self._position == self._blob.size:
-            return b""
-        try:
-            if self._stream is None:
-                self._stream = self._open()
-            if data := self._stream.read(min(most, self._blob.size - self._position)):
-                return data
-            raise NetworkError("the connection ended early", transient=True)
-        except (NetworkError, ContentError):
-            self._drop()
-            raise
-
-    def _open(self) -> Stream:
-        stream = self._registry.blob(self._repository, self._blob, self._position)
-        left = self._position - stream.start
-        while left:
-            skipped = stream.read(min(left, LIMITS.read))
-            if not skipped:
-                raise NetworkError("the connection ended early", transient=True)
-            left -= len(skipped)
-        return stream
-
-    def _drop(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._drop()
-        super().close()

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from .archive.formats import FORMATS, Format
-from .archive.members import Blob
-from .archive.partmap import Range
+from .archive.members import Blob as BlobMember
+from .archive.members import Member
 from .archive.sinks import ExistingArchive, Slot
 from .archive.tar import Entry, Plan, lay_out
-from .arrival import Arrival, Place, Source
-from .cache import Keeper
 from .errors import DockersaveError, SaveFailures
-from .fetch import Fetcher
 from .image import Image, check_names, foreign_layers, notes
+from .limits import LIMITS
 from .options import Options
 from .parallel import in_parallel
 from .platforms import Platform
@@ -26,12 +24,17 @@ from .progress import Progress, Transfer
 from .reference import Reference
 from .resolve import Resolver
 from .session import Session
-from .sources import ForeignBlob, LocalStore, RemoteBlob
+from .transfer.blobs import Blob, Source
+from .transfer.cache import Keeper
+from .transfer.download import BlobDownload, Download
+from .transfer.gauge import Gauge
+from .transfer.ledger import Ledger
+from .transfer.sources import ForeignBlob, LocalStore, RemoteBlob
+from .transfer.workers import Workers
 
 if TYPE_CHECKING:
     from .archive.append import Appender
-    from .archive.stream import Window
-    from .unpack import UnpackedLayer, UnpackPool
+    from .transfer.unpacking import UnpackedLayer
 
 ALL_PLATFORMS = "all"
 
@@ -91,7 +94,9 @@ class Job:
         for reference in references:
             # Whether all of them may be asked is known before the first is.
             self.session.registry(reference.registry)
-        results = in_parallel(references, self._resolve, self.session.network.jobs, DockersaveError)
+        results = in_parallel(
+            references, self._resolve, self.session.network.usual_jobs, DockersaveError
+        )
         self.session.cancellation.check()
         for reference, result in zip(references, results, strict=True):
             if isinstance(result, DockersaveError):
@@ -128,7 +133,9 @@ class Job:
     def _unknown_sizes(self, images: Sequence[Image]) -> list[str]:
         blobs = [member.data for member in self.format.layers(images)]
         return [
-            blob.stored.digest for blob in blobs if isinstance(blob, Blob) and blob.stored.size < 0
+            blob.stored.digest
+            for blob in blobs
+            if isinstance(blob, BlobMember) and blob.stored.size < 0
         ]
 
     def with_known_sizes(self, images: Sequence[Image]) -> list[Image] | None:
@@ -148,8 +155,10 @@ class Job:
             slots = existing.lay(plan)
             if slots is None:
                 return False
+            blobs = [self._blob(entry, (), have) for entry, _, have in slots]
+            places = [BlobDownload(blob, slot[1]) for blob, slot in zip(blobs, slots, strict=True)]
             try:
-                self._fetch([_arrival(slot, ()) for slot in slots], needed=False)
+                self._fetch(blobs, places)
             except DockersaveError:
                 self.session.cancellation.check()
                 return False
@@ -159,42 +168,48 @@ class Job:
     def fill(self, images: Sequence[Image], plan: Plan, output: Output) -> None:
         """Fetch all blobs into their places, in any order, and publish."""
         with closing(output):
-            slots = output.lay(plan)
-            arrivals = [
-                _arrival(self._kept(slot), self._sources(images, slot[0].member.data))
-                for slot in slots
-            ]
-            self._fetch(sorted(arrivals, key=lambda arrival: -arrival.size))
+            blobs, downloads = [], []
+            # The largest first: at the end there is less to be shared.
+            for entry, place, have in sorted(output.lay(plan), key=lambda slot: -slot[0].size):
+                blob = self._blob(entry, self._sources(images, entry.member.data), have)
+                cache = self.keeper.writer(blob.digest, blob.size, have)
+                blobs.append(blob)
+                downloads.append(BlobDownload(blob, place, cache))
+            with self._ending_all():
+                self._fetch(blobs, downloads)
             self.progress.phase("publishing")
             output.publish()
         self.size = plan.size
 
     def stream(self, images: Sequence[Image], plan: Plan, write: Callable[[bytes], object]) -> None:
         """Fetch all blobs into a window, and write the archive in order."""
-        from .archive.stream import Window, WindowPlace, emit
+        from .transfer.window import Emitter, Window, WindowPlace, is_restartable
 
         with closing(Window(self.working_dir)) as window:
-            arrivals: dict[str, Arrival] = {}
+            blobs: dict[str, Blob] = {}
             for entry in plan.entries:
-                if isinstance(blob := entry.member.data, Blob):
-                    arrivals[entry.member.path] = Arrival(
-                        blob.stored.digest,
-                        entry.size,
-                        self.keeper.place(
-                            WindowPlace(window, entry.offset), blob.stored.digest, entry.size
-                        ),
-                        self._sources(images, blob),
+                if isinstance(member := entry.member.data, BlobMember):
+                    blobs[entry.member.path] = self._blob(
+                        entry,
+                        self._sources(images, member),
                         base=entry.offset,
-                        restartable=entry.size <= window.size // 2,
+                        restartable=is_restartable(entry.size, window),
                     )
+            downloads = [
+                BlobDownload(
+                    blob,
+                    WindowPlace(window, blob.base),
+                    self.keeper.writer(blob.digest, blob.size),
+                )
+                for blob in blobs.values()
+            ]
 
-            def write_in_order(fetcher: Fetcher) -> None:
-                def wait(ready: Callable[[], bool]) -> None:
-                    fetcher.wait(ready, lambda: self._look(arrivals.values()))
+            def emitting(workers: Workers) -> Callable[[], bool]:
+                return Emitter(plan, blobs, window, write, workers.grant_room).advance
 
-                emit(plan, arrivals, window, write, wait, fetcher.notify)
-
-            self._fetch(list(arrivals.values()), window, write_in_order)
+            with self._ending_all():
+                most = window.size // (2 * self.session.network.most_jobs)
+                self._fetch(list(blobs.values()), downloads, emitting, piece_most=most)
         self.size = plan.size
 
     def unpack(self, images: Sequence[Image], appender: Appender) -> list[Image]:
@@ -203,61 +218,79 @@ class Job:
         Returns:
             The images, whose manifests name the unpacked layers.
         """
-        from .unpack import UnpackedLayer
 
         members = self.format.layers(images)
         self.progress.phase("checking")
         with closing(appender):
             sizes = dict(appender.begin(members, self.session.cancellation.check))
-            layers = {
-                member.path: UnpackedLayer(
-                    blob,
-                    self._sources(images, blob),
-                    self.working_dir,
-                    partial(self.keeper.begin, blob.served.digest, blob.served.size),
-                )
-                for member in members
-                if isinstance(blob := member.data, Blob)
-            }
+            layers = {member.path: self._unpacked(images, member) for member in members}
             for path, size in sizes.items():
                 layers[path].found(size)
-            self.progress.start(list(layers.values()))
             missing = [member for member in members if member.path not in sizes]
             waiting = [layers[member.path] for member in missing]
-            with closing(self._unpacking(waiting)) as pool, self._ending_all():
-                for member in missing:
-                    layer = pool.take(self._tick)
-                    sizes[member.path] = layer.unpacked_size
-                    appender.append(member, layer.unpacked_size, layer)
+            for number, layer in enumerate(waiting):
+                layer.blob.base = number
+            threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
+
+            def appending(workers: Workers) -> Callable[[], bool]:
+                order = iter(missing)
+                # One layer more than is unpacked at once lies ready for the one that is wanted.
+                workers.grant_room(threads + 1)
+
+                def append() -> Iterator[bool]:
+                    for member in order:
+                        layer = layers[member.path]
+                        while not layer.done:
+                            yield False
+                        sizes[member.path] = layer.unpacked_size
+                        appender.append(member, layer.unpacked_size, layer)
+                        workers.grant_room(layer.blob.base + threads + 2)
+
+                steps = append()
+                return lambda: next(steps, True)
+
+            with self._ending_all():
+                self._fetch(
+                    [layer.blob for layer in waiting],
+                    waiting,
+                    appending,
+                    watched=list(layers.values()),
+                    gauge=Gauge(threads, threads, threads, threads),
+                )
             found = [
                 image.with_sizes({layers[each].diff_id: size for each, size in sizes.items()})
                 for image in images
             ]
             self.progress.phase("publishing")
             self.size = appender.finish(self.format.documents(found))
-        self._count(list(layers.values()))
         return found
 
-    def _unpacking(self, layers: Sequence[UnpackedLayer]) -> UnpackPool:
-        from .unpack import UnpackPool
+    def _unpacked(self, images: Sequence[Image], member: Member) -> UnpackedLayer:
+        from .transfer.unpacking import UnpackedLayer
 
-        session = self.session
-        return UnpackPool(
-            layers,
-            threads=min(session.network.jobs, len(os.sched_getaffinity(0)) + 1),
-            work=lambda layer, stopping: layer.fetch(session.retry, session.flow, stopping),
-            cancellation=session.cancellation,
-        )
+        data = member.data
+        assert isinstance(data, BlobMember)
+        served = data.served
+        blob = Blob(served.digest, served.size, self._sources(images, data), sequential=True)
+        cache = partial(self.keeper.writer, served.digest, served.size)
+        return UnpackedLayer(blob, data.stored.digest, self.working_dir, cache)
 
-    def _kept(self, slot: Slot) -> tuple[Entry, Place, list[Range]]:
-        entry, place, have = slot
-        blob = entry.member.data
-        assert isinstance(blob, Blob)
-        return entry, self.keeper.place(place, blob.stored.digest, entry.size, have), have
+    def _blob(
+        self,
+        entry: Entry,
+        sources: Sequence[Source],
+        have: Sequence[tuple[int, int]] = (),
+        *,
+        base: int = 0,
+        restartable: bool = True,
+    ) -> Blob:
+        assert isinstance(entry.member.data, BlobMember)
+        digest = entry.member.data.stored.digest
+        return Blob(digest, entry.size, sources, have, base=base, restartable=restartable)
 
     def _sources(self, images: Sequence[Image], blob: object) -> list[Source]:
         """Where a blob may come from, the nearest first."""
-        assert isinstance(blob, Blob)
+        assert isinstance(blob, BlobMember)
         reference = images[blob.image].reference
         registry = self.session.registry(reference.registry)
         digests = dict.fromkeys((blob.stored.digest, blob.served.digest))
@@ -270,36 +303,44 @@ class Job:
 
     def _fetch(
         self,
-        arrivals: Sequence[Arrival],
-        window: Window | None = None,
-        meanwhile: Callable[[Fetcher], None] = lambda fetcher: None,
+        blobs: Sequence[Blob],
+        downloads: Sequence[Download],
+        meanwhile: Callable[[Workers], Callable[[], bool]] | None = None,
         *,
-        needed: bool = True,
+        watched: Sequence[Transfer] | None = None,
+        gauge: Gauge | None = None,
+        piece_most: int = LIMITS.piece_most,
     ) -> None:
-        fetcher = Fetcher(
-            arrivals,
-            jobs=self.session.network.jobs,
-            retry=self.session.retry,
-            flow=self.session.flow,
-            cancellation=self.session.cancellation,
-            horizon=(lambda: window.horizon) if window else None,
-            window=window.size if window else 0,
-        )
-        self.progress.start(arrivals)
-        with (
-            self.keeper.keeping(arrivals),
-            closing(fetcher),
-            self._ending_all() if needed else nullcontext(),
-        ):
-            fetcher.start()
-            meanwhile(fetcher)
-            fetcher.wait(lambda: fetcher.is_done, lambda: self._look(arrivals))
-        self.progress.tick()
-        self._count(arrivals)
+        """Fetch blobs.
 
-    def _look(self, arrivals: Iterable[Arrival]) -> None:
+        Args:
+            blobs, downloads: which, and what takes their bytes.
+            meanwhile: makes what is called on this thread until it says that all is done.
+            watched: what is shown; the blobs, if that is not given.
+            gauge: says how many connections are worth it.
+            piece_most: the largest range that is asked for at once, in bytes.
+        """
+        session = self.session
+        usual, most = session.network.usual_jobs, session.network.most_jobs
+        ledger = Ledger(
+            blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
+        )
+        workers = Workers(
+            ledger,
+            downloads,
+            gauge=gauge or Gauge(usual, most, len(os.sched_getaffinity(0))),
+            throttle=session.throttle,
+            cancellation=session.cancellation,
+        )
+        transfers = blobs if watched is None else watched
+        self.progress.start(transfers)
+        with closing(workers):
+            is_done = meanwhile(workers) if meanwhile else lambda: ledger.is_done
+            workers.run(is_done, self.progress.tick)
         self.progress.tick()
-        self.keeper.keep(arrivals)
+        for blob in blobs:
+            self.keeper.settle(blob.digest, was_fetched=blob.reused < blob.size)
+        self._count(transfers)
 
     @contextmanager
     def _ending_all(self) -> Iterator[None]:
@@ -310,10 +351,6 @@ class Job:
             self.session.cancellation.cancel()
             raise
 
-    def _tick(self) -> None:
-        self.session.flow.watch()
-        self.progress.tick()
-
     def _count(self, transfers: Sequence[Transfer]) -> None:
         if self._counted:
             # A second output is made of what the first one has fetched.
@@ -321,11 +358,3 @@ class Job:
         self._counted = True
         self.reused += sum(transfer.reused for transfer in transfers)
         self.fetched += sum(transfer.size - transfer.reused for transfer in transfers)
-
-
-def _arrival(slot: tuple[Entry, Place, list[Range]], sources: Sequence[Source]) -> Arrival:
-    entry, place, have = slot
-    blob = entry.member.data
-    assert isinstance(blob, Blob)
-    usable = [source for source in sources if source.size in (-1, entry.size)]
-    return Arrival(blob.stored.digest, entry.size, place, usable, have)

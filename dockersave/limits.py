@@ -91,6 +91,10 @@ class Limits:
     """How long a credential helper may take."""
     stop: float = 1.0
     """How long a stopped run waits for its threads."""
+    last_words: float = 1.0
+    """How long a run that is over waits for somebody to read its last lines."""
+    unread: int = 256 * KIB
+    """Characters of lines that wait for a reader of standard error; then the oldest are dropped."""
 
 
 LIMITS = Limits()

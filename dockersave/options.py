@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from .errors import UsageError
 from .limits import LIMITS
 
-DEFAULT_JOBS = 8
+USUAL_JOBS, MOST_JOBS = 8, 16
+"""Connections where nobody says how many: usually, and where each is seen to be capped."""
 FORMATS = ("docker", "oci", "legacy")
 
 
@@ -23,7 +24,7 @@ class Network:
         user, password: credentials for the one registry named in the call.
         authfile: a config.json or auth.json to read credentials from, before the usual places.
         mirrors: base URLs to try before the registry itself, in order.
-        jobs: connections at once, 1 to 64.
+        jobs: connections at once, 1 to 64; None for 8, or 16 where each is seen to be capped.
         retries: how often one request is tried again.
         timeout: seconds to connect, and seconds without progress before a connection is given up.
         wait: seconds to wait for a network, a registry or a clock that is not up yet.
@@ -42,16 +43,16 @@ class Network:
     password: str | None = field(default=None, repr=False)
     authfile: str | None = None
     mirrors: tuple[str, ...] = ()
-    jobs: int = DEFAULT_JOBS
+    jobs: int | None = None
     retries: int = 5
     timeout: float = 30.0
     wait: float = 0.0
     limit_rate: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.jobs <= LIMITS.jobs:
+        if self.jobs is not None and not 1 <= self.jobs <= LIMITS.jobs:
             raise UsageError(
-                f"--jobs {self.jobs} is not from 1 to {LIMITS.jobs}", f"write --jobs {DEFAULT_JOBS}"
+                f"--jobs {self.jobs} is not from 1 to {LIMITS.jobs}", f"write --jobs {USUAL_JOBS}"
             )
         if self.retries < 0:
             raise UsageError(f"--retries {self.retries} is no number of tries", "0 is for none")
@@ -70,6 +71,16 @@ class Network:
                 raise UsageError(
                     f"the {what} is empty", "perhaps a variable of the script was not set"
                 )
+
+    @property
+    def usual_jobs(self) -> int:
+        """Connections at once, if they are not seen to be capped."""
+        return self.jobs or USUAL_JOBS
+
+    @property
+    def most_jobs(self) -> int:
+        """Connections at once, at most."""
+        return self.jobs or MOST_JOBS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

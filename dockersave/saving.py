@@ -23,7 +23,7 @@ from .platforms import Platform
 from .progress import Progress
 from .reference import Reference
 from .session import Session
-from .sources import LocalStore
+from .transfer.sources import LocalStore
 
 
 @dataclass(frozen=True, slots=True)

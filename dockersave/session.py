@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .attempts import Attempts
 from .cancellation import Cancellation
 from .errors import UsageError
-from .flow import Flow
 from .options import Network
+from .trace import SILENT, Trace
+from .transfer.throttle import Throttle
 
 if TYPE_CHECKING:
     from .registry.client import Registry
@@ -22,18 +26,30 @@ class Session:
         network: how registries are reached.
         cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
         notify: gets one line for whatever the user should know.
+        trace: is told of every request and decision.
     """
 
     def __init__(
-        self, network: Network, cancellation: Cancellation, notify: Callable[[str], None]
+        self,
+        network: Network,
+        cancellation: Cancellation,
+        notify: Callable[[str], None],
+        trace: Trace = SILENT,
     ) -> None:
         from .registry.retry import Retry
 
         self.network = network
         self.cancellation = cancellation.child()
         self.notify = notify
+        self.trace = trace
         self.retry = Retry(network, self.cancellation, notify)
-        self.flow = Flow(network.limit_rate, network.timeout, self.cancellation, network.jobs)
+        self.attempts = Attempts(
+            network.retries,
+            wait_until=time.monotonic() + network.wait,
+            jitter=random.random,
+            notify=notify,
+        )
+        self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
 

@@ -50,10 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         talk = console(arguments.progress, quiet=arguments.quiet, verbose=verbose)
         Run(arguments, talk).run()
+        talk.flush()
         return 0
     except DockersaveError as failure:
         if isinstance(failure.__cause__, BrokenPipeError):
             # Whoever read our output has closed it: nothing to say.
+            if talk is not None:
+                talk.flush()
             return failure.exit_code
         return _explain(talk, failure, verbose)
     except KeyboardInterrupt:
@@ -108,4 +111,5 @@ def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> i
 
         talk.write("".join(traceback.format_exception(failure)))
     talk.failed(failure)
+    talk.flush()
     return failure.exit_code

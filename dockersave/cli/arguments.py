@@ -58,7 +58,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _jobs(text: str) -> int:
+def _jobs(text: str) -> int | None:
     from ..options import Network
 
     return Network(jobs=_count(text)).jobs

@@ -27,6 +27,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 0.9
 """Seconds that a stopped run gets to leave everything in order; it exits within one second."""
 
+_LEAST = 0.05
+"""Seconds of that second which are left for saying so."""
+
 _ECHO = 0.1
 """Seconds within which a second signal is the same as the first, by another way."""
 
@@ -117,6 +120,8 @@ class Run:
         stopped.exit_code = 128 + self._signal
         self._talk.finish()
         self._talk.failed(stopped)
+        # To say it takes no time, unless nobody reads.
+        self._talk.flush(max(_LEAST, self._stopped_at + _PATIENCE + _LEAST - time.monotonic()))
         # A thread that waits for a name server or a slow pipe must not keep the process alive.
         os._exit(stopped.exit_code)
 
@@ -267,6 +272,7 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
             raise UsageError("standard input is closed: there is no password to be read from it")
         password = sys.stdin.readline(LIMITS.token_answer).rstrip("\r\n")
         return replace(chosen, password=password)
+    talk.flush()
     return _ask_login(chosen)
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from . import Transfer
-from .console import Console, as_text
+from .console import Console
 from .tally import Tally, Totals
 from .units import in_bytes, in_time, percent
 
@@ -80,8 +79,7 @@ class Bar(Console):
         self._phase = ""
         self._next = 0.0
         self._drawn: list[str] = []
-        # Notes come from any thread.
-        self._lock = threading.Lock()
+        self._over = False
 
     def phase(self, name: str) -> None:
         """Show what is being done."""
@@ -106,26 +104,34 @@ class Bar(Console):
 
     def finish(self) -> None:
         """Leave the terminal as if nothing had been drawn."""
-        with self._lock:
-            self._phase = ""
-            self._tally = Tally()
-            if self._drawn:
-                text, self._drawn = self._erase(), []
-                self.write(text)
+        self._over = True
+        self._draw()
 
-    def say(self, line: str, *more: str) -> None:
-        """Write a line above the bars."""
-        with self._lock:
-            self.write(self._erase() + as_text(line, *more) + "\n".join(self._drawn))
+    def write(self, text: str) -> None:
+        """Hand words over to be written above the bars."""
+        self.outbox.say(text, self._above)
 
     def _draw(self) -> None:
         size = self._window()
-        with self._lock:
-            lines = self._frame(size.columns - _MARGIN, size.lines)
-            if lines != self._drawn:
-                text = self._rise() + "\x1b[K\n".join(lines) + "\x1b[J"
-                self._drawn = lines
-                self.write(text)
+        lines = self._frame(size.columns - _MARGIN, size.lines)
+        self.outbox.show(lambda: self._painted(lines))
+
+    # What follows is called by the outbox, in the order of what it writes: only there it is
+    # known what stands on the screen.
+
+    def _above(self, text: str) -> str:
+        erase = self._rise() + "\x1b[J" if self._drawn else ""
+        return erase + text + "\n".join(self._drawn)
+
+    def _painted(self, lines: list[str]) -> str:
+        if self._over:
+            # A thread that is slow to stop may still show something.
+            lines = []
+        if lines == self._drawn:
+            return ""
+        text = self._rise() + "\x1b[K\n".join(lines) + "\x1b[J"
+        self._drawn = lines
+        return text
 
     def _frame(self, width: int, height: int) -> list[str]:
         if not self._tally.transfers:
@@ -192,9 +198,6 @@ class Bar(Console):
         columns = max(1, self._window().columns)
         rows = sum(max(1, -(-len(line) // columns)) for line in self._drawn)
         return f"\r\x1b[{rows - 1}A" if rows > 1 else "\r"
-
-    def _erase(self) -> str:
-        return self._rise() + "\x1b[J" if self._drawn else ""
 
 
 def _label(transfer: Transfer) -> str:

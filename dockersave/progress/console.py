@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from . import Progress, Transfer
+from .outbox import Outbox
 from .units import in_bytes
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ def as_text(line: str, *more: str) -> str:
 class Console(Progress):
     """Says what is to be said, and shows no progress.
 
-    Nothing here ever fails: that nobody listens is no reason to give up a download.
+    Nothing here ever fails or waits for a reader: that nobody listens is no reason to give up a
+    download, or to hold it up. Only `flush` waits.
 
     Args:
         quiet: say failures alone.
@@ -36,6 +36,7 @@ class Console(Progress):
         self._quiet = quiet
         self._verbose = verbose
         self._awaited: list[Transfer] = []
+        self.outbox = Outbox()
 
     def start(self, transfers: Sequence[Transfer]) -> None:
         """Watch these transfers."""
@@ -94,11 +95,13 @@ class Console(Progress):
         self.write(as_text(line, *more))
 
     def write(self, text: str) -> None:
-        """Write to standard error, all at once."""
-        if sys.stderr is None:
-            return
-        # Its reader has closed it, or the disk behind it is full; a terminal that somebody has
-        # made non-blocking takes the rest later.
-        with suppress(OSError, ValueError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
+        """Hand words over to be written to standard error, in order."""
+        self.outbox.say(text)
+
+    def flush(self, *limit: float) -> None:
+        """Wait until all is written, or nobody takes it.
+
+        Args:
+            limit: how many seconds to wait, if not as long as at the end of a run.
+        """
+        self.outbox.flush(*limit)

@@ -1,5 +1,8 @@
 """Progress for programs: one JSON object a line.
 
+Nobody waits for the reader: while it pauses, of the `progress` events only the newest is kept for
+it, and of the others the oldest are dropped when they are too many (`LIMITS.unread`).
+
 Every object has `event`; who reads them ignores events and keys that it does not know. Sizes
 are in bytes, times in seconds.
 
@@ -21,7 +24,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -70,13 +73,16 @@ class JsonLines(Console):
         for transfer in [transfer for transfer in self._waiting if transfer.done]:
             self._waiting.remove(transfer)
             self._emit("layer", digest=transfer.digest, size=transfer.size, reused=transfer.reused)
+        self._tally.look()
         now = self._clock()
         if now >= self._next:
             self._next = now + _PAUSE
             state = asdict(self._tally.totals())
             left = state["seconds_left"]
             state |= {"rate": round(state["rate"]), "seconds_left": left and round(left, 1)}
-            self._emit("progress", **state)
+            if not self._quiet:
+                line = _line("progress", state)
+                self.outbox.show(lambda: line)
 
     def note(self, line: str) -> None:
         """Pass on a note."""
@@ -107,19 +113,18 @@ class JsonLines(Console):
 
     def failed(self, failure: DockersaveError) -> None:
         """Tell what went wrong."""
-        self.write(
-            json.dumps(
-                {
-                    "event": "error",
-                    "message": str(failure),
-                    "hint": failure.hint,
-                    "exit_code": failure.exit_code,
-                    "failures": [str(each) for each in getattr(failure, "failures", ())],
-                }
-            )
-            + "\n"
-        )
+        values = {
+            "message": str(failure),
+            "hint": failure.hint,
+            "exit_code": failure.exit_code,
+            "failures": [str(each) for each in getattr(failure, "failures", ())],
+        }
+        self.write(_line("error", values))
 
     def _emit(self, event: str, **values: object) -> None:
         if not self._quiet:
-            self.write(json.dumps({"event": event, **values}) + "\n")
+            self.write(_line(event, values))
+
+
+def _line(event: str, values: Mapping[str, object]) -> str:
+    return json.dumps({"event": event, **values}) + "\n"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from . import Transfer
-from .console import Console
+from .console import Console, as_text
 from .tally import Tally
 from .units import in_bytes, in_time, percent
 
@@ -38,6 +38,7 @@ class Plain(Console):
     def tick(self) -> None:
         """Write a line if it is time for one."""
         super().tick()
+        self._tally.look()
         now = self._clock()
         if now < self._next:
             return
@@ -52,4 +53,5 @@ class Plain(Console):
         line += f", {in_bytes(totals.rate)}/s"
         if totals.seconds_left is not None:
             line += f", {in_time(totals.seconds_left)} left"
-        self.note(line)
+        text = as_text(line)
+        self.outbox.show(lambda: text)

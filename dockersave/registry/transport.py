@@ -199,7 +199,7 @@ class Transport:
     def _new_manager(
         self, proxy: str | None, context: ssl.SSLContext | None
     ) -> urllib3.PoolManager:
-        options: dict[str, Any] = {"maxsize": self._network.jobs, "block": False}
+        options: dict[str, Any] = {"maxsize": self._network.most_jobs, "block": False}
         if context:
             options["ssl_context"] = context
         if proxy:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from .spans import Span, gaps, merged, total
+from .throttle import Stream
 
 
 class Source(Protocol):
-    """What the ledger knows of something that has a blob."""
+    """Something that has a blob. The ledger opens none."""
 
     @property
     def is_local(self) -> bool:
@@ -24,6 +25,14 @@ class Source(Protocol):
     @property
     def server(self) -> Hashable:
         """Who serves it: what one source learns of ranges holds for all of the same server."""
+
+    def open(self, start: int, stop: int) -> Stream:
+        """Begin to read bytes `start` to `stop` (exclusive).
+
+        Raises:
+            DockersaveError: a server does not give them.
+            OSError: a local source cannot be read.
+        """
 
 
 class Blob:
@@ -66,6 +75,9 @@ class Blob:
         self.strikes = self.attempts = self.round = 0
         self.whole = False
         """Whether no ranges of it are asked for any more."""
+        self.has_answered = False
+        """Whether its source did, the last time that it was asked. Until it does, one connection
+        asks: what fails is not multiplied by the number of them."""
         self.not_before = -math.inf
         self.leases: list[Lease] = []
         self.begin(merged(have))

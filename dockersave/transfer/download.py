@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ..verify import Buffer, Verifier
 from .blobs import Blob
+from .cache import CacheWriter
 
 
 class Place(Protocol):
@@ -24,22 +25,8 @@ class Place(Protocol):
         """Remember that nothing is."""
 
 
-class Download:
-    """A blob that goes to a place, in any order, and is read back where the hash lags behind.
-
-    Args:
-        blob: what the ledger knows of it.
-        place: where it goes.
-    """
-
-    def __init__(self, blob: Blob, place: Place) -> None:
-        self.blob = blob
-        self.place = place
-        self.epoch = blob.epoch
-        self._verifier = self._new()
-
-    def _new(self) -> Verifier:
-        return Verifier(self.blob.digest, self.blob.size, f"layer {self.blob.digest}")
+class Download(Protocol):
+    """What takes the bytes of one blob."""
 
     def write(self, position: int, data: Buffer) -> None:
         """Take bytes, whose position may be anywhere.
@@ -47,12 +34,9 @@ class Download:
         Raises:
             OutputError: they cannot be written.
         """
-        self.place.write(position, data)
-        self.place.record(position, position + len(data))
 
     def read(self, position: int, amount: int) -> bytes:
         """Give back bytes that have not been hashed yet; at most `amount`, at least one."""
-        return self.place.read(position, amount)
 
     def hash(self, data: Buffer) -> None:
         """Take the next bytes in order.
@@ -60,7 +44,6 @@ class Download:
         Raises:
             ContentError: what came so far is wrong.
         """
-        self._verifier.update(data)
 
     def judge(self) -> None:
         """All of it has been hashed.
@@ -68,14 +51,62 @@ class Download:
         Raises:
             ContentError: it is wrong.
         """
-        self._verifier.finish()
 
     def renew(self) -> None:
         """Begin again if the ledger has. Called while nobody writes or hashes."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class BlobDownload:
+    """A blob that goes to a place, in any order, and is read back where the hash lags behind.
+
+    Args:
+        blob: what the ledger knows of it.
+        place: where it goes.
+        cache: keeps it for other runs, too.
+    """
+
+    def __init__(self, blob: Blob, place: Place, cache: CacheWriter | None = None) -> None:
+        self.blob = blob
+        self.place = place
+        self._cache = cache
+        self.epoch = blob.epoch
+        self._verifier = self._new()
+
+    def _new(self) -> Verifier:
+        return Verifier(self.blob.digest, self.blob.size, f"layer {self.blob.digest}")
+
+    def write(self, position: int, data: Buffer) -> None:
+        """Put them into their place."""
+        self.place.write(position, data)
+        self.place.record(position, position + len(data))
+        if self._cache:
+            self._cache.write(position, data)
+
+    def read(self, position: int, amount: int) -> bytes:
+        """Read them back from there."""
+        return self.place.read(position, amount)
+
+    def hash(self, data: Buffer) -> None:
+        """Hash them."""
+        self._verifier.update(data)
+
+    def judge(self) -> None:
+        """Compare size and digest."""
+        self._verifier.finish()
+        if self._cache:
+            self._cache.commit(self.place.read)
+
+    def renew(self) -> None:
+        """Forget what was there, if the ledger has."""
         if self.epoch != self.blob.epoch:
             self.epoch = self.blob.epoch
             self._verifier = self._new()
             self.place.forget()
 
     def close(self) -> None:
-        """Let go of what was only for the way."""
+        """Keep nothing that is not complete."""
+        if self._cache:
+            self._cache.close()

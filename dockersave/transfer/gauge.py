@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_FIRST, _FIRST_FAR = 2, 4
+_FIRST, _FIRST_FAR = 2, 8
 _FAR = 0.003
 """A round trip from which on a line is sure to be slower than the processor, in seconds."""
 _LOOK = 0.04
@@ -48,12 +48,12 @@ class Gauge:
             self._since = now, cpu, received
         begun, cpu_then, received_then = self._since
         took = now - begun
-        if took >= self._look:
+        if took >= self._look or (received and not received_then):
+            # What came first says nothing of the rate: it was waited for.
             self._since = now, cpu, received
             self.is_fast = cpu - cpu_then >= self._busy * took
-            rate = (received - received_then) / took
-            if not self.is_fast and rate >= 0:
-                self._grow(rate)
+            if not self.is_fast:
+                self._grow((received - received_then) / took if received_then else 0.0)
         return self.connections
 
     def _grow(self, rate: float) -> None:

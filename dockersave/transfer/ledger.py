@@ -33,7 +33,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
 
 from ..attempts import Attempts
-from ..errors import ContentError
+from ..errors import CancelledError, ContentError
 from ..limits import LIMITS
 from .blobs import Blob, Hashing, Lease, Source, Step, Wait
 from .cutting import most_behind, piece_of
@@ -133,7 +133,7 @@ class Ledger:
                 until = min(until, blob.not_before)
                 continue
             whole = not source.is_local and (blob.whole or source.server in self._whole_only)
-            if blob.leases and (whole or blob.sequential):
+            if blob.leases and (whole or blob.sequential or not blob.has_answered):
                 continue
             start, stop = self._piece(blob, source, whole)
             if start == stop:
@@ -178,7 +178,7 @@ class Ledger:
             for lease in self._active
             if not (lease.whole or lease.blob.sequential or lease.blob.whole)
             and not (lease.source.is_local or lease.source.server in self._whole_only)
-            and now >= lease.blob.not_before
+            and lease.blob.has_answered
         ]
         found = most_behind(splittable, self.latency, now)
         if found is None:
@@ -214,6 +214,7 @@ class Ledger:
             blob.whole = True
             self.failed(lease, ContentError("sends other bytes than asked", transient=True), now)
             return False
+        blob.has_answered = True
         if ranged or lease.whole or blob.sequential or asked == (0, blob.size):
             return True
         if lease.source.server not in self._whole_only:
@@ -326,6 +327,8 @@ class Ledger:
         if lease not in blob.leases:
             return
         self._release(lease)
+        if self.failure:
+            return
         if lease.source.is_local:
             self._drop(blob, lease.source)
             return
@@ -340,6 +343,8 @@ class Ledger:
         if verdict.failure:
             self._fail(verdict.failure)
             return
+        if not lease.gained:
+            blob.has_answered = False
         if verdict.counts:
             blob.attempts += 1
             blob.round += 1
@@ -349,8 +354,25 @@ class Ledger:
             blob.not_before = verdict.until
         self._tell("failed", f"{blob.digest} at {lease.position}: {failure}")
 
+    @property
+    def tasks(self) -> int:
+        """How many workers can have something to do, about."""
+        pieces = self.unassigned // LIMITS.piece_least
+        return pieces + len(self._wanting) + len(self._begun) + len(self._active)
+
+    def limit(self, connections: int) -> None:
+        """There never will be more connections than these."""
+        self.most = min(self.most, connections)
+        self.capacity = min(self.capacity, self.most)
+        self._granted = min(self._granted, self.most)
+
+    def stop(self) -> None:
+        """Nothing more is to be done."""
+        self._fail(CancelledError("stopped"))
+
     def grant(self, connections: int) -> None:
         """Use as many connections from now on, unless the server has objected to fewer."""
+        connections = min(connections, self.most)
         if self.capacity == self._granted:
             self.capacity = connections
         self._granted = connections

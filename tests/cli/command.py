@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
 from tests.cli.terminal import Terminal
@@ -30,6 +31,24 @@ def error_of(done: subprocess.CompletedProcess[str], code: int) -> str:
     assert len(lines) <= 2
     assert all(line.startswith("  ") for line in lines[1:])
     return done.stderr
+
+
+def fill(reader: int, path: str) -> None:
+    """Fill a pipe to its last byte; whoever writes to it then waits.
+
+    Args:
+        reader: a descriptor of its reading end, or of its writing one.
+        path: of its writing end, below /proc: to open it anew changes nothing for others.
+    """
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        for size in (4096, 1):
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(writer, b"x" * size)
+    finally:
+        os.close(writer)
 
 
 def on_a_terminal(folder: Path, *arguments: str) -> AbstractContextManager[Terminal]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave import unpack
+from dockersave.transfer import unpacking as unpack
 from dockersave.check import check_archive
 from dockersave.errors import ContentError, NetworkError
 from dockersave.limits import Limits

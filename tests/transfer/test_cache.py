@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.cache import Cache, Entry
+from dockersave.transfer.cache import Cache, Entry
 from dockersave.options import Options
 from tests.faults.saving import fetched, run, saved, sha256, start
 from tests.images import Store, image, random_layer
@@ -160,7 +160,7 @@ def test_several_processes_at_once(server: Simulator, tmp_path: Path) -> None:
 def test_a_lock_that_is_held_is_not_waited_for_long(
     server: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dockersave.cache._PATIENCE", 0.2)
+    monkeypatch.setattr("dockersave.transfer.cache._PATIENCE", 0.2)
     folder = tmp_path / "cache"
     folder.mkdir()
     with (folder / "lock").open("w") as file:

@@ -15,16 +15,15 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from .archive.place import write_all
-from .arrival import Arrival, Place
-from .errors import OutputError
-from .limits import LIMITS
+from ..archive.place import write_all
+from ..errors import OutputError
+from ..limits import LIMITS
+from ..verify import Buffer, is_digest
 from .sources import LocalFile
-from .verify import Buffer, is_digest
 
 _PATIENCE = 5.0
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -184,69 +183,50 @@ class Entry:
             self._fd = -1
 
 
-class KeptPlace:
-    """A place whose blob is kept in the cache, too.
+class CacheWriter:
+    """Keeps a blob of which some may be in its place already.
 
     Args:
-        place: where the blob goes.
-        cache: the cache.
-        digest, size: of the blob.
+        begin: makes room in the cache, once there is something to keep.
         have: ranges that are in the place already.
     """
 
     def __init__(
-        self,
-        place: Place,
-        cache: Cache,
-        digest: str,
-        size: int,
-        have: Sequence[tuple[int, int]] = (),
+        self, begin: Callable[[], Entry | None], have: Sequence[tuple[int, int]] = ()
     ) -> None:
-        self._place = place
-        self._begin = partial(cache.begin, digest, size)
+        self._begin = begin
         self._have = have
         self._lock = threading.Lock()
         self._begun = False
         self._entry: Entry | None = None
 
     def write(self, position: int, data: Buffer) -> None:
-        """Put bytes there."""
-        self._place.write(position, data)
+        """Keep these bytes, too."""
+        if entry := self._opened():
+            entry.write(position, data)
+
+    def commit(self, read: Callable[[int, int], bytes]) -> None:
+        """The blob is complete, and right.
+
+        Args:
+            read: reads from its place: a position, and how many bytes at most.
+        """
+        # Where all of it was there already, nothing has been written yet.
+        if entry := self._opened():
+            with suppress(OutputError):
+                for start, stop in self._have:
+                    while start < stop:
+                        data = read(start, min(stop - start, LIMITS.read))
+                        entry.write(start, data)
+                        start += len(data)
+                entry.commit()
+
+    def _opened(self) -> Entry | None:
         with self._lock:
             if not self._begun:
                 self._begun = True
                 self._entry = self._begin()
-        if self._entry is not None:
-            self._entry.write(position, data)
-
-    def read(self, position: int, amount: int) -> bytes:
-        """Read back what was put there."""
-        return self._place.read(position, amount)
-
-    def record(self, start: int, stop: int) -> None:
-        """Remember, for a later run, that these bytes are there."""
-        self._place.record(start, stop)
-
-    def forget(self) -> None:
-        """Remember that nothing is."""
-        self._place.forget()
-
-    def keep(self) -> None:
-        """The blob is complete, and right."""
-        if not self._begun:
-            # All of it was there already.
-            self._begun = True
-            self._entry = self._begin()
-        if self._entry is None:
-            return
-        with suppress(OutputError):
-            for start, stop in self._have:
-                while start < stop:
-                    data = self._place.read(start, min(stop - start, LIMITS.read))
-                    self._entry.write(start, data)
-                    start += len(data)
-            self._entry.commit()
-        self._entry = None
+            return self._entry
 
     def close(self) -> None:
         """Give up what is not complete."""
@@ -264,42 +244,33 @@ class Keeper:
 
     def __init__(self, directory: str | None, most: int, notify: Callable[[str], None]) -> None:
         self._cache = Cache(directory, most, notify) if directory else None
+        self._found: set[str] = set()
 
     def find(self, digest: str) -> list[LocalFile]:
         """Where the cache has a blob."""
-        return self._cache.find(digest) if self._cache else []
+        found = self._cache.find(digest) if self._cache else []
+        if found:
+            self._found.add(digest)
+        return found
 
-    def place(
-        self, place: Place, digest: str, size: int, have: Sequence[tuple[int, int]] = ()
-    ) -> Place:
-        """The same place; what goes there is kept, if it is not already."""
-        if self._cache is None or self._cache.find(digest):
-            return place
-        return KeptPlace(place, self._cache, digest, size, have)
+    def writer(
+        self, digest: str, size: int, have: Sequence[tuple[int, int]] = ()
+    ) -> CacheWriter | None:
+        """What keeps a blob that is not in the cache yet; None where there is no cache.
 
-    def begin(self, digest: str, size: int) -> Entry | None:
-        """Begin to keep a blob that has to be fetched."""
-        return self._cache.begin(digest, size) if self._cache else None
+        Args:
+            digest: the blob's digest.
+            size: its size in bytes.
+            have: ranges of it that are in its place already.
+        """
+        if self._cache is None or self.find(digest):
+            return None
+        return CacheWriter(partial(self._cache.begin, digest, size), have)
 
-    def keep(self, arrivals: Iterable[Arrival]) -> None:
-        """Keep the blobs that have arrived."""
-        for arrival in arrivals:
-            if arrival.done and isinstance(arrival.place, KeptPlace):
-                arrival.place.keep()
-
-    @contextmanager
-    def keeping(self, arrivals: Sequence[Arrival]) -> Iterator[None]:
-        """Keep, in the end, what has arrived, and forget what has not."""
-        try:
-            yield
-        finally:
-            self.keep(arrivals)
-            for arrival in arrivals:
-                if isinstance(arrival.place, KeptPlace):
-                    arrival.place.close()
-                elif self._cache and arrival.done and arrival.reused < arrival.size:
-                    # It was here, and yet it had to be fetched.
-                    self._cache.drop(arrival.digest)
+    def settle(self, digest: str, *, was_fetched: bool) -> None:
+        """A blob is there, and right: remove what the cache has if it was of no use."""
+        if self._cache and was_fetched and digest in self._found:
+            self._cache.drop(digest)
 
 
 def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -12,22 +12,26 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from .archive.leftover import blobs_of
-from .arrival import Stream
-from .errors import (
+from ..archive.leftover import blobs_of
+from ..errors import (
     CancelledError,
     ContentError,
     CredentialsError,
     DockersaveError,
     NotFoundError,
 )
-from .limits import LIMITS
-from .oci import Descriptor
-from .verify import check, is_digest
+from ..limits import LIMITS
+from ..oci import Descriptor
+from ..verify import check, is_digest
+from .throttle import Stream
 
 
 class BlobOpener(Protocol):
     """What opens a blob at a registry."""
+
+    @property
+    def name(self) -> str:
+        """The registry's."""
 
     def blob(
         self, repository: str, descriptor: Descriptor, start: int = 0, stop: int | None = None
@@ -48,6 +52,11 @@ class RemoteBlob:
     def size(self) -> int:
         """Its size in bytes."""
         return self.descriptor.size
+
+    @property
+    def server(self) -> str:
+        """Who serves it."""
+        return self.registry.name
 
     def open(self, start: int, stop: int) -> Stream:
         """Begin to read bytes `start` to `stop` (exclusive)."""
@@ -104,6 +113,11 @@ class LocalBlob:
     size: int
     is_local: bool = True
 
+    @property
+    def server(self) -> str:
+        """The file."""
+        return self.file.name
+
     def open(self, start: int, stop: int) -> Stream:
         """Begin to read bytes `start` to `stop` (exclusive)."""
         return _LocalStream(self, start)
@@ -121,6 +135,11 @@ class LocalFile:
     path: str
     size: int
     is_local: bool = True
+
+    @property
+    def server(self) -> str:
+        """The file."""
+        return self.path
 
     def open(self, start: int, stop: int) -> Stream:
         """Begin to read bytes `start` to `stop` (exclusive)."""
@@ -141,11 +160,6 @@ class _LocalStream:
         self._close = close
         self.start = start
         self._position = start
-
-    def read(self, amount: int) -> bytes:
-        buffer = bytearray(amount)
-        count = self.readinto(memoryview(buffer))
-        return bytes(buffer[:count])
 
     def readinto(self, buffer: memoryview) -> int:
         buffer = buffer[: self._blob.size - self._position]
@@ -239,9 +253,10 @@ class LocalStore:
         for blob in self._blobs.get(descriptor.digest, ()):
             if blob.size == descriptor.size <= LIMITS.config:
                 with suppress(ContentError), closing(blob.open(0, blob.size)) as stream:
-                    body = b"".join(iter(lambda: stream.read(LIMITS.read), b""))
+                    body = bytearray(blob.size)
+                    stream.readinto(memoryview(body))
                     check(body, descriptor.digest, "the config", descriptor.size)
-                    return body
+                    return bytes(body)
         return None
 
     def close(self) -> None:

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 
-from ..arrival import Arrival
+from ..archive.members import Blob as BlobMember
+from ..archive.members import Content
+from ..archive.place import write_all, writing
+from ..archive.tar import END, Plan, padding
 from ..errors import OutputError
 from ..limits import LIMITS
 from ..verify import Buffer
-from .members import Blob, Content
-from .place import write_all, writing
-from .tar import END, Plan, padding
-
-Write = Callable[[bytes], object]
+from .blobs import Blob
 
 
 def spool(directory: str) -> int:
@@ -51,7 +49,6 @@ class Window:
     """
 
     def __init__(self, directory: str) -> None:
-        self.written = 0
         self.size = LIMITS.window
         try:
             self.fd = spool(directory)
@@ -59,13 +56,8 @@ class Window:
             self.fd = os.memfd_create("dockersave", os.MFD_CLOEXEC)
             self.size = LIMITS.window_in_memory
 
-    @property
-    def horizon(self) -> int:
-        """Up to which offset of the output there is room."""
-        return self.written + self.size
-
     def write(self, offset: int, data: Buffer) -> None:
-        """Put bytes at an offset of the output, which must be before the horizon."""
+        """Put bytes at an offset of the output, less than `size` after what is still needed."""
         at = offset % self.size
         head = self.size - at
         with writing("the window of the stream"):
@@ -110,53 +102,68 @@ class WindowPlace:
         """Nothing was remembered."""
 
 
-def emit(
-    plan: Plan,
-    arrivals: dict[str, Arrival],
-    window: Window,
-    write: Write,
-    wait: Callable[[Callable[[], bool]], None],
-    moved: Callable[[], None],
-) -> None:
-    """Write a planned archive while its blobs arrive.
+class Emitter:
+    """Writes a planned archive while its blobs arrive, as far as they have.
 
     Args:
         plan: the archive.
-        arrivals: the blobs, by the path of their member.
+        blobs: by the path of their member.
         window: where they arrive.
         write: takes the archive's bytes.
-        wait: returns when what it is given says true.
-        moved: is told when there is more room in the window.
+        grant_room: is told up to which offset of the output there is room now.
     """
-    for entry in plan.entries:
-        write(entry.header)
-        if isinstance(entry.member.data, Content):
-            write(entry.member.data.body)
-        elif isinstance(entry.member.data, Blob):
-            arrival = arrivals[entry.member.path]
-            position = 0
-            while position < entry.size:
-                wait(partial(_is_ready, arrival, position))
-                stop = min(_ready(arrival), position + LIMITS.read)
-                data = window.read(entry.offset + position, stop - position)
-                write(data)
-                position += len(data)
-                window.written = entry.offset + position
-                moved()
-        write(bytes(padding(entry.size)))
-        window.written = entry.end
-    write(END)
+
+    def __init__(
+        self,
+        plan: Plan,
+        blobs: Mapping[str, Blob],
+        window: Window,
+        write: Callable[[bytes], object],
+        grant_room: Callable[[int], None],
+    ) -> None:
+        self._window = window
+        self._write = write
+        self._grant_room = grant_room
+        self._steps = self._emit(plan, blobs)
+        self._grant_room(window.size)
+
+    def advance(self) -> bool:
+        """Write what can be written; returns whether that was all."""
+        return next(self._steps, True)
+
+    def _emit(self, plan: Plan, blobs: Mapping[str, Blob]) -> Iterator[bool]:
+        for entry in plan.entries:
+            self._write(entry.header)
+            if isinstance(entry.member.data, Content):
+                self._write(entry.member.data.body)
+            elif isinstance(entry.member.data, BlobMember):
+                blob = blobs[entry.member.path]
+                position = 0
+                while position < entry.size:
+                    while (ready := _ready(blob)) <= position:
+                        yield False
+                    stop = min(ready, position + LIMITS.read)
+                    data = self._window.read(entry.offset + position, stop - position)
+                    self._write(data)
+                    position += len(data)
+                    self._grant_room(entry.offset + position + self._window.size)
+                while not blob.done:
+                    yield False
+            self._write(bytes(padding(entry.size)))
+            self._grant_room(entry.end + self._window.size)
+        self._write(END)
 
 
-def _is_ready(arrival: Arrival, position: int) -> bool:
-    return _ready(arrival) > position
+def is_restartable(size: int, window: Window) -> bool:
+    """Whether a blob of `size` bytes is held back until all of it is right."""
+    return size <= window.size // 2
 
 
-def _ready(arrival: Arrival) -> int:
+def _ready(blob: Blob) -> int:
     """Up to which position a blob may be written."""
-    if arrival.done:
-        return arrival.size
+    if blob.done:
+        return blob.size
     # What fits into the window can still be fetched again, as long as nothing has been written.
-    if arrival.restartable:
+    if blob.restartable:
         return 0
-    return min(arrival.hashed, arrival.size - LIMITS.granule)
+    return min(blob.hashed, blob.size - LIMITS.granule)

@@ -1,0 +1,54 @@
+"""One lease, read from its source: the only loop in which bytes of blobs are received."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from ..errors import ContentError, NetworkError
+from .blobs import Lease
+from .ledger import Ledger
+from .throttle import Reader
+
+
+def received(
+    ledger: Ledger,
+    lease: Lease,
+    reader: Reader,
+    lock: AbstractContextManager[object],
+    wait_for_room: Callable[[Lease], None],
+) -> Iterator[memoryview]:
+    """The bytes of a lease in order; `Ledger.wrote` is to be told of each part before the next.
+
+    Args:
+        ledger, lease: what says how far to read.
+        reader: of an open stream.
+        lock: held around each call of the ledger.
+        wait_for_room: returns when there may be room for more, or something to do first.
+
+    Raises:
+        NetworkError: the stream ends early, or cannot be read.
+        ContentError: it goes on where the blob ends.
+    """
+    at = reader.stream.start
+    while True:
+        with lock:
+            step = ledger.step(lease, at)
+        if step.is_full:
+            wait_for_room(lease)
+            continue
+        if not step.take:
+            break
+        data = reader.read(step.skip or step.take)
+        if not data:
+            raise NetworkError("the connection ended early", transient=True)
+        at += len(data)
+        if not step.skip:
+            yield data
+    if lease.gained and at == lease.blob.extent and reader.read(1):
+        raise ContentError(f"layer {lease.blob.digest} is longer than its {at} bytes")
+
+
+def asked_for(lease: Lease) -> tuple[int, int]:
+    """The range to ask a lease's source for."""
+    return (0, lease.blob.extent) if lease.whole else (lease.position, lease.stop)

@@ -1,0 +1,158 @@
+"""Layers that are stored without compression: unpacked and hashed twice while they arrive.
+
+How large a layer is unpacked, nobody knows before it is. So each is unpacked into a file
+without a name, several at once, and moved behind the one before it when that is in its place.
+Moving frees what has been moved: at no time is there more on the disk than the result and one
+chunk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from ..archive.place import write_all, writing
+from ..compression import Decompressor
+from ..errors import ContentError
+from ..limits import LIMITS
+from ..verify import Buffer, Verifier
+from .blobs import Blob
+from .cache import CacheWriter
+from .window import spool
+
+
+class UnpackedLayer:
+    """One layer on its way from its source into a file without a name.
+
+    Args:
+        blob: what the ledger knows of it: sequential, and as its source has it.
+        diff_id: what it must hash to when it is unpacked.
+        directory: where there is room.
+        keep: begins to keep the layer, as it is served, for other runs.
+    """
+
+    def __init__(
+        self, blob: Blob, diff_id: str, directory: str, keep: Callable[[], CacheWriter | None]
+    ) -> None:
+        self.blob = blob
+        self.digest = blob.digest
+        self.size = blob.size
+        self.diff_id = diff_id
+        self.unpacked_size = 0
+        self._directory = directory
+        self._keep = keep
+        self._kept: CacheWriter | None = None
+        self._fd = -1
+        self._epoch = -1
+        self._is_there = False
+
+    def found(self, size: int) -> None:
+        """It is in its place already.
+
+        Args:
+            size: unpacked, in bytes.
+        """
+        self.unpacked_size = size
+        self._is_there = True
+
+    @property
+    def done(self) -> bool:
+        """Whether it is there, and right."""
+        return self._is_there or self.blob.done
+
+    @property
+    def present(self) -> int:
+        """How many bytes of what is served have been unpacked."""
+        # What lies on this machine may be smaller or larger than it is served.
+        return self.size if self.done else min(self.size, self.blob.present)
+
+    @property
+    def reused(self) -> int:
+        """How many of them were on this machine already."""
+        return self.present if self._is_there or self.blob.reused else 0
+
+    def write(self, position: int, data: Buffer) -> None:
+        """Take bytes: they are unpacked as they are hashed."""
+        if self._epoch != self.blob.epoch:
+            self._begin()
+        if self._kept:
+            self._kept.write(position, data)
+
+    def _begin(self) -> None:
+        self.close()
+        self._epoch = self.blob.epoch
+        self._fd = spool(self._directory)
+        self.unpacked_size = 0
+        is_local = self.blob.sources[0].is_local
+        self._kept = None if is_local else self._keep()
+        name = f"layer {self.digest}"
+        # A local source may hold the layer unpacked: then it has its diff_id's digest.
+        self._raw = Verifier(None if is_local else self.digest, None, name)
+        self._plain = Verifier(self.diff_id, None, f"{name}, unpacked,")
+        self._decompressor = Decompressor(name)
+
+    def read(self, position: int, amount: int) -> bytes:
+        """Nothing is kept of what was written."""
+        raise NotImplementedError("what comes in order is hashed as it comes")
+
+    def hash(self, data: Buffer) -> None:
+        """Unpack the next bytes.
+
+        Raises:
+            ContentError: they cannot be, or there are too many of them.
+            OutputError: there is no room.
+        """
+        self._raw.update(data)
+        for piece in self._decompressor.feed(bytes(data)):
+            self._store(piece)
+
+    def _store(self, data: bytes) -> None:
+        self.unpacked_size += len(data)
+        if self.unpacked_size > LIMITS.unpacked_layer:
+            most = LIMITS.unpacked_layer >> 30
+            raise ContentError(f"layer {self.digest} is larger than {most} GiB when unpacked")
+        self._plain.update(data)
+        with writing(self._directory or "."):
+            write_all(self._fd, data, self.unpacked_size - len(data))
+
+    def judge(self) -> None:
+        """All of it has come.
+
+        Raises:
+            ContentError: it is wrong, as it was served or unpacked.
+        """
+        if self._epoch != self.blob.epoch:
+            self._begin()
+        for piece in self._decompressor.finish():
+            self._store(piece)
+        self._raw.finish()
+        self._plain.finish()
+        if self._kept:
+            self._kept.commit(self.read)
+
+    def renew(self) -> None:
+        """What comes next begins again if the ledger has: see `write`."""
+
+    def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
+        """Give the unpacked layer away, chunk by chunk, freeing each.
+
+        Args:
+            write: takes an offset in the layer, and the bytes there.
+            backwards: the last chunk first, so that space is freed as it goes.
+        """
+        chunk = 8 * LIMITS.read
+        starts = range(0, self.unpacked_size, chunk)
+        for start in reversed(starts) if backwards else starts:
+            write(start, os.pread(self._fd, chunk, start))
+            if backwards:
+                os.ftruncate(self._fd, start)
+        self.close()
+
+    def close(self) -> None:
+        """Free its space."""
+        if self._kept:
+            self._kept.close()
+            self._kept = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

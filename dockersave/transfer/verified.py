@@ -1,0 +1,123 @@
+"""A blob that is read by whoever asked for it, on their own thread, and verified as it is."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from ..attempts import Attempts
+from ..cancellation import Cancellation
+from ..errors import CancelledError, ContentError, DockersaveError
+from ..oci import Descriptor
+from ..verify import Verifier
+from .blobs import Blob, Hashing, Lease, Source, Wait
+from .ledger import Ledger
+from .reading import asked_for, received
+from .throttle import Throttle
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class VerifiedBlob(io.RawIOBase):
+    """A blob, read in order from its first byte to its last.
+
+    Args:
+        source: where it comes from.
+        descriptor: what it must be.
+        attempts, throttle, cancellation: the run's.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        descriptor: Descriptor,
+        attempts: Attempts,
+        throttle: Throttle,
+        cancellation: Cancellation,
+    ) -> None:
+        # Bytes that were given away cannot be taken back.
+        self._blob = Blob(
+            descriptor.digest, descriptor.size, [source], sequential=True, restartable=False
+        )
+        self._ledger = Ledger([self._blob], attempts, most=1)
+        self._verifier = Verifier(
+            descriptor.digest, descriptor.size, f"the blob {descriptor.digest}"
+        )
+        self._throttle = throttle
+        self._cancellation = cancellation
+        self._parts = self._read()
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes.
+
+        Raises:
+            ContentError: the blob is not what its descriptor says, at its end at the latest.
+            DockersaveError: it cannot be had.
+        """
+        if not self._rest:
+            self._rest = next(self._parts, self._rest)
+        view = memoryview(buffer).cast("B")[: len(self._rest)]
+        view[:] = self._rest[: len(view)]
+        self._rest = self._rest[len(view) :]
+        return len(view)
+
+    def _read(self) -> Generator[memoryview, None, None]:
+        ledger = self._ledger
+        while (task := ledger.next(time.monotonic())) is not None:
+            if isinstance(task, Wait):
+                self._cancellation.wait(max(0.0, task.until - time.monotonic()))
+            elif isinstance(task, Hashing):
+                self._hash(task, memoryview(b""))
+            else:
+                yield from self._fetch(task)
+        if ledger.failure:
+            raise ledger.failure
+
+    def _fetch(self, lease: Lease) -> Iterator[memoryview]:
+        ledger, asked = self._ledger, asked_for(lease)
+        try:
+            stream = lease.source.open(*asked)
+            with self._throttle.reading(stream) as reader:
+                now = time.monotonic()
+                if not ledger.opened(lease, asked, stream.start, stream.ranged, now):
+                    return
+                for data in received(ledger, lease, reader, nullcontext(), lambda lease: None):
+                    ledger.wrote(lease, len(data), time.monotonic())
+                    if task := ledger.hashing(lease.blob, len(data)):
+                        # The last bytes are given away once all of it is right.
+                        self._hash(task, data)
+                    yield data
+        except CancelledError:
+            raise
+        except DockersaveError as failure:
+            if ledger.failure:
+                raise
+            ledger.failed(lease, failure, time.monotonic())
+        else:
+            ledger.ended(lease)
+
+    def _hash(self, task: Hashing, data: memoryview) -> None:
+        self._verifier.update(data)
+        failure = None
+        if task.is_last:
+            try:
+                self._verifier.finish()
+            except ContentError as wrong:
+                failure = wrong
+        self._ledger.hashed(task, failure)
+        if failure:
+            raise failure
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._parts.close()
+        super().close()
