@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
+from .budget import Budget
 from .cancellation import Cancellation
 from .errors import ContentError, NetworkError
 from .job import ALL_PLATFORMS
@@ -156,7 +157,9 @@ class Registry:
         self.close()
 
     def _resolver(self, reference: Reference) -> Resolver:
-        return Resolver(self._session.registry(reference.registry), reference)
+        registry = self._session.registry(reference.registry)
+        # Each question is a run of its own: whoever asks for years has as much for the last.
+        return Resolver(registry, reference, budget=Budget())
 
 
 def _parse(image: str | Reference) -> Reference:

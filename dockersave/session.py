@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .budget import Budget
 from .cancellation import Cancellation
 from .errors import UsageError
 from .flow import Flow
@@ -34,6 +35,7 @@ class Session:
         self.notify = notify
         self.retry = Retry(network, self.cancellation, notify)
         self.flow = Flow(network.limit_rate, network.timeout, self.cancellation, network.jobs)
+        self.budget = Budget()
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
@@ -58,7 +60,12 @@ class Session:
                         "log in to each with docker login or podman login, or give --authfile",
                     )
                 self._registries[name] = Registry(
-                    name, self.network, self.cancellation, self.retry, self.notify
+                    name,
+                    self.network,
+                    self.cancellation,
+                    self.retry,
+                    self.notify,
+                    self.budget,
                 )
             return self._registries[name]
 

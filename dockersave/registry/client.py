@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..budget import Budget
 from ..cancellation import Cancellation
 from ..errors import (
     CancelledError,
@@ -72,6 +73,7 @@ class Registry:
         cancellation: stops every method, which then raises `CancelledError`.
         retry: the run's retry policy.
         notify: gets lines for the user.
+        budget: what is left for the documents of the run.
 
     Raises:
         UsageError: a mirror has no valid address.
@@ -84,8 +86,10 @@ class Registry:
         cancellation: Cancellation,
         retry: Retry,
         notify: Callable[[str], None],
+        budget: Budget | None = None,
     ) -> None:
         self.name = name
+        self.budget = budget or Budget()
         self._retry = retry
         self._notify = notify
         self._cancellation = cancellation
