@@ -15,6 +15,7 @@ from .verify import is_digest
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io"})
+_HUB_HOSTS = _HUB_ALIASES | {"registry-1.docker.io", "hub.docker.com"}
 
 _DOMAIN_NAME = re.compile(
     r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -84,6 +85,21 @@ class Reference:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{self.familiar_name}{tag}{digest}"
+
+
+def is_registry(text: str) -> bool:
+    """Whether `text` is what references write for a registry: `HOST[:PORT]`."""
+    try:
+        reference = Reference.parse(f"{text}/name")
+    except UsageError:
+        return False
+    return reference.repository == "name"
+
+
+def is_docker_hub(registry: str) -> bool:
+    """Whether a registry is Docker Hub, by whichever of its names, with a port or without."""
+    host, _, port = registry.lower().partition(":")
+    return host.rstrip(".") in _HUB_HOSTS and port in {"", "80", "443"}
 
 
 def _parse(text: str) -> Reference:

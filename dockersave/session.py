@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .budget import Budget
 from .cancellation import Cancellation
 from .errors import UsageError
 from .options import Network
@@ -42,6 +43,7 @@ class Session:
         self.retry = Retry(network, self.cancellation, notify, trace)
         self.attempts = self.retry.attempts
         self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
+        self.budget = Budget()
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
@@ -66,7 +68,13 @@ class Session:
                         "log in to each with docker login or podman login, or give --authfile",
                     )
                 self._registries[name] = Registry(
-                    name, self.network, self.cancellation, self.retry, self.notify, self.trace
+                    name,
+                    self.network,
+                    self.cancellation,
+                    self.retry,
+                    self.notify,
+                    self.trace,
+                    self.budget,
                 )
             return self._registries[name]
 

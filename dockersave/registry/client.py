@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..budget import Budget
 from ..cancellation import Cancellation
 from ..errors import (
     CancelledError,
@@ -74,6 +75,7 @@ class Registry:
         retry: the run's retry policy.
         notify: gets lines for the user.
         trace: gets a line for each request and decision.
+        budget: what is left for the documents of the run.
 
     Raises:
         UsageError: a mirror has no valid address.
@@ -87,9 +89,11 @@ class Registry:
         retry: Retry,
         notify: Callable[[str], None],
         trace: Trace = SILENT,
+        budget: Budget | None = None,
     ) -> None:
         self._trace = trace
         self.name = name
+        self.budget = budget or Budget()
         self._retry = retry
         self._notify = notify
         self._cancellation = cancellation
@@ -99,7 +103,7 @@ class Registry:
         without = dataclasses.replace(network, user=None, password=None)
         others = Credentials(without, os.environ, notify, cancellation)
         is_hub = name == DOCKER_HUB
-        scheme = "http" if network.insecure and not is_hub else "https"
+        scheme = "http" if network.speaks_plain(name) else "https"
         host = _HUB_HOST if is_hub else name
         self._home = Endpoint(
             f"{scheme}://{host}/v2",

@@ -162,7 +162,8 @@ def _of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
         "record layer failure" in reason
     ):
         return NetworkError(
-            f"{name}: does not speak TLS", "if it speaks plain HTTP, add --insecure"
+            f"{name}: does not speak TLS",
+            f"if it speaks plain HTTP, add --insecure, or --insecure-registry {name}",
         )
     if "certificate required" in reason or "bad certificate" in reason:
         return NetworkError(
@@ -280,7 +281,10 @@ def _meaning(
             crowded=status == 503,
         )
     if status == 400 and _wants_tls(body):
-        return NetworkError(f"{host}: speaks TLS", "leave --insecure away")
+        return NetworkError(
+            f"{host}: speaks TLS",
+            "leave --insecure away; --insecure-registry HOST[:PORT] is for some registries alone",
+        )
     if status == 400 and b"SSL certificate" in body:
         return NetworkError(
             f"{host}: wants a client certificate{said}",
