@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
+from .budget import Budget
 from .cancellation import Cancellation
 from .job import ALL_PLATFORMS
 from .limits import LIMITS
@@ -161,7 +162,9 @@ class Registry:
         self.close()
 
     def _resolver(self, reference: Reference) -> Resolver:
-        return Resolver(self._session.registry(reference.registry), reference)
+        registry = self._session.registry(reference.registry)
+        # Each question is a run of its own: whoever asks for years has as much for the last.
+        return Resolver(registry, reference, budget=Budget())
 
 
 def _parse(image: str | Reference) -> Reference:

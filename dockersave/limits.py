@@ -29,6 +29,12 @@ class Limits:
     """Redirects of one request."""
     index_depth: int = 4
     """Indexes nested in one another."""
+    documents: int = 32 * MIB
+    """All manifests, indexes and configs of one run, which are kept until they are written."""
+    document_requests: int = 2_000
+    """Requests for them, whatever they name: five can name each other billions of times."""
+    document_requests_image: int = 4
+    """Requests for them more for each image that the user names."""
     layers: int = 4096
     """Layers of one image; engines stop at 127 or a little above."""
     references: int = 10_000

@@ -41,7 +41,13 @@ class Platform:
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
-        """The platform that is meant, by whichever of its names."""
+        """The platform that is meant, by whichever of its names, in any case.
+
+        An operating system that is not named is the host's: Linux (containerd's platforms
+        package, normalizeOS).
+        """
+        os, architecture, variant = (name.strip().lower() for name in (os, architecture, variant))
+        os = {"": "linux", "macos": "darwin"}.get(os, os)
         architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
         variant = variant or implied
         if architecture == "arm":

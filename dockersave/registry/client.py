@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..budget import Budget
 from ..cancellation import Cancellation
 from ..errors import (
     CancelledError,
@@ -74,6 +75,7 @@ class Registry:
         retry: the run's retry policy.
         notify: gets lines for the user.
         trace: gets a line for each request and decision.
+        budget: what is left for the documents of the run.
 
     Raises:
         UsageError: a mirror has no valid address.
@@ -87,9 +89,11 @@ class Registry:
         retry: Retry,
         notify: Callable[[str], None],
         trace: Trace = SILENT,
+        budget: Budget | None = None,
     ) -> None:
         self._trace = trace
         self.name = name
+        self.budget = budget or Budget()
         self._retry = retry
         self._notify = notify
         self._cancellation = cancellation

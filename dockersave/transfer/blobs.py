@@ -133,6 +133,8 @@ class Lease:
     round: int
     since: float
     position: int = field(init=False)
+    claimed: int = 0
+    """Up to where its worker has read, and is about to write: others take over what is behind."""
     gained: int = 0
     first: float = math.inf
     """When its first bytes came."""

@@ -273,8 +273,19 @@ class Ledger:
         is_stuck = bool(first.missing) and first.edge == first.missing[0][0]
         return is_stuck and (lease.blob is first or self.connections >= self.capacity)
 
+    def keep(self, lease: Lease, amount: int) -> int:
+        """How many of the next `amount` bytes of a lease, which have been read, are to be written.
+
+        Less than all, where another worker has taken over the end of the lease meanwhile. What
+        is to be written is not taken over any more.
+        """
+        if lease not in lease.blob.leases:
+            return 0
+        lease.claimed = min(lease.stop, lease.position + amount)
+        return lease.claimed - lease.position
+
     def wrote(self, lease: Lease, amount: int, now: float) -> None:
-        """The next `amount` bytes of a lease are in their place."""
+        """The next `amount` bytes of a lease are in their place; `keep` has said how many."""
         blob = lease.blob
         if lease not in blob.leases:
             return

@@ -1,6 +1,6 @@
 """Measure, print a table, and write it down.
 
-python -m tests.bench [--quick] [--rounds N] [--write] [ROW ...]
+python -m tests.bench [--quick] [--rounds N] [--write] [--only NAME ...]
 """
 
 from __future__ import annotations
@@ -8,17 +8,35 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.rows import ROWS, Bench, Row
+from tests.bench.lines import as_used, capped, resets, versus
+from tests.bench.memory import images, memory, windows
+from tests.bench.peers import peers
+from tests.bench.ranges import without_ranges
+from tests.bench.rows import BASIC, Bench, Row
 from tests.bench.table import chart, markdown
 
+_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    **BASIC,
+    "line-capped": capped,
+    "line-used": as_used,
+    "line-resets": resets,
+    "line-peers": versus,
+    "ranges": without_ranges,
+    "memory": memory,
+    "memory-windows": windows,
+    "memory-images": images,
+}
 _HERE = Path(__file__).parent
+_VERSION = re.compile(r"\d+(\.\d+)+")
 _MEMORY = Path("/dev/shm")
 
 
@@ -28,18 +46,24 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the sizes, one round")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each command")
     parser.add_argument("--write", action="store_true", help="write results.md and results.svg")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        metavar="NAME",
+        help=f"rows whose names begin so, of {', '.join(_ROWS)}",
+    )
     arguments = parser.parse_args()
-    unknown = set(arguments.rows) - set(ROWS)
-    if unknown:
-        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    wanted = [name for name in _ROWS if name.startswith(tuple(arguments.only))]
+    if not wanted:
+        parser.error(f"no such rows: {', '.join(arguments.only)}")
     folder = Path(tempfile.mkdtemp(prefix="dockersave-bench-", dir=_memory()))
     scale, rounds = (10, 1) if arguments.quick else (1, arguments.rounds)
     rows: list[Row] = []
     bench = Bench(folder, rounds, scale)
     try:
-        for name in arguments.rows or ROWS:
-            for row in ROWS[name](bench):
+        for name in wanted:
+            for row in _ROWS[name](bench):
                 rows.append(row)
                 print(markdown([row], "").splitlines()[-1], flush=True)
     finally:
@@ -58,14 +82,17 @@ def _memory() -> Path | None:
 
 
 def _about(rounds: int) -> str:
-    versions = [
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[0]
-        for command in (["skopeo", "--version"], ["curl", "--version"])
-    ]
+    commands = [["skopeo", "--version"], ["curl", "--version"]]
+    commands += [[name, "version"] for name in peers("", "") if name != "skopeo"]
+    versions = []
+    for command in commands:
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        name, version = command[0], _VERSION.search(shown)
+        versions.append(f"{name} {version[0] if version else 'of an unknown version'}")
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {len(os.sched_getaffinity(0))} cores, "
-        f"{platform.machine()}, Python {platform.python_version()}, {versions[0]}, "
-        f"{' '.join(versions[1].split()[:2])}, all output on a tmpfs. Ratios are medians of "
+        f"{platform.machine()}, Python {platform.python_version()}, "
+        f"{', '.join(versions)}, all output on a tmpfs. Ratios are medians of "
         f"{rounds} interleaved pairs; smaller is better unless said otherwise."
     )
 

@@ -18,7 +18,7 @@ Command = Sequence[str | Path]
 
 
 # What a host sets to be trusted differently would be measured, too.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith("SSL_CERT_")
 } | {"PYTHONPATH": str(ROOT)}
 
@@ -49,7 +49,7 @@ def run(command: Command, folder: Path) -> Run:
     process = subprocess.Popen(
         [str(word) for word in command],
         cwd=folder,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -127,7 +127,7 @@ def peak_disk(command: Command, folder: Path) -> int:
     process = subprocess.Popen(
         [str(word) for word in command],
         cwd=folder,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

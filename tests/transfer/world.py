@@ -1,0 +1,526 @@
+"""A ledger, workers and a disk as one value: what can happen next, and what then is.
+
+The workers do what `transfer/workers.py` does between two calls of the ledger, each call a step of
+its own, so that anything may happen in between. What they write is kept beside the ledger, by
+granule, right or wrong: that is what its account is compared with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar, cast
+from unittest.mock import patch
+
+from dockersave.attempts import Attempts
+from dockersave.errors import ContentError, NetworkError
+from dockersave.limits import LIMITS
+from dockersave.transfer.blobs import Blob, Hashing, Lease, Step, Wait
+from dockersave.transfer.ledger import Ledger
+from dockersave.transfer.spans import Span
+from dockersave.transfer.throttle import Stream
+from tests.transfer.invariants import check_account
+
+_Any = TypeVar("_Any")
+
+GRANULE = 8
+_SMALL = replace(
+    LIMITS,
+    granule=GRANULE,
+    piece_least=GRANULE,
+    split_least=GRANULE,
+    split_saves=0.0,
+    read=GRANULE,
+    retries_per_run=1_000_000,
+)
+_MODULES = ("attempts", "transfer.ledger", "transfer.cutting")
+
+RIGHT, WRONG = True, False
+
+# What an answer is like. Remote: as asked, all of the blob, another range. Local: it opens.
+RANGE, WHOLE, OTHER = "range", "whole", "other"
+# How a request or a stream fails.
+REFUSED, CROWDED, ANSWERED, FATAL, EARLY = "refused", "crowded", "answered", "fatal", "early"
+VANISHED, LONGER = "vanished", "longer"
+# What is read.
+ALL, SOME, BAD = "all", "some", "bad"
+
+GOOD = frozenset({RANGE, WHOLE, ALL, SOME, ""})
+"""What happens where nothing goes wrong."""
+
+
+class Move(NamedTuple):
+    """One step: which worker (-1: the world), and how it turns out."""
+
+    worker: int
+    outcome: str
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Have pieces and halves of one granule, so that blobs of four of them are large."""
+    patches = [patch(f"dockersave.{name}.LIMITS", _SMALL) for name in _MODULES]
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in patches:
+            each.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A source: a name, and what the ledger may know of it."""
+
+    server: Hashable
+    size: int
+    is_local: bool = False
+
+    def open(self, start: int, stop: int) -> Stream:
+        """Nobody reads from it: how that would turn out is a move."""
+        raise NotImplementedError
+
+
+class Disk:
+    """What became of a blob's bytes, in granules; beside it the hash of what was read back."""
+
+    def __init__(self, blob: Blob, have: Sequence[tuple[int, bool]] = ()) -> None:
+        self.epoch = blob.epoch
+        self.content: dict[int, bool] = dict(have)
+        self.fed = 0
+        self.is_right = True
+
+    def renew(self, blob: Blob) -> None:
+        """What `Download.renew` does."""
+        if self.epoch != blob.epoch:
+            self.epoch, self.fed, self.is_right = blob.epoch, 0, True
+            self.content.clear()
+
+    def hash(self, start: int, stop: int) -> None:
+        """Take what is there as the next bytes of the hash."""
+        for granule in range(start // GRANULE, stop // GRANULE):
+            assert granule in self.content, "bytes are hashed that nobody has written"
+            self.is_right = self.is_right and self.content[granule]
+        self.fed = stop
+
+
+@dataclass
+class Worker:
+    """What one is about: nothing, a lease, or a range to hash; what comes after that."""
+
+    lease: Lease | None = None
+    asked: Span = (0, 0)
+    at: int = -1
+    """The stream's position; -1 before it is open."""
+    step: Step | None = None
+    """What it reads just now."""
+    amount: int = 0
+    """Bytes that were read and are not written yet."""
+    bad: bool = False
+    task: Hashing | None = None
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the stream has no more, though more is wanted: it was asked for less."""
+        return self.step is not None and bool(self.step.take) and self.at >= self.asked[1]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it reads all of a blob, from wherever something is missing."""
+        return self.lease is not None and self.lease.whole
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to explore.
+
+    Parameters:
+        blobs: makes them, anew for each run.
+        workers: how many.
+        faults: outcomes that may happen beside good ones.
+        have: what an earlier run left, right or wrong, by number of the blob and granule.
+        window: bytes of room beyond what is written of the output; 0 for a file.
+        retries: of a request that brings nothing.
+        most: connections; as many as workers if 0.
+        partly: whether less than all may be read at once.
+        pause: by how much of what it could be a request is sent later again, from 0 to 1.
+    """
+
+    blobs: Callable[[], Sequence[Blob]]
+    workers: int = 2
+    faults: frozenset[str] = frozenset()
+    have: dict[int, Sequence[tuple[int, bool]]] = field(default_factory=dict)
+    window: int = 0
+    retries: int = 1
+    most: int = 0
+    partly: bool = True
+    pause: float = 0.0
+    make: type[Ledger] = Ledger
+
+
+class World:
+    """The state of one run."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.now = 0.0
+        blobs = case.blobs()
+        self.ledger = case.make(
+            blobs,
+            Attempts(
+                case.retries, wait_until=-math.inf, jitter=_jitters[case.pause], notify=_untold
+            ),
+            most=case.most or case.workers,
+            piece_most=2 * GRANULE,
+            tell=_untold,
+        )
+        self.disks = [Disk(blob, case.have.get(n, ())) for n, blob in enumerate(blobs)]
+        self.workers = [Worker() for _ in range(case.workers)]
+        self._make_room()
+
+    def copy(self) -> World:
+        """Another one in the same state."""
+        copying = _Copying()
+        world = copying.of(self)
+        world.ledger = copying.of(self.ledger)
+        return world
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to happen."""
+        busy = any(each.lease or each.task for each in self.workers)
+        return self.ledger.failure is not None or (self.ledger.is_done and not busy)
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether there is a reason to, even if all goes well from now on: wrong bytes."""
+        wrong = any(not each for disk in self.disks for each in disk.content.values())
+        return wrong or any(worker.bad for worker in self.workers)
+
+    def moves(self) -> Iterator[Move]:
+        """What may happen next."""
+        for number, worker in enumerate(self.workers):
+            for outcome in self._outcomes(worker):
+                yield Move(number, outcome)
+        if any(blob.not_before > self.now for blob in self.ledger.blobs):
+            yield Move(-1, "")
+
+    def _outcomes(self, worker: Worker) -> Iterator[str]:
+        lease = worker.lease
+        if lease is None or worker.task or worker.amount or (worker.at >= 0 and not worker.step):
+            yield ""
+        elif worker.at < 0:
+            faults: tuple[str, ...] = (OTHER, REFUSED, CROWDED, ANSWERED, FATAL)
+            yield RANGE
+            if not lease.source.is_local:
+                yield WHOLE
+            yield from self._possible((VANISHED,) if lease.source.is_local else faults)
+        elif worker.is_at_end:
+            # It asked for less than it now reads.
+            yield ALL
+        else:
+            assert worker.step
+            yield ALL
+            if worker.step.take > GRANULE and self.case.partly:
+                yield SOME
+            faults = (EARLY,) if worker.step.skip else (BAD, EARLY)
+            yield from self._possible(faults if worker.step.take else (LONGER,))
+
+    def _possible(self, faults: Sequence[str]) -> Iterator[str]:
+        return (fault for fault in faults if fault in self.case.faults)
+
+    def do(self, move: Move) -> bool:
+        """Make a step; the invariants hold afterwards.
+
+        Returns:
+            Whether the move was one: nothing else could have happened instead.
+
+        Raises:
+            AssertionError: something that always holds does not.
+        """
+        did = True
+        if move.worker < 0:
+            self.now = min(b.not_before for b in self.ledger.blobs if b.not_before > self.now)
+        else:
+            worker = self.workers[move.worker]
+            if worker.task:
+                self._hash(worker)
+                self._step(worker)
+            elif worker.lease is None:
+                did = self._ask(worker)
+            elif worker.at < 0:
+                self._open(worker, worker.lease, move.outcome)
+            elif worker.amount:
+                self._write(worker, worker.lease)
+            elif worker.step:
+                self._read(worker, worker.lease, worker.step, move.outcome)
+            else:
+                did = self._step(worker) or worker.task is not None
+        self._make_room()
+        self.check()
+        return did
+
+    # A worker's steps.
+
+    def _ask(self, worker: Worker) -> bool:
+        task = self.ledger.next(self.now)
+        if isinstance(task, Hashing):
+            worker.task = task
+        elif isinstance(task, Lease):
+            worker.lease = task
+            whole = (0, task.blob.extent)
+            worker.asked = whole if task.whole else (task.position, task.stop)
+            if worker.asked[0] >= worker.asked[1]:
+                self._end(worker)
+        return not isinstance(task, Wait | None)
+
+    def _open(self, worker: Worker, lease: Lease, outcome: str) -> None:
+        start, stop = worker.asked
+        answer = {RANGE: start, WHOLE: 0, OTHER: start + GRANULE}.get(outcome)
+        if answer is None:
+            self._fail(worker, outcome)
+            return
+        ranged = outcome != WHOLE
+        if not self.ledger.opened(lease, worker.asked, answer, ranged, self.now):
+            self._end(worker)
+            return
+        worker.at = answer
+        worker.asked = (start, stop if ranged else lease.blob.extent)
+        self._step(worker)
+
+    def _step(self, worker: Worker) -> bool:
+        """Learn how much to read next, unless there is something to do before; there may be no
+        room just now."""
+        lease = worker.lease
+        worker.step = None
+        if lease is None or worker.at < 0 or worker.task:
+            return False
+        step = self.ledger.step(lease, worker.at)
+        assert step.skip >= 0
+        if step.is_full:
+            worker.task = self.ledger.hashing(lease.blob, 8 * GRANULE)
+            return False
+        if step.take or (lease.gained and worker.at == lease.blob.extent):
+            worker.step = step
+        else:
+            self._end(worker)
+        return True
+
+    def _read(self, worker: Worker, lease: Lease, step: Step, outcome: str) -> None:
+        if outcome in (EARLY, LONGER) or worker.is_at_end:
+            self._fail(worker, EARLY if step.take else LONGER)
+        elif not step.take:
+            self._end(worker)
+        elif step.skip:
+            worker.at += step.skip
+            self._step(worker)
+        else:
+            amount = step.take if outcome == ALL else min(step.take, GRANULE)
+            worker.at += amount
+            worker.amount, worker.bad = self.ledger.keep(lease, amount), outcome == BAD
+            if not worker.amount:
+                self._step(worker)
+
+    def _write(self, worker: Worker, lease: Lease) -> None:
+        disk = self.disks[lease.blob.number]
+        first = lease.position // GRANULE
+        for granule in range(first, first + worker.amount // GRANULE):
+            disk.content[granule] = WRONG if worker.bad else RIGHT
+        amount, worker.amount, worker.bad = worker.amount, 0, False
+        self.ledger.wrote(lease, amount, self.now)
+        worker.task = self.ledger.hashing(lease.blob, 2 * amount)
+        self._step(worker)
+
+    def _hash(self, worker: Worker) -> None:
+        task = worker.task
+        assert task is not None
+        disk = self.disks[task.blob.number]
+        assert disk.fed == task.start, "hashed out of order"
+        disk.hash(task.start, task.stop)
+        wrong = task.is_last and not disk.is_right
+        self.ledger.hashed(task, ContentError("wrong") if wrong else None)
+        disk.renew(task.blob)
+        worker.task = None
+
+    def _end(self, worker: Worker) -> None:
+        assert worker.lease is not None
+        self.ledger.ended(worker.lease)
+        worker.lease, worker.at, worker.step = None, -1, None
+
+    def _fail(self, worker: Worker, outcome: str) -> None:
+        assert worker.lease is not None
+        failure = _failure(outcome)
+        self.ledger.failed(worker.lease, failure, self.now)
+        self.disks[worker.lease.blob.number].renew(worker.lease.blob)
+        worker.lease, worker.at, worker.step = None, -1, None
+
+    def _make_room(self) -> None:
+        """In a stream, what has been hashed up to the first gap is written, and makes room."""
+        if self.case.window:
+            written = 0
+            for blob in self.ledger.blobs:
+                written = blob.base + (blob.extent if blob.done else blob.hashed)
+                if not blob.done:
+                    break
+            self.ledger.horizon = written + self.case.window
+
+    # What always holds.
+
+    def check(self) -> None:
+        """Compare the ledger's account with the disk.
+
+        Raises:
+            AssertionError: they differ.
+        """
+        check_account(self.ledger)
+        for blob, disk in zip(self.ledger.blobs, self.disks, strict=True):
+            away = [*blob.missing, *((each.position, each.stop) for each in blob.leases)]
+            gone = {g for start, stop in away for g in range(start // GRANULE, stop // GRANULE)}
+            there = set(range(blob.extent // GRANULE)) - gone
+            assert disk.content.keys() >= there, "bytes count as present that nobody has written"
+            assert disk.epoch == blob.epoch
+            if self.is_over and not self.ledger.failure:
+                assert all(disk.content[g] for g in range(blob.extent // GRANULE)), (
+                    "done, yet bytes are wrong"
+                )
+
+    def __str__(self) -> str:
+        """What is there, for a person who wants to know why it is wrong."""
+        ledger = self.ledger
+        lines = [f"now {self.now}, {ledger.capacity} of {ledger.most} connections"]
+        lines += [f"room up to {ledger.horizon}"] if self.case.window else []
+        for blob, disk in zip(ledger.blobs, self.disks, strict=True):
+            states = {None: "-", RIGHT: "+", WRONG: "!"}
+            shown = [states[disk.content.get(g)] for g in range(blob.extent // GRANULE)]
+            lines.append(
+                f"blob {blob.number}: disk {''.join(shown)}, missing {blob.missing}, "
+                f"hashed {blob.hashed}, {'hashing, ' if blob.is_hashing else ''}"
+                f"{'done, ' if blob.done else ''}{blob.strikes} strikes, {blob.attempts} attempts"
+            )
+        for number, worker in enumerate(self.workers):
+            lease, task = worker.lease, worker.task
+            held = lease and f"{lease.position}-{lease.stop}{' of the whole' * lease.whole}"
+            gone = " (taken away)" if lease and lease not in lease.blob.leases else ""
+            lines.append(
+                f"worker {number}: lease {held}{gone}, asked {worker.asked}, at {worker.at}, "
+                f"holds {worker.amount}, hashes {task and task[1:]}"
+            )
+        return "\n".join(f"  {line}" for line in lines)
+
+    # What tells one state from another.
+
+    def key(self) -> Hashable:
+        """The same for states that behave the same."""
+        ledger = self.ledger
+        active = sorted(ledger._active, key=self._lease_key)
+        numbers = {id(lease): number for number, lease in enumerate(active)}
+        is_short = ledger.capacity < ledger._granted
+        return (
+            tuple(self._blob_key(blob, disk) for blob, disk in zip(ledger.blobs, self.disks)),
+            tuple(map(self._lease_key, active)),
+            tuple(sorted(self._worker_key(worker, numbers) for worker in self.workers)),
+            (ledger.capacity, ledger._granted, ledger._served if is_short else 0, ledger.most),
+            frozenset(ledger._whole_only),
+            (type(ledger.failure), ledger.horizon, ledger.latency),
+            tuple(blob.number for blob in ledger._begun),
+        )
+
+    def _lease_key(self, lease: Lease) -> tuple[object, ...]:
+        began = lease.first if lease.gained else lease.since
+        return (
+            *(
+                lease.blob.number,
+                lease.position,
+                lease.stop,
+                max(lease.claimed, lease.position),
+                lease.whole,
+            ),
+            *(lease.source.server, lease.round < lease.blob.round, lease.gained > 0),
+            *((self.now - began, lease.gained) if self.case.pause else ()),
+        )
+
+    def _blob_key(self, blob: Blob, disk: Disk) -> Hashable:
+        return (
+            *(tuple(blob.missing), blob.present, blob.hashed, blob.is_hashing, blob.doubtful),
+            *(blob.done, blob.strikes, blob.attempts, blob.whole),
+            *(max(0.0, blob.not_before - self.now), tuple(each.server for each in blob.sources)),
+            *(frozenset(disk.content.items()), disk.fed, disk.is_right),
+        )
+
+    def _worker_key(self, worker: Worker, active: dict[int, int]) -> tuple[int, ...]:
+        task = worker.task
+        lease = worker.lease
+        return (
+            -2 if lease is None else active.get(id(lease), -1),
+            *(*worker.asked, worker.at, worker.amount, worker.bad, *(worker.step or ())),
+            *((task.blob.number, task.start, task.stop) if task else (-1, -1, -1)),
+        )
+
+
+class _Copying:
+    """Copies what changes, keeps what does not: many times as fast as `copy.deepcopy`."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, object] = {}
+
+    def of(self, value: _Any) -> _Any:
+        """The copy of an object; always the same of the same."""
+        made = self._made.get(id(value))
+        if made is None:
+            kind = type(value)
+            self._made[id(value)] = made = kind.__new__(kind)
+            if isinstance(value, Lease):
+                for name in Lease.__slots__:
+                    setattr(made, name, getattr(value, name))
+                cast(Lease, made).blob = self.of(value.blob)
+            else:
+                vars(made).update(vars(value))
+                for name, part in vars(value).items():
+                    if type(part) in _CHANGING:
+                        vars(made)[name] = self._part(part)
+        return cast(_Any, made)
+
+    def _part(self, part: Any) -> object:
+        kind = type(part)
+        if kind is list:
+            return list(map(self.of, part)) if part and type(part[0]) in _CHANGING else part[:]
+        if kind in (set, dict):
+            return part.copy()
+        if kind is Hashing:
+            return Hashing(self.of(part.blob), part.start, part.stop)
+        return self.of(part)
+
+
+def _failure(outcome: str) -> Exception:
+    if outcome == VANISHED:
+        return FileNotFoundError("vanished")
+    if outcome == LONGER:
+        return ContentError("longer than it should be")
+    return NetworkError(
+        outcome,
+        transient=outcome != FATAL,
+        unreachable=outcome == REFUSED,
+        crowded=outcome == CROWDED,
+        answered=outcome in (CROWDED, FATAL, ANSWERED),
+    )
+
+
+_CHANGING = (list, set, dict, Hashing, Blob, Lease, Worker, Disk)
+
+
+def _at_once() -> float:
+    return 0.0
+
+
+def _later() -> float:
+    return 1.0
+
+
+_jitters = {0.0: _at_once, 1.0: _later}
+
+
+def _untold(*words: str) -> None:
+    """Nobody listens."""
