@@ -65,9 +65,10 @@ if TYPE_CHECKING:
         SaveFailures,
         UsageError,
     )
+    from .listing import ListedImage, ListedLayer, ListedVariant, Listing, list_archive
     from .oci import Descriptor
     from .options import Network, Options
-    from .platforms import Platform
+    from .platforms import Offer, Platform
     from .progress import Progress, Transfer
     from .reference import Reference
     from .saving import Saved, SavedImage, save
@@ -81,9 +82,14 @@ __all__ = [
     "CredentialsError",
     "Descriptor",
     "DockersaveError",
+    "ListedImage",
+    "ListedLayer",
+    "ListedVariant",
+    "Listing",
     "Network",
     "NetworkError",
     "NotFoundError",
+    "Offer",
     "Options",
     "OutputError",
     "Platform",
@@ -99,6 +105,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "check_archive",
+    "list_archive",
     "save",
 ]
 
@@ -106,9 +113,10 @@ _HOMES = {
     "ask": ("Registry", "ResolvedImage"),
     "cancellation": ("Cancellation",),
     "check": ("Report", "check_archive"),
+    "listing": ("ListedImage", "ListedLayer", "ListedVariant", "Listing", "list_archive"),
     "oci": ("Descriptor",),
     "options": ("Network", "Options"),
-    "platforms": ("Platform",),
+    "platforms": ("Offer", "Platform"),
     "progress": ("Progress", "Transfer"),
     "reference": ("Reference",),
     "saving": ("Saved", "SavedImage", "save"),

@@ -19,6 +19,7 @@ from .errors import CancelledError, DockersaveError, OutputError
 from .image import Image
 from .job import Job
 from .options import Network, Options
+from .places import check_places
 from .platforms import Platform
 from .progress import Progress
 from .reference import Reference
@@ -35,11 +36,13 @@ class SavedImage:
         reference: what was asked for.
         digest: of the manifest, or of the index where all platforms were saved.
         platform: of the image that engines without indexes load.
+        platforms: of all its images, that one first.
     """
 
     reference: Reference
     digest: str
     platform: Platform
+    platforms: tuple[Platform, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def save(
         )
     )
     destination = Destination.of(options, references)
+    check_places(destination, f"{references[0].file_stem}.tar")
     local = LocalStore([*options.reuse, *destination.paths])
     progress = progress or Progress()
     stop = cancellation or Cancellation()
@@ -142,9 +146,8 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     return Saved(
         paths=destination.paths,
         images=tuple(
-            SavedImage(image.reference, image.root.digest, image.primary.config.platform)
+            SavedImage(image.reference, image.root.digest, image.platforms[0], image.platforms)
             for image in images
-            if image.primary.config
         ),
         size=job.size,
         fetched=job.fetched,
