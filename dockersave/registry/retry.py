@@ -52,8 +52,8 @@ class Retry:
 
         Args:
             attempt: one try.
-            position: how far the work has come; a change between two failures is progress: it is
-                gone on with at once, and the tries are counted anew.
+            position: how far the work has come; what is further than at the failure before is
+                progress: it is gone on with at once, and the tries are counted anew.
 
         Raises:
             DockersaveError: the last failure, as `attempt` raised it.
@@ -66,10 +66,10 @@ class Retry:
             try:
                 return attempt()
             except (NetworkError, ContentError) as error:
-                if position and position() != reached:
+                if position and position() > reached:
                     reached = position()
                     count = 0
-                    if error.transient and getattr(error, "retry_after", None) is None:
+                    if isinstance(error, NetworkError) and _may_go_on(error):
                         self._trace.say("retry", f"{error}; at once, since it had come further")
                         continue
                 if isinstance(error, NetworkError) and error.unreachable and self._may_wait():
@@ -120,6 +120,11 @@ class Retry:
             f" ({count} of {self._network.retries})"
         )
         self._cancellation.wait(pause)
+
+
+def _may_go_on(error: NetworkError) -> bool:
+    """Whether nobody asks to wait."""
+    return error.transient and error.retry_after is None
 
 
 def _seconds(seconds: float) -> str:
