@@ -172,7 +172,7 @@ def socket_class(watch: Watch) -> type[ssl.SSLSocket]:
     return Socket
 
 
-class TooLong(http.client.HTTPException):
+class TooLong(Exception):
     """A body is longer than whoever reads it has allowed."""
 
 

@@ -127,20 +127,61 @@ def test_lasting_failures_are_not_tried_again(failure: DockersaveError) -> None:
     assert not policy.lines
 
 
-def test_progress_counts_anew_but_the_run_has_a_budget() -> None:
+def test_progress_counts_nothing_and_waits_for_nothing() -> None:
+    """A line that is reset every megabyte moves all the same: no budget ends it, no pause."""
+    policy = Policy(retries=0)
+    position = 0
+
+    def attempt() -> str:
+        nonlocal position
+        if position == 2 * LIMITS.retries_per_run:
+            return "done"
+        position += 1
+        raise reset()
+
+    assert policy.retry.call(attempt, position=lambda: position) == "done"
+    assert not policy.pauses.seconds
+    assert not policy.lines
+
+
+def test_without_progress_the_run_has_a_budget() -> None:
+    policy = Policy(retries=LIMITS.retries_per_run + 2)
+    with pytest.raises(NetworkError):
+        policy.retry.call(policy.failing(*[reset()] * (LIMITS.retries_per_run + 2)))
+    assert len(policy.pauses.seconds) == LIMITS.retries_per_run
+    with pytest.raises(NetworkError):
+        policy.retry.call(policy.failing(reset()))
+
+
+def test_who_asks_to_wait_is_waited_for_whatever_has_come() -> None:
+    policy = Policy()
+    positions = iter([0, 10, 10])
+    busy = NetworkError("registry.example: busy", transient=True, retry_after=7)
+    assert policy.retry.call(policy.failing(busy), position=lambda: next(positions)) == "done"
+    assert policy.pauses.seconds == [8]
+
+
+def test_going_back_is_no_progress() -> None:
     policy = Policy(retries=2)
+    positions = iter([10, 5, 4, 3, 2, 1, 0])
+    with pytest.raises(NetworkError):
+        policy.retry.call(policy.failing(*[reset()] * 3), position=lambda: next(positions))
+
+
+def test_wrong_content_is_no_progress() -> None:
+    """However much of it came: it is to be fetched anew."""
+    policy = Policy(retries=5)
     position = 0
 
     def attempt() -> str:
         nonlocal position
         position += 1
-        raise reset()
+        if position < 3:
+            raise ContentError("registry.example: a blob hashes to ...", transient=True)
+        return "done"
 
-    with pytest.raises(NetworkError):
-        policy.retry.call(attempt, position=lambda: position)
-    assert position == LIMITS.retries_per_run + 1
-    with pytest.raises(NetworkError):
-        policy.retry.call(policy.failing(reset()))
+    assert policy.retry.call(attempt, position=lambda: position) == "done"
+    assert len(policy.pauses.seconds) == 2
 
 
 def test_without_progress_a_position_changes_nothing() -> None:
