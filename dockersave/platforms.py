@@ -23,6 +23,10 @@ class Platform:
         Raises:
             UsageError: it is neither.
         """
+        if "," in text:
+            raise UsageError(
+                f"{text!r} are several platforms", "save one at a time, or all: --platform all"
+            )
         parts = text.lower().split("/")
         if len(parts) == 1:
             parts = ["linux", *parts]

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from .errors import UsageError
+from .pasted import image_of, is_web_site, without_login
 from .verify import is_digest
 
 DOCKER_HUB = "docker.io"
@@ -103,9 +104,11 @@ def is_docker_hub(registry: str) -> bool:
 
 
 def _parse(text: str) -> Reference:
-    scheme, mark, after = text.partition("://")
+    scheme, mark, _ = text.partition("://")
     if mark and scheme.isalpha():
-        raise _fault(text, "a reference has no scheme", f"write {_cut(after)!r}")
+        raise _pasted(text, "a reference has no scheme", plain=scheme.lower() == "http")
+    if is_web_site(host := text.partition("/")[0]):
+        raise _pasted(text, f"{host.lower()} is a web site, not a registry")
     rest, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise _fault(
@@ -194,6 +197,18 @@ def _check_path(text: str, path: str) -> None:
             f"{_cut(component)!r} cannot be part of a name",
             "it has lower-case letters and digits, and single '.', '_', '__' or '-' in between",
         )
+
+
+def _pasted(text: str, fault: str, *, plain: bool = False) -> UsageError:
+    """What to say to an address: the reference that is meant, if one is."""
+    name = image_of(text)
+    hint = f"write {name!r}"
+    try:
+        if Reference.parse(name).registry != DOCKER_HUB and plain:
+            hint += "; --insecure is for plain HTTP"
+    except UsageError:
+        hint = "write [registry/]name[:tag][@digest]"
+    return _fault(without_login(text), fault, hint)
 
 
 def _fault(text: str, fault: str, hint: str) -> UsageError:

@@ -112,7 +112,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _values("--mirror", "URL", "try there first; repeatable"),
     ],
     NETWORK: [
-        _value("--jobs", "N", "connections at once; default: 8", kind="jobs", default=8),
+        _value("--jobs", "N", "connections at once; default: 8 to 16", kind="jobs"),
         _value("--retries", "N", "tries after a failure; default: 5", kind="count", default=5),
         _value(
             "--timeout",
