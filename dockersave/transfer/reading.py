@@ -44,7 +44,9 @@ def received(
             raise NetworkError("the connection ended early", transient=True)
         at += len(data)
         if not step.skip:
-            yield data
+            with lock:
+                keep = ledger.keep(lease, len(data))
+            yield data[:keep]
     if lease.gained and at == lease.blob.extent and reader.read(1):
         raise ContentError(f"layer {lease.blob.digest} is longer than its {at} bytes")
 

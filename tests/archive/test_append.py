@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from dockersave.unpack import UnpackedLayer
 
 from dockersave.archive.append import Appender, AppendToFile, AppendToStream, AppendToTree
 from dockersave.archive.members import Blob, Content, Link, Member
 from dockersave.errors import CancelledError, OutputError
 from dockersave.oci import Descriptor
-from dockersave.unpack import UnpackedLayer
 from dockersave.verify import digest_of
 
 CHUNK = 2 << 20

@@ -11,6 +11,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from dockersave.attempts import Verdict
 from dockersave.cancellation import Cancellation
 from dockersave.errors import (
     CancelledError,
@@ -129,19 +130,21 @@ def test_lasting_failures_are_not_tried_again(failure: DockersaveError) -> None:
 
 def test_progress_counts_nothing_and_waits_for_nothing() -> None:
     """A line that is reset every megabyte moves all the same: no budget ends it, no pause."""
-    policy = Policy(retries=0)
-    position = 0
+    attempts = Policy(retries=0).retry.attempts
+    for _ in range(2 * LIMITS.retries_per_run):
+        assert attempts.judge(reset(), 0, now=0.0, gained=True) == Verdict()
 
-    def attempt() -> str:
-        nonlocal position
-        if position == 2 * LIMITS.retries_per_run:
-            return "done"
-        position += 1
-        raise reset()
 
-    assert policy.retry.call(attempt, position=lambda: position) == "done"
-    assert not policy.pauses.seconds
-    assert not policy.lines
+def test_who_asks_to_wait_is_waited_for_whatever_has_come() -> None:
+    attempts = Policy().retry.attempts
+    busy = NetworkError("registry.example: busy", transient=True, retry_after=7)
+    assert attempts.judge(busy, 0, now=0.0, gained=True).until >= 7
+
+
+def test_wrong_content_is_no_progress() -> None:
+    """However much of it came: it is to be fetched anew."""
+    wrong = ContentError("registry.example: a blob hashes to ...", transient=True)
+    assert Policy().retry.attempts.judge(wrong, 0, now=0.0, gained=True).counts
 
 
 def test_without_progress_the_run_has_a_budget() -> None:
@@ -151,43 +154,6 @@ def test_without_progress_the_run_has_a_budget() -> None:
     assert len(policy.pauses.seconds) == LIMITS.retries_per_run
     with pytest.raises(NetworkError):
         policy.retry.call(policy.failing(reset()))
-
-
-def test_who_asks_to_wait_is_waited_for_whatever_has_come() -> None:
-    policy = Policy()
-    positions = iter([0, 10, 10])
-    busy = NetworkError("registry.example: busy", transient=True, retry_after=7)
-    assert policy.retry.call(policy.failing(busy), position=lambda: next(positions)) == "done"
-    assert policy.pauses.seconds == [8]
-
-
-def test_going_back_is_no_progress() -> None:
-    policy = Policy(retries=2)
-    positions = iter([10, 5, 4, 3, 2, 1, 0])
-    with pytest.raises(NetworkError):
-        policy.retry.call(policy.failing(*[reset()] * 3), position=lambda: next(positions))
-
-
-def test_wrong_content_is_no_progress() -> None:
-    """However much of it came: it is to be fetched anew."""
-    policy = Policy(retries=5)
-    position = 0
-
-    def attempt() -> str:
-        nonlocal position
-        position += 1
-        if position < 3:
-            raise ContentError("registry.example: a blob hashes to ...", transient=True)
-        return "done"
-
-    assert policy.retry.call(attempt, position=lambda: position) == "done"
-    assert len(policy.pauses.seconds) == 2
-
-
-def test_without_progress_a_position_changes_nothing() -> None:
-    policy = Policy(retries=2)
-    with pytest.raises(NetworkError):
-        policy.retry.call(policy.failing(*[reset()] * 3), position=lambda: 7)
 
 
 def test_a_server_that_asks_for_a_pause_gets_it() -> None:
