@@ -133,6 +133,8 @@ class Lease:
     round: int
     since: float
     position: int = field(init=False)
+    kept: int = 0
+    """Up to where its worker writes just now: nobody takes that over."""
     gained: int = 0
     first: float = math.inf
     """When its first bytes came."""

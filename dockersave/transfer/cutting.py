@@ -46,7 +46,7 @@ def most_behind(leases: Iterable[Lease], latency: float, now: float) -> tuple[Le
     usual = sum(rates) / len(rates) if rates else 0.0
     best: tuple[float, Lease, int] | None = None
     for lease in leases:
-        left = lease.stop - lease.position
+        left = lease.stop - max(lease.position, lease.kept)
         rate = lease.rate(now) or usual
         lasts = left / rate if rate else math.inf
         # While the other part is waited for, this one goes on.

@@ -273,6 +273,19 @@ class Ledger:
         is_stuck = bool(first.missing) and first.edge == first.missing[0][0]
         return is_stuck and (lease.blob is first or self.connections >= self.capacity)
 
+    def came(self, lease: Lease, amount: int) -> int:
+        """The next `amount` bytes of a lease have been read, and are about to be written.
+
+        Returns:
+            How many of them are still its own: others may have taken over the rest meanwhile, and
+            hashed it from their own buffers by the time that it would be written again.
+        """
+        if lease not in lease.blob.leases:
+            return 0
+        amount = min(amount, lease.stop - lease.position)
+        lease.kept = lease.position + amount
+        return amount
+
     def wrote(self, lease: Lease, amount: int, now: float) -> None:
         """The next `amount` bytes of a lease are in their place."""
         blob = lease.blob
