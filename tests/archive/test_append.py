@@ -12,14 +12,17 @@ from typing import IO
 import pytest
 from dockersave.unpack import UnpackedLayer
 
+from dockersave.archive.members import Blob, Content, Link, Member
 from dockersave.archive.write import Output
 from dockersave.archive.write.directory import DirectoryTree
 from dockersave.archive.write.file import ArchiveFile
 from dockersave.archive.write.ordered import OrderedOutput
-from dockersave.archive.members import Blob, Content, Link, Member
 from dockersave.errors import CancelledError, OutputError
 from dockersave.oci import Descriptor
+from dockersave.transfer.blobs import Blob as BlobOnItsWay
+from dockersave.transfer.unpacking import UnpackedLayer
 from dockersave.verify import digest_of
+from tests.transfer.lines import Line
 
 CHUNK = 2 << 20
 A, B, C, D = ("a" * 64 + "/layer.tar", "b" * 64 + "/layer.tar", "c" * 64 + "/layer.tar", "d" * 64)
@@ -48,14 +51,27 @@ DIGESTS = {path: digest_of(body_of(path)) for path in LAYERS}
 
 def layer_of(folder: Path, path: str) -> tuple[Member, int, UnpackedLayer]:
     """A layer that has been unpacked, as it is appended."""
-    member, body = member_of(path), body_of(path)
-    blob = member.data
-    assert isinstance(blob, Blob)
-    unpacked = UnpackedLayer(blob, [], str(folder))
-    unpacked.fd = os.open(folder, os.O_RDWR | os.O_TMPFILE)
-    os.write(unpacked.fd, body)
-    unpacked.unpacked_size = len(body)
-    return member, len(body), unpacked
+    body = body_of(path)
+    digest = digest_of(body)
+    blob = BlobOnItsWay(digest, len(body), [Line(body)], sequential=True)
+    unpacked = UnpackedLayer(blob, digest, str(folder), lambda: None)
+    unpacked.write(0, body)
+    unpacked.hash(body)
+    unpacked.judge()
+    return member_of(path), unpacked.unpacked_size, unpacked
+
+
+class Taker:
+    """Takes a stream."""
+
+    def __init__(self, written: bytearray) -> None:
+        self.write = written.extend
+
+    def open(self) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def ignore(leftover: IO[bytes]) -> None:
@@ -71,7 +87,7 @@ def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
     output, written = tmp_path / "out", bytearray()
     make: dict[str, Callable[[], Output]] = {
         "file": lambda: ArchiveFile(str(output), ignore),
-        "stream": lambda: AppendToStream(written.extend),
+        "stream": lambda: OrderedOutput(Taker(written)),
         "tree": lambda: DirectoryTree(str(output)),
     }
     appender = make[kind]()
@@ -109,7 +125,7 @@ def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -
             def watched(offset: int, data: bytes) -> None:
                 nonlocal most
                 write(offset, data)
-                blocks = os.fstat(unpacked.fd).st_blocks
+                blocks = os.fstat(unpacked._fd).st_blocks
                 blocks += (tmp_path / "out.part").stat().st_blocks
                 most = max(most, 512 * blocks)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from dockersave.archive.members import Blob, Content, Link, Member
+from dockersave.archive.tar import lay_out
 from dockersave.archive.write import Slot
 from dockersave.archive.write.directory import DirectoryTree
 from dockersave.archive.write.existing import ExistingArchive
 from dockersave.archive.write.file import ArchiveFile
-from dockersave.archive.tar import lay_out
 from dockersave.errors import OutputError
 from dockersave.oci import Descriptor
 from dockersave.verify import digest_of

@@ -13,9 +13,9 @@ import pytest
 from dockersave.archive import place
 from dockersave.archive.members import Blob, Member
 from dockersave.archive.place import reserve
+from dockersave.archive.tar import Plan, lay_out
 from dockersave.archive.write.directory import DirectoryTree
 from dockersave.archive.write.file import ArchiveFile
-from dockersave.archive.tar import Plan, lay_out
 from dockersave.errors import OutputError
 from dockersave.oci import Descriptor
 from dockersave.verify import digest_of
