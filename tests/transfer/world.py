@@ -445,7 +445,7 @@ class World:
     def _blob_key(self, blob: Blob, disk: Disk) -> Hashable:
         return (
             *(tuple(blob.missing), blob.present, blob.hashed, blob.is_hashing, blob.doubtful),
-            *(blob.done, blob.strikes, blob.attempts, blob.whole),
+            *(blob.done, blob.strikes, blob.attempts, blob.whole, blob.has_answered),
             *(max(0.0, blob.not_before - self.now), tuple(each.server for each in blob.sources)),
             *(frozenset(disk.content.items()), disk.fed, disk.is_right),
         )
