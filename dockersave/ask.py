@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
+from .budget import Budget
 from .cancellation import Cancellation
 from .job import ALL_PLATFORMS
 from .limits import LIMITS
@@ -17,6 +18,7 @@ from .platforms import Platform
 from .reference import Reference
 from .resolve import Resolver
 from .session import Session
+from .trace import Trace
 from .transfer.sources import RemoteBlob
 
 
@@ -52,6 +54,7 @@ class Registry:
         network: how registries are reached, and with which credentials.
         notify: gets one line for whatever the user should know.
         cancellation: stops it from another thread.
+        trace: gets a line for each request; as for `save`.
 
     All methods raise:
         UsageError: a reference or a platform cannot be parsed.
@@ -64,8 +67,10 @@ class Registry:
         *,
         notify: Callable[[str], None] = lambda line: None,
         cancellation: Cancellation | None = None,
+        trace: Callable[[str], None] | None = None,
     ) -> None:
-        self._session = Session(network or Network(), cancellation or Cancellation(), notify)
+        stop = cancellation or Cancellation()
+        self._session = Session(network or Network(), stop, notify, Trace.of(trace))
 
     def tags(self, image: str | Reference) -> Iterator[str]:
         """The tags of an image's repository, in the registry's order, page by page."""
@@ -157,7 +162,9 @@ class Registry:
         self.close()
 
     def _resolver(self, reference: Reference) -> Resolver:
-        return Resolver(self._session.registry(reference.registry), reference)
+        registry = self._session.registry(reference.registry)
+        # Each question is a run of its own: whoever asks for years has as much for the last.
+        return Resolver(registry, reference, budget=Budget())
 
 
 def _parse(image: str | Reference) -> Reference:

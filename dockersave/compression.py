@@ -5,54 +5,75 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from .errors import ContentError
 
 _PIECE = 1024 * 1024
+_STEP = 4 * 1024
+"""What a stream behind another is begun with: what it does not take is copied for the next one,
+and a file may be made of streams of a few bytes."""
+_EMPTY_MOST = 10_000
+_EMPTY_EACH = 64 * 1024
+"""How many streams may unpack to nothing, and for how many bytes one more may: frames to skip and
+empty members are some of any archive, and never most of it."""
 _XZ_MEMORY = 80 * 1024 * 1024
 """What `xz -9` needs for decompression."""
 
 
-def _gzip() -> Any:
-    return zlib.decompressobj(wbits=31)
+Make = Callable[[], Any]
+"""Makes what decompresses one stream."""
 
 
-def _zstd() -> Any:
+def _gzip() -> Make:
+    return partial(zlib.decompressobj, wbits=31)
+
+
+def _zstd() -> Make:
+    return zstd().ZstdDecompressor  # type: ignore[no-any-return]
+
+
+def _xz() -> Make:
+    import lzma
+
+    return partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
+def _bzip2() -> Make:
+    import bz2
+
+    return bz2.BZ2Decompressor
+
+
+def zstd() -> Any:
+    """The module for Zstandard, which the standard library has since Python 3.14."""
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         from backports import zstd  # type: ignore[no-redef, import-not-found, unused-ignore]
-    return zstd.ZstdDecompressor()
+    return zstd
 
 
-def _xz() -> Any:
-    import lzma
-
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
-
-
-def _bzip2() -> Any:
-    import bz2
-
-    return bz2.BZ2Decompressor()
-
-
-_KINDS: dict[str, tuple[bytes, Callable[[], Any]]] = {
-    "gzip": (b"\x1f\x8b", _gzip),
-    "zstd": (b"\x28\xb5\x2f\xfd", _zstd),
-    "xz": (b"\xfd7zXZ\x00", _xz),
-    "bzip2": (b"BZh", _bzip2),
+_SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
+"""Zstandard's frames of other programs' data: any frame may be one, the first, too (RFC 8878,
+section 3.1.2)."""
+_KINDS: dict[str, tuple[tuple[bytes, ...], Callable[[], Make]]] = {
+    "gzip": ((b"\x1f\x8b",), _gzip),
+    "zstd": ((b"\x28\xb5\x2f\xfd", *_SKIPPABLE), _zstd),
+    "xz": ((b"\xfd7zXZ\x00",), _xz),
+    "bzip2": ((b"BZh",), _bzip2),
 }
 """What a compressed stream begins with; what Docker tells them by, too."""
-_HEAD = max(len(magic) for magic, _ in _KINDS.values())
+_HEAD = max(len(magic) for magics, _ in _KINDS.values() for magic in magics)
 
 
 class Decompressor:
     """Decompresses what comes, told by its first bytes; anything else is as it is.
 
     Streams behind one another are one, and zeros behind the last are nothing: tar and gzip files
-    are padded with them.
+    are padded with them. The time that it takes grows with the content, however many streams it
+    is cut into.
 
     Args:
         what: what it is, for messages.
@@ -62,9 +83,10 @@ class Decompressor:
         self._what = what
         self.kind = ""
         self._head = b""
-        self._make: Callable[[], Any] | None = None
+        self._make: Make | None = None
         self._stream: Any = None
         self._begun = False
+        self._unpacked = self._before = self._empty = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes.
@@ -99,9 +121,9 @@ class Decompressor:
 
     def _begin(self) -> bytes:
         self._begun = True
-        for kind, (magic, make) in _KINDS.items():
-            if self._head.startswith(magic):
-                self.kind, self._make = kind, make
+        for kind, (magics, load) in _KINDS.items():
+            if self._head.startswith(magics):
+                self.kind, self._make = kind, load()
         head, self._head = self._head, b""
         return head
 
@@ -117,22 +139,50 @@ class Decompressor:
             raise ContentError(f"{self._what} cannot be decompressed: {failure}") from failure
 
     def _decompress(self, data: bytes) -> Iterator[bytes]:
+        rest, step = memoryview(data), len(data)
+        while rest:
+            if self._stream is not None and self._stream.eof:
+                # Not all of it at once: that would be copied for each stream.
+                step = _STEP
+                if not rest[0]:
+                    zeros = len(rest[:step]) - len(bytes(rest[:step]).lstrip(b"\x00"))
+                    rest = rest[zeros:]
+                    continue
+                self._next_stream()
+            elif self._stream is None:
+                self._next_stream()
+            chunk, rest = rest[:step], rest[step:]
+            yield from self._unpack(chunk)
+            if self._stream.eof:
+                unused = len(self._stream.unused_data)
+                rest = memoryview(data)[len(data) - len(rest) - unused :]
+            step *= 2
+
+    def _next_stream(self) -> None:
         assert self._make is not None
-        while data:
-            if self._stream is None or self._stream.eof:
-                data = data.lstrip(b"\x00") if self._stream else data
-                if not data:
-                    return
-                self._stream = self._make()
-            stream = self._stream
-            yield stream.decompress(data, _PIECE)
+        if self._stream is not None and self._unpacked == self._before:
+            self._empty += 1
+            if self._empty > _EMPTY_MOST + self._unpacked // _EMPTY_EACH:
+                raise ContentError(f"{self._what} has {self._empty} streams that unpack to nothing")
+        self._before = self._unpacked
+        self._stream = self._make()
+
+    def _unpack(self, chunk: memoryview) -> Iterator[bytes]:
+        stream = self._stream
+        piece = stream.decompress(chunk, _PIECE)
+        while True:
+            self._unpacked += len(piece)
+            yield piece
+            if stream.eof:
+                return
             if hasattr(stream, "unconsumed_tail"):
-                while stream.unconsumed_tail and not stream.eof:
-                    yield stream.decompress(stream.unconsumed_tail, _PIECE)
+                if not stream.unconsumed_tail:
+                    return
+                piece = stream.decompress(stream.unconsumed_tail, _PIECE)
+            elif stream.needs_input:
+                return
             else:
-                while not stream.eof and not stream.needs_input:
-                    yield stream.decompress(b"", _PIECE)
-            data = stream.unused_data if stream.eof else b""
+                piece = stream.decompress(b"", _PIECE)
 
 
 def _errors() -> Iterator[type[Exception]]:

@@ -60,7 +60,8 @@ class NetworkError(DockersaveError):
         unreachable: nothing answered at all (refused, no route, unknown name), or the clock is
             behind; what `--wait` waits for.
         crowded: the server answers, but not to this many connections at once (429, 503).
-        answered: the server answered, and what it said is a failure (500, 502).
+        answered: the server is there, and has refused (500, 429): other connections would fare
+            no better than this one.
     """
 
     exit_code = 5

@@ -7,7 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .errors import UsageError
-from .oci import Config, Descriptor, Index, Manifest, parse_document, to_json
+from .oci import (
+    DOCKER_FOREIGN_LAYER,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    OCI_FOREIGN_LAYER,
+    OCI_LAYER,
+    Config,
+    Descriptor,
+    Index,
+    Manifest,
+    parse_document,
+    to_json,
+)
 from .reference import Reference
 from .verify import digest_of
 
@@ -64,8 +76,14 @@ class Image:
         layers = variant.manifest.layers
         if not self.unpacked or variant.config is None:
             return [(layer, layer) for layer in layers]
+        of_docker = variant.manifest.descriptor.media_type == DOCKER_MANIFEST
         return [
-            (layer, layer if layer.digest in self.absent else _unpacked(layer, diff_id))
+            (
+                layer,
+                layer
+                if layer.digest in self.absent
+                else _unpacked(layer, diff_id, of_docker=of_docker),
+            )
             for layer, diff_id in zip(layers, variant.config.diff_ids, strict=True)
         ]
 
@@ -145,11 +163,25 @@ def check_names(images: Sequence[Image]) -> None:
             )
 
 
-def _unpacked(layer: Descriptor, diff_id: str) -> Descriptor:
+def _unpacked(layer: Descriptor, diff_id: str, *, of_docker: bool) -> Descriptor:
+    """A layer as it is stored unpacked, labelled as what it is then.
+
+    Some engines go by the label. Where it is wrong (a plain tar that is said to be packed, or a
+    type that is no layer's), nobody has noticed as long as others went by the first bytes.
+    """
+    kind = layer.media_type.lower()
+    for suffix in _PACKED:
+        kind = kind.removesuffix(suffix)
+    if kind not in _PLAIN:
+        kind = DOCKER_LAYER if of_docker else OCI_LAYER
     if layer.digest == diff_id:
-        return layer
-    kind = layer.media_type.removesuffix("+zstd").removesuffix("+gzip").removesuffix(".gzip")
+        return layer if layer.media_type == kind else replace(layer, media_type=kind)
     return Descriptor(kind, diff_id, -1)
+
+
+_PACKED = ("+zstd", "+gzip", ".gzip", ".zstd")
+_PLAIN = frozenset({OCI_LAYER, DOCKER_LAYER, OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER})
+"""Layers that are not packed (OCI image specification, layer.md; Docker's schema 2)."""
 
 
 def _with_sizes(image: Image, variant: Variant, sizes: Mapping[str, int]) -> Variant:

@@ -113,6 +113,8 @@ class Job:
 
     def _resolve(self, reference: Reference) -> Image:
         registry = self.session.registry(reference.registry)
+        # They shake hands while the manifest and the config travel.
+        registry.warm(self.session.network.usual_jobs)
         resolver = Resolver(registry, reference, self.local.read)
         wanted = self.options.platform
         if wanted == ALL_PLATFORMS:
@@ -322,13 +324,14 @@ class Job:
         """
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
+        latency = max((each.latency or 0.0 for each in session.registries), default=0.0)
         ledger = Ledger(
             blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
         )
         workers = Workers(
             ledger,
             downloads,
-            gauge=gauge or Gauge(usual, most, len(os.sched_getaffinity(0))),
+            gauge=gauge or Gauge(usual, most, len(os.sched_getaffinity(0)), latency),
             throttle=session.throttle,
             cancellation=session.cancellation,
         )

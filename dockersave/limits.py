@@ -29,6 +29,12 @@ class Limits:
     """Redirects of one request."""
     index_depth: int = 4
     """Indexes nested in one another."""
+    documents: int = 32 * MIB
+    """All manifests, indexes and configs of one run, which are kept until they are written."""
+    document_requests: int = 2_000
+    """Requests for them, whatever they name: five can name each other billions of times."""
+    document_requests_image: int = 4
+    """Requests for them more for each image that the user names."""
     layers: int = 4096
     """Layers of one image; engines stop at 127 or a little above."""
     references: int = 10_000
@@ -45,10 +51,20 @@ class Limits:
     """All of them together, as often as others name them: what bounds the time of a check."""
     archive_members: int = 50_000
     """Members of an archive that is checked."""
+    archive_headers: int = 200_000
+    """Tar headers of an archive, those that extend others included."""
+    archive_names: int = 8 * MIB
+    """Characters of all names and targets of links in an archive: they are kept in memory."""
+    archive_faults: int = 1000
+    """Members that must not be there, of one archive: more of them tell nothing new."""
     tar_extension: int = 1 * MIB
     """What extends one tar header: long names, extended attributes."""
+    tar_extensions: int = 64 * MIB
+    """What extends all headers of an archive together."""
     path: int = 4096
-    """Characters of a member's name."""
+    """Characters of a member's name, or of a link's target, as of a path in Linux."""
+    path_shown: int = 200
+    """What is kept of a name that is longer."""
     json_marks: int = 400_000
     """Commas, colons and opening brackets of a document in an archive: what parsing one takes
     in memory depends on them, not on its size."""
@@ -58,7 +74,17 @@ class Limits:
     buffers: int = 2 * MIB
     """What all connections together read at once: memory must not grow with `--jobs`."""
     read_least: int = 4 * KIB
-    """The least: a connection that does not bring this much in `--timeout` is given up."""
+    """The least: a connection whose body does not bring this much in each `--timeout` is given up.
+    With its 30 s that is 137 bytes a second, the slowest that is accepted: 4 MiB of a manifest may
+    take eight and a half hours so, no longer. Everything before a body (connecting, the TLS
+    handshake, a proxy's answer, a request, the head of an answer) has one `--timeout` for each."""
+    unpacked_slack: int = 64 * KIB
+    """How much longer than its limit a document may be while it is packed."""
+    chunk_waste: int = 16 * KIB
+    """How much more a body in chunks may spend on their sizes than on what is in them, and all that
+    its trailers may be; Go's net/http allows as much (CVE-2023-39326)."""
+    attempts: int = 16
+    """Addresses of one host that are tried at the same time, each of which takes a descriptor."""
     piece_most: int = 32 * MIB
     """The largest on a fast line, where requests cost more than bytes. What is fetched ahead of
     the hash is to stay in the page cache."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .errors import UsageError
+from .errors import UsageError, shown
 from .limits import LIMITS
 
 USUAL_JOBS, MOST_JOBS = 8, 16
@@ -17,7 +17,8 @@ class Network:
     """How registries are reached. The command line's options have the same names.
 
     Args:
-        insecure: the registries speak plain HTTP.
+        insecure: the registries speak plain HTTP; never Docker Hub.
+        insecure_registries: those that speak plain HTTP, as references write them: `HOST[:PORT]`.
         skip_tls_verify: do not check certificates.
         ca_file: a PEM file of authorities to trust beside the host's.
         cert, key: a client certificate and its key, PEM files.
@@ -31,10 +32,12 @@ class Network:
         limit_rate: bytes per second for all connections together, or None.
 
     Raises:
-        UsageError: a number is not in its range, or the user's name or the password is empty.
+        UsageError: a number is not in its range, the user's name or the password is empty, or an
+            insecure registry has no name that a reference could have.
     """
 
     insecure: bool = False
+    insecure_registries: tuple[str, ...] = ()
     skip_tls_verify: bool = False
     ca_file: str | None = None
     cert: str | None = None
@@ -71,6 +74,35 @@ class Network:
                 raise UsageError(
                     f"the {what} is empty", "perhaps a variable of the script was not set"
                 )
+        if self.insecure_registries:
+            self._check_insecure()
+
+    def _check_insecure(self) -> None:
+        from .reference import is_docker_hub, is_registry
+
+        for name in self.insecure_registries:
+            if is_docker_hub(name):
+                raise UsageError(
+                    f"--insecure-registry {name}: Docker Hub speaks TLS alone", "leave it out"
+                )
+            if not is_registry(name):
+                raise UsageError(
+                    f"--insecure-registry {shown(name)!r} is no registry",
+                    "write HOST[:PORT], as in the image's name: localhost:5000",
+                )
+
+    def speaks_plain(self, registry: str) -> bool:
+        """Whether a registry is spoken to over plain HTTP.
+
+        Args:
+            registry: as in `Reference.registry`.
+        """
+        from .reference import is_docker_hub
+
+        if is_docker_hub(registry):
+            return False
+        named = {name.lower() for name in self.insecure_registries}
+        return self.insecure or registry.lower() in named
 
     @property
     def usual_jobs(self) -> int:

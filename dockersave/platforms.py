@@ -23,6 +23,10 @@ class Platform:
         Raises:
             UsageError: it is neither.
         """
+        if "," in text:
+            raise UsageError(
+                f"{text!r} are several platforms", "save one at a time, or all: --platform all"
+            )
         parts = text.lower().split("/")
         if len(parts) == 1:
             parts = ["linux", *parts]
@@ -37,7 +41,13 @@ class Platform:
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
-        """The platform that is meant, by whichever of its names."""
+        """The platform that is meant, by whichever of its names, in any case.
+
+        An operating system that is not named is the host's: Linux (containerd's platforms
+        package, normalizeOS).
+        """
+        os, architecture, variant = (name.strip().lower() for name in (os, architecture, variant))
+        os = {"": "linux", "macos": "darwin"}.get(os, os)
         architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
         variant = variant or implied
         if architecture == "arm":

@@ -11,10 +11,12 @@ import re
 from dataclasses import dataclass
 
 from .errors import UsageError
+from .pasted import image_of, is_web_site, without_login
 from .verify import is_digest
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io"})
+_HUB_HOSTS = _HUB_ALIASES | {"registry-1.docker.io", "hub.docker.com"}
 
 _DOMAIN_NAME = re.compile(
     r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -86,10 +88,27 @@ class Reference:
         return f"{self.familiar_name}{tag}{digest}"
 
 
+def is_registry(text: str) -> bool:
+    """Whether `text` is what references write for a registry: `HOST[:PORT]`."""
+    try:
+        reference = Reference.parse(f"{text}/name")
+    except UsageError:
+        return False
+    return reference.repository == "name"
+
+
+def is_docker_hub(registry: str) -> bool:
+    """Whether a registry is Docker Hub, by whichever of its names, with a port or without."""
+    host, _, port = registry.lower().partition(":")
+    return host.rstrip(".") in _HUB_HOSTS and port in {"", "80", "443"}
+
+
 def _parse(text: str) -> Reference:
-    scheme, mark, after = text.partition("://")
+    scheme, mark, _ = text.partition("://")
     if mark and scheme.isalpha():
-        raise _fault(text, "a reference has no scheme", f"write {_cut(after)!r}")
+        raise _pasted(text, "a reference has no scheme", plain=scheme.lower() == "http")
+    if is_web_site(host := text.partition("/")[0]):
+        raise _pasted(text, f"{host.lower()} is a web site, not a registry")
     rest, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise _fault(
@@ -178,6 +197,18 @@ def _check_path(text: str, path: str) -> None:
             f"{_cut(component)!r} cannot be part of a name",
             "it has lower-case letters and digits, and single '.', '_', '__' or '-' in between",
         )
+
+
+def _pasted(text: str, fault: str, *, plain: bool = False) -> UsageError:
+    """What to say to an address: the reference that is meant, if one is."""
+    name = image_of(text)
+    hint = f"write {name!r}"
+    try:
+        if Reference.parse(name).registry != DOCKER_HUB and plain:
+            hint += "; --insecure is for plain HTTP"
+    except UsageError:
+        hint = "write [registry/]name[:tag][@digest]"
+    return _fault(without_login(text), fault, hint)
 
 
 def _fault(text: str, fault: str, hint: str) -> UsageError:

@@ -23,6 +23,7 @@ from .platforms import Platform
 from .progress import Progress
 from .reference import Reference
 from .session import Session
+from .trace import Trace
 from .transfer.sources import LocalStore
 
 
@@ -70,6 +71,7 @@ def save(
     progress: Progress | None = None,
     notify: Callable[[str], None] = lambda line: None,
     cancellation: Cancellation | None = None,
+    trace: Callable[[str], None] | None = None,
 ) -> Saved:
     """Save images from their registries into one archive.
 
@@ -81,6 +83,9 @@ def save(
         progress: is shown what happens.
         notify: gets one line for whatever the user should know.
         cancellation: stops the run from another thread.
+        trace: gets a line for each request, and each decision that costs something. Without it the
+            logger `dockersave` gets them, if the application has imported logging and the logger
+            is enabled for DEBUG.
 
     Raises:
         UsageError: a reference cannot be parsed, or options contradict one another.
@@ -103,9 +108,10 @@ def save(
     destination = Destination.of(options, references)
     local = LocalStore([*options.reuse, *destination.paths])
     progress = progress or Progress()
+    stop = cancellation or Cancellation()
     with (
         closing(local),
-        closing(Session(network or Network(), cancellation or Cancellation(), notify)) as session,
+        closing(Session(network or Network(), stop, notify, Trace.of(trace))) as session,
     ):
         job = Job(options, destination.working_dir, session, progress, local)
         try:

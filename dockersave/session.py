@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .attempts import Attempts
+from .budget import Budget
 from .cancellation import Cancellation
 from .errors import UsageError
 from .options import Network
@@ -26,7 +24,7 @@ class Session:
         network: how registries are reached.
         cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
         notify: gets one line for whatever the user should know.
-        trace: is told of every request and decision.
+        trace: gets a line for each request and decision.
     """
 
     def __init__(
@@ -42,14 +40,10 @@ class Session:
         self.cancellation = cancellation.child()
         self.notify = notify
         self.trace = trace
-        self.retry = Retry(network, self.cancellation, notify)
-        self.attempts = Attempts(
-            network.retries,
-            wait_until=time.monotonic() + network.wait,
-            jitter=random.random,
-            notify=notify,
-        )
+        self.retry = Retry(network, self.cancellation, notify, trace)
+        self.attempts = self.retry.attempts
         self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
+        self.budget = Budget()
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
@@ -74,9 +68,20 @@ class Session:
                         "log in to each with docker login or podman login, or give --authfile",
                     )
                 self._registries[name] = Registry(
-                    name, self.network, self.cancellation, self.retry, self.notify
+                    name,
+                    self.network,
+                    self.cancellation,
+                    self.retry,
+                    self.notify,
+                    self.trace,
+                    self.budget,
                 )
             return self._registries[name]
+
+    @property
+    def registries(self) -> list[Registry]:
+        """Those that were asked for so far."""
+        return list(self._registries.values())
 
     def close(self) -> None:
         """Close all connections."""

@@ -9,6 +9,7 @@ import random
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -58,6 +59,69 @@ def test_whatever_the_pieces(kind: str, content: bytes, size: int) -> None:
 def test_streams_behind_one_another(kind: str) -> None:
     data = KINDS[kind](CONTENT) + KINDS[kind](b"") + KINDS[kind](b"more")
     assert unpacked(split(data, 999))[0] == CONTENT + b"more"
+
+
+def skippable(number: int, data: bytes) -> bytes:
+    """A frame that unpacks to nothing (RFC 8878, section 3.1.2)."""
+    return (0x184D2A50 + number).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
+
+
+FRAMES = st.one_of(
+    st.builds(skippable, st.integers(0, 15), st.binary(max_size=300)),
+    st.binary(max_size=3000).map(zstd.compress),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(FRAMES, min_size=1), st.integers(1, 5000))
+def test_frames_of_zstd_in_any_order(frames: list[bytes], size: int) -> None:
+    content = b"".join(zstd.decompress(frame) for frame in frames)
+    assert unpacked(split(b"".join(frames), size)) == (content, "zstd")
+
+
+@pytest.mark.parametrize("number", [0, 15])
+def test_a_frame_to_skip_that_is_cut_off(number: int) -> None:
+    with pytest.raises(ContentError, match="is cut off"):
+        unpacked([skippable(number, b"x" * 100)[:-1]])
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_streams_of_one_byte_take_time_that_grows_with_their_number(kind: str) -> None:
+    """Each used to copy all that was behind it."""
+    one, copied = KINDS[kind](b"x"), 0
+    decompressor = Decompressor("a layer")
+    assert b"".join(decompressor.feed(one)) == b"x"
+    make = decompressor._make
+    assert make is not None
+
+    class Counting:
+        """A decompressor that tells how much it is given."""
+
+        def __init__(self) -> None:
+            assert make is not None
+            self._stream = make()
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal copied
+            copied += len(data)
+            return bytes(self._stream.decompress(data, most))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+    decompressor._make = Counting
+    count = 20_000
+    for data in split(one * count, 1 << 20):
+        assert set(b"".join(decompressor.feed(data))) == {ord("x")}
+    assert copied <= count * 4096 + len(one) * count
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "bzip2"])
+def test_more_streams_of_nothing_than_anybody_writes(kind: str) -> None:
+    nothing = KINDS[kind](b"") if kind != "zstd" else skippable(3, b"")
+    assert unpacked([nothing * 5_000 + KINDS[kind](b"x")]) == (b"x", kind)
+    with pytest.raises(ContentError, match="unpack to nothing"):
+        unpacked(split(nothing * 30_000, 1 << 18))
 
 
 @pytest.mark.parametrize("kind", COMPRESSED)

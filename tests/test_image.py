@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from dockersave.archive.formats import FORMATS
 from dockersave.errors import UsageError
 from dockersave.image import check_names, notes
 from tests.archive.shelf import resolved, sizes
 from tests.images import GOOD, INDEXES, Document, file, foreign, image, index, layer
+from tests.images.documents import Flavor
+from tests.images.layers import Compression
 
 
 def test_layers_that_are_served_unpacked_change_nothing() -> None:
@@ -29,6 +33,41 @@ def test_unpacking_renames_the_layers_and_nothing_else() -> None:
         assert now["digest"] == made.diff_id
         assert now["size"] == made.unpacked
         assert now["mediaType"] == was["mediaType"].partition("+")[0]
+
+
+OCI, DOCKER = "application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    ("flavor", "label", "right"),
+    [
+        ("oci", f"{OCI}v1.tar", f"{OCI}v1.tar"),
+        ("oci", f"{OCI}v1.tar+gzip", f"{OCI}v1.tar"),
+        ("oci", f"{OCI}v1.tar+zstd", f"{OCI}v1.tar"),
+        ("oci", f"{OCI}nondistributable.v1.tar+gzip", f"{OCI}nondistributable.v1.tar"),
+        ("oci", f"{DOCKER}diff.tar.gzip", f"{DOCKER}diff.tar"),
+        ("oci", "Application/VND.OCI.image.layer.v1.tar+gzip", f"{OCI}v1.tar"),
+        ("oci", "application/octet-stream", f"{OCI}v1.tar"),
+        ("oci", "", f"{OCI}v1.tar"),
+        ("docker", f"{DOCKER}diff.tar.zstd", f"{DOCKER}diff.tar"),
+        ("docker", f"{DOCKER}foreign.diff.tar.gzip", f"{DOCKER}foreign.diff.tar"),
+        ("docker", "application/x-gzip", f"{DOCKER}diff.tar"),
+    ],
+)
+def test_what_is_unpacked_is_labelled_as_that(
+    compression: Compression, flavor: Flavor, label: str, right: str
+) -> None:
+    made = replace(layer([file("a", "a\n")], compression), media_type=label)
+    built = image([made], flavor=flavor)
+    unpacked = resolved(built, gunzip=True, foreign=True)
+    (stored,) = unpacked.with_sizes(sizes(built)).primary.manifest.layers
+    assert (stored.media_type, stored.digest) == (right, made.diff_id)
+    assert stored.size == made.unpacked
+    if compression == "none":
+        # Nothing has to be unpacked, so all sizes are known: it is the format that asks.
+        members = {member.path: member for member in FORMATS["oci"]().documents([unpacked])}
+        assert stored.media_type in str(members)
 
 
 @pytest.mark.parametrize("name", ["multi", "oci-multi", "nested"])

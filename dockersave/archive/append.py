@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Protocol
 
+from ..errors import OutputError
 from .leftover import blobs_of, is_there, stated_size
 from .members import Blob, Content, Member
 from .partfile import PartFile
-from .place import write_all, writing
+from .place import check_room, check_whole, write_all, writing
 from .sinks import DirectoryTree
 from .tar import END, header, lay_out, padding
 
@@ -77,6 +78,14 @@ class AppendToFile:
     def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
         """Keep the layers at the beginning of the file, as far as they are those."""
         self._file.open()
+        try:
+            return self._begin(layers, check)
+        except BaseException:
+            if self._file.is_new:
+                self._file.discard()
+            raise
+
+    def _begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
         fd, position, start = self._file.fd, 0, 0
         kept: dict[str, int] = {}
         with writing(self._file.part):
@@ -86,11 +95,14 @@ class AppendToFile:
                     break
                 kept[member.path] = size
                 position = start + size + padding(size)
-            missing = {_digest_of(member) for member in layers if member.path not in kept}
-            with open(self._file.part, "rb") as file:
+            missing = [member for member in layers if member.path not in kept]
+            others = max(0, 512 * os.fstat(fd).st_blocks - position)
+            check_room(fd, self._file.path, _least(missing), others, least=True)
+            wanted = {_digest_of(member) for member in missing}
+            with os.fdopen(os.dup(fd), "rb") as file:
                 # One that was not complete has its name, too, at its right place.
                 is_elsewhere = any(
-                    digest in missing and offset != start for digest, offset, _ in blobs_of(file)
+                    digest in wanted and offset != start for digest, offset, _ in blobs_of(file)
                 )
             if is_elsewhere or not kept:
                 kept, position = {}, 0
@@ -98,24 +110,44 @@ class AppendToFile:
             else:
                 # What follows is a layer that was not complete, or of no use.
                 os.ftruncate(fd, position)
+                self._pad(layers, kept)
         self._position = position
         return kept
 
+    def _pad(self, layers: Sequence[Member], kept: Mapping[str, int]) -> None:
+        """Write what fills the last block of each layer: no digest tells what is there."""
+        position = 0
+        for member in layers[: len(kept)]:
+            size = kept[member.path]
+            end = position + len(header(member, 0)) + size
+            write_all(self._file.fd, bytes(padding(size)), end)
+            position = end + padding(size)
+
     def append(self, member: Member, size: int, content: Movable) -> None:
         """Take a layer; its last bytes first, so that its space is freed as it moves."""
-        fd, head = self._file.fd, header(member, size)
+        fd, part, head = self._file.fd, self._file.part, header(member, size)
         base = self._position + len(head)
-        with writing(self._file.part):
+        end = base + size + padding(size)
+
+        def write(offset: int, data: bytes) -> None:
+            check_whole(fd, part, end)
+            write_all(fd, data, base + offset)
+
+        with writing(part):
+            check_whole(fd, part, self._position)
+            os.ftruncate(fd, end)
             write_all(fd, head, self._position)
-            content.move(lambda offset, data: write_all(fd, data, base + offset), backwards=True)
-            write_all(fd, bytes(padding(size)), base + size)
-        self._position = base + size + padding(size)
+            content.move(write, backwards=True)
+            check_whole(fd, part, end)
+        self._position = end
 
     def finish(self, documents: Iterable[Member]) -> int:
         """Write the rest, and give the file its name."""
         body = _rest(documents, self._position)
         with writing(self._file.part):
+            check_whole(self._file.fd, self._file.part, self._position)
             write_all(self._file.fd, body, self._position)
+            os.ftruncate(self._file.fd, self._position + len(body))
         self._file.publish()
         return self._position + len(body)
 
@@ -180,16 +212,32 @@ class AppendToTree:
                 size = os.fstat(fd).st_size
                 if is_there(fd, 0, size, _digest_of(member), check):
                     kept[member.path] = size
+                    self._tree.expect(member.path, fd)
             self._tree.release(fd)
         self._size = sum(kept.values())
+        missing = [member for member in layers if member.path not in kept]
+        try:
+            self._tree.check_room(self._size + _least(missing), least=True)
+        except OutputError:
+            if self._tree.file.is_new:
+                self._tree.file.discard()
+            raise
         return kept
 
     def append(self, member: Member, size: int, content: Movable) -> None:
         """Take a layer."""
         self._size += size
-        fd = self._tree.create(member)
-        with writing(member.path):
-            content.move(lambda offset, data: write_all(fd, data, offset), backwards=True)
+        fd, name = self._tree.create(member), member.path
+
+        def write(offset: int, data: bytes) -> None:
+            check_whole(fd, name, size)
+            write_all(fd, data, offset)
+
+        with writing(name):
+            os.ftruncate(fd, size)
+            content.move(write, backwards=True)
+            self._tree.expect(name, fd)
+            check_whole(fd, name, size)
         self._tree.release(fd)
 
     def finish(self, documents: Iterable[Member]) -> int:
@@ -208,6 +256,15 @@ class AppendToTree:
 def _digest_of(layer: Member) -> str:
     assert isinstance(layer.data, Blob)
     return layer.data.stored.digest
+
+
+def _least(layers: Iterable[Member]) -> int:
+    """What layers need at least when they are unpacked, in bytes: a little less than as packed.
+
+    What cannot be compressed is packed into a bit more than it is.
+    """
+    blobs = [layer.data for layer in layers]
+    return sum(blob.served.size - blob.served.size // 8 for blob in blobs if isinstance(blob, Blob))
 
 
 def _rest(documents: Iterable[Member], position: int) -> bytes:

@@ -44,6 +44,8 @@ class OciFormat:
 
     def documents(self, images: Sequence[Image]) -> list[Member]:
         """Configs, manifests and indexes, then the layout's own two files."""
+        # Where nothing had to be unpacked, there may still be layers to be labelled rightly.
+        images = [image.with_sizes({}) for image in images]
         bodies: dict[str, bytes] = {}
         for image in images:
             for variant in image.variants:
@@ -65,6 +67,7 @@ class DockerFormat(OciFormat):
 
     def documents(self, images: Sequence[Image]) -> list[Member]:
         """The OCI layout's, then `manifest.json` and `repositories`."""
+        images = [image.with_sizes({}) for image in images]
         return [
             *super().documents(images),
             *docker_manifest(images, _paths),

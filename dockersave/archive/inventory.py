@@ -70,15 +70,19 @@ class Inventory:
 
     def _add(self, found: Found, content: Iterator[bytes]) -> None:
         if found.fault:
-            self.faults.append((found.path, found.fault))
+            self._blame(found.path, found.fault)
         elif found.kind == "link":
             if self.links.setdefault(found.path, found.target) != found.target:
-                self.faults.append((found.path, "is there twice"))
+                self._blame(found.path, "is there twice")
         elif found.kind == "file":
             item = self._hash(found, content)
             if self.items.setdefault(found.path, item) != item or found.path in self.links:
                 # Some engines take the first, some the last.
-                self.faults.append((found.path, "is there twice, with different content"))
+                self._blame(found.path, "is there twice, with different content")
+
+    def _blame(self, path: str, message: str) -> None:
+        if len(self.faults) < LIMITS.archive_faults:
+            self.faults.append((path, message))
 
     def _hash(self, found: Found, content: Iterator[bytes]) -> Item:
         item = Item(found.path, found.size)

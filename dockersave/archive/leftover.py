@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from ..errors import ContentError
 from ..limits import LIMITS
 from ..verify import Verifier, is_digest
+from .headers import parse_header
 from .members import Member
-from .tar import header
+from .reader import read_file
+from .tar import BLOCK, header
 
 
 def blobs_of(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
-    """The blobs of an archive, as (digest, offset, size), as far as it can be read."""
+    """The blobs of an archive, as (digest, offset, size), as far as it can be read.
+
+    Nobody vouches for it: what it says of a blob is where to look, and what is there is hashed.
+    """
     try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            for info in archive:
-                folder, _, name = info.name.removeprefix("./").rpartition("/")
-                digest = f"{folder.removeprefix('blobs/')}:{name}"
-                if info.isreg() and not info.issparse() and is_digest(digest):
-                    yield digest, info.offset_data, info.size
-    except (tarfile.TarError, OSError, ValueError, OverflowError):
+        for count, (found, offset) in enumerate(read_file(file.fileno())):
+            if count >= LIMITS.archive_members:
+                return
+            folder, _, name = found.path.rpartition("/")
+            digest = f"{folder.removeprefix('blobs/')}:{name}"
+            if found.kind == "file" and is_digest(digest):
+                yield digest, offset, found.size
+    except (ContentError, OSError):
         return
 
 
@@ -39,6 +45,8 @@ def is_there(fd: int, offset: int, size: int, digest: str, check: Callable[[], o
     Raises:
         OSError: the file cannot be read.
     """
+    if offset + size > os.fstat(fd).st_size:
+        return False
     verifier = Verifier(digest, None, "")
     while verifier.seen < size:
         check()
@@ -57,7 +65,7 @@ def stated_size(fd: int, offset: int, member: Member) -> int:
     """
     found = os.pread(fd, len(header(member, 0)), offset)
     try:
-        size = tarfile.TarInfo.frombuf(found[-tarfile.BLOCKSIZE :], "utf-8", "strict").size
-    except (tarfile.HeaderError, ValueError):
+        size = parse_header(found[-BLOCK:], offset).size
+    except ContentError:
         return -1
-    return size if size >= 0 and header(member, size) == found else -1
+    return size if header(member, size) == found else -1

@@ -76,19 +76,31 @@ class PartMap:
         Raises:
             OSError: the file cannot be written.
         """
-        granule = LIMITS.granule
-        while sum(-(-extent.size // granule) for extent in extents) > LIMITS.map_cells:
-            granule *= 2
-        made = cls(fd, archive_size, granule, extents)
-        rows = [[extent.digest, extent.size, extent.offset] for extent in extents]
-        table = json.dumps([granule, rows], separators=(",", ":")).encode()
-        footer = _FOOTER.pack(archive_size, len(table), _MAGIC)
+        made = cls.planned(fd, archive_size, extents)
         os.ftruncate(fd, archive_size)
         os.ftruncate(fd, made._end)
-        tail = table + footer
+        tail = made._tail()
         if os.pwrite(fd, tail, made._end) < len(tail):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return made
+
+    @classmethod
+    def planned(cls, fd: int, archive_size: int, extents: Sequence[Extent]) -> PartMap:
+        """As `create`, with nothing written."""
+        granule = LIMITS.granule
+        while sum(-(-extent.size // granule) for extent in extents) > LIMITS.map_cells:
+            granule *= 2
+        return cls(fd, archive_size, granule, extents)
+
+    @property
+    def whole(self) -> int:
+        """The size of the file that ends with this map, in bytes."""
+        return self._end + len(self._tail())
+
+    def _tail(self) -> bytes:
+        rows = [[extent.digest, extent.size, extent.offset] for extent in self.extents]
+        table = json.dumps([self.granule, rows], separators=(",", ":")).encode()
+        return table + _FOOTER.pack(self.offset, len(table), _MAGIC)
 
     @classmethod
     def load(cls, fd: int) -> PartMap | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import OutputError
 from ..limits import LIMITS
+from ..progress.units import in_bytes
 from ..verify import Buffer
 from .partmap import Extent, PartMap
 
@@ -44,6 +46,62 @@ def writing(path: str) -> Iterator[None]:
         raise output_error(failure, path) from failure
 
 
+def check_room(fd: int, path: str, needed: int, kept: int = 0, *, least: bool = False) -> None:
+    """Make sure that there is room before the first byte is fetched.
+
+    Args:
+        fd: the file or directory that is to be written.
+        path: its final name, for messages.
+        needed: bytes in all.
+        kept: bytes on the disk that are among them, or are freed first.
+        least: whether more than that may be needed.
+
+    Raises:
+        OutputError: there is not enough.
+    """
+    status = os.fstatvfs(fd)
+    # The superuser may use what is reserved. Some file systems do not say what they have.
+    free = (status.f_bfree if os.geteuid() == 0 else status.f_bavail) * status.f_frsize
+    missing = needed - kept
+    if status.f_blocks and missing > free:
+        folder = os.path.dirname(path) or "."
+        more = " more" if kept > needed // 100 else ""
+        amount = f"{'at least ' if least else ''}{in_bytes(missing)}{more}"
+        raise OutputError(
+            f"cannot write {path}: needs {amount}, {in_bytes(free)} are free in {folder}",
+            "make room there, or choose another place with --output or --working-dir",
+        )
+
+
+def reserve(fd: int, size: int) -> None:
+    """Take a file's room, so that nobody else fills it meanwhile, if the file system can do that.
+
+    Where it cannot, glibc's `posix_fallocate` writes a byte to each block instead; not to a file
+    that is open for appending, which it refuses.
+
+    Args:
+        fd: the file; nobody else may be writing to it.
+        size: in bytes.
+
+    Raises:
+        OSError: there is not enough room.
+    """
+    if not size:
+        return
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_APPEND)
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as failure:
+        if failure.errno not in _NO_RESERVING:
+            raise
+    finally:
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+
+
+_NO_RESERVING = (errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
+
+
 class FilePlace:
     """A blob's place in a file.
 
@@ -52,6 +110,8 @@ class FilePlace:
         fd: the file.
         offset: where the blob begins in it, in bytes.
         partmap, extent: where to remember what was written; None where nobody will ask.
+        whole: the size that the file has for as long as it is written, in bytes: somebody who
+            cuts it leaves a hole where bytes were that have been verified.
     """
 
     def __init__(
@@ -61,8 +121,10 @@ class FilePlace:
         offset: int,
         partmap: PartMap | None = None,
         extent: Extent | None = None,
+        whole: int = 0,
     ) -> None:
         self._path = path
+        self._whole = whole
         self._fd = fd
         self._offset = offset
         self._map = partmap
@@ -71,6 +133,7 @@ class FilePlace:
     def write(self, position: int, data: Buffer) -> None:
         """Put bytes there."""
         try:
+            check_whole(self._fd, self._path, self._whole)
             write_all(self._fd, data, self._offset + position)
         except OSError as failure:
             raise output_error(failure, self._path) from failure
@@ -80,7 +143,7 @@ class FilePlace:
         with writing(self._path):
             data = os.pread(self._fd, amount, self._offset + position)
         if not data:
-            raise OutputError(f"{self._path} has become shorter", "is another program writing it?")
+            raise shortened(self._path)
         return data
 
     def record(self, start: int, stop: int) -> None:
@@ -96,6 +159,30 @@ class FilePlace:
         if self._map is not None and self._extent is not None:
             with writing(self._path):
                 self._map.forget(self._extent)
+
+
+def check_whole(fd: int, path: str, size: int) -> None:
+    """Make sure that nobody has cut a file.
+
+    Args:
+        fd: the file.
+        path: its name, for messages.
+        size: what it has to have at least, in bytes.
+
+    Raises:
+        OutputError: it has less.
+        OSError: it cannot be asked.
+    """
+    if os.fstat(fd).st_size < size:
+        raise shortened(path)
+
+
+def shortened(path: str) -> OutputError:
+    """What to say when somebody has cut a file that is being written."""
+    return OutputError(
+        f"{path} was cut while it was written",
+        "run the same command again, and let nothing else touch that file",
+    )
 
 
 def write_all(fd: int, data: Buffer, offset: int) -> None:

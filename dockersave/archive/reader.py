@@ -1,7 +1,8 @@
 """What is in an archive or a directory, member by member, trusting nothing. Bounded memory.
 
-`tarfile` reads the headers; it is not left to read an archive, since it takes extended headers
-of any size into memory, and unfolds sparse files.
+All that somebody else has written is read here, in a stream or in a file: the standard library's
+`tarfile` takes extended headers of any size into memory, follows sizes below zero back to where
+it was, and unfolds sparse files.
 """
 
 from __future__ import annotations
@@ -9,19 +10,29 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from ..errors import ContentError, shown
 from ..limits import LIMITS, MIB
+from .headers import (
+    DIRECTORY,
+    EXTENSIONS,
+    FILES,
+    GNU_SPARSE,
+    HARD_LINK,
+    LONG_NAMES,
+    PAX,
+    SYMBOLIC_LINK,
+    Header,
+    parse_header,
+    parse_records,
+    parse_size,
+    text,
+)
 from .tar import BLOCK, padding
 
-_NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
-_PAX = frozenset({tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE})
-_FILES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
-_KEYS = frozenset({b"path", b"linkpath", b"size"})
 _SPARSE = "is a sparse file, which no image archive has"
 _AFTER_END = 64 * MIB
 """What may follow an archive's end, in bytes: tar fills its last record, of 10 KiB or, on tapes,
@@ -61,28 +72,8 @@ def read_tar(pieces: Iterable[bytes]) -> Members:
         ContentError: it is none, it is cut off, or it does what no image archive does.
     """
     source = _Source(pieces)
-    extended: dict[str, str] = {}
-    while block := source.exactly(BLOCK, "its headers"):
-        if not any(block):
-            if any(source.exactly(BLOCK, "its end") or b"\x00"):
-                raise ContentError(f"there is no tar header at byte {source.position - BLOCK}")
-            # The checksum of a compressed archive comes last.
-            for _ in source.upto(_AFTER_END + 1):
-                pass
-            if not source.missing:
-                raise ContentError(f"more than {_AFTER_END} bytes follow the archive's end")
-            return
-        info = _header(block, source.position - BLOCK)
-        if info.type in _NAMES or info.type in _PAX or info.type == tarfile.XGLTYPE:
-            body = source.exactly(_extension_size(info), "a header")
-            source.exactly(padding(info.size), "a header")
-            if info.type in _NAMES:
-                extended[_NAMES[info.type]] = _text(body.partition(b"\x00")[0])
-            elif info.type in _PAX:
-                extended |= _records(body)
-            continue
-        found = _found(info, extended)
-        extended = {}
+    members = _Headers(source)
+    while found := members.next():
         content = source.upto(found.size)
         yield found, content
         for _ in content:
@@ -90,9 +81,28 @@ def read_tar(pieces: Iterable[bytes]) -> Members:
         if source.missing:
             raise ContentError(f"the archive is cut off in {shown(found.path)}")
         source.exactly(padding(found.size), shown(found.path))
-    raise ContentError(
-        "the archive is cut off: it has no end" if source.position else "it is empty"
-    )
+    # The checksum of a compressed archive comes last.
+    for _ in source.upto(_AFTER_END + 1):
+        pass
+    if not source.missing:
+        raise ContentError(f"more than {_AFTER_END} bytes follow the archive's end")
+
+
+def read_file(fd: int) -> Iterator[tuple[Found, int]]:
+    """The members of a tar file that need not be whole, each with its content's offset in bytes.
+
+    Args:
+        fd: the file; only headers are read.
+
+    Raises:
+        ContentError: there are no more, and yet it does not end here.
+        OSError: it cannot be read.
+    """
+    source = _File(fd)
+    members = _Headers(source)
+    while found := members.next():
+        yield found, source.position
+        source.position += found.size + padding(found.size)
 
 
 def read_directory(path: str) -> Members:
@@ -127,6 +137,30 @@ def _pieces(path: str, size: int) -> Iterator[bytes]:
             yield data
     finally:
         os.close(fd)
+
+
+class _Reads(Protocol):
+    """What headers are read from."""
+
+    position: int
+
+    def exactly(self, amount: int, what: str) -> bytes:
+        """The next `amount` bytes; none at the end."""
+
+
+class _File:
+    """A file that is read where it is needed."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.position = 0
+
+    def exactly(self, amount: int, what: str) -> bytes:
+        data = os.pread(self._fd, amount, self.position)
+        self.position += len(data)
+        if data and len(data) < amount:
+            raise ContentError(f"the archive is cut off in {what}")
+        return data
 
 
 class _Source:
@@ -167,69 +201,91 @@ class _Source:
         return data
 
 
-def _header(block: bytes, position: int) -> tarfile.TarInfo:
-    try:
-        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        if position:
-            raise ContentError(f"there is no tar header at byte {position}") from None
-        raise ContentError("it is no tar archive") from None
-    if not 0 <= info.size <= LIMITS.blob:
-        raise ContentError(f"the size in the tar header at byte {position} cannot be")
-    return info
+class _Headers:
+    """The headers of an archive, extended ones taken into account.
+
+    How many there are, how long the names are, and what extends them, is bounded in all: of a few
+    KiB of a compressed archive any number of them can be made.
+    """
+
+    def __init__(self, source: _Reads) -> None:
+        self._source = source
+        self._count = self._extended = self._named = 0
+
+    def next(self) -> Found | None:
+        """The next member, whose content comes next; None at the archive's end.
+
+        Raises:
+            ContentError: there is neither.
+        """
+        source = self._source
+        extended: dict[str, str] = {}
+        while block := source.exactly(BLOCK, "its headers"):
+            if not any(block):
+                if any(source.exactly(BLOCK, "its end") or b"\x00"):
+                    raise ContentError(f"there is no tar header at byte {source.position - BLOCK}")
+                return None
+            self._count += 1
+            if self._count > LIMITS.archive_headers:
+                raise ContentError(f"there are more than {LIMITS.archive_headers} headers")
+            header = parse_header(block, source.position - BLOCK)
+            if header.kind not in EXTENSIONS:
+                return self._named_member(_found(header, extended))
+            extended |= self._extension(header)
+        raise ContentError(
+            "the archive is cut off: it has no end" if source.position else "it is empty"
+        )
+
+    def _extension(self, header: Header) -> dict[str, str]:
+        self._extended += header.size
+        if header.size > LIMITS.tar_extension:
+            raise ContentError(f"a tar header is extended by {header.size} bytes")
+        if self._extended > LIMITS.tar_extensions:
+            raise ContentError(f"tar headers are extended by {self._extended} bytes in all")
+        body = self._source.exactly(header.size, "a header")
+        self._source.exactly(padding(header.size), "a header")
+        if header.kind in LONG_NAMES:
+            return {LONG_NAMES[header.kind]: text(body.partition(b"\x00")[0])}
+        return parse_records(body) if header.kind in PAX else {}
+
+    def _named_member(self, found: Found) -> Found:
+        self._named += len(found.path) + len(found.target)
+        if self._named > LIMITS.archive_names:
+            raise ContentError(f"the names have more than {LIMITS.archive_names} characters in all")
+        return found
 
 
-def _extension_size(info: tarfile.TarInfo) -> int:
-    if info.size > LIMITS.tar_extension:
-        raise ContentError(f"a tar header is extended by {info.size} bytes")
-    return info.size
-
-
-def _records(body: bytes) -> dict[str, str]:
-    """The records of an extended header (POSIX.1-2017, pax, "pax Extended Header")."""
-    records: dict[str, str] = {}
-    start = 0
-    while start < len(body):
-        length, space, _ = body[start : start + 20].partition(b" ")
-        stop = start + int(length) if space and length.isdigit() else 0
-        if not start + len(length) + 2 < stop <= len(body):
-            raise ContentError("an extended tar header is malformed")
-        key, _, value = body[start + len(length) + 1 : stop - 1].partition(b"=")
-        if key in _KEYS or key.startswith(b"GNU.sparse"):
-            records[_text(key)] = _text(value)
-        start = stop
-    return records
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
-def _found(info: tarfile.TarInfo, extended: dict[str, str]) -> Found:
-    name = extended.get("path", info.name)
-    path, leaves = _inside(name)
-    fault = ""
-    if leaves or len(name) > LIMITS.path:
-        fault = "has a name that leads out of the archive" if leaves else "has too long a name"
-    if info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse") for key in extended):
+def _found(header: Header, extended: dict[str, str]) -> Found:
+    path, fault = _checked(extended.get("path", header.name))
+    if header.kind == GNU_SPARSE or "sparse" in extended:
         raise ContentError(f"{shown(path)} {_SPARSE}")
-    if info.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-        base = posixpath.dirname(path) if info.type == tarfile.SYMTYPE else ""
-        link = _link(path, extended.get("linkpath", info.linkname), base)
+    if header.kind in (SYMBOLIC_LINK, HARD_LINK):
+        base = posixpath.dirname(path) if header.kind == SYMBOLIC_LINK else ""
+        link = _link(path, extended.get("linkpath", header.target), base)
         return Found(path, "link", 0, link.target, fault or link.fault)
-    if info.type == tarfile.DIRTYPE:
+    if header.kind == DIRECTORY:
         return Found(path, "directory", fault=fault)
-    if info.type not in _FILES:
+    if header.kind not in FILES:
         return Found(path, "other", fault=fault or "is neither file, directory nor link")
-    stated = extended.get("size", str(info.size))
-    if not (stated.isascii() and stated.isdigit() and len(stated) < 20):
+    size = parse_size(extended["size"]) if "size" in extended else header.size
+    if size < 0:
         raise ContentError(f"the size of {shown(path)} is no number")
-    if int(stated) > LIMITS.blob:
+    if size > LIMITS.blob:
         raise ContentError(f"the size of {shown(path)} cannot be")
-    return Found(path, "file", int(stated), fault=fault)
+    return Found(path, "file", size, fault=fault)
+
+
+def _checked(name: str) -> tuple[str, str]:
+    """A name without what has no meaning, and why it must not be in an archive, or nothing."""
+    if len(name) > LIMITS.path:
+        return name[: LIMITS.path_shown], "has too long a name"
+    path, leaves = _inside(name)
+    return path, "has a name that leads out of the archive" if leaves else ""
 
 
 def _link(path: str, target: str, base: str) -> Found:
+    if len(target) > LIMITS.path:
+        return Found(path, "link", fault="is a link that leads nowhere: its target is too long")
     inside, leaves = _inside(posixpath.normpath(posixpath.join(base, target)))
     return Found(
         path, "link", 0, inside, "is a link that leads out of the archive" if leaves else ""

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
+from ..errors import OutputError
 from .members import Blob, Content, Link, Member
-from .partfile import MAP, PartFile
+from .partfile import PartFile
 from .partmap import Extent, PartMap, Range
-from .place import FilePlace, copy, write_all, writing
+from .place import FilePlace, check_room, check_whole, copy, reserve, write_all, writing
+from .strangers import MAP, remove_members
 from .tar import Entry, Plan, fixed_parts
 
 Slot = tuple[Entry, FilePlace, list[Range]]
@@ -30,7 +32,7 @@ class ArchiveFile:
 
     def __init__(self, path: str) -> None:
         self.file = PartFile(path)
-        self._size = 0
+        self._size = self._whole = 0
 
     def lay(self, plan: Plan) -> list[Slot]:
         """Write all that is no blob, and find what an earlier run has left of the blobs.
@@ -42,13 +44,23 @@ class ArchiveFile:
             OutputError: it cannot be written.
         """
         self._size = plan.size
+        self.file.open()
+        try:
+            return self._lay(plan)
+        except BaseException:
+            if self.file.is_new:
+                self.file.discard()
+            raise
+
+    def _lay(self, plan: Plan) -> list[Slot]:
         file = self.file
-        file.open()
         entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
         extents = [_extent(entry, entry.offset) for entry in entries]
         with writing(file.part):
+            self._whole = PartMap.planned(file.fd, plan.size, extents).whole
             old = PartMap.load(file.fd)
             if old is not None and (old.offset, old.extents) == (plan.size, tuple(extents)):
+                check_room(file.fd, file.path, self._whole, allocated(file.fd))
                 partmap = old
             elif old is None and os.fstat(file.fd).st_size == plan.size:
                 # All of it was there, the map was cut off, and then it could not be published.
@@ -56,20 +68,37 @@ class ArchiveFile:
                 partmap.fill()
             else:
                 partmap = self._renew(old, plan, extents)
+            reserve(file.fd, self._whole)
             have = [partmap.present(extent) for extent in extents]
             for offset, body in fixed_parts(plan):
                 write_all(file.fd, body, offset)
         return [
-            (entry, FilePlace(file.part, file.fd, entry.offset, partmap, extent), ranges)
+            (
+                entry,
+                FilePlace(file.part, file.fd, entry.offset, partmap, extent, self._whole),
+                ranges,
+            )
             for entry, extent, ranges in zip(entries, extents, have, strict=True)
         ]
 
     def _renew(self, old: PartMap | None, plan: Plan, extents: Sequence[Extent]) -> PartMap:
         """Begin anew, with the blobs that were in the old file at other places."""
-        old_fd = self.file.renew()
+        file = self.file
+        freed = allocated(file.fd)
+        check_room(file.fd, file.path, self._whole, freed)
+        if file.is_new:
+            return PartMap.create(file.fd, plan.size, extents)
+        old_fd = file.renew()
         try:
-            partmap = PartMap.create(self.file.fd, plan.size, extents)
             known = old.by_digest() if old else {}
+            try:
+                check_room(file.fd, file.path, self._whole)
+            except OutputError:
+                # There is room for one of them.
+                os.ftruncate(old_fd, 0)
+                known = {}
+            partmap = PartMap.create(file.fd, plan.size, extents)
+            reserve(file.fd, self._whole)
             for extent in extents:
                 source = known.get(extent.digest)
                 if old is None or source is None or source.size != extent.size:
@@ -78,7 +107,7 @@ class ArchiveFile:
                     copied = copy(
                         old_fd,
                         source.offset + start,
-                        self.file.fd,
+                        file.fd,
                         extent.offset + start,
                         stop - start,
                     )
@@ -90,6 +119,7 @@ class ArchiveFile:
     def publish(self) -> None:
         """Cut off the map, and give the file its name."""
         with writing(self.file.part):
+            check_whole(self.file.fd, self.file.part, self._whole)
             os.ftruncate(self.file.fd, self._size)
         self.file.publish()
 
@@ -108,6 +138,7 @@ class DirectoryTree:
     def __init__(self, path: str) -> None:
         self.file = PartFile(path, directory=True)
         self._fds: list[int] = []
+        self._expected: dict[str, tuple[int, int, int] | None] = {}
 
     def lay(self, plan: Plan, keep: AbstractSet[str] = frozenset()) -> list[Slot]:
         """As `ArchiveFile.lay`.
@@ -117,9 +148,19 @@ class DirectoryTree:
             keep: the paths of what else may stay if it is there.
         """
         self.file.open()
+        try:
+            return self._lay(plan, keep)
+        except BaseException:
+            if self.file.is_new:
+                self.file.discard()
+            raise
+
+    def _lay(self, plan: Plan, keep: AbstractSet[str]) -> list[Slot]:
         with writing(self.file.part):
             entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
             extents = [_extent(entry, 0) for entry in entries]
+            needed = sum(entry.size for entry in plan.entries)
+            self.check_room(needed)
             map_fd = self._open(MAP)
             old = PartMap.load(map_fd)
             known = old.by_digest() if old else {}
@@ -129,7 +170,7 @@ class DirectoryTree:
             if old is None:
                 # All of it was there, the map was removed, and then it could not be published.
                 present = {extent.digest: [(0, extent.size)] for extent in extents}
-            self._remove_strangers(keep | {entry.member.path for entry in plan.entries})
+            self._remove_others(keep | {entry.member.path for entry in plan.entries})
             partmap = PartMap.create(map_fd, 0, extents)
             for entry in plan.entries:
                 if not isinstance(entry.member.data, Blob):
@@ -141,11 +182,33 @@ class DirectoryTree:
                     os.ftruncate(fd, entry.size)
                     if old is None:
                         present.pop(extent.digest, None)
+                reserve(fd, entry.size)
+                self.expect(entry.member.path, fd)
                 for start, stop in present.get(extent.digest, ()):
                     partmap.record(extent, start, stop)
-                place = FilePlace(self._name(entry.member.path), fd, 0, partmap, extent)
+                name = self._name(entry.member.path)
+                place = FilePlace(name, fd, 0, partmap, extent, entry.size)
                 slots.append((entry, place, partmap.present(extent)))
             return slots
+
+    def check_room(self, needed: int, *, least: bool = False) -> None:
+        """Make sure that there is room for files of `needed` bytes in all.
+
+        Args:
+            least: whether more than that may be needed.
+
+        Raises:
+            OutputError: there is not.
+        """
+        kept = 0
+        for folder, _, names in os.walk(self.file.part):
+            kept += sum(512 * os.lstat(os.path.join(folder, name)).st_blocks for name in names)
+        check_room(self.file.fd, self.file.path, needed, kept, least=least)
+
+    def expect(self, path: str, fd: int) -> None:
+        """Note that a member is the file that is open, with the size that it has now."""
+        status = os.fstat(fd)
+        self._expected[path] = (status.st_dev, status.st_ino, status.st_size)
 
     def _name(self, path: str) -> str:
         return os.path.join(self.file.part, path)
@@ -185,11 +248,13 @@ class DirectoryTree:
                 with suppress(FileNotFoundError):
                     os.unlink(name)
                 os.symlink(member.data.target, name)
+                self._expected[member.path] = None
                 return -1
             fd = self._open(member.path)
             os.ftruncate(fd, 0)
             if isinstance(member.data, Content):
                 write_all(fd, member.data.body, 0)
+                self.expect(member.path, fd)
                 self.release(fd)
                 return -1
             return fd
@@ -199,18 +264,15 @@ class DirectoryTree:
         self._fds.remove(fd)
         os.close(fd)
 
-    def _remove_strangers(self, wanted: AbstractSet[str]) -> None:
+    def _remove_others(self, wanted: AbstractSet[str]) -> None:
         """Remove what an earlier run for another image has left."""
-        for folder, _, names in os.walk(self.file.part):
-            for name in names:
-                path = os.path.join(folder, name)
-                inside = os.path.relpath(path, self.file.part)
-                if inside not in wanted and inside != MAP:
-                    os.unlink(path)
+        remove_members(self.file.part, wanted | {MAP})
 
     def publish(self) -> None:
         """Remove the map, and give the directory its name."""
         with writing(self.file.part):
+            self.file.check_is_here()
+            self._check_members()
             os.unlink(self._name(MAP))
             for folder, _, names in os.walk(self.file.part, topdown=False):
                 for name in names:
@@ -218,6 +280,24 @@ class DirectoryTree:
                 if not os.listdir(folder):
                     os.rmdir(folder)
         self.file.publish()
+
+    def _check_members(self) -> None:
+        """Make sure that the files are those that were written, and that nobody has cut them."""
+        found = set()
+        for folder, _, names in os.walk(self.file.part):
+            found |= {os.path.relpath(os.path.join(folder, name), self.file.part) for name in names}
+        for path in sorted(found - self._expected.keys() - {MAP}):
+            raise OutputError(
+                f"cannot write {self.file.path}: {self._name(path)} was put there meanwhile",
+                "take it away, and run the same command again",
+            )
+        for path, expected in self._expected.items():
+            status = os.lstat(self._name(path))
+            if expected not in (None, (status.st_dev, status.st_ino, status.st_size)):
+                raise OutputError(
+                    f"cannot write {self.file.path}: {self._name(path)} was changed meanwhile",
+                    "run the same command again, and let nothing else touch that directory",
+                )
 
     def close(self) -> None:
         """Let go of it."""
@@ -250,6 +330,7 @@ class ExistingArchive:
             for offset, body in fixed_parts(plan):
                 if os.pread(self._fd, len(body), offset) != body:
                     return None
+            self._drop_other_name()
         except OSError:
             return None
         return [
@@ -258,11 +339,23 @@ class ExistingArchive:
             if isinstance(entry.member.data, Blob)
         ]
 
+    def _drop_other_name(self) -> None:
+        """A run that was killed while it published may have left the file its first name, too."""
+        part = f"{self._path}.part"
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._fd), os.lstat(part)):
+                os.unlink(part)
+
     def close(self) -> None:
         """Let go of it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def allocated(fd: int) -> int:
+    """What a file takes on the disk, in bytes."""
+    return 512 * os.fstat(fd).st_blocks
 
 
 def _sync(path: str) -> None:

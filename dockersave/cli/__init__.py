@@ -33,14 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     _occupy_standard_descriptors()
     words = list(sys.argv[1:] if argv is None else argv)
     talk: Console | None = None
-    verbose = "-v" in words or "--verbose" in words
+    verbose = not {"-v", "-vv", "--verbose"}.isdisjoint(words)
     try:
         if len(words) == 1 and _answer(words[0]):
             return 0
         from .arguments import check, parser
 
         arguments = parser().read(words)
-        verbose = arguments.verbose
+        verbose = arguments.verbose > 0
         if arguments.help or arguments.version:
             _answer("--help" if arguments.help else "--version")
             return 0

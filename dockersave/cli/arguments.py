@@ -11,6 +11,7 @@ import re
 import sys
 
 from ..errors import UsageError
+from .habits import SEE_HELP, command_word, suggestion
 from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, USAGE, WHAT, WHERE, page
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 <
 
 
 class _Given(argparse.Action):
-    """A value that can be given once, or, where the default is a list, several times."""
+    """A value: of several the last one counts, or, where the default is a list, all of them."""
 
     def __call__(
         self,
@@ -36,12 +37,8 @@ class _Given(argparse.Action):
         name = self.option_strings[-1]
         if values == "":
             parser.error(f"{name} is empty: perhaps a variable of the script was not set")
-        before = getattr(namespace, self.dest)
         if isinstance(self.default, list):
-            values = [*before, values]
-        elif before not in (self.default, values):
-            # Of two, nobody knows which one is meant.
-            parser.error(f"{name} is given twice, with different values")
+            values = [*getattr(namespace, self.dest), values]
         setattr(namespace, self.dest, values)
 
 
@@ -113,7 +110,7 @@ class Parser(argparse.ArgumentParser):
         """Refuse the command line, saying nothing of values, which may be secret."""
         # "ignored explicit argument 'secret'"
         message = re.sub("ignored explicit argument.*", "takes no value", message, flags=re.DOTALL)
-        raise UsageError(message.removeprefix("argument "), "dockersave --help shows all options")
+        raise UsageError(message.removeprefix("argument "), SEE_HELP)
 
     def format_help(self) -> str:
         """The help page."""
@@ -135,7 +132,7 @@ class Parser(argparse.ArgumentParser):
         for word in [] if arguments.help or arguments.version else unknown:
             # The value is left out: the option that was meant may be --password.
             name = word.partition("=")[0]
-            raise UsageError(f"there is no option {_short(name)}", _suggestion(name))
+            raise UsageError(f"there is no option {_short(name)}", suggestion(name))
         return arguments
 
 
@@ -168,6 +165,8 @@ def check(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: it does; the message says what and why.
     """
+    if wrong := command_word(arguments.images):
+        raise UsageError(*wrong)
     questions = [name for name in _POINTLESS if getattr(arguments, name)]
     if len(questions) > 1:
         first, second = questions[:2]
@@ -216,16 +215,6 @@ def _given(arguments: argparse.Namespace, groups: Sequence[str]) -> Iterator[str
             value = getattr(arguments, option.lstrip("-").replace("-", "_"))
             if value != settings.get("default", False):
                 yield option
-
-
-def _suggestion(name: str) -> str:
-    from difflib import get_close_matches
-
-    known = [
-        word for options in OPTIONS.values() for option in options for word in option[0].split()
-    ]
-    close = get_close_matches(name[:40], known, 1)
-    return f"did you mean {close[0]}?" if close else "dockersave --help shows all options"
 
 
 def _short(text: str) -> str:

@@ -176,6 +176,7 @@ def _save(
         progress=talk,
         notify=talk.note,
         cancellation=cancellation,
+        trace=_trace(arguments, talk),
     )
     talk.saved(saved)
 
@@ -190,7 +191,8 @@ def _ask(
     from ..ask import Registry
 
     platform = options(arguments).platform
-    with Registry(chosen, notify=talk.note, cancellation=cancellation) as registry:
+    trace = _trace(arguments, talk)
+    with Registry(chosen, notify=talk.note, cancellation=cancellation, trace=trace) as registry:
         for reference in references:
             try:
                 if arguments.tags:
@@ -202,6 +204,10 @@ def _ask(
             except DockersaveError as failure:
                 failure.about(str(reference))
                 raise
+
+
+def _trace(arguments: Namespace, talk: Console) -> Callable[[str], None] | None:
+    return talk.note if arguments.verbose > 1 else None
 
 
 def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:

@@ -42,6 +42,10 @@ def _flag(names: str, meaning: str) -> Option:
     return names, meaning, {"action": "store_true"}
 
 
+def _tally(names: str, meaning: str) -> Option:
+    return names, meaning, {"action": "count", "default": 0}
+
+
 def _value(
     names: str,
     metavar: str,
@@ -108,7 +112,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _values("--mirror", "URL", "try there first; repeatable"),
     ],
     NETWORK: [
-        _value("--jobs", "N", "connections at once; default: 8", kind="jobs", default=8),
+        _value("--jobs", "N", "connections at once; default: 8 to 16", kind="jobs"),
         _value("--retries", "N", "tries after a failure; default: 5", kind="count", default=5),
         _value(
             "--timeout",
@@ -128,7 +132,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
     ],
     TALK: [
         _flag("-q --quiet", "say nothing but errors"),
-        _flag("-v --verbose", "name each layer; show tracebacks"),
+        _tally("-v --verbose", "name layers, show tracebacks; -vv: each request"),
         _value(
             "--progress",
             "KIND",

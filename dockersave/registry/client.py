@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..budget import Budget
 from ..cancellation import Cancellation
 from ..errors import (
     CancelledError,
@@ -27,6 +28,7 @@ from ..limits import LIMITS
 from ..oci import ACCEPT, Descriptor
 from ..options import Network
 from ..reference import DOCKER_HUB
+from ..trace import SILENT, Trace
 from ..verify import check, digest_of, is_digest
 from . import failures, redirects
 from .credentials import Credentials
@@ -72,6 +74,8 @@ class Registry:
         cancellation: stops every method, which then raises `CancelledError`.
         retry: the run's retry policy.
         notify: gets lines for the user.
+        trace: gets a line for each request and decision.
+        budget: what is left for the documents of the run.
 
     Raises:
         UsageError: a mirror has no valid address.
@@ -84,21 +88,31 @@ class Registry:
         cancellation: Cancellation,
         retry: Retry,
         notify: Callable[[str], None],
+        trace: Trace = SILENT,
+        budget: Budget | None = None,
     ) -> None:
+        self._trace = trace
         self.name = name
+        self.budget = budget or Budget()
         self._retry = retry
         self._notify = notify
         self._cancellation = cancellation
-        self._transport = Transport(name, network, cancellation)
+        self._transport = Transport(name, network, cancellation, trace=trace)
         credentials = Credentials(network, os.environ, notify, cancellation)
         # The flags name the registry's credentials; a mirror's come from config.json alone.
         without = dataclasses.replace(network, user=None, password=None)
         others = Credentials(without, os.environ, notify, cancellation)
         is_hub = name == DOCKER_HUB
-        scheme = "http" if network.insecure and not is_hub else "https"
+        scheme = "http" if network.speaks_plain(name) else "https"
         host = _HUB_HOST if is_hub else name
         self._home = Endpoint(
-            f"{scheme}://{host}/v2", name, self._transport, credentials, network, notify
+            f"{scheme}://{host}/v2",
+            name,
+            self._transport,
+            credentials,
+            network,
+            notify,
+            trace=trace,
         )
         self._mirrors = [
             Endpoint(
@@ -109,6 +123,7 @@ class Registry:
                 network,
                 notify,
                 f"ns={name}",
+                trace,
             )
             for url in network.mirrors
         ]
@@ -291,9 +306,27 @@ class Registry:
             None,
             Network(),
             self._notify,
+            trace=self._trace,
         )
         get = functools.partial(endpoint.anonymous, there)
         return open_range(get, endpoint, descriptor, start, end)
+
+    def warm(self, count: int) -> None:
+        """Begin to connect to where blobs will be asked for, in the background.
+
+        Args:
+            count: connections that there are to be, idle ones among them.
+        """
+        mirrors = (each for each in self._mirrors if self._strikes.get(each, 0) < _STRIKES)
+        next(mirrors, self._home).warm(count)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds of the fastest connect to the registry so far; None where there was none.
+
+        Through a proxy there is none: how far away the registry is cannot be seen then.
+        """
+        return self._home.latency
 
     def close(self) -> None:
         """Close every connection."""
@@ -328,6 +361,7 @@ class Registry:
                 if not isinstance(error, NotFoundError):
                     self._strikes[mirror] = self._strikes.get(mirror, 0) + 1
                 self._say(mirror.name, f"{error.message}; going on without the mirror")
+                self._trace.say("mirror", f"{mirror.name} is passed over: {error}")
             else:
                 self._strikes.pop(mirror, None)
                 return result

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
 from ..limits import LIMITS
 from ..options import Network
+from ..trace import SILENT, Trace
 from . import failures, redirects
 from .auth import Answer, Authorizer
 from .credentials import Credentials
@@ -49,6 +50,7 @@ class Endpoint:
         network: whether redirects may leave https.
         notify: gets lines for the user.
         query: what every request carries, such as `ns=docker.io`.
+        trace: gets a line for each decision.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class Endpoint:
         network: Network,
         notify: Callable[[str], None],
         query: str = "",
+        trace: Trace = SILENT,
     ) -> None:
+        self.trace = trace
         self.base = base
         self.name = name
         self._transport = transport
@@ -106,6 +110,9 @@ class Endpoint:
                 self._transport.discard(answered.response)
             # A signed URL has expired, or a server of the storage has gone: ask for another.
             self._found.pop(remember, None)
+            self.trace.say(
+                "blob", f"{redirects.host_of(url)} gives it no more: {self.name} is asked"
+            )
         start = f"{self.base}/{path}"
         if parameters := "&".join(filter(None, (query, self._query))):
             start += f"?{parameters}"
@@ -125,6 +132,19 @@ class Endpoint:
     def failure(self, error: Exception, url: str) -> DockersaveError:
         """What an exception of urllib3 means that came while an answer was read."""
         return self._transport.failure(error, url)
+
+    def discard(self, answered: Answered) -> None:
+        """Have nothing to do with an answer's body."""
+        self._transport.discard(answered.response)
+
+    def warm(self, count: int) -> None:
+        """Make so many connections in the background, ahead of the requests that need them."""
+        self._transport.warm(self.base, _trust_names(self.name, self._origin), count)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds of the fastest connect to it so far."""
+        return self._transport.latency(self.base)
 
     def refusal(self, answered: Answered, what: str) -> DockersaveError:
         """The error that an answer above 400 means; reads and closes the answer."""
@@ -178,6 +198,7 @@ class Endpoint:
             # Storage says 401 to what has expired; only a registry asks who is there.
             if not is_home and "WWW-Authenticate" not in response.headers:
                 return response
+            self.trace.say("credentials", f"{redirects.host_of(url)} asks for others than it got")
             answer_headers = response.headers
             self._transport.discard(response)
             authorizer.challenged(answer_headers, repository, sent)
@@ -206,6 +227,7 @@ class Endpoint:
             response = self._transport.send(method, url, headers, trusted_as=names, body=body)
             if response.status not in redirects.STATUSES:
                 data = self._transport.read(response, LIMITS.token_answer, url, "the token")
+                self.trace.say("credentials", f"{redirects.host_of(url)} was asked for a token")
                 return Answer(response.status, response.headers, data)
             location = response.headers.get("Location")
             self._transport.discard(response)

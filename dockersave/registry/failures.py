@@ -12,23 +12,13 @@ import time
 from collections.abc import Iterator, Mapping
 from email.utils import mktime_tz, parsedate_tz
 
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NameResolutionError,
-    NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
-)
+from urllib3.exceptions import NameResolutionError, ProxyError, ReadTimeoutError
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
+from .connecting import CAUSES, Unreached
+from .pace import Stalled
 
-_UNREACHABLE = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.EHOSTUNREACH: "no route to it",
-    errno.ENETUNREACH: "the network is unreachable",
-    errno.ENETDOWN: "the network is down",
-    errno.EADDRNOTAVAIL: "the network is not configured",
-}
+_AWAY = {number: words for number, words in CAUSES.items() if number != errno.ETIMEDOUT}
 _BROKEN = "connection broken"
 
 
@@ -63,20 +53,14 @@ def of_exchange(
     for cause in chain:
         if isinstance(cause, NameResolutionError | socket.gaierror):
             return _of_name(cause, chain, where, answered)
-        # "No connection" is a kind of "no connection in time" to urllib3.
-        if isinstance(cause, ConnectTimeoutError) and not isinstance(cause, NewConnectionError):
+        if isinstance(cause, Unreached):
+            return _of_connect(cause, where, answered)
+        if isinstance(cause, OSError) and cause.errno in _AWAY:
+            return NetworkError(f"{where} {_AWAY[cause.errno]}", transient=True, unreachable=True)
+    for cause in chain:
+        if isinstance(cause, Stalled) and cause.in_body:
             return NetworkError(
-                f"{where} no answer to the attempt to connect",
-                "is a firewall or a proxy (HTTPS_PROXY) in between? --timeout waits longer",
-                transient=answered,
-                unreachable=True,
-            )
-        if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:
-            return NetworkError(
-                f"{where} {_UNREACHABLE[cause.errno]}",
-                "is the address right, and the service running? --wait waits for it",
-                transient=answered,
-                unreachable=True,
+                f"{where} {cause}", "if the line is that slow, raise --timeout", transient=True
             )
     for cause in chain:
         if isinstance(cause, ReadTimeoutError | TimeoutError):
@@ -88,6 +72,19 @@ def of_exchange(
     detail = shown(str(chain[-1]) or type(chain[-1]).__name__)
     is_ours = isinstance(error, ValueError) and not isinstance(error, ssl.SSLError)
     return NetworkError(f"{where} {_BROKEN} ({detail})", transient=not is_ours)
+
+
+def _of_connect(cause: Unreached, where: str, answered: bool) -> NetworkError:
+    if not cause.is_away:
+        return NetworkError(f"{where} cannot connect: {cause.words}", transient=True)
+    return NetworkError(
+        f"{where} {cause.words}",
+        "is a firewall or a proxy (HTTPS_PROXY) in between? --timeout waits longer"
+        if cause.is_silent
+        else "is the address right, and the service running? --wait waits for it",
+        transient=answered,
+        unreachable=True,
+    )
 
 
 def is_closed(error: BaseException) -> bool:
@@ -165,7 +162,8 @@ def _of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
         "record layer failure" in reason
     ):
         return NetworkError(
-            f"{name}: does not speak TLS", "if it speaks plain HTTP, add --insecure"
+            f"{name}: does not speak TLS",
+            f"if it speaks plain HTTP, add --insecure, or --insecure-registry {name}",
         )
     if "certificate required" in reason or "bad certificate" in reason:
         return NetworkError(
@@ -245,6 +243,15 @@ def of_answer(
         host: who answered.
         what: what was asked for: `the manifest of library/debian:12`.
     """
+    failure = _meaning(status, headers, body, host, what)
+    if isinstance(failure, NetworkError):
+        failure.answered = True
+    return failure
+
+
+def _meaning(
+    status: int, headers: Mapping[str, str], body: bytes, host: str, what: str
+) -> DockersaveError:
     detail = explain(body)
     said = f": {detail}" if detail else ""
     if status == 404:
@@ -274,7 +281,10 @@ def of_answer(
             crowded=status == 503,
         )
     if status == 400 and _wants_tls(body):
-        return NetworkError(f"{host}: speaks TLS", "leave --insecure away")
+        return NetworkError(
+            f"{host}: speaks TLS",
+            "leave --insecure away; --insecure-registry HOST[:PORT] is for some registries alone",
+        )
     if status == 400 and b"SSL certificate" in body:
         return NetworkError(
             f"{host}: wants a client certificate{said}",

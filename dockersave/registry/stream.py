@@ -69,13 +69,15 @@ class BlobStream:
         left = self._left
         if len(buffer) > left:
             buffer = buffer[:left]
+        if not buffer:
+            return 0
         try:
             count = self._body.readinto(buffer)
         except (HTTPException, OSError, ValueError) as error:
             raise self._broken(error) from error
         if count:
             self._left = left - count
-        elif buffer:
+        else:
             raise self._broken(None)
         return count
 
@@ -140,16 +142,31 @@ def open_range(
             stated = content_range(response.headers.get("Content-Range"))
             if stated and stated[:2] == (start, stop) and stated[2] in {None, descriptor.size}:
                 return _stream(answered, endpoint, descriptor, start, stop, ranged=True)
-        elif response.status not in {200, 416}:
-            raise endpoint.refusal(answered, what)
-        if response.status == 200:
+        elif response.status == 200:
             return _stream(answered, endpoint, descriptor, 0, descriptor.size, ranged=False)
+        elif not may_be_about_ranges(response.status):
+            raise endpoint.refusal(answered, what)
         # Other bytes than asked for, several parts at once, or none: ask for everything.
-        response.close()
+        endpoint.trace.say(
+            "ranges", f"{answered.host} answers {response.status} to one: asked for the whole blob"
+        )
+        endpoint.discard(answered)
     answered = get({})
     if answered.response.status != 200:
         raise endpoint.refusal(answered, what)
     return _stream(answered, endpoint, descriptor, 0, descriptor.size, ranged=False)
+
+
+def may_be_about_ranges(status: int) -> bool:
+    """Whether an answer to a request with `Range` may mean that alone.
+
+    Artifactory says 400, firewalls say 403 or 406, others 405, 416 or 501; what is below 400 is no
+    refusal, but not the range, either. Who is missing credentials, the blob or patience, or is out
+    of order, says so whatever is asked for.
+    """
+    if status >= 500:
+        return status == 501
+    return status not in {401, 404, 407, 408, 410, 425, 429}
 
 
 def _stream(

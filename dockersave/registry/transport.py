@@ -22,9 +22,10 @@ from urllib3.exceptions import HTTPError, SystemTimeWarning
 
 from .. import __version__
 from ..cancellation import Cancellation
-from ..errors import ContentError, DockersaveError, NetworkError
+from ..errors import CancelledError, ContentError, DockersaveError, shown
 from ..limits import LIMITS
 from ..options import Network
+from ..trace import SILENT, Trace
 from . import failures, sockets
 from .proxies import proxy_for, split_credentials
 from .redirects import host_of
@@ -47,6 +48,7 @@ class Transport:
         network: trust, timeouts, and how many connections to keep.
         cancellation: wakes every thread that waits for a connection.
         environ: the process's environment: proxies, SSL_CERT_FILE.
+        trace: gets a line for each request.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Transport:
         network: Network,
         cancellation: Cancellation,
         environ: Mapping[str, str] | None = None,
+        trace: Trace = SILENT,
     ) -> None:
         self._network = network
+        self._trace = trace
         self.cancellation = cancellation
         self._environ = os.environ if environ is None else environ
-        self._watch = sockets.Watch(cancellation)
+        self._watch = sockets.Watch(cancellation, network.timeout)
         self._pool_classes = sockets.pool_classes(self._watch)
         self.trust = Trust(
             network, self._environ, sockets.socket_class(self._watch), registry=registry
@@ -69,6 +73,7 @@ class Transport:
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._answered = False
+        self._closed = False
 
     def send(
         self,
@@ -96,6 +101,7 @@ class Transport:
         response = None
         while response is None:
             self._watch.thread.is_new = False
+            begun = time.monotonic()
             try:
                 response = self._manager(url, proxy, tuple(trusted_as)).urlopen(
                     method,
@@ -111,9 +117,28 @@ class Transport:
             except (HTTPError, HTTPException, OSError, ValueError) as error:
                 # A connection that was kept may have been closed at that moment: use another.
                 if self._watch.thread.is_new or method == "POST" or not failures.is_closed(error):
-                    raise self.failure(error, url) from error
+                    failure = self.failure(error, url)
+                    self._trace.say("request", f"{_line(method, url, headers)} failed: {failure}")
+                    raise failure from error
+                self._trace.say("connection", f"{host_of(url)} had closed the one that was kept")
         self._answered = True
+        if self._trace.on:
+            self._watch_end(response, _line(method, url, headers), begun)
         return response
+
+    def _watch_end(self, response: Response, line: str, begun: float) -> None:
+        number = sockets.number_of(response)
+        kind = "new" if self._watch.thread.is_new else "kept"
+
+        def say(count: int) -> None:
+            seconds = time.monotonic() - begun
+            self._trace.say(
+                "request",
+                f"{line} {response.status} {count} bytes {seconds:.3f} s"
+                f" connection {number} ({kind})",
+            )
+
+        sockets.body_of(response).on_end = say
 
     def failure(self, error: Exception, url: str) -> DockersaveError:
         """What an exception of urllib3 means, for the user and for whoever may try again."""
@@ -141,16 +166,18 @@ class Transport:
         """
         parts: list[bytes] = []
         size = 0
-        begun = time.monotonic()
+        too_long = f"{host_of(url)}: {what} is longer than {limit} bytes"
+        # What is packed can unpack to nothing, for ever: that must not be much, either.
+        sockets.body_of(response).most = limit + LIMITS.unpacked_slack
         try:
             while part := response.read1(LIMITS.read, decode_content=True):
                 parts.append(part)
                 size += len(part)
                 if size > limit:
-                    raise ContentError(f"{host_of(url)}: {what} is longer than {limit} bytes")
-                allowed = self._network.timeout * (1 + size / LIMITS.read_least)
-                if time.monotonic() - begun > allowed:
-                    raise NetworkError(f"{host_of(url)}: {what} trickles in", transient=True)
+                    raise ContentError(too_long)
+        except sockets.TooLong:
+            response.close()
+            raise ContentError(too_long) from None
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             response.close()
             raise self.failure(error, url) from error
@@ -165,16 +192,59 @@ class Transport:
         """Read a short rest, so that the connection can be used again; close it otherwise."""
         length = response.headers.get("Content-Length", "")
         if length.isdecimal() and int(length) <= LIMITS.error_body:
-            begun = time.monotonic()
+            sockets.body_of(response).hurry()
             with suppress(HTTPError, HTTPException, OSError, ValueError):
                 while response.read1(LIMITS.read, decode_content=False):
-                    if time.monotonic() - begun > self._network.timeout:
-                        break
+                    pass
         response.close()
+
+    def warm(self, url: str, trusted_as: Iterable[str], count: int) -> None:
+        """Make connections ahead of the requests that will need them, in the background.
+
+        What fails is silent: whoever sends a request will find out.
+
+        Args:
+            url: whose host they lead to.
+            trusted_as: as for `send`.
+            count: how many there are to be, idle ones among them.
+        """
+        try:
+            proxy = proxy_for(url, self._environ)
+            if proxy and proxy.startswith("https:"):
+                # TLS inside TLS has no way of telling session tickets from a connection's end.
+                return
+            pool = self._manager(url, proxy, tuple(trusted_as)).connection_from_url(url)
+        except (HTTPError, DockersaveError):
+            return
+        if isinstance(pool, sockets.Dialling):
+            for _ in range(pool.places(count)):
+                try:
+                    threading.Thread(target=self._dial, args=(pool, url), daemon=True).start()
+                except RuntimeError:  # no more threads (seccomp, limits)
+                    pool.give_back()
+
+    def _dial(self, pool: sockets.Dialling, url: str) -> None:
+        try:
+            self.cancellation.check()
+            pool.dial()
+        except (HTTPError, HTTPException, OSError, ValueError, CancelledError) as error:
+            pool.give_back()
+            self._trace.say("connection", f"none ahead to {host_of(url)}: {type(error).__name__}")
+            return
+        if self._closed:
+            pool.close()
+        self._trace.say("connection", f"one more to {host_of(url)}, ahead of its use")
+
+    def latency(self, url: str) -> float | None:
+        """Seconds of the fastest connect to a URL's host, or None where there was none."""
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return self._watch.latencies.get((parts.hostname or "", port))
 
     def close(self) -> None:
         """Close every connection; threads that still wait for one are woken."""
         with self._lock:
+            self._closed = True
             managers = list(self._managers.values())
             self._managers.clear()
         for manager in managers:
@@ -199,7 +269,7 @@ class Transport:
     def _new_manager(
         self, proxy: str | None, context: ssl.SSLContext | None
     ) -> urllib3.PoolManager:
-        options: dict[str, Any] = {"maxsize": self._network.most_jobs, "block": False}
+        options: dict[str, Any] = {"maxsize": LIMITS.jobs, "block": False}
         if context:
             options["ssl_context"] = context
         if proxy:
@@ -213,3 +283,11 @@ class Transport:
             manager = urllib3.PoolManager(**options)
         manager.pool_classes_by_scheme = self._pool_classes
         return manager
+
+
+def _line(method: str, url: str, headers: Mapping[str, str]) -> str:
+    """A request as the trace has it: without its query, where signatures are."""
+    return shown(
+        " ".join(filter(None, (method, host_of(url), urlsplit(url).path, headers.get("Range")))),
+        1000,
+    )

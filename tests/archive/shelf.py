@@ -10,6 +10,7 @@ from pathlib import Path
 from dockersave.archive.formats import FORMATS
 from dockersave.archive.members import Blob, Member
 from dockersave.archive.tar import fixed_parts, lay_out
+from dockersave.budget import Budget
 from dockersave.compression import Decompressor
 from dockersave.errors import NotFoundError
 from dockersave.image import Image, foreign_layers
@@ -39,6 +40,7 @@ class Shelf:
     """
 
     def __init__(self, document: Document) -> None:
+        self.budget = Budget()
         store = Store.of({"sample": document})
         self.repository = store.repositories["sample"]
         self.digest = document.digest

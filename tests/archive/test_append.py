@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from dockersave.unpack import UnpackedLayer
 
 from dockersave.archive.append import Appender, AppendToFile, AppendToStream, AppendToTree
 from dockersave.archive.members import Blob, Content, Link, Member
 from dockersave.errors import CancelledError, OutputError
 from dockersave.oci import Descriptor
-from dockersave.unpack import UnpackedLayer
 from dockersave.verify import digest_of
 
 CHUNK = 2 << 20
@@ -217,7 +217,54 @@ def test_layers_at_other_places_are_given_away(tmp_path: Path) -> None:
 
 def test_what_is_no_archive_is_given_away(tmp_path: Path) -> None:
     (tmp_path / "out.part").write_bytes(b"from before")
+    (tmp_path / "out.part").chmod(0o1644)
     assert resumed(tmp_path)[::2] == ({}, [b"from before"])
+
+
+def test_what_fills_the_last_block_of_a_layer_is_written_again(tmp_path: Path) -> None:
+    """No digest tells what is there, and a crash may have left anything."""
+    left(tmp_path, *LAYERS)
+    part = tmp_path / "out.part"
+    end = 512 + LAYERS[A]
+    with part.open("r+b") as file:
+        file.seek(end)
+        file.write(b"x" * (-end % 512))
+    assert list(resumed(tmp_path)[0]) == list(LAYERS)
+    assert (tmp_path / "out").read_bytes()[end : end + -end % 512] == bytes(-end % 512)
+
+
+@pytest.mark.parametrize("moment", ["before", "within", "after"])
+@pytest.mark.parametrize("size", [0, 100, CHUNK - 1])
+@pytest.mark.parametrize("kind", ["file", "tree"])
+def test_what_somebody_cuts_gets_no_name(kind: str, size: int, moment: str, tmp_path: Path) -> None:
+    output, part = tmp_path / "out", tmp_path / "out.part"
+    appender = AppendToFile(str(output), ignore) if kind == "file" else AppendToTree(str(output))
+    appender.begin(MEMBERS, go_on)
+    appender.append(*layer_of(tmp_path, A))
+    member, whole, unpacked = layer_of(tmp_path, C)
+    cut = part if kind == "file" else part / (A if moment != "within" else C)
+
+    class Cutting:
+        def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
+            body = body_of(C)
+            write(len(body) // 2, body[len(body) // 2 :])
+            if moment == "within":
+                os.truncate(cut, size)
+            write(0, body[: len(body) // 2])
+
+    def write() -> None:
+        if moment == "before":
+            os.truncate(cut, size)
+        appender.append(member, whole, Cutting())
+        if moment == "after":
+            os.truncate(cut, size)
+        appender.finish(DOCUMENTS)
+
+    with pytest.raises(OutputError, match=r"was (cut|changed)"):
+        write()
+    unpacked.close()
+    appender.close()
+    assert not output.exists()
 
 
 def test_whoever_is_stopped_while_looking_loses_nothing(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dockersave.archive.partfile import PartFile
 from dockersave.archive.place import copy, write_all
+from dockersave.archive.tar import END
 from dockersave.errors import OutputError
 
 
@@ -42,6 +46,7 @@ def test_only_one_writes_it(tmp_path: Path) -> None:
 
 def test_renewing_keeps_what_was_there_for_as_long_as_it_is_open(tmp_path: Path) -> None:
     (tmp_path / "a.part").write_bytes(b"before")
+    (tmp_path / "a.part").chmod(0o1644)
     file = PartFile(str(tmp_path / "a"))
     file.open()
     old = file.renew()
@@ -64,6 +69,165 @@ def test_what_is_discarded_is_gone_and_nothing_else(tmp_path: Path) -> None:
     other.discard()
     other.close()
     assert not (tmp_path / "b.part").exists()
+
+
+# What somebody does with it meanwhile
+
+
+def written(path: Path, data: bytes = b"mine") -> PartFile:
+    """Begin to write a file."""
+    file = PartFile(str(path))
+    file.open()
+    write_all(file.fd, data, 0)
+    return file
+
+
+def test_what_was_removed_gets_no_name(tmp_path: Path) -> None:
+    output = tmp_path / "a"
+    output.write_bytes(b"old")
+    first = written(output)
+    (tmp_path / "a.part").unlink()
+    second = written(output, b"half of it")
+    with pytest.raises(OutputError, match="was removed or replaced meanwhile"):
+        first.publish()
+    first.close()
+    assert output.read_bytes() == b"old"
+    assert (tmp_path / "a.part").read_bytes() == b"half of it"
+    second.publish()
+    second.close()
+    assert output.read_bytes() == b"half of it"
+
+
+def test_what_was_replaced_is_not_published(tmp_path: Path) -> None:
+    file = written(tmp_path / "a")
+    (tmp_path / "b").write_bytes(b"of somebody else")
+    (tmp_path / "b").rename(tmp_path / "a.part")
+    with pytest.raises(OutputError, match="was removed or replaced meanwhile"):
+        file.publish()
+    file.discard()
+    file.close()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"of somebody else"]
+
+
+@pytest.mark.parametrize("name", ["a", "elsewhere"])
+@pytest.mark.parametrize("how", [os.rename, os.link])
+def test_what_somebody_names_is_published_all_the_same(
+    name: str, how: Callable[[Path, Path], object], tmp_path: Path
+) -> None:
+    """By its descriptor: whatever other names it has."""
+    file = written(tmp_path / "a")
+    how(tmp_path / "a.part", tmp_path / name)
+    file.publish()
+    file.close()
+    assert (tmp_path / "a").read_bytes() == b"mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", name}
+    again = written(tmp_path / "a", b"changed")
+    again.close()
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_without_links_the_name_is_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    file = written(tmp_path / "a")
+    file.publish()
+    file.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    file = written(tmp_path / "a", b"new")
+    (tmp_path / "a.part").rename(tmp_path / "b")
+    with pytest.raises(OutputError, match="was removed"):
+        file.publish()
+    file.close()
+    assert (tmp_path / "a").read_bytes() == b"mine"
+
+
+def test_a_name_that_a_killed_run_left_is_no_other_name(tmp_path: Path) -> None:
+    file = written(tmp_path / "a")
+    os.link(tmp_path / "a.part", tmp_path / "a.part~")
+    file.close()
+    again = PartFile(str(tmp_path / "a"))
+    again.open()
+    assert os.pread(again.fd, 10, 0) == b"mine"
+    again.publish()
+    again.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_somebody_elses_backup_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "a.part~").write_bytes(b"of an editor")
+    file = written(tmp_path / "a")
+    os.close(file.renew())
+    file.publish()
+    file.close()
+    assert (tmp_path / "a.part~").read_bytes() == b"of an editor"
+
+
+# What is there, and was not left by a save
+
+
+@pytest.mark.parametrize("data", [b"from a browser", END, b"\0" * 5000])
+def test_what_no_save_has_left_is_not_taken_up(data: bytes, tmp_path: Path) -> None:
+    part = tmp_path / "a.part"
+    part.write_bytes(data)
+    mode = part.stat().st_mode
+    file = PartFile(str(tmp_path / "a"))
+    with pytest.raises(OutputError, match="nothing that a save has left"):
+        file.open()
+    file.close()
+    assert (part.read_bytes(), part.stat().st_mode) == (data, mode)
+
+
+def test_an_archive_that_is_called_like_a_part_is_not_taken_up(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.part")
+    file.publish()
+    file.close()
+    assert not (tmp_path / "a.part").stat().st_mode & stat.S_ISVTX
+    other = PartFile(str(tmp_path / "a"))
+    with pytest.raises(OutputError, match="nothing that a save has left"):
+        other.open()
+    other.close()
+    assert (tmp_path / "a.part").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_what_another_run_is_writing_is_not_replaced(directory: bool, tmp_path: Path) -> None:
+    """`-o a` and `-o a.part` at once, whichever begins."""
+    first = PartFile(str(tmp_path / "a"), directory=directory)
+    second = PartFile(str(tmp_path / "a.part"), directory=directory)
+    first.open()
+    with pytest.raises(OutputError, match="another dockersave is writing"):
+        second.open()
+    second.close()
+    first.close()
+    first.discard()
+    for name in ("a.part", "a.part.part"):
+        path = tmp_path / name
+        if path.exists():
+            path.rmdir() if directory else path.unlink()
+    second.open()
+    first.open()
+    with pytest.raises(OutputError, match="another dockersave is writing"):
+        second.publish()
+    first.publish()
+    second.publish()
+    first.close()
+    second.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "a.part"}
+
+
+def test_where_nothing_can_be_marked_there_is_only_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.part").write_bytes(b"left")
+    monkeypatch.setattr(os, "fchmod", lambda fd, mode: None)
+    file = PartFile(str(tmp_path / "a"))
+    file.open()
+    assert os.pread(file.fd, 10, 0) == b"left"
+    file.close()
 
 
 def test_a_disk_may_take_a_part_first(monkeypatch: pytest.MonkeyPatch) -> None:

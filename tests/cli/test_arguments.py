@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave import Network, Options, UsageError
+from dockersave.cli import habits
 from dockersave.cli.arguments import check, network, options, parser
 from dockersave.cli.page import FORMATS as page_formats
 from dockersave.cli.page import OPTIONS, page
@@ -144,7 +145,6 @@ def test_sizes(text: str) -> None:
         (["--progress", "loud"], "invalid choice"),
         (["-o"], "expected one argument"),
         (["--xz=yes"], "--xz: takes no value"),
-        (["--output", "a", "-o", "b"], "--output is given twice"),
         (["--platform", "linux/arm", "--arch", "arm64"], "both name the platform"),
         (["--arch", "linux/arm64"], "names an operating system"),
         (["--arch", "Windows/amd64"], "names an operating system"),
@@ -192,14 +192,105 @@ def test_questions_go_with_a_platform_and_a_registry() -> None:
     assert read("--metadata", "--arch", "arm64", "--user", "me", "debian").metadata
 
 
-def test_the_same_again_is_no_contradiction() -> None:
-    assert read("-o", "a", "--output", "a", "--xz", "--xz", "debian").output == "a"
+def test_of_an_option_given_twice_the_last_one_counts() -> None:
+    """As everywhere: a script's default comes first, and what somebody adds comes last."""
+    arguments = read("-o", "a", "--output", "b", "--xz", "--xz", "debian", "--jobs=8", "--jobs=2")
+    assert (arguments.output, arguments.xz, arguments.jobs) == ("b", True, 2)
+    arguments = read("--platform", "linux/arm", "debian", "--platform", "all")
+    assert options(arguments).platform == "all"
+    arguments = read("--jobs", "2", "--jobs", "8", "debian")
+    assert arguments.jobs == 8, "the default, too"
+    arguments = read("--progress", "json", "debian", "--progress", "auto", "--retries=1")
+    assert (arguments.progress, arguments.retries) == ("auto", 1)
 
 
 def test_a_misspelt_option_is_guessed() -> None:
-    assert refusal("--platfrom", "x", "debian").hint == "did you mean --platform?"
-    assert refusal("--tag", "debian").hint == "did you mean --tags?"
+    for name, right in {
+        "--platfrom": "--platform",
+        "--plat": "--platform",
+        "--work": "--working-dir",
+        "--insecue": "--insecure",
+        "--no-tars": "--no-tar",
+        "--Tags": "--tags",
+        "--cachedir": "--cache-dir",
+    }.items():
+        assert refusal(name, "debian").hint == f"did you mean {right}?", name
     assert "--help" in refusal("--zzzzzzzz", "debian").hint
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("-t", "the tag is part of the name: debian:12"),
+        ("--tag", "--tags lists those there are"),
+        ("--gzip", "--xz compresses the whole archive"),
+        ("-z", "--xz compresses the whole archive"),
+        ("-f", "did you mean --output?"),
+        ("--all", "did you mean --platform all?"),
+        ("--tls-verify=false", "did you mean --skip-tls-verify?"),
+        ("--username", "did you mean --user?"),
+        ("--plain-http", "did you mean --insecure?"),
+        ("--no-cache", "nothing is kept for other runs"),
+        ("-V", "did you mean --version?"),
+    ],
+)
+def test_an_option_of_another_tool(name: str, words: str) -> None:
+    assert words in refusal(name, "debian").hint
+
+
+@pytest.mark.parametrize(
+    "name", ["--gzip", "--no-gunzip", "--no-xz", "--tar", "--rm", "--no-insecure", "--secure"]
+)
+def test_what_looks_alike_and_means_something_else_is_not_suggested(name: str) -> None:
+    """Its opposite, above all."""
+    hint = refusal(name, "debian").hint
+    assert "did you mean" not in hint, hint
+
+
+def test_what_other_tools_call_it_is_known_here() -> None:
+    known = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
+    for right, names in habits._MEANT.items():
+        assert right.split()[0] in known
+        assert not known & set(names.split()), "an option of our own"
+    said = [name for names in habits._SAID.values() for name in names.split()]
+    assert not known & set(said)
+    every = [*said, *(name for names in habits._MEANT.values() for name in names.split())]
+    assert len(every) == len(set(every)), "one meaning each"
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        (["save", "debian"], "dockersave debian"),
+        (["pull", "debian:12"], "dockersave debian:12"),
+        (["docker", "pull", "debian"], "dockersave debian"),
+        (["docker", "save", "debian", "alpine"], "dockersave debian alpine"),
+        (["skopeo", "inspect", "debian"], "dockersave --metadata debian"),
+        (["pull"], "dockersave IMAGE; an image of that name is pull:latest"),
+        (["help"], "dockersave --help shows all options"),
+        (["version"], "dockersave --version"),
+        (["tags", "debian"], "dockersave --tags debian"),
+        (["inspect", "debian"], "dockersave --metadata debian"),
+        (["verify", "x.tar"], "dockersave --verify x.tar"),
+        (["verify"], "dockersave --verify FILE"),
+        (["login", "ghcr.io"], "dockersave --ilogin ghcr.io, or docker login"),
+        (["load", "x.tar"], "docker load -i x.tar, or podman load -i x.tar"),
+        (["push", "x"], "skopeo copy"),
+    ],
+)
+def test_a_command_of_another_tool(words: list[str], right: str) -> None:
+    failure = refusal(*words)
+    assert "there is no command" in str(failure)
+    assert right in failure.hint
+    if right.startswith("dockersave") and "," not in right:
+        assert failure.hint.partition(";")[0] in right
+
+
+@pytest.mark.parametrize(
+    "words", [["docker"], ["save:latest"], ["docker:24", "debian"], ["a/pull"]]
+)
+def test_an_image_that_is_called_like_a_command(words: list[str]) -> None:
+    assert read(*words).images == words
 
 
 @pytest.mark.parametrize(
@@ -209,7 +300,7 @@ def test_a_misspelt_option_is_guessed() -> None:
         ["--pasword", SECRET, "debian"],
         [f"--password-stdin={SECRET}", "debian"],
         [f"--ilogin={SECRET}", "debian"],
-        ["--password", SECRET, "--password", f"{SECRET}2", "--user", "me", "debian"],
+        ["--password", SECRET, "--password", "", "--user", "me", "debian"],
         ["--password", SECRET, "--password-stdin", "--user", "me", "debian"],
         ["--password", SECRET, "--ilogin", "debian"],
         ["--password", SECRET, "debian"],

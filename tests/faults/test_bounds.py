@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.transfer import unpacking as unpack
 from dockersave.check import check_archive
 from dockersave.errors import ContentError, NetworkError
 from dockersave.limits import Limits
 from dockersave.options import Options
+from dockersave.transfer import unpacking as unpack
 from tests.faults.saving import command, environment, fetched, run, saved, sha256, start
 from tests.images import Store, bomb_layer, image, random_layer
 from tests.processes import free_port

@@ -7,7 +7,7 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from dockersave import oci, reference
+from dockersave import kinds, oci, reference
 from dockersave.archive import formats, legacy
 from dockersave.errors import ContentError, NotFoundError, UsageError
 from dockersave.image import Image, Variant
@@ -87,7 +87,7 @@ def check_document(case: tuple[bytes, str, str]) -> None:
         found = oci.parse_document(body, digest_of(body), label)
         if isinstance(found, oci.Manifest):
             assert is_digest(found.config.digest)
-            oci.check_is_image(found)
+            kinds.check_is_image(found)
         else:
             assert all(is_digest(entry.digest) for entry in found.manifests)
             assert oci.select(found, Platform.parse(wanted))

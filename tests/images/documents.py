@@ -186,7 +186,8 @@ def image(
             for layer in layers
         ]
     body = encode(config_document(layers, platform) if config is None else config)
-    config_blob = Blob.of(config_type or (DOCKER_CONFIG if docker else OCI_CONFIG), body)
+    usual = DOCKER_CONFIG if docker else OCI_CONFIG
+    config_blob = Blob.of(usual if config_type is None else config_type, body)
     media_type = DOCKER_MANIFEST if docker else OCI_MANIFEST
     manifest = {
         "schemaVersion": 2,

@@ -516,12 +516,12 @@ def _failure(outcome: str) -> Exception:
 _CHANGING = (list, set, dict, Hashing, Blob, Lease, Worker, Disk)
 
 
-def _at_once() -> float:
-    return 0.0
+def _at_once(low: float, high: float) -> float:
+    return low
 
 
-def _later() -> float:
-    return 1.0
+def _later(low: float, high: float) -> float:
+    return high
 
 
 _jitters = {0.0: _at_once, 1.0: _later}

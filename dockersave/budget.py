@@ -1,0 +1,58 @@
+"""What the documents of one run may take together: memory, and requests."""
+
+from __future__ import annotations
+
+import threading
+
+from .errors import ContentError
+from .limits import LIMITS
+
+_HINT = "save fewer images at once, or one platform of each"
+
+
+class Budget:
+    """What is left for manifests, indexes and configs. All methods may be called by any thread.
+
+    A document names others, which name others: five small ones can stand for billions. Each is
+    asked for, read and kept once, and all of them together have an end.
+    """
+
+    def __init__(self) -> None:
+        self.parsing = threading.Lock()
+        """Held while a document is parsed, which takes many times its size for a moment."""
+        self._lock = threading.Lock()
+        self._bytes = LIMITS.documents
+        self._requests = LIMITS.document_requests
+
+    def grant(self) -> None:
+        """Allow for one more image that the user has named."""
+        with self._lock:
+            self._requests += LIMITS.document_requests_image
+
+    def ask(self) -> None:
+        """Count a request for a document.
+
+        Raises:
+            ContentError: there have been too many.
+        """
+        with self._lock:
+            self._requests -= 1
+            if self._requests < 0:
+                raise ContentError("the indexes name more documents than images have", _HINT)
+
+    def keep(self, size: int) -> None:
+        """Count a document that is kept.
+
+        Args:
+            size: in bytes.
+
+        Raises:
+            ContentError: there is no room for it.
+        """
+        with self._lock:
+            if size > self._bytes:
+                raise ContentError(
+                    f"manifests and configs have more than {LIMITS.documents} bytes together",
+                    _HINT,
+                )
+            self._bytes -= size

@@ -1,0 +1,132 @@
+"""What people type who are used to other tools, and what does it here. Pure."""
+
+from __future__ import annotations
+
+from ..errors import shown
+from .page import OPTIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SEE_HELP = "dockersave --help shows all options"
+
+_SAVE = ("save", "pull", "download", "get", "fetch", "export", "copy", "cp", "mirror")
+_COMMANDS = {
+    **dict.fromkeys(_SAVE, "dockersave {image}"),
+    "help": SEE_HELP,
+    "version": "dockersave --version",
+    "licenses": "dockersave --licenses",
+    **dict.fromkeys(("tags", "list-tags"), "dockersave --tags {image}"),
+    **dict.fromkeys(("inspect", "manifest"), "dockersave --metadata {image}"),
+    **dict.fromkeys(("digest", "sha"), "dockersave --sha {image}"),
+    "platforms": "dockersave --platforms {image}",
+    **dict.fromkeys(("list", "ls", "images"), "dockersave --list {file}"),
+    **dict.fromkeys(("verify", "validate", "check"), "dockersave --verify {file}"),
+    "login": "dockersave --ilogin {image}, or docker login",
+    **dict.fromkeys(("load", "import"), "docker load -i {file}, or podman load -i {file}"),
+    "push": "dockersave uploads nothing; skopeo copy docker-archive:FILE docker://IMAGE does",
+}
+"""Commands of other tools, and what does the same."""
+
+_MEANT = {
+    "--output": "-f -O --file --filename --out --outfile --output-file --dest --destination",
+    "--working-dir": "-C -d --dir --directory --chdir --output-dir --outdir",
+    "--platform": "-p --os --override-os --override-variant --choose-platform",
+    "--arch": "--override-arch --architecture --cpu",
+    "--platform all": "-a --all --all-platforms --all-arch --multi-arch",
+    "--format oci": "--oci --oci-archive",
+    "--format docker": "--docker --docker-archive",
+    "--gunzip": "--decompress --uncompress --uncompressed --unpack",
+    "--xz": "-J",
+    "--cache-dir": "--cache --cache-path --cache_path --blob-cache",
+    "--reuse": "--base --delta --from-archive",
+    "--insecure": "--plain-http --http --allow-http --allow-insecure",
+    "--skip-tls-verify": "-k --tls-verify --src-tls-verify --no-check-certificate --no-verify "
+    "--insecure-skip-tls-verify --no-tls-verify",
+    "--ca-file": "--ca --cacert --cafile --ca-cert --cert-dir --src-cert-dir",
+    "--user": "-u --username --creds --src-creds",
+    "--authfile": "--auth --auth-file --registry-config --config --docker-config",
+    "--mirror": "--registry-mirror --proxy-registry",
+    "--jobs": "-j --parallel --concurrency --threads --max-concurrent-downloads",
+    "--retries": "--retry --retry-times --tries",
+    "--limit-rate": "--rate --bwlimit --max-speed --speed",
+    "--quiet": "-s --silent",
+    "--verbose": "--debug --trace",
+    "--metadata": "--manifest --inspect --raw",
+    "--sha": "--digest --sha256",
+    "--verify": "-i --input --check --test --validate",
+    "--version": "-V",
+    "--help": "-? --usage",
+}
+"""Options of other tools, by what does the same."""
+
+_SAID = {
+    "the tag is part of the name: debian:12; --tags lists those there are": "-t --tag --tagname",
+    "layers stay compressed as they are served; --xz compresses the whole archive": "-z --gzip "
+    "--gz --compress --compression",
+    "an archive is replaced when the new one is complete, without being asked": "--force -y "
+    "--yes --overwrite",
+    "the same command goes on where a run was stopped": "-c --continue --resume",
+    "the archive is a tar in any case; --no-tar leaves a directory": "--tar",
+    "nothing is kept for other runs without --cache-dir": "--no-cache",
+}
+"""What is to be said of others."""
+
+
+def command_word(images: Sequence[str]) -> tuple[str, str] | None:
+    """What to say where the first word is no image but a command of another tool.
+
+    Args:
+        images: the words that are no options.
+
+    Returns:
+        What is wrong, and the right command.
+    """
+    words = list(images)
+    if len(words) > 1 and words[0] in ("docker", "podman", "crane", "skopeo", "regctl"):
+        # A whole command was pasted; of an image called docker, no command follows.
+        if words[1] not in _COMMANDS:
+            return None
+        words = words[1:]
+    if not words or words[0] not in _COMMANDS:
+        return None
+    word, *rest = words
+    image = shown(" ".join(rest), 100)
+    right = _COMMANDS[word].format(image=image or "IMAGE", file=image or "FILE")
+    more = f"; an image of that name is {word}:latest" if word in _SAVE and not rest else ""
+    return f"there is no command {word}", right + more
+
+
+def suggestion(name: str) -> str:
+    """A hint for who has written an option that there is not.
+
+    Only what means the same is suggested: what merely looks alike may do the opposite.
+
+    Args:
+        name: the option, without a value.
+    """
+    for text, names in _SAID.items():
+        if name in names.split():
+            return text
+    for right, names in _MEANT.items():
+        if name in names.split():
+            return f"did you mean {right}?"
+    known = [
+        word for options in OPTIONS.values() for option in options for word in option[0].split()
+    ]
+    longer = [word for word in known if len(name) > 4 and word.startswith(name)]
+    if len(longer) == 1:
+        return f"did you mean {longer[0]}?"
+    from difflib import get_close_matches
+
+    # With something put before it, a word means the opposite: --secure, --no-platform.
+    bare = name[:40].lstrip("-")
+    alike = [
+        word
+        for word in known
+        if word.startswith("--no-") == name.startswith("--no-")
+        and not (word.endswith(bare) or bare.endswith(word.lstrip("-")))
+    ]
+    close = get_close_matches(name[:40], alike, 1, 0.8)
+    return f"did you mean {close[0]}?" if close else SEE_HELP
