@@ -38,7 +38,7 @@ class Attempts:
         retries: how often a request that brings nothing is sent again, in a row.
         wait_until: up to when to wait for a network that is not up yet, in seconds of the
             caller's clock.
-        jitter: a number from 0 to 1, another one each time.
+        jitter: a number between two, another one each time.
         notify: gets one line for each try again.
     """
 
@@ -47,7 +47,7 @@ class Attempts:
         retries: int,
         *,
         wait_until: float,
-        jitter: Callable[[], float],
+        jitter: Callable[[float, float], float],
         notify: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._retries = retries
@@ -85,7 +85,9 @@ class Attempts:
         if network and network.unreachable and now < self._wait_until:
             return Verdict(until=self._when_it_may_be_up(network, now))
         if failure.transient:
-            if gained or counted:
+            # Wrong bytes are no progress, and who asks to wait is waited for.
+            is_progress = gained and network is not None and network.retry_after is None
+            if is_progress or counted:
                 return Verdict()
             if attempts < self._retries and self._spend():
                 return self._again(failure, attempts + 1, now)
@@ -109,7 +111,7 @@ class Attempts:
 
     def _again(self, failure: NetworkError | ContentError, count: int, now: float) -> Verdict:
         # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        pause = self._jitter() * min(_FIRST_PAUSE * 2 ** min(count, 8), LIMITS.retry_pause)
+        pause = self._jitter(0, min(_FIRST_PAUSE * 2 ** min(count, 8), LIMITS.retry_pause))
         asked = failure.retry_after if isinstance(failure, NetworkError) else None
         if asked is not None:
             if asked > LIMITS.retry_pause:
@@ -119,7 +121,7 @@ class Attempts:
                 )
                 return Verdict(failure)
             # A little later than asked: those who were told the same come spread out.
-            pause = min(asked + self._jitter(), LIMITS.retry_pause)
+            pause = min(asked + self._jitter(0, 1), LIMITS.retry_pause)
         self._notify(
             f"{failure.message}, trying again in {in_words(pause)} ({count} of {self._retries})"
         )

@@ -36,7 +36,7 @@ class Retry:
         self.attempts = Attempts(
             network.retries,
             wait_until=time.monotonic() + network.wait,
-            jitter=random.random,
+            jitter=random.uniform,
             notify=notify,
         )
         """Counts all tries of the run, those of layers among them."""

@@ -69,13 +69,15 @@ class BlobStream:
         left = self._left
         if len(buffer) > left:
             buffer = buffer[:left]
+        if not buffer:
+            return 0
         try:
             count = self._body.readinto(buffer)
         except (HTTPException, OSError, ValueError) as error:
             raise self._broken(error) from error
         if count:
             self._left = left - count
-        elif buffer:
+        else:
             raise self._broken(None)
         return count
 

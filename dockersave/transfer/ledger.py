@@ -330,7 +330,8 @@ class Ledger:
         if self.failure:
             return
         if lease.source.is_local:
-            self._drop(blob, lease.source)
+            if not blob.done:  # It may go on where the blob, which is right, has ended.
+                self._drop(blob, lease.source)
             return
         verdict = self._attempts.judge(
             failure,

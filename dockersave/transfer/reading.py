@@ -43,8 +43,12 @@ def received(
         if not data:
             raise NetworkError("the connection ended early", transient=True)
         at += len(data)
-        if not step.skip:
-            yield data
+        if step.skip:
+            continue
+        with lock:
+            own = ledger.keep(lease, len(data))
+        if own:
+            yield data[:own]
     if lease.gained and at == lease.blob.extent and reader.read(1):
         raise ContentError(f"layer {lease.blob.digest} is longer than its {at} bytes")
 

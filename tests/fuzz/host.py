@@ -87,7 +87,7 @@ def check_arguments(words: list[str]) -> None:
         chosen = arguments.network(found)
     except UsageError:
         return
-    assert 1 <= chosen.jobs <= LIMITS.jobs
+    assert 1 <= chosen.usual_jobs <= chosen.most_jobs <= LIMITS.jobs
     assert 0 < chosen.timeout < 1e9
     assert 0 <= chosen.wait < 1e9
     assert chosen.limit_rate is None or chosen.limit_rate > 0

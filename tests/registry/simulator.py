@@ -38,7 +38,7 @@ from tests.registry.wire import Request, Response
 if TYPE_CHECKING:
     import trustme
 
-__all__ = ["Auth", "Fault", "Request", "Simulator", "Tls", "spawn"]
+__all__ = ["Auth", "Fault", "Request", "Simulator", "Tls", "context_of", "spawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ def _ca() -> trustme.CA:
 
 
 @lru_cache(maxsize=8)
-def _context(tls: Tls) -> ssl.SSLContext:
+def context_of(tls: Tls) -> ssl.SSLContext:
+    """Make the context of a server with a certificate that `Simulator.ca_pem` has signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate = _ca().issue_cert(*tls.names, not_before=tls.not_before, not_after=tls.not_after)
     certificate.configure_cert(context)
@@ -123,7 +124,7 @@ class Simulator:
         self.faults = Faults(self.service)
 
     def _server(self, name: str, port: int = 0) -> Server:
-        context = _context(self._tls) if self._tls else None
+        context = context_of(self._tls) if self._tls else None
         return Server(name, self._answer, self._greet, context, port)
 
     @property

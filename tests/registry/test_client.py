@@ -316,7 +316,7 @@ def test_a_config_that_is_too_large_is_not_asked_for() -> None:
 def test_a_manifest_that_trickles_in_is_given_up() -> None:
     with Simulator(STORE) as server, opened(server.host, timeout=0.5) as run:
         server.faults.add(Fault.rate(10))
-        with pytest.raises(NetworkError, match="next to no data for 0.5 seconds"):
+        with pytest.raises(NetworkError, match=r"next to no data for 0\.5 seconds"):
             run.registry.manifest("team/sample", "latest")
 
 

@@ -11,6 +11,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from dockersave.attempts import Verdict
 from dockersave.cancellation import Cancellation
 from dockersave.errors import (
     CancelledError,
@@ -127,26 +128,32 @@ def test_lasting_failures_are_not_tried_again(failure: DockersaveError) -> None:
     assert not policy.lines
 
 
-def test_progress_counts_anew_but_the_run_has_a_budget() -> None:
-    policy = Policy(retries=2)
-    position = 0
+def test_progress_counts_nothing_and_waits_for_nothing() -> None:
+    """A line that is reset every megabyte moves all the same: no budget ends it, no pause."""
+    attempts = Policy(retries=0).retry.attempts
+    for _ in range(2 * LIMITS.retries_per_run):
+        assert attempts.judge(reset(), 0, now=0.0, gained=True) == Verdict()
 
-    def attempt() -> str:
-        nonlocal position
-        position += 1
-        raise reset()
 
+def test_who_asks_to_wait_is_waited_for_whatever_has_come() -> None:
+    attempts = Policy().retry.attempts
+    busy = NetworkError("registry.example: busy", transient=True, retry_after=7)
+    assert attempts.judge(busy, 0, now=0.0, gained=True).until >= 7
+
+
+def test_wrong_content_is_no_progress() -> None:
+    """However much of it came: it is to be fetched anew."""
+    wrong = ContentError("registry.example: a blob hashes to ...", transient=True)
+    assert Policy().retry.attempts.judge(wrong, 0, now=0.0, gained=True).counts
+
+
+def test_without_progress_the_run_has_a_budget() -> None:
+    policy = Policy(retries=LIMITS.retries_per_run + 2)
     with pytest.raises(NetworkError):
-        policy.retry.call(attempt, position=lambda: position)
-    assert position == LIMITS.retries_per_run + 1
+        policy.retry.call(policy.failing(*[reset()] * (LIMITS.retries_per_run + 2)))
+    assert len(policy.pauses.seconds) == LIMITS.retries_per_run
     with pytest.raises(NetworkError):
         policy.retry.call(policy.failing(reset()))
-
-
-def test_without_progress_a_position_changes_nothing() -> None:
-    policy = Policy(retries=2)
-    with pytest.raises(NetworkError):
-        policy.retry.call(policy.failing(*[reset()] * 3), position=lambda: 7)
 
 
 def test_a_server_that_asks_for_a_pause_gets_it() -> None:

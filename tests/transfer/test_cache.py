@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.transfer.cache import Cache, Entry
 from dockersave.options import Options
+from dockersave.transfer.cache import Cache, Entry
 from tests.faults.saving import fetched, run, saved, sha256, start
 from tests.images import Store, image, random_layer
 from tests.images.content import digest_of

@@ -145,6 +145,7 @@ class Case:
         window: bytes of room beyond what is written of the output; 0 for a file.
         retries: of a request that brings nothing.
         most: connections; as many as workers if 0.
+        most_faults: in one run.
         partly: whether less than all may be read at once.
         pause: by how much of what it could be a request is sent later again, from 0 to 1.
     """
@@ -157,6 +158,7 @@ class Case:
     retries: int = 1
     most: int = 0
     partly: bool = True
+    most_faults: int = 1_000_000
     pause: float = 0.0
     make: type[Ledger] = Ledger
 
@@ -167,6 +169,7 @@ class World:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.now = 0.0
+        self.faults_left = case.most_faults
         blobs = case.blobs()
         self.ledger = case.make(
             blobs,
@@ -230,7 +233,7 @@ class World:
             yield from self._possible(faults if worker.step.take else (LONGER,))
 
     def _possible(self, faults: Sequence[str]) -> Iterator[str]:
-        return (fault for fault in faults if fault in self.case.faults)
+        return (fault for fault in faults if self.faults_left and fault in self.case.faults)
 
     def do(self, move: Move) -> bool:
         """Make a step; the invariants hold afterwards.
@@ -242,6 +245,7 @@ class World:
             AssertionError: something that always holds does not.
         """
         did = True
+        self.faults_left -= move.outcome not in GOOD
         if move.worker < 0:
             self.now = min(b.not_before for b in self.ledger.blobs if b.not_before > self.now)
         else:
@@ -424,6 +428,7 @@ class World:
             tuple(sorted(self._worker_key(worker, numbers) for worker in self.workers)),
             (ledger.capacity, ledger._granted, ledger._served if is_short else 0, ledger.most),
             frozenset(ledger._whole_only),
+            self.faults_left if self.case.most_faults < 10 else 0,
             (type(ledger.failure), ledger.horizon, ledger.latency),
             tuple(blob.number for blob in ledger._begun),
         )
@@ -445,7 +450,7 @@ class World:
     def _blob_key(self, blob: Blob, disk: Disk) -> Hashable:
         return (
             *(tuple(blob.missing), blob.present, blob.hashed, blob.is_hashing, blob.doubtful),
-            *(blob.done, blob.strikes, blob.attempts, blob.whole),
+            *(blob.done, blob.strikes, blob.attempts, blob.whole, blob.has_answered),
             *(max(0.0, blob.not_before - self.now), tuple(each.server for each in blob.sources)),
             *(frozenset(disk.content.items()), disk.fed, disk.is_right),
         )
@@ -511,12 +516,12 @@ def _failure(outcome: str) -> Exception:
 _CHANGING = (list, set, dict, Hashing, Blob, Lease, Worker, Disk)
 
 
-def _at_once() -> float:
-    return 0.0
+def _at_once(low: float, high: float) -> float:
+    return low
 
 
-def _later() -> float:
-    return 1.0
+def _later(low: float, high: float) -> float:
+    return high
 
 
 _jitters = {0.0: _at_once, 1.0: _later}
