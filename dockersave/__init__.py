@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .ask import Registry, ResolvedImage
     from .cancellation import Cancellation
     from .check import Report, check_archive
+    from .dryrun import Forecast, ForecastLayer, forecast
     from .errors import (
         CancelledError,
         ContentError,
@@ -82,6 +83,8 @@ __all__ = [
     "CredentialsError",
     "Descriptor",
     "DockersaveError",
+    "Forecast",
+    "ForecastLayer",
     "ListedImage",
     "ListedLayer",
     "ListedVariant",
@@ -105,6 +108,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "check_archive",
+    "forecast",
     "list_archive",
     "save",
 ]
@@ -113,6 +117,7 @@ _HOMES = {
     "ask": ("Registry", "ResolvedImage"),
     "cancellation": ("Cancellation",),
     "check": ("Report", "check_archive"),
+    "dryrun": ("Forecast", "ForecastLayer", "forecast"),
     "listing": ("ListedImage", "ListedLayer", "ListedVariant", "Listing", "list_archive"),
     "oci": ("Descriptor",),
     "options": ("Network", "Options"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from ..dryrun import Forecast
 from ..listing import Listing
 from ..platforms import Offer
 from ..progress.units import in_bytes
@@ -56,3 +57,30 @@ def listing(found: Listing, *, as_json: bool) -> Iterator[str]:
             for layer in variant.layers:
                 absent = "" if layer.is_here else ", which is not here"
                 yield f"    {layer.digest}  {in_bytes(layer.size)}{absent}"
+
+
+def outlook(found: Forecast, *, as_json: bool) -> Iterator[str]:
+    """What a save would do.
+
+    Args:
+        found: what was foreseen.
+        as_json: one object, instead of lines.
+    """
+    if as_json:
+        yield json.dumps(found.to_json())
+        return
+    for image in found.images:
+        yield f"{image.reference}: {image.digest} for {', '.join(map(str, image.platforms))}"
+    for layer in found.layers:
+        yield f"  {layer.digest}  {in_bytes(layer.size)}  from {layer.source}"
+    fetched, reused = in_bytes(found.fetched), in_bytes(found.reused)
+    yield f"to fetch: {fetched}, to reuse: {reused}"
+    size = "its size is known when layers are unpacked"
+    if found.size is not None:
+        size = in_bytes(found.size)
+    for path in found.paths or ("standard output",):
+        yield f"to write: {path}, {size}"
+    if found.kept:
+        yield f"begun earlier: {in_bytes(found.kept)} at most need not be fetched again"
+    if found.free is not None:
+        yield f"free there: {in_bytes(found.free)}"

@@ -95,6 +95,7 @@ _POINTLESS: Mapping[str, Sequence[str]] = {
     "platforms": (WHAT, WHERE),
     "verify": (WHAT, WHERE, REGISTRY, NETWORK),
     "list": (WHAT, WHERE, REGISTRY, NETWORK),
+    "dry_run": (),
 }
 """Groups whose options mean nothing to a question."""
 _OF_A_FILE = ("verify", "list")
@@ -172,8 +173,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise UsageError(*wrong)
     questions = [name for name in _POINTLESS if getattr(arguments, name)]
     if len(questions) > 1:
-        first, second = questions[:2]
-        raise UsageError(f"--{first} and --{second} are different questions", "ask one at a time")
+        first, second = (f"--{name}".replace("_", "-") for name in questions[:2])
+        raise UsageError(f"{first} and {second} are different questions", "ask one at a time")
     for question in questions:
         for option in _given(arguments, _POINTLESS[question]):
             why = "only reads a file" if question in _OF_A_FILE else "saves nothing"
@@ -182,9 +183,9 @@ def check(arguments: argparse.Namespace) -> None:
         if getattr(arguments, question) and arguments.images:
             hint = f"dockersave --{question} debian.tar"
             raise UsageError(f"--{question} takes a file, no image", hint)
-    if arguments.json and not (arguments.platforms or arguments.list):
+    if arguments.json and not (arguments.platforms or arguments.list or arguments.dry_run):
         raise UsageError(
-            "--json is for --platforms and --list",
+            "--json is for --platforms, --list and --dry-run",
             "--metadata is JSON anyway; --progress json is for a program that watches",
         )
     for first, second, why in (

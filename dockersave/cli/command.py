@@ -148,6 +148,8 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     chosen = _with_login(network(arguments), arguments, talk)
     if arguments.tags or arguments.metadata or arguments.sha or arguments.platforms:
         return lambda cancellation: _ask(arguments, references, chosen, talk, cancellation)
+    if arguments.dry_run:
+        return lambda cancellation: _foresee(arguments, references, chosen, talk, cancellation)
     if arguments.output == "-":
         check_is_open()
         if sys.stdout.isatty():
@@ -184,6 +186,29 @@ def _save(
     if not arguments.output and is_a_file_of_its_own():
         where = " and ".join(saved.paths)
         talk.note(f"nothing went to standard output: {where} was written; -o - sends it there")
+
+
+def _foresee(
+    arguments: Namespace,
+    references: Sequence[Reference],
+    chosen: Network,
+    talk: Console,
+    cancellation: Cancellation,
+) -> None:
+    from ..dryrun import forecast
+    from .answers import outlook
+
+    found = forecast(
+        *references,
+        options=options(arguments),
+        network=chosen,
+        progress=talk,
+        notify=talk.note,
+        cancellation=cancellation,
+        trace=_trace(arguments, talk),
+    )
+    write_lines(outlook(found, as_json=arguments.json))
+    found.check_room()
 
 
 def _ask(

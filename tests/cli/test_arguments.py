@@ -93,6 +93,7 @@ def test_no_option_was_forgotten_above() -> None:
         *("--key", "--password", "--password-stdin", "--ilogin", "-q", "--quiet", "-v"),
         *("--verbose", "--progress", "--tags", "--metadata", "--sha", "--verify", "--licenses"),
         *("--version", "-h", "--help", "--platforms", "--list", "--json"),
+        "--dry-run",
     }
     table = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
     assert table == {*SAID, *with_a_test_of_their_own}
@@ -166,8 +167,9 @@ def test_sizes(text: str) -> None:
         (["--list", "x", "--xz"], "--list only reads a file: --xz"),
         (["--list", "x", "--verify", "y"], "different questions"),
         (["--list", "x"], "--list takes a file, no image"),
-        (["--tags", "--json"], "--json is for --platforms and --list"),
-        (["--json"], "--json is for --platforms and --list"),
+        (["--tags", "--json"], "--json is for --platforms, --list and --dry-run"),
+        (["--dry-run", "--sha"], "--sha and --dry-run are different questions"),
+        (["--json"], "--json is for --platforms, --list and --dry-run"),
         (["--cache-size", "1G"], "--cache-size needs --cache-dir"),
         (["--verify", "x"], "--verify takes a file, no image"),
         (["--plat", "linux/arm"], "no option --plat"),
@@ -204,6 +206,7 @@ def test_questions_go_with_a_platform_and_a_registry() -> None:
     assert read("--metadata", "--arch", "arm64", "--user", "me", "debian").metadata
     assert read("--platforms", "--json", "--insecure", "debian").platforms
     assert read("--list", "x.tar", "--json", "-q").list == "x.tar"
+    assert read("--dry-run", "--json", "--xz", "--arch", "arm", "-o", "-", "debian").dry_run
 
 
 def test_of_an_option_given_twice_the_last_one_counts() -> None:

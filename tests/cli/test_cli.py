@@ -208,6 +208,16 @@ def test_what_an_archive_holds(run: Runner, plain_registry: Registry, tmp_path: 
     assert "no.tar: it is no tar archive\n  --verify" in error_of(run("--list", "no.tar"), 6)
 
 
+def test_a_dry_run(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
+    reference = plain_registry.reference("docker")
+    done = run("--insecure", "--dry-run", reference)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "to write: docker-latest.tar, " in done.stdout
+    assert not list(tmp_path.glob("*.tar*"))
+    found = json.loads(run("--insecure", "--dry-run", "--json", reference, "-o", "-").stdout)
+    assert found["paths"] == []
+
+
 def test_one_archive_of_a_plain_and_a_tls_registry(
     run: Runner, plain_registry: Registry, tls_registry: Registry
 ) -> None:
