@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from .archive.place import writing
 from .destination import STDOUT, Destination
 from .errors import OutputError, shown
 
@@ -28,11 +29,8 @@ def check_places(destination: Destination, usual: str) -> None:
     """
     for path in destination.paths:
         folder, name = os.path.split(path)
-        if not os.path.isdir(folder or "."):
-            raise OutputError(
-                f"cannot write {shown(path)}: there is no directory {shown(folder)}",
-                f"create it first (mkdir -p {shown(folder)}), or choose another",
-            )
+        with writing(shown(path)):
+            os.stat(os.path.join(folder or ".", "."))
         most = _name_most(folder or ".")
         length = len(os.fsencode(name + _SUFFIX))
         if length > most:

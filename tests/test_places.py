@@ -89,9 +89,11 @@ def test_a_name_made_of_the_images_may_be_too_long() -> None:
 
 def test_a_directory_that_is_not_there() -> None:
     failure = refusal("no/such/x.tar")
-    assert str(failure) == "cannot write no/such/x.tar: there is no directory no/such"
-    assert "mkdir -p no/such" in failure.hint
-    assert "there is no directory no" in str(refusal("no/x", tar=False, tree=True))
+    assert str(failure) == "cannot write no/such/x.tar: No such file or directory"
+    assert "create the directory first" in failure.hint
+    assert "cannot write no/x: No such file" in str(refusal("no/x", tar=False, tree=True))
+    Path("file").touch()
+    assert "Not a directory" in str(refusal("file/x.tar"))
 
 
 def test_standard_output_has_no_place() -> None:
