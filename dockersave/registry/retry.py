@@ -52,7 +52,7 @@ class Retry:
 
         Args:
             attempt: one try.
-            position: how far the work has come; what is further than at the failure before is
+            position: how far the work has come, in bytes; `LIMITS.read_least` more than before are
                 progress: it is gone on with at once, and the tries are counted anew.
 
         Raises:
@@ -66,7 +66,8 @@ class Retry:
             try:
                 return attempt()
             except (NetworkError, ContentError) as error:
-                if position and position() > reached:
+                # Ten bytes a connection are no progress, or a gigabyte would take for ever.
+                if position and position() - reached >= LIMITS.read_least:
                     reached = position()
                     count = 0
                     if isinstance(error, NetworkError) and _may_go_on(error):

@@ -134,9 +134,9 @@ def test_progress_counts_nothing_and_waits_for_nothing() -> None:
 
     def attempt() -> str:
         nonlocal position
-        if position == 2 * LIMITS.retries_per_run:
+        if position == 2 * LIMITS.retries_per_run * LIMITS.read_least:
             return "done"
-        position += 1
+        position += LIMITS.read_least
         raise reset()
 
     assert policy.retry.call(attempt, position=lambda: position) == "done"
@@ -155,7 +155,7 @@ def test_without_progress_the_run_has_a_budget() -> None:
 
 def test_who_asks_to_wait_is_waited_for_whatever_has_come() -> None:
     policy = Policy()
-    positions = iter([0, 10, 10])
+    positions = iter([0, 10_000, 10_000])
     busy = NetworkError("registry.example: busy", transient=True, retry_after=7)
     assert policy.retry.call(policy.failing(busy), position=lambda: next(positions)) == "done"
     assert policy.pauses.seconds == [8]
@@ -163,7 +163,15 @@ def test_who_asks_to_wait_is_waited_for_whatever_has_come() -> None:
 
 def test_going_back_is_no_progress() -> None:
     policy = Policy(retries=2)
-    positions = iter([10, 5, 4, 3, 2, 1, 0])
+    positions = iter([60_000, 50_000, 40_000, 30_000])
+    with pytest.raises(NetworkError):
+        policy.retry.call(policy.failing(*[reset()] * 3), position=lambda: next(positions))
+
+
+def test_next_to_nothing_is_no_progress() -> None:
+    """A server that gives ten bytes to each connection would keep a run going for days."""
+    policy = Policy(retries=2)
+    positions = iter([0, 10, 20, 30])
     with pytest.raises(NetworkError):
         policy.retry.call(policy.failing(*[reset()] * 3), position=lambda: next(positions))
 
@@ -175,8 +183,8 @@ def test_wrong_content_is_no_progress() -> None:
 
     def attempt() -> str:
         nonlocal position
-        position += 1
-        if position < 3:
+        position += LIMITS.read_least
+        if position < 3 * LIMITS.read_least:
             raise ContentError("registry.example: a blob hashes to ...", transient=True)
         return "done"
 
