@@ -11,6 +11,16 @@ if TYPE_CHECKING:
 
 SEE_HELP = "dockersave --help shows all options"
 
+SYSTEMS = {
+    *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
+    *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows", "zos"),
+}
+"""What Go calls operating systems: no architecture has such a name, but `arm/v7` is one."""
+_ARCHITECTURES = {
+    *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
+    *("x86_64", "aarch64"),
+}
+
 _SAVE = ("save", "pull", "download", "get", "fetch", "export", "copy", "cp", "mirror")
 _COMMANDS = {
     **dict.fromkeys(_SAVE, "dockersave {image}"),
@@ -96,6 +106,19 @@ def command_word(images: Sequence[str]) -> tuple[str, str] | None:
     right = _COMMANDS[word].format(image=image or "IMAGE", file=image or "FILE")
     more = f"; an image of that name is {word}:latest" if word in _SAVE and not rest else ""
     return f"there is no command {word}", right + more
+
+
+def stray_platform(images: Sequence[str]) -> str:
+    """A word that was meant as one more platform, and stands where images do; else empty.
+
+    Args:
+        images: the words that are no options.
+    """
+    for word in images:
+        system, slash, rest = word.lower().partition("/")
+        if slash and system in SYSTEMS and rest.partition("/")[0] in _ARCHITECTURES:
+            return word
+    return ""
 
 
 def suggestion(name: str) -> str:
