@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from .archive.formats import FORMATS, Format
 from .archive.members import Blob as BlobMember
 from .archive.members import Member
 from .archive.tar import Entry, Plan, lay_out
-from .archive.write import Output
+from .archive.write import Output, beginning_anew
 from .archive.write.existing import ExistingArchive
 from .errors import DockersaveError, SaveFailures
 from .image import Image, check_names, foreign_layers, notes
@@ -163,7 +163,8 @@ class Job:
         Returns:
             The images; where layers were unpacked, with manifests that name what is stored.
         """
-        with closing(output), self._ending_all():
+        anew = beginning_anew() if output.in_order else nullcontext()
+        with closing(output), self._ending_all(), anew:
             documents = None
             if self._unknown_sizes(images):
                 images = self._append(images, output)

@@ -180,6 +180,7 @@ class Ledger:
             if not (lease.whole or lease.blob.sequential or lease.blob.whole)
             and not (lease.source.is_local or lease.source.server in self._whole_only)
             and lease.blob.has_answered
+            and not lease.is_ahead
         ]
         found = most_behind(splittable, self.latency, now)
         if found is None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ...errors import OutputError
 from ..members import Member
 from ..partfile import PartFile
 from ..place import writing
@@ -43,7 +40,7 @@ class StandardOutput:
 
     def write(self, data: bytes) -> None:
         """Write all of it, however long that takes."""
-        with _beginning_anew("standard output"):
+        with writing("standard output"):
             _write(self._fd, data)
 
     def commit(self) -> None:
@@ -72,7 +69,7 @@ class SequentialFile:
 
     def write(self, data: bytes) -> None:
         """Write it behind what was written."""
-        with _beginning_anew(self._file.path):
+        with writing(self._file.path):
             _write(self._file.fd, data)
 
     def commit(self) -> None:
@@ -142,16 +139,3 @@ def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-@contextmanager
-def _beginning_anew(path: str) -> Iterator[None]:
-    """Promise nothing about a full disk: what is written in order is not taken up again."""
-    try:
-        with writing(path):
-            yield
-    except OutputError as failure:
-        cause = failure.__cause__
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            failure.hint = "make room and run the same command again: it begins anew"
-        raise
