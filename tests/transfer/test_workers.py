@@ -461,6 +461,34 @@ def test_the_caller_does_what_it_can_meanwhile_with_no_threads_at_all(
     assert next(ticks) > 3
 
 
+def test_nobody_but_the_caller_does_what_is_to_be_done_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even a worker that waits for room before the caller knows that it has started."""
+    blob = blob_of(Line(ranged=False))
+    room, real = 100_000, threading.Thread.start
+    callers: set[str] = set()
+
+    def start(self: threading.Thread) -> None:
+        real(self)
+        end = time.monotonic() + LONG
+        while blob.present < room and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with at_work([blob], [BlobDownload(blob, Memory())], jobs=1) as (books, crew):
+        crew.grant_room(room)
+
+        def look() -> bool:
+            callers.add(threading.current_thread().name)
+            crew.grant_room(len(BODY))
+            return books.is_done
+
+        crew.run(look, lambda: None)
+    assert callers == {threading.current_thread().name}
+
+
 # The rate
 
 
