@@ -53,7 +53,6 @@ def fetched(*layers: UnpackedLayer, jobs: int = 2, policy: Attempts | None = Non
         layer.blob.base = number
 
     def steps(grant_room: Callable[[float], None]) -> Iterator[bool]:
-        grant_room(jobs + 1)
         for layer in layers:
             while not layer.done:
                 yield False
@@ -62,6 +61,7 @@ def fetched(*layers: UnpackedLayer, jobs: int = 2, policy: Attempts | None = Non
 
     blobs = [layer.blob for layer in layers]
     with at_work(blobs, layers, jobs=jobs, policy=policy) as (_, crew):
+        crew.grant_room(jobs + 1)
         order = steps(crew.grant_room)
         crew.run(lambda: next(order, True), lambda: None)
     return bodies
