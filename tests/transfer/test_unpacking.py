@@ -164,8 +164,13 @@ def wrong_at(position: int) -> bytes:
 
 @pytest.mark.parametrize(
     "body",
-    [wrong_at(200_000), wrong_at(len(BODY) - 6), wrong_at(0), BODY[:3] + bytes(len(BODY) - 3)],
-    ids=["in the middle", "the checksum", "not compressed", "nothing but zeros"],
+    [
+        pytest.param(wrong_at(200_000), id="in the middle"),
+        pytest.param(wrong_at(len(BODY) - 6), id="the checksum"),
+        pytest.param(wrong_at(4), id="the time of compression: what it unpacks to is right"),
+        pytest.param(wrong_at(0), id="not compressed"),
+        pytest.param(BODY[:3] + bytes(len(BODY) - 3), id="nothing but zeros"),
+    ],
 )
 def test_wrong_bytes_are_fetched_twice_and_no_more(body: bytes, tmp_path: Path) -> None:
     line = Line(body)

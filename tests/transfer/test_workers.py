@@ -434,9 +434,13 @@ def test_downloads_are_closed_whatever_happens() -> None:
 @pytest.mark.parametrize("granted", [0, 1, 2])
 def test_threads_that_the_system_refuses(granted: int, monkeypatch: pytest.MonkeyPatch) -> None:
     names = refuse_threads(monkeypatch, granted)
-    line = Line()
-    assert fetched(line, jobs=8)[0].body == BODY
+    line, place = Line(), Memory()
+    blob = blob_of(line)
+    with at_work([blob], [BlobDownload(blob, place)], jobs=8) as (books, crew):
+        crew.run(lambda: books.is_done, lambda: None)
+    assert place.body == BODY
     assert len(names) == granted
+    assert books.most == max(1, granted), "pieces are cut for those that there are"
     assert line.open_most <= max(1, granted)
 
 
