@@ -164,6 +164,9 @@ class Ledger:
         self._add(lease)
 
     def _add(self, lease: Lease) -> None:
+        for other in self._active:
+            if not (other.source.is_local or lease.source.is_local):
+                other.has_company = lease.has_company = True
         lease.blob.leases.append(lease)
         self._active.append(lease)
 
@@ -343,6 +346,7 @@ class Ledger:
             gained=has_progressed,
             counted=lease.round < blob.round,
             alone=not self.connections,
+            crowd=lease.has_company,
             now=now,
         )
         if verdict.failure:
