@@ -1,4 +1,4 @@
-"""The steps of a save: resolve, plan, fill or stream or unpack."""
+"""The steps of a save: resolve; then plan and fill, or stream, or unpack and append; commit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from .archive.formats import FORMATS, Format
 from .archive.members import Blob as BlobMember
 from .archive.members import Member
-from .archive.sinks import ExistingArchive, Slot
 from .archive.tar import Entry, Plan, lay_out
+from .archive.write import Output
+from .archive.write.existing import ExistingArchive
 from .errors import DockersaveError, SaveFailures
 from .image import Image, check_names, foreign_layers, notes
 from .limits import LIMITS
@@ -33,23 +34,9 @@ from .transfer.sources import ForeignBlob, LocalStore, RemoteBlob
 from .transfer.workers import Workers
 
 if TYPE_CHECKING:
-    from .archive.append import Appender
     from .transfer.unpacking import UnpackedLayer
 
 ALL_PLATFORMS = "all"
-
-
-class Output(Protocol):
-    """What `ArchiveFile` and `DirectoryTree` have in common."""
-
-    def lay(self, plan: Plan) -> list[Slot]:
-        """Prepare, and tell where the blobs go and what of them is there."""
-
-    def publish(self) -> None:
-        """Give it its name."""
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 class Job:
@@ -128,10 +115,6 @@ class Job:
         """The whole archive of images whose layers' sizes are known."""
         return lay_out([*self.format.layers(images), *self.format.documents(images)])
 
-    def has_to_unpack(self, images: Sequence[Image]) -> bool:
-        """Whether there are layers whose size nobody knows before they are unpacked."""
-        return bool(self._unknown_sizes(images))
-
     def _unknown_sizes(self, images: Sequence[Image]) -> list[str]:
         blobs = [member.data for member in self.format.layers(images)]
         return [
@@ -158,35 +141,53 @@ class Job:
             if slots is None:
                 return False
             blobs = [self._blob(entry, (), have) for entry, _, have in slots]
-            places = [BlobDownload(blob, slot[1]) for blob, slot in zip(blobs, slots, strict=True)]
+            places = [place for _, place, _ in slots]
+            downloads = [BlobDownload(*each) for each in zip(blobs, places, strict=True)]
             try:
-                self._fetch(blobs, places)
+                self._fetch(blobs, downloads)
             except DockersaveError:
                 self.session.cancellation.check()
                 return False
         self.size = plan.size
         return True
 
-    def fill(self, images: Sequence[Image], plan: Plan, output: Output) -> None:
-        """Fetch all blobs into their places, in any order, and publish."""
-        with closing(output):
-            blobs, downloads = [], []
-            # The largest first: at the end there is less to be shared.
-            for entry, place, have in sorted(output.lay(plan), key=lambda slot: -slot[0].size):
-                blob = self._blob(entry, self._sources(images, entry.member.data), have)
-                cache = self.keeper.writer(blob.digest, blob.size, have)
-                blobs.append(blob)
-                downloads.append(BlobDownload(blob, place, cache))
-            with self._ending_all():
-                self._fetch(blobs, downloads)
-            self.progress.phase("publishing")
-            output.publish()
-        self.size = plan.size
+    def write(self, images: Sequence[Image], output: Output) -> Sequence[Image]:
+        """Fetch all blobs, put them into an output, and give it its name.
 
-    def stream(self, images: Sequence[Image], plan: Plan, write: Callable[[bytes], object]) -> None:
-        """Fetch all blobs into a window, and write the archive in order."""
+        Returns:
+            The images; where layers were unpacked, with manifests that name what is stored.
+        """
+        with closing(output), self._ending_all():
+            documents = None
+            if self._unknown_sizes(images):
+                images = self._append(images, output)
+                documents = self.format.documents(images)
+            elif output.in_order:
+                self._stream(images, output)
+            else:
+                self._fill(images, output)
+            self.progress.phase("publishing")
+            self.size = output.commit(documents)
+        return images
+
+    def _fill(self, images: Sequence[Image], output: Output) -> None:
+        """All sizes are known, and any place can be written."""
+        blobs, downloads = [], []
+        slots = output.lay(self.plan(images))
+        # The largest first: at the end there is less to be shared.
+        for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
+            blob = self._blob(entry, self._sources(images, entry.member.data), have)
+            cache = self.keeper.writer(blob.digest, blob.size, have)
+            blobs.append(blob)
+            downloads.append(BlobDownload(blob, place, cache))
+        self._fetch(blobs, downloads)
+
+    def _stream(self, images: Sequence[Image], output: Output) -> None:
+        """All sizes are known, and what is written is written in order: through a window."""
         from .transfer.window import Emitter, Window, WindowPlace, is_restartable
 
+        plan = self.plan(images)
+        output.lay(plan)
         with closing(Window(self.working_dir)) as window:
             blobs: dict[str, Blob] = {}
             for entry in plan.entries:
@@ -207,65 +208,50 @@ class Job:
             ]
 
             def emitting(workers: Workers) -> Callable[[], bool]:
-                return Emitter(plan, blobs, window, write, workers.grant_room).advance
+                return Emitter(plan, blobs, window, output.write, workers.grant_room).advance
 
-            with self._ending_all():
-                most = window.size // (2 * self.session.network.most_jobs)
-                self._fetch(list(blobs.values()), downloads, emitting, piece_most=most)
-        self.size = plan.size
+            most = window.size // (2 * self.session.network.most_jobs)
+            self._fetch(list(blobs.values()), downloads, emitting, piece_most=most)
 
-    def unpack(self, images: Sequence[Image], appender: Appender) -> list[Image]:
-        """Fetch and unpack all layers, append them in order, and publish.
-
-        Returns:
-            The images, whose manifests name the unpacked layers.
-        """
-
+    def _append(self, images: Sequence[Image], output: Output) -> list[Image]:
+        """Sizes are known when layers have been unpacked: they are put behind one another."""
         members = self.format.layers(images)
         self.progress.phase("checking")
-        with closing(appender):
-            sizes = dict(appender.begin(members, self.session.cancellation.check))
-            layers = {member.path: self._unpacked(images, member) for member in members}
-            for path, size in sizes.items():
-                layers[path].found(size)
-            missing = [member for member in members if member.path not in sizes]
-            waiting = [layers[member.path] for member in missing]
-            for number, layer in enumerate(waiting):
-                layer.blob.base = number
-            threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
+        sizes = dict(output.begin(members, self.session.cancellation.check))
+        layers = {member.path: self._unpacked(images, member) for member in members}
+        for path, size in sizes.items():
+            layers[path].found(size)
+        missing = [member for member in members if member.path not in sizes]
+        waiting = [layers[member.path] for member in missing]
+        for number, layer in enumerate(waiting):
+            layer.blob.base = number
+        threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
 
-            def appending(workers: Workers) -> Callable[[], bool]:
-                order = iter(missing)
-                # One layer more than is unpacked at once lies ready for the one that is wanted.
-                workers.grant_room(threads + 1)
+        def appending(workers: Workers) -> Callable[[], bool]:
+            # One layer more than is unpacked at once lies ready for the one that is wanted.
+            workers.grant_room(threads + 1)
 
-                def append() -> Iterator[bool]:
-                    for member in order:
-                        layer = layers[member.path]
-                        while not layer.done:
-                            yield False
-                        sizes[member.path] = layer.unpacked_size
-                        appender.append(member, layer.unpacked_size, layer)
-                        workers.grant_room(layer.blob.base + threads + 2)
+            def append() -> Iterator[bool]:
+                for member in missing:
+                    layer = layers[member.path]
+                    while not layer.done:
+                        yield False
+                    sizes[member.path] = layer.unpacked_size
+                    output.append(member, layer.unpacked_size, layer)
+                    workers.grant_room(layer.blob.base + threads + 2)
 
-                steps = append()
-                return lambda: next(steps, True)
+            steps = append()
+            return lambda: next(steps, True)
 
-            with self._ending_all():
-                self._fetch(
-                    [layer.blob for layer in waiting],
-                    waiting,
-                    appending,
-                    watched=list(layers.values()),
-                    gauge=Gauge(threads, threads, threads, threads),
-                )
-            found = [
-                image.with_sizes({layers[each].diff_id: size for each, size in sizes.items()})
-                for image in images
-            ]
-            self.progress.phase("publishing")
-            self.size = appender.finish(self.format.documents(found))
-        return found
+        self._fetch(
+            [layer.blob for layer in waiting],
+            waiting,
+            appending,
+            watched=list(layers.values()),
+            gauge=Gauge(threads, threads, threads, threads),
+        )
+        found = {layers[path].diff_id: size for path, size in sizes.items()}
+        return [image.with_sizes(found) for image in images]
 
     def _unpacked(self, images: Sequence[Image], member: Member) -> UnpackedLayer:
         from .transfer.unpacking import UnpackedLayer

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from .archive.members import Blob
-from .archive.partfile import PartFile
-from .archive.place import writing
-from .archive.sinks import ArchiveFile, DirectoryTree
+from .archive.write.directory import DirectoryTree
+from .archive.write.file import ArchiveFile
 from .cancellation import Cancellation
 from .destination import STDOUT, Destination
-from .errors import CancelledError, DockersaveError, OutputError
+from .errors import CancelledError, DockersaveError
 from .image import Image
 from .job import Job
 from .options import Network, Options
@@ -154,89 +151,21 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
 
 
 def _write_archive(job: Job, images: Sequence[Image], path: str) -> tuple[Sequence[Image], bool]:
-    in_order = path == STDOUT or job.options.xz
-    if not in_order:
-        planned = job.with_known_sizes(images)
-        if planned is not None and job.is_unchanged(job.plan(planned), path):
-            return planned, True
-    if in_order:
-        with _beginning_anew(), ExitStack() as stack:
-            write = _in_order(stack, path, xz=job.options.xz)
-            if job.has_to_unpack(images):
-                from .archive.append import AppendToStream
+    if path == STDOUT or job.options.xz:
+        from .archive.write.ordered import OrderedOutput, SequentialFile, StandardOutput
 
-                return job.unpack(images, AppendToStream(write)), False
-            job.stream(images, job.plan(images), write)
-    elif job.has_to_unpack(images):
-        from .archive.append import AppendToFile
-
-        return job.unpack(images, AppendToFile(path, job.local.add_file)), False
-    else:
-        job.fill(images, job.plan(images), ArchiveFile(path))
-    return images, False
+        target = StandardOutput() if path == STDOUT else SequentialFile(path)
+        return job.write(images, OrderedOutput(target, xz=job.options.xz)), False
+    planned = job.with_known_sizes(images)
+    if planned is not None and job.is_unchanged(job.plan(planned), path):
+        return planned, True
+    return job.write(images, ArchiveFile(path, job.local.add_file)), False
 
 
 def _write_tree(job: Job, images: Sequence[Image], path: str) -> Sequence[Image]:
-    if job.has_to_unpack(images):
-        from .archive.append import AppendToTree
-
-        images = job.unpack(images, AppendToTree(path))
-    else:
-        job.fill(images, job.plan(images), DirectoryTree(path))
+    images = job.write(images, DirectoryTree(path))
     for entry in job.plan(images).entries:
         if isinstance(blob := entry.member.data, Blob):
             file = os.path.join(path, entry.member.path)
             job.local.add_blob(blob.stored.digest, file, entry.size)
     return images
-
-
-@contextmanager
-def _beginning_anew() -> Iterator[None]:
-    """Promise nothing about a full disk: what is written in order is not taken up again."""
-    try:
-        yield
-    except OutputError as failure:
-        cause = failure.__cause__
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            failure.hint = "make room and run the same command again: it begins anew"
-        raise
-
-
-def _in_order(stack: ExitStack, path: str, *, xz: bool) -> Callable[[bytes], object]:
-    """What takes the archive's bytes in order; published, if it is a file, when `stack` ends."""
-    is_stream = path == STDOUT
-    if is_stream:
-        fd = sys.stdout.fileno()
-    else:
-        file = PartFile(path)
-        stack.callback(file.close)
-        # Unless it was published: half of a compressed archive helps nobody.
-        stack.callback(file.discard)
-        file.open()
-        os.close(file.renew())
-        fd = file.fd
-
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        with writing("standard output" if is_stream else path):
-            while view:
-                view = view[os.write(fd, view) :]
-
-    if not is_stream:
-        _on_success(stack, file.publish)
-    if not xz:
-        return write
-    from .archive.xz import XzWriter
-
-    compressor = XzWriter(write)
-    stack.callback(compressor.close)
-    _on_success(stack, compressor.finish)
-    return compressor.write
-
-
-def _on_success(stack: ExitStack, action: Callable[[], object]) -> None:
-    def end(kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            action()
-
-    stack.push(end)

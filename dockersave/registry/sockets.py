@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import math
-import queue
 import socket
 import ssl
 import threading
@@ -21,17 +20,11 @@ from contextlib import suppress
 from typing import Any, cast
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from urllib3.util.proxy import connection_requires_http_tunnel
 
 from ..cancellation import Cancellation
 from ..limits import LIMITS
-from . import connecting
-from .connecting import is_loopback_name, resolve
+from .connecting import Connected
 from .pace import Pace
-
-__all__ = ["Watch", "body_of", "end", "is_loopback_name", "link_of", "pool_classes", "resolve"]
 
 _clock = time.monotonic
 _receive = socket.socket.recv_into
@@ -73,7 +66,7 @@ class Watch:
             if sock := reference():
                 end(sock)
 
-    def connected(self, host: str, port: int, made: connecting.Connected) -> None:
+    def connected(self, host: str, port: int, made: Connected) -> None:
         """Remember what a connect has shown."""
         self.family = made.family
         known = self.latencies.get((host, port), math.inf)
@@ -90,7 +83,7 @@ def end(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-class _Plain(socket.socket):
+class PlainSocket(socket.socket):
     """A socket with a pace."""
 
     pace: Pace
@@ -187,7 +180,7 @@ class Body(http.client.HTTPResponse):
         """Called once with the count of the body's bytes when nothing more will be read."""
         self._come = 0
         self._waste = 0
-        self._lowest = _lowest(sock)
+        self._lowest = lowest(sock)
         if self._lowest is sock:
             # The buffer asks the socket itself: a call in Python less for each record.
             cast(Any, self.fp).raw.readinto = sock.recv_into
@@ -262,78 +255,11 @@ class Body(http.client.HTTPResponse):
         return line
 
 
-def _lowest(sock: Any) -> Any:
+def lowest(sock: Any) -> Any:
     """What the bytes go through last: TLS inside TLS (an https proxy) wraps a socket."""
     while sock is not None and not hasattr(sock, "pace"):
         sock = getattr(sock, "socket", None)
     return sock
-
-
-class _Watched(HTTPConnection):
-    """A connection whose sockets a `Watch` knows. The subclasses made below say which."""
-
-    response_class = Body
-    watch: Watch
-    link: socket.socket | None = None
-    """The latest socket; http.client forgets its own while a last body is still read."""
-    number = 0
-    """Of the connection within the run."""
-
-    def _new_conn(self) -> socket.socket:
-        watch = self.watch
-        watch.thread.is_new = True
-        begun = _clock()
-        host, port = self._dns_host, self.port
-        try:
-            targets = resolve(host, port, watch.timeout, watch.cancellation)
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, cast(Any, self), error) from error
-        left = max(0.0, begun + watch.timeout - _clock())
-        try:
-            made = connecting.connect(
-                self.host,
-                connecting.order(targets, watch.family),
-                left,
-                watch.cancellation,
-                self._new_socket,
-            )
-        except connecting.Unreached as failure:
-            watch.cancellation.check()
-            if failure.is_silent:
-                raise ConnectTimeoutError(self, failure.words) from failure
-            raise NewConnectionError(cast(Any, self), failure.words) from failure
-        watch.connected(host, port, made)
-        self.number = next(watch.numbers)
-        sock = cast(_Plain, made.sock)
-        sock.settimeout(watch.timeout)
-        sock.pace = Pace(watch.timeout, sock.settimeout)
-        return sock
-
-    def _new_socket(self, family: socket.AddressFamily) -> socket.socket:
-        sock = _Plain(family, socket.SOCK_STREAM)
-        for option in self.socket_options or ():
-            sock.setsockopt(*option)
-        sock.setblocking(False)
-        self.watch.add(sock)
-        return sock
-
-    def connect(self) -> None:
-        super().connect()
-        self.link = self.sock
-
-    def request(self, *args: Any, **options: Any) -> None:
-        if lowest := _lowest(self.sock):
-            lowest.pace.step()
-        super().request(*args, **options)
-
-
-class _WatchedTLS(_Watched, HTTPSConnection):
-    @property
-    def is_connected(self) -> bool:
-        # A connection that was made ahead has never been read from: its tickets wait there.
-        return super().is_connected or (
-            isinstance(self.sock, ssl.SSLSocket) and cast(Any, self.sock).is_quiet()
-        )
 
 
 def body_of(response: urllib3.BaseHTTPResponse) -> Body:
@@ -347,75 +273,9 @@ def body_of(response: urllib3.BaseHTTPResponse) -> Body:
 
 def link_of(response: urllib3.BaseHTTPResponse) -> socket.socket | None:
     """The socket that a response is still read from."""
-    connection = response.connection
-    link = connection.link if isinstance(connection, _Watched) else None
-    return cast("socket.socket | None", _lowest(link))
+    return cast("socket.socket | None", lowest(getattr(response.connection, "link", None)))
 
 
 def number_of(response: urllib3.BaseHTTPResponse) -> int:
     """The number of the connection that a response comes on."""
     return getattr(response.connection, "number", 0)
-
-
-class Dialling(urllib3.HTTPConnectionPool):
-    """A pool that can make connections ahead of the requests that will need them."""
-
-    def places(self, count: int) -> int:
-        """Take places for new connections, so that each is made once.
-
-        Args:
-            count: connections that there are to be, idle ones among them.
-
-        Returns:
-            How many are missing; `dial` is to be called as often, or `give_back`.
-        """
-        taken: list[Any] = []
-        with suppress(queue.Empty, AttributeError):
-            for _ in range(count):
-                taken.append(cast(Any, self.pool).get(block=False))
-        for connection in filter(None, taken):
-            self._put_conn(connection)
-        return taken.count(None)
-
-    def dial(self) -> None:
-        """Make a connection, and leave it for whoever sends the next request.
-
-        Raises:
-            OSError, HTTPError: there is none to be had.
-        """
-        connection = cast(Any, self._new_conn())
-        try:
-            tunnel = self.proxy and connection_requires_http_tunnel(
-                self.proxy, self.proxy_config, self.scheme
-            )
-            if tunnel:
-                self._prepare_proxy(connection)
-            else:
-                connection.connect()
-        except BaseException:
-            connection.close()
-            raise
-        self._put_conn(connection)
-
-    def give_back(self) -> None:
-        """Let the place of a connection that there will not be go to another."""
-        self._put_conn(None)
-
-
-def pool_classes(watch: Watch) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Pools whose connections `watch` knows, for `PoolManager.pool_classes_by_scheme`."""
-    plain = type("Connection", (_Watched,), {"watch": watch})
-    secure = type("SecureConnection", (_WatchedTLS,), {"watch": watch})
-
-    class Pool(Dialling):
-        ConnectionCls = plain
-
-    class SecurePool(Dialling, urllib3.HTTPSConnectionPool):
-        ConnectionCls = secure
-
-        def _validate_conn(self, conn: Any) -> None:
-            # urllib3's also warns about certificates that are not checked: that was asked for.
-            if conn.is_closed:
-                conn.connect()
-
-    return {"http": Pool, "https": SecurePool}

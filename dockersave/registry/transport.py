@@ -27,6 +27,7 @@ from ..limits import LIMITS
 from ..options import Network
 from ..trace import SILENT, Trace
 from . import failures, sockets
+from .pools import Dialling, pool_classes
 from .proxies import proxy_for, split_credentials
 from .redirects import host_of
 from .trust import Trust
@@ -64,7 +65,7 @@ class Transport:
         self.cancellation = cancellation
         self._environ = os.environ if environ is None else environ
         self._watch = sockets.Watch(cancellation, network.timeout)
-        self._pool_classes = sockets.pool_classes(self._watch)
+        self._pool_classes = pool_classes(self._watch)
         self.trust = Trust(
             network, self._environ, sockets.socket_class(self._watch), registry=registry
         )
@@ -208,6 +209,8 @@ class Transport:
             trusted_as: as for `send`.
             count: how many there are to be, idle ones among them.
         """
+        if self._closed:
+            return
         try:
             proxy = proxy_for(url, self._environ)
             if proxy and proxy.startswith("https:"):
@@ -216,14 +219,14 @@ class Transport:
             pool = self._manager(url, proxy, tuple(trusted_as)).connection_from_url(url)
         except (HTTPError, DockersaveError):
             return
-        if isinstance(pool, sockets.Dialling):
+        if isinstance(pool, Dialling):
             for _ in range(pool.places(count)):
                 try:
                     threading.Thread(target=self._dial, args=(pool, url), daemon=True).start()
                 except RuntimeError:  # no more threads (seccomp, limits)
                     pool.give_back()
 
-    def _dial(self, pool: sockets.Dialling, url: str) -> None:
+    def _dial(self, pool: Dialling, url: str) -> None:
         try:
             self.cancellation.check()
             pool.dial()

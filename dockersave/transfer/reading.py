@@ -46,9 +46,9 @@ def received(
         if step.skip:
             continue
         with lock:
-            kept = ledger.keep(lease, len(data))
-        if kept:
-            yield data[:kept]
+            own = ledger.keep(lease, len(data))
+        if own:
+            yield data[:own]
     if lease.gained and at == lease.blob.extent and reader.read(1):
         raise ContentError(f"layer {lease.blob.digest} is longer than its {at} bytes")
 

@@ -25,8 +25,10 @@ def gaps(spans: Iterable[Span], size: int) -> list[Span]:
     result: list[Span] = []
     position = 0
     for start, stop in merged(spans):
+        if start >= size:
+            break
         if start > position:
-            result.append((position, min(start, size)))
+            result.append((position, start))
         position = max(position, stop)
     if position < size:
         result.append((position, size))

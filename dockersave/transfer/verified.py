@@ -62,9 +62,17 @@ class VerifiedBlob(io.RawIOBase):
         Raises:
             ContentError: the blob is not what its descriptor says, at its end at the latest.
             DockersaveError: it cannot be had.
+            ValueError: it has been closed.
         """
+        if self.closed:
+            # Its last bytes lie in a buffer that others read into by now.
+            raise ValueError("I/O operation on closed file")
         if not self._rest:
             self._rest = next(self._parts, self._rest)
+            if not self._rest and not self._ledger.is_done:
+                # What has failed is not to look like the end when it is read once more.
+                self._cancellation.check()
+                raise self._ledger.failure or ValueError("it could not be read to its end")
         view = memoryview(buffer).cast("B")[: len(self._rest)]
         view[:] = self._rest[: len(view)]
         self._rest = self._rest[len(view) :]

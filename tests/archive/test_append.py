@@ -12,11 +12,17 @@ from typing import IO
 import pytest
 from dockersave.unpack import UnpackedLayer
 
-from dockersave.archive.append import Appender, AppendToFile, AppendToStream, AppendToTree
 from dockersave.archive.members import Blob, Content, Link, Member
+from dockersave.archive.write import Output
+from dockersave.archive.write.directory import DirectoryTree
+from dockersave.archive.write.file import ArchiveFile
+from dockersave.archive.write.ordered import OrderedOutput
 from dockersave.errors import CancelledError, OutputError
 from dockersave.oci import Descriptor
+from dockersave.transfer.blobs import Blob as BlobOnItsWay
+from dockersave.transfer.unpacking import UnpackedLayer
 from dockersave.verify import digest_of
+from tests.transfer.lines import Line
 
 CHUNK = 2 << 20
 A, B, C, D = ("a" * 64 + "/layer.tar", "b" * 64 + "/layer.tar", "c" * 64 + "/layer.tar", "d" * 64)
@@ -45,14 +51,27 @@ DIGESTS = {path: digest_of(body_of(path)) for path in LAYERS}
 
 def layer_of(folder: Path, path: str) -> tuple[Member, int, UnpackedLayer]:
     """A layer that has been unpacked, as it is appended."""
-    member, body = member_of(path), body_of(path)
-    blob = member.data
-    assert isinstance(blob, Blob)
-    unpacked = UnpackedLayer(blob, [], str(folder))
-    unpacked.fd = os.open(folder, os.O_RDWR | os.O_TMPFILE)
-    os.write(unpacked.fd, body)
-    unpacked.unpacked_size = len(body)
-    return member, len(body), unpacked
+    body = body_of(path)
+    digest = digest_of(body)
+    blob = BlobOnItsWay(digest, len(body), [Line(body)], sequential=True)
+    unpacked = UnpackedLayer(blob, digest, str(folder), lambda: None)
+    unpacked.write(0, body)
+    unpacked.hash(body)
+    unpacked.judge()
+    return member_of(path), unpacked.unpacked_size, unpacked
+
+
+class Taker:
+    """Takes a stream."""
+
+    def __init__(self, written: bytearray) -> None:
+        self.write = written.extend
+
+    def open(self) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def ignore(leftover: IO[bytes]) -> None:
@@ -66,17 +85,17 @@ def go_on() -> None:
 @pytest.mark.parametrize("kind", ["file", "stream", "tree"])
 def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
     output, written = tmp_path / "out", bytearray()
-    make: dict[str, Callable[[], Appender]] = {
-        "file": lambda: AppendToFile(str(output), ignore),
-        "stream": lambda: AppendToStream(written.extend),
-        "tree": lambda: AppendToTree(str(output)),
+    make: dict[str, Callable[[], Output]] = {
+        "file": lambda: ArchiveFile(str(output), ignore),
+        "stream": lambda: OrderedOutput(Taker(written)),
+        "tree": lambda: DirectoryTree(str(output)),
     }
     appender = make[kind]()
     assert not set(appender.begin(MEMBERS, go_on)) - {B}, "one is empty"
     for path in LAYERS:
         appender.append(*layer_of(tmp_path, path))
     assert not output.exists(), "nothing has its own name before all of it is there"
-    size = appender.finish(DOCUMENTS)
+    size = appender.commit(DOCUMENTS)
     appender.close()
     if kind == "tree":
         assert {path: digest_of((output / path).read_bytes()) for path in LAYERS} == DIGESTS
@@ -96,7 +115,7 @@ def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -> None:
-    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    appender = ArchiveFile(str(tmp_path / "out"), ignore)
     appender.begin(MEMBERS, go_on)
     member, size, unpacked = layer_of(tmp_path, A)
     most = 0
@@ -106,7 +125,7 @@ def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -
             def watched(offset: int, data: bytes) -> None:
                 nonlocal most
                 write(offset, data)
-                blocks = os.fstat(unpacked.fd).st_blocks
+                blocks = os.fstat(unpacked._fd).st_blocks
                 blocks += (tmp_path / "out.part").stat().st_blocks
                 most = max(most, 512 * blocks)
 
@@ -122,7 +141,7 @@ def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -
 
 def left(folder: Path, *paths: str) -> bytes:
     """Append layers and stop there; return what lies in the output."""
-    appender = AppendToFile(str(folder / "out"), ignore)
+    appender = ArchiveFile(str(folder / "out"), ignore)
     appender.begin([member_of(path) for path in paths], go_on)
     for path in paths:
         appender.append(*layer_of(folder, path))
@@ -138,13 +157,13 @@ def resumed(folder: Path) -> tuple[dict[str, int], int, list[bytes]]:
         with leftover:
             given.append(leftover.read())
 
-    appender = AppendToFile(str(folder / "out"), take)
+    appender = ArchiveFile(str(folder / "out"), take)
     kept = dict(appender.begin(MEMBERS, go_on))
     inode = (folder / "out.part").stat().st_ino
     for path in LAYERS:
         if path not in kept:
             appender.append(*layer_of(folder, path))
-    appender.finish(DOCUMENTS)
+    appender.commit(DOCUMENTS)
     appender.close()
     with tarfile.open(folder / "out") as archive:
         for path in LAYERS:
@@ -186,7 +205,7 @@ def test_a_blob_that_was_not_complete_is_no_blob_elsewhere(tmp_path: Path) -> No
     """Its name says what it is: nothing has to move for the sake of half of it."""
     blobs = {path: f"blobs/{DIGESTS[path].replace(':', '/')}" for path in (A, C)}
     members = [Member(name, member_of(path).data) for path, name in blobs.items()]
-    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    appender = ArchiveFile(str(tmp_path / "out"), ignore)
     appender.begin(members, go_on)
     for member, path in zip(members, blobs, strict=True):
         appender.append(member, *layer_of(tmp_path, path)[1:])
@@ -196,7 +215,7 @@ def test_a_blob_that_was_not_complete_is_no_blob_elsewhere(tmp_path: Path) -> No
         file.seek(-CHUNK, os.SEEK_END)
         file.write(bytes(CHUNK // 2))
     inode = part.stat().st_ino
-    again = AppendToFile(str(tmp_path / "out"), ignore)
+    again = ArchiveFile(str(tmp_path / "out"), ignore)
     assert again.begin(members, go_on) == {blobs[A]: LAYERS[A]}
     again.close()
     assert part.stat().st_ino == inode
@@ -205,7 +224,7 @@ def test_a_blob_that_was_not_complete_is_no_blob_elsewhere(tmp_path: Path) -> No
 def test_layers_at_other_places_are_given_away(tmp_path: Path) -> None:
     blob = f"blobs/{DIGESTS[C].replace(':', '/')}"
     before = [Member("first", MEMBERS[0].data), Member(blob, MEMBERS[2].data)]
-    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    appender = ArchiveFile(str(tmp_path / "out"), ignore)
     appender.begin(before, go_on)
     for member, path in zip(before, (A, C), strict=True):
         appender.append(member, *layer_of(tmp_path, path)[1:])
@@ -238,7 +257,7 @@ def test_what_fills_the_last_block_of_a_layer_is_written_again(tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["file", "tree"])
 def test_what_somebody_cuts_gets_no_name(kind: str, size: int, moment: str, tmp_path: Path) -> None:
     output, part = tmp_path / "out", tmp_path / "out.part"
-    appender = AppendToFile(str(output), ignore) if kind == "file" else AppendToTree(str(output))
+    appender = ArchiveFile(str(output), ignore) if kind == "file" else DirectoryTree(str(output))
     appender.begin(MEMBERS, go_on)
     appender.append(*layer_of(tmp_path, A))
     member, whole, unpacked = layer_of(tmp_path, C)
@@ -258,7 +277,7 @@ def test_what_somebody_cuts_gets_no_name(kind: str, size: int, moment: str, tmp_
         appender.append(member, whole, Cutting())
         if moment == "after":
             os.truncate(cut, size)
-        appender.finish(DOCUMENTS)
+        appender.commit(DOCUMENTS)
 
     with pytest.raises(OutputError, match=r"was (cut|changed)"):
         write()
@@ -273,7 +292,7 @@ def test_whoever_is_stopped_while_looking_loses_nothing(tmp_path: Path) -> None:
     def stop() -> None:
         raise CancelledError("stopped")
 
-    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    appender = ArchiveFile(str(tmp_path / "out"), ignore)
     with pytest.raises(CancelledError):
         appender.begin(MEMBERS, stop)
     appender.close()
@@ -281,14 +300,14 @@ def test_whoever_is_stopped_while_looking_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_not_left_behind(tmp_path: Path) -> None:
-    appender = AppendToFile(str(tmp_path / "out"), ignore)
+    appender = ArchiveFile(str(tmp_path / "out"), ignore)
     appender.begin(MEMBERS, go_on)
     appender.close()
     assert not list(tmp_path.iterdir())
 
 
 def test_files_of_a_directory_that_are_there_are_kept(tmp_path: Path) -> None:
-    appender = AppendToTree(str(tmp_path / "out"))
+    appender = DirectoryTree(str(tmp_path / "out"))
     appender.begin(MEMBERS, go_on)
     for path in (A, C):
         appender.append(*layer_of(tmp_path, path))
@@ -296,11 +315,11 @@ def test_files_of_a_directory_that_are_there_are_kept(tmp_path: Path) -> None:
     part = tmp_path / "out.part"
     (part / "repositories").write_bytes(b"of another image")
     os.truncate(part / C, 5)
-    again = AppendToTree(str(tmp_path / "out"))
+    again = DirectoryTree(str(tmp_path / "out"))
     kept = again.begin(MEMBERS, go_on)
     assert kept == {path: LAYERS[path] for path in (A, B)}
     again.append(*layer_of(tmp_path, C))
-    assert again.finish(DOCUMENTS) == sum(LAYERS.values()) + 2
+    assert again.commit(DOCUMENTS) == sum(LAYERS.values()) + 2
     again.close()
     assert {path: digest_of((tmp_path / "out" / path).read_bytes()) for path in LAYERS} == DIGESTS
     assert not (tmp_path / "out/repositories").exists()
@@ -310,8 +329,8 @@ def test_files_of_a_directory_that_are_there_are_kept(tmp_path: Path) -> None:
 def test_nobody_else_writes_it_meanwhile(kind: str, tmp_path: Path) -> None:
     path = str(tmp_path / "out")
 
-    def begun() -> Appender:
-        appender = AppendToFile(path, ignore) if kind == "file" else AppendToTree(path)
+    def begun() -> Output:
+        appender = ArchiveFile(path, ignore) if kind == "file" else DirectoryTree(path)
         try:
             appender.begin(MEMBERS, go_on)
         except OutputError:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from dockersave.archive.members import Blob, Content, Link, Member
-from dockersave.archive.sinks import ArchiveFile, DirectoryTree, ExistingArchive, Slot
 from dockersave.archive.tar import lay_out
+from dockersave.archive.write import Slot
+from dockersave.archive.write.directory import DirectoryTree
+from dockersave.archive.write.existing import ExistingArchive
+from dockersave.archive.write.file import ArchiveFile
 from dockersave.errors import OutputError
 from dockersave.oci import Descriptor
 from dockersave.verify import digest_of
@@ -46,7 +49,7 @@ def test_an_archive_that_somebody_cuts_gets_no_name(size: int, moment: int, tmp_
         fill(slots, *range(moment))
         os.truncate(tmp_path / "a.part", size)
         fill(slots, *range(moment, 3))
-        output.publish()
+        output.commit()
 
     with pytest.raises(OutputError, match="was cut while it was written"):
         write()
@@ -54,7 +57,7 @@ def test_an_archive_that_somebody_cuts_gets_no_name(size: int, moment: int, tmp_
     assert not (tmp_path / "a").exists()
     again = ArchiveFile(str(tmp_path / "a"))
     fill(again.lay(PLAN), 0, 1, 2)
-    again.publish()
+    again.commit()
     again.close()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -91,7 +94,7 @@ def test_a_directory_that_somebody_changes_gets_no_name(
         fill(slots, 0, 1)
         change(tmp_path / "d.part" / path)
         fill(slots, 2)
-        output.publish()
+        output.commit()
 
     with pytest.raises(OutputError, match=words):
         write()
@@ -110,7 +113,7 @@ def test_a_directory_that_is_another_by_now(how: str, tmp_path: Path) -> None:
         (tmp_path / "d.part").mkdir()
         put(tmp_path / "d.part/.map")
     with pytest.raises(OutputError, match="was removed or replaced meanwhile"):
-        output.publish()
+        output.commit()
     output.close()
     assert not (tmp_path / "d").exists()
     assert how == "removed" or list((tmp_path / "d.part").iterdir())
@@ -126,7 +129,7 @@ def replaced(folder: Path, meanwhile: Callable[[], object]) -> None:
         try:
             fill(output.lay(PLAN), 0, 1, 2)
             what()
-            output.publish()
+            output.commit()
         finally:
             output.close()
 
@@ -203,7 +206,7 @@ def test_a_layer_that_is_a_link_is_of_an_image(tmp_path: Path) -> None:
     for _ in range(2):
         output = DirectoryTree(str(tmp_path / "d"))
         output.lay(plan)
-        output.publish()
+        output.commit()
         output.close()
     assert (tmp_path / "d" / two).is_symlink()
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
@@ -212,7 +215,7 @@ def test_a_layer_that_is_a_link_is_of_an_image(tmp_path: Path) -> None:
 def test_the_name_that_a_killed_run_left_beside_the_final_one(tmp_path: Path) -> None:
     output = ArchiveFile(str(tmp_path / "a"))
     fill(output.lay(PLAN), 0, 1, 2)
-    output.publish()
+    output.commit()
     output.close()
     os.link(tmp_path / "a", tmp_path / "a.part")
     existing = ExistingArchive(str(tmp_path / "a"))

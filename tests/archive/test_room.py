@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from dockersave.archive import place
-from dockersave.archive.append import AppendToFile, AppendToTree
 from dockersave.archive.members import Blob, Member
 from dockersave.archive.place import reserve
-from dockersave.archive.sinks import ArchiveFile, DirectoryTree
 from dockersave.archive.tar import Plan, lay_out
+from dockersave.archive.write.directory import DirectoryTree
+from dockersave.archive.write.file import ArchiveFile
 from dockersave.errors import OutputError
 from dockersave.oci import Descriptor
 from dockersave.verify import digest_of
@@ -74,9 +74,9 @@ def test_a_disk_that_is_too_small_is_left_as_it_was(kind: str, disk: Path) -> No
             sink.close()
         else:
             appender = (
-                AppendToFile(name, lambda file: file.close())
+                ArchiveFile(name, lambda file: file.close())
                 if kind == "append"
-                else AppendToTree(name)
+                else DirectoryTree(name)
             )
             with pytest.raises(OutputError) as caught:
                 appender.begin(unpacked, lambda: None)
@@ -102,7 +102,7 @@ def test_what_is_there_is_not_needed_again(disk: Path) -> None:
     (disk / "other").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
     output = ArchiveFile(str(disk / "out"))
     output.lay(plan)
-    output.publish()
+    output.commit()
     output.close()
 
 
@@ -144,7 +144,7 @@ def test_room_is_taken_at_once(kind: str, disk: Path) -> None:
     output = ArchiveFile(name) if kind == "file" else DirectoryTree(name)
     output.lay(planned(2 * MIB, MIB))
     assert os.statvfs(disk).f_bavail * 4096 < MIB
-    output.publish()
+    output.commit()
     output.close()
     assert sum(path.stat().st_size for path in disk.rglob("*") if path.is_file()) >= 3 * MIB
 
@@ -154,7 +154,7 @@ def test_nothing_is_written_to_take_room(simple: Path) -> None:
     output = ArchiveFile(str(simple / "out"))
     output.lay(planned(64 * MIB))
     assert allocated(simple / "out.part") < MIB
-    output.publish()
+    output.commit()
     output.close()
     assert (simple / "out").stat().st_size == planned(64 * MIB).size
 

@@ -16,7 +16,7 @@ from dockersave.check import check_archive
 from dockersave.errors import ContentError, NetworkError
 from dockersave.limits import Limits
 from dockersave.options import Options
-from dockersave.transfer import unpacking as unpack
+from dockersave.transfer import unpacking
 from tests.faults.saving import command, environment, fetched, run, saved, sha256, start
 from tests.images import Store, bomb_layer, image, random_layer
 from tests.processes import free_port
@@ -206,7 +206,7 @@ def test_a_trickle_is_given_up(kind: str, rate: int, server: Simulator, tmp_path
 def test_a_bomb_ends_at_the_bound(
     server: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpack, "LIMITS", Limits(unpacked_layer=50 * MIB))
+    monkeypatch.setattr(unpacking, "LIMITS", Limits(unpacked_layer=50 * MIB))
     with pytest.raises(ContentError, match="larger than") as caught:
         saved(server, tmp_path / "image.tar", "bomb", options=Options(gunzip=True))
     assert caught.value.exit_code == 6

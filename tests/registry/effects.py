@@ -258,7 +258,7 @@ def ignore_range(strike: Strike) -> None:
 
 @effect(ranged)
 def refuse_range(strike: Strike) -> None:
-    _answer(strike, 416)
+    _answer(strike, int(strike.fault.value or 416))
 
 
 @effect(open_ended)

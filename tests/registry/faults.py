@@ -177,9 +177,9 @@ class Fault:
         return cls("ignore_range", **rule)
 
     @classmethod
-    def refuse_range(cls, **rule: Unpack[Rule]) -> Fault:
-        """Answer 416 to a range, although it is there."""
-        return cls("refuse_range", **rule)
+    def refuse_range(cls, status: int = 416, **rule: Unpack[Rule]) -> Fault:
+        """Answer so to a range, although it is there."""
+        return cls("refuse_range", status, **rule)
 
     @classmethod
     def refuse_open_range(cls, **rule: Unpack[Rule]) -> Fault:

@@ -215,3 +215,19 @@ def test_what_a_refusal_means(
     assert type(error) is kind
     assert message in error.message
     assert hint in error.hint
+
+
+@pytest.mark.parametrize("status", [400, 407, 429, 500, 502, 503, 504])
+def test_who_refuses_has_answered(status: int) -> None:
+    """Another connection would fare no better, unlike after a reset."""
+    error = failures.of_answer(status, {}, b"", "registry.example", "the manifest of a:b")
+    assert isinstance(error, NetworkError)
+    assert error.answered
+
+
+def test_who_breaks_off_has_not() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(Fault.reset())
+        with pytest.raises(NetworkError) as caught:
+            run.registry.manifest("sample", "latest")
+        assert not caught.value.answered

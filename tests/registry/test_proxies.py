@@ -17,6 +17,7 @@ from tests.processes import Daemon, answers, free_port, scratch
 from tests.registry.fronts import PROXY_PASSWORD, Front
 from tests.registry.opening import Run, descriptor_of, drain, opened
 from tests.registry.real import USER, Registries, Registry
+from tests.registry.test_warm import eventually, idle
 
 PROXY = "http://proxy.example:3128"
 BOTH = {"HTTP_PROXY": PROXY, "HTTPS_PROXY": PROXY}
@@ -184,6 +185,19 @@ def test_through_a_proxy(real: Registry, proxy: Front, monkeypatch: pytest.Monke
     while not any(real.host in line for line in proxy.requests()[before:]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_connections_ahead_through_a_proxy(
+    real: Registry, proxy: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through(monkeypatch, proxy.url)
+    with opened(real.host, **trusting(real)) as run:
+        run.registry.warm(2)
+        eventually(lambda: idle(run) == 2)
+        made = next(run.registry._transport._watch.numbers)
+        fetch_all(run)
+        assert next(run.registry._transport._watch.numbers) == made + 1, "none was made anew"
+        assert run.registry.latency is None, "the proxy is near, the registry need not be"
 
 
 def test_past_a_proxy(real: Registry, proxy: Front, monkeypatch: pytest.MonkeyPatch) -> None:

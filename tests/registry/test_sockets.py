@@ -11,8 +11,8 @@ import pytest
 
 from dockersave.cancellation import Cancellation
 from dockersave.errors import NetworkError
-from dockersave.registry import sockets
-from dockersave.registry.sockets import is_loopback_name, resolve
+from dockersave.registry import connecting
+from dockersave.registry.connecting import is_loopback_name, resolve
 from tests.images import Store, image, random_layer
 from tests.registry.opening import opened
 from tests.registry.simulator import Simulator
@@ -123,7 +123,7 @@ def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
         port = int(server.host.rpartition(":")[2])
         addresses = [("127.0.0.1", 9), ("127.0.0.1", port)]
         monkeypatch.setattr(
-            sockets, "resolve", lambda *_: [(socket.AF_INET, there) for there in addresses]
+            connecting, "resolve", lambda *_: [(socket.AF_INET, there) for there in addresses]
         )
         with opened("registry.test") as run:
             assert run.registry.manifest("sample", "latest").digest == SAMPLE.digest

@@ -1,0 +1,115 @@
+"""Where an archive goes. One interface, whether it is a file, a directory or a stream.
+
+What has a name is written under the name `NAME.part`, and gets its own when all of it is there and
+on the disk: in `commit`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from ..members import Blob, Content, Member
+from ..partmap import Extent, Range
+from ..place import FilePlace
+from ..tar import END, Entry, Plan, lay_out, padding
+
+Slot = tuple[Entry, FilePlace, list[Range]]
+"""A blob's entry, its place, and the ranges that an earlier run wrote there."""
+
+
+class Movable(Protocol):
+    """Content in a file without a name."""
+
+    def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
+        """Give it away, chunk by chunk, each with its offset, freeing each."""
+
+
+class Output(Protocol):
+    """Takes an archive: opened by `lay` or `begin`, then `commit`, and `close` in any case."""
+
+    in_order: bool
+    """Whether it takes bytes in order only. Then `lay` tells of no places, and `write` is there."""
+
+    def lay(self, plan: Plan) -> list[Slot]:
+        """Open it for an archive that is planned to the last byte; write all that is no blob.
+
+        Returns:
+            Where each blob goes, and what of it is there.
+
+        Raises:
+            OutputError: it cannot be written, or another run is writing it.
+        """
+
+    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        """Open it for layers whose sizes are not known yet: they are appended.
+
+        Args:
+            layers: what the archive begins with.
+            check: called now and then; what it raises ends the search.
+
+        Returns:
+            The paths of layers that are in their places already, with their sizes in bytes;
+            all others are to be appended.
+
+        Raises:
+            OutputError: it cannot be written, or another run is writing it.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes of an archive that is written in order."""
+
+    def append(self, member: Member, size: int, content: Movable) -> None:
+        """Take a layer of `size` bytes.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+
+    def commit(self, documents: Iterable[Member] | None = None) -> int:
+        """Give it its name: all of it is there, but for these members.
+
+        Args:
+            documents: what follows layers that were appended; None where none were.
+
+        Returns:
+            The archive's size in bytes.
+
+        Raises:
+            OutputError: it cannot be.
+        """
+
+    def close(self) -> None:
+        """Let go of it. What an earlier run had completed is as it was, unless this one has."""
+
+
+def digest_of(layer: Member) -> str:
+    """The digest of a layer as it is stored."""
+    assert isinstance(layer.data, Blob)
+    return layer.data.stored.digest
+
+
+def least_room(layers: Iterable[Member]) -> int:
+    """What layers need at least when they are unpacked, in bytes: a little less than as packed.
+
+    What cannot be compressed is packed into a bit more than it is.
+    """
+    blobs = [layer.data for layer in layers]
+    return sum(blob.served.size - blob.served.size // 8 for blob in blobs if isinstance(blob, Blob))
+
+
+def rest_of(documents: Iterable[Member], position: int) -> bytes:
+    """The end of a tar file, from an offset on."""
+    parts: list[bytes] = []
+    for entry in lay_out(documents, position).entries:
+        content = entry.member.data
+        parts += [entry.header, content.body if isinstance(content, Content) else b""]
+        parts.append(bytes(padding(entry.size)))
+    return b"".join([*parts, END])
+
+
+def extent_of(entry: Entry, offset: int) -> Extent:
+    """What a `.part` remembers a blob by."""
+    blob = entry.member.data
+    assert isinstance(blob, Blob)
+    return Extent(blob.stored.digest, entry.size, offset)

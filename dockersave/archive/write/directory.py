@@ -1,0 +1,254 @@
+"""An archive's members as files of a directory: filled in any order, or layer by layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+
+from ...errors import OutputError
+from ..leftover import is_there
+from ..members import Blob, Content, Link, Member
+from ..partfile import PartFile
+from ..partmap import PartMap
+from ..place import FilePlace, check_room, check_whole, reserve, write_all, writing
+from ..strangers import MAP, remove_members
+from ..tar import Plan, lay_out
+from . import Movable, Slot, digest_of, extent_of, least_room
+
+
+class DirectoryTree:
+    """The members as files of a directory.
+
+    Args:
+        path: its name.
+    """
+
+    in_order = False
+
+    def __init__(self, path: str) -> None:
+        self._size = 0
+        self.file = PartFile(path, directory=True)
+        self._fds: list[int] = []
+        self._expected: dict[str, tuple[int, int, int] | None] = {}
+
+    def lay(self, plan: Plan, keep: AbstractSet[str] = frozenset()) -> list[Slot]:
+        """Fill its files in any order.
+
+        Args:
+            plan: what the directory is to hold.
+            keep: the paths of what else may stay if it is there.
+        """
+        self.file.open()
+        try:
+            return self._lay(plan, keep)
+        except BaseException:
+            if self.file.is_new:
+                self.file.discard()
+            raise
+
+    def _lay(self, plan: Plan, keep: AbstractSet[str]) -> list[Slot]:
+        with writing(self.file.part):
+            entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
+            extents = [extent_of(entry, 0) for entry in entries]
+            self._size = sum(entry.size for entry in plan.entries)
+            self._check_room(self._size)
+            map_fd = self._open(MAP)
+            old = PartMap.load(map_fd)
+            known = old.by_digest() if old else {}
+            present = {
+                digest: old.present(extent) for digest, extent in known.items() if old is not None
+            }
+            if old is None:
+                # All of it was there, the map was removed, and then it could not be published.
+                present = {extent.digest: [(0, extent.size)] for extent in extents}
+            self._remove_others(keep | {entry.member.path for entry in plan.entries})
+            partmap = PartMap.create(map_fd, 0, extents)
+            for entry in plan.entries:
+                if not isinstance(entry.member.data, Blob):
+                    self._create(entry.member)
+            slots: list[Slot] = []
+            for entry, extent in zip(entries, extents, strict=True):
+                fd = self._open(entry.member.path)
+                if os.fstat(fd).st_size != entry.size:
+                    os.ftruncate(fd, entry.size)
+                    if old is None:
+                        present.pop(extent.digest, None)
+                reserve(fd, entry.size)
+                self._expect(entry.member.path, fd)
+                for start, stop in present.get(extent.digest, ()):
+                    partmap.record(extent, start, stop)
+                name = self._name(entry.member.path)
+                place = FilePlace(name, fd, 0, partmap, extent, entry.size)
+                slots.append((entry, place, partmap.present(extent)))
+            return slots
+
+    def _check_room(self, needed: int, *, least: bool = False) -> None:
+        """Make sure that there is room for files of `needed` bytes in all.
+
+        Args:
+            least: whether more than that may be needed.
+
+        Raises:
+            OutputError: there is not.
+        """
+        kept = 0
+        for folder, _, names in os.walk(self.file.part):
+            kept += sum(512 * os.lstat(os.path.join(folder, name)).st_blocks for name in names)
+        check_room(self.file.fd, self.file.path, needed, kept, least=least)
+
+    def _expect(self, path: str, fd: int) -> None:
+        """Note that a member is the file that is open, with the size that it has now."""
+        status = os.fstat(fd)
+        self._expected[path] = (status.st_dev, status.st_ino, status.st_size)
+
+    def _name(self, path: str) -> str:
+        return os.path.join(self.file.part, path)
+
+    def _open_member(self, path: str) -> int:
+        """Open one member's file, which is empty if it was not there.
+
+        Raises:
+            OutputError: it cannot be.
+        """
+        with writing(self._name(path)):
+            return self._open(path)
+
+    def _open(self, path: str) -> int:
+        name = self._name(path)
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        self._fds.append(fd)
+        return fd
+
+    def _create(self, member: Member) -> int:
+        """Create one member, with its content where that is here.
+
+        Returns:
+            The file that a blob goes to, to be released; -1 where there is nothing to write.
+
+        Raises:
+            OutputError: it cannot be created.
+        """
+        name = self._name(member.path)
+        with writing(name):
+            if member.is_directory:
+                os.makedirs(name, exist_ok=True)
+                return -1
+            if isinstance(member.data, Link):
+                os.makedirs(os.path.dirname(name), exist_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(name)
+                os.symlink(member.data.target, name)
+                self._expected[member.path] = None
+                return -1
+            fd = self._open(member.path)
+            os.ftruncate(fd, 0)
+            if isinstance(member.data, Content):
+                write_all(fd, member.data.body, 0)
+                self._expect(member.path, fd)
+                self._release(fd)
+                return -1
+            return fd
+
+    def _release(self, fd: int) -> None:
+        """Close a member's file: nobody writes it any more."""
+        self._fds.remove(fd)
+        os.close(fd)
+
+    def _remove_others(self, wanted: AbstractSet[str]) -> None:
+        """Remove what an earlier run for another image has left."""
+        remove_members(self.file.part, wanted | {MAP})
+
+    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        """Keep the files that are such layers."""
+        self.lay(lay_out(()), {member.path for member in layers})
+        kept: dict[str, int] = {}
+        for member in layers:
+            fd = self._open_member(member.path)
+            with writing(member.path):
+                size = os.fstat(fd).st_size
+                if is_there(fd, 0, size, digest_of(member), check):
+                    kept[member.path] = size
+                    self._expect(member.path, fd)
+            self._release(fd)
+        self._size = sum(kept.values())
+        missing = [member for member in layers if member.path not in kept]
+        try:
+            self._check_room(self._size + least_room(missing), least=True)
+        except OutputError:
+            if self.file.is_new:
+                self.file.discard()
+            raise
+        return kept
+
+    def append(self, member: Member, size: int, content: Movable) -> None:
+        """Take a layer."""
+        self._size += size
+        fd, name = self._create(member), member.path
+
+        def write(offset: int, data: bytes) -> None:
+            check_whole(fd, name, size)
+            write_all(fd, data, offset)
+
+        with writing(name):
+            os.ftruncate(fd, size)
+            content.move(write, backwards=True)
+            self._expect(name, fd)
+            check_whole(fd, name, size)
+        self._release(fd)
+
+    def commit(self, documents: Iterable[Member] | None = None) -> int:
+        """Write the rest, remove the map, and give the directory its name."""
+        for member in documents or ():
+            self._create(member)
+            self._size += member.size
+        with writing(self.file.part):
+            self.file.check_is_here()
+            self._check_members()
+            os.unlink(self._name(MAP))
+            for folder, _, names in os.walk(self.file.part, topdown=False):
+                for name in names:
+                    _sync(os.path.join(folder, name))
+                if not os.listdir(folder):
+                    os.rmdir(folder)
+        self.file.publish()
+        return self._size
+
+    def write(self, data: bytes) -> None:
+        """It is not written in order."""
+        raise NotImplementedError
+
+    def _check_members(self) -> None:
+        """Make sure that the files are those that were written, and that nobody has cut them."""
+        found = set()
+        for folder, _, names in os.walk(self.file.part):
+            found |= {os.path.relpath(os.path.join(folder, name), self.file.part) for name in names}
+        for path in sorted(found - self._expected.keys() - {MAP}):
+            raise OutputError(
+                f"cannot write {self.file.path}: {self._name(path)} was put there meanwhile",
+                "take it away, and run the same command again",
+            )
+        for path, expected in self._expected.items():
+            status = os.lstat(self._name(path))
+            if expected not in (None, (status.st_dev, status.st_ino, status.st_size)):
+                raise OutputError(
+                    f"cannot write {self.file.path}: {self._name(path)} was changed meanwhile",
+                    "run the same command again, and let nothing else touch that directory",
+                )
+
+    def close(self) -> None:
+        """Let go of it."""
+        while self._fds:
+            os.close(self._fds.pop())
+        self.file.close()
+
+
+def _sync(path: str) -> None:
+    if not os.path.islink(path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,58 @@
+"""An archive that is there already."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from ..members import Blob
+from ..place import FilePlace
+from ..tar import Plan, fixed_parts
+from . import Slot
+
+
+class ExistingArchive:
+    """An archive that is on the disk already, to see whether it is what it should be.
+
+    Args:
+        path: its name.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    def lay(self, plan: Plan) -> list[Slot] | None:
+        """Its blobs, to be verified, if all the rest is just as planned; else None.
+
+        Args:
+            plan: what it should be.
+        """
+        try:
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            if os.fstat(self._fd).st_size != plan.size:
+                return None
+            for offset, body in fixed_parts(plan):
+                if os.pread(self._fd, len(body), offset) != body:
+                    return None
+            self._drop_other_name()
+        except OSError:
+            return None
+        return [
+            (entry, FilePlace(self._path, self._fd, entry.offset), [(0, entry.size)])
+            for entry in plan.entries
+            if isinstance(entry.member.data, Blob)
+        ]
+
+    def _drop_other_name(self) -> None:
+        """A run that was killed while it published may have left the file its first name, too."""
+        part = f"{self._path}.part"
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._fd), os.lstat(part)):
+                os.unlink(part)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

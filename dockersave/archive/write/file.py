@@ -1,0 +1,208 @@
+"""An archive that is a tar file: filled in any order, or layer by layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import IO
+
+from ...errors import OutputError
+from ..leftover import blobs_of, is_there, stated_size
+from ..members import Blob, Member
+from ..partfile import PartFile
+from ..partmap import Extent, PartMap
+from ..place import FilePlace, check_room, check_whole, copy, reserve, write_all, writing
+from ..tar import Plan, fixed_parts, header, padding
+from . import Movable, Slot, digest_of, extent_of, least_room, rest_of
+
+
+class ArchiveFile:
+    """A tar file.
+
+    Args:
+        path: its name.
+        leftover: gets what an earlier run left of it and what cannot stay in its place, open
+            for reading: a tar file as far as it goes. Only layers that are appended leave such.
+    """
+
+    in_order = False
+
+    def __init__(
+        self, path: str, leftover: Callable[[IO[bytes]], object] = lambda file: file.close()
+    ) -> None:
+        self.file = PartFile(path)
+        self._leftover = leftover
+        self._size = self._whole = 0
+        self._position = -1
+        """Where the next layer goes that is appended; -1 where all is planned."""
+
+    def lay(self, plan: Plan) -> list[Slot]:
+        """Fill it in any order."""
+        self._size = plan.size
+        self.file.open()
+        try:
+            return self._lay(plan)
+        except BaseException:
+            if self.file.is_new:
+                self.file.discard()
+            raise
+
+    def _lay(self, plan: Plan) -> list[Slot]:
+        file = self.file
+        entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
+        extents = [extent_of(entry, entry.offset) for entry in entries]
+        with writing(file.part):
+            self._whole = PartMap.planned(file.fd, plan.size, extents).whole
+            old = PartMap.load(file.fd)
+            if old is not None and (old.offset, old.extents) == (plan.size, tuple(extents)):
+                check_room(file.fd, file.path, self._whole, allocated(file.fd))
+                partmap = old
+            elif old is None and os.fstat(file.fd).st_size == plan.size:
+                # All of it was there, the map was cut off, and then it could not be published.
+                partmap = PartMap.create(file.fd, plan.size, extents)
+                partmap.fill()
+            else:
+                partmap = self._renew(old, plan, extents)
+            reserve(file.fd, self._whole)
+            have = [partmap.present(extent) for extent in extents]
+            for offset, body in fixed_parts(plan):
+                write_all(file.fd, body, offset)
+        return [
+            (
+                entry,
+                FilePlace(file.part, file.fd, entry.offset, partmap, extent, self._whole),
+                ranges,
+            )
+            for entry, extent, ranges in zip(entries, extents, have, strict=True)
+        ]
+
+    def _renew(self, old: PartMap | None, plan: Plan, extents: Sequence[Extent]) -> PartMap:
+        """Begin anew, with the blobs that were in the old file at other places."""
+        file = self.file
+        freed = allocated(file.fd)
+        check_room(file.fd, file.path, self._whole, freed)
+        if file.is_new:
+            return PartMap.create(file.fd, plan.size, extents)
+        old_fd = file.renew()
+        try:
+            known = old.by_digest() if old else {}
+            try:
+                check_room(file.fd, file.path, self._whole)
+            except OutputError:
+                # There is room for one of them.
+                os.ftruncate(old_fd, 0)
+                known = {}
+            partmap = PartMap.create(file.fd, plan.size, extents)
+            reserve(file.fd, self._whole)
+            for extent in extents:
+                source = known.get(extent.digest)
+                if old is None or source is None or source.size != extent.size:
+                    continue
+                for start, stop in old.present(source):
+                    copied = copy(
+                        old_fd,
+                        source.offset + start,
+                        file.fd,
+                        extent.offset + start,
+                        stop - start,
+                    )
+                    partmap.record(extent, start, start + copied)
+            return partmap
+        finally:
+            os.close(old_fd)
+
+    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        """Keep the layers at the beginning of the file, as far as they are those."""
+        self.file.open()
+        try:
+            return self._begin(layers, check)
+        except BaseException:
+            if self.file.is_new:
+                self.file.discard()
+            raise
+
+    def _begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        fd, position, start = self.file.fd, 0, 0
+        kept: dict[str, int] = {}
+        with writing(self.file.part):
+            for member in layers:
+                size, start = stated_size(fd, position, member), position + len(header(member, 0))
+                if size < 0 or not is_there(fd, start, size, digest_of(member), check):
+                    break
+                kept[member.path] = size
+                position = start + size + padding(size)
+            missing = [member for member in layers if member.path not in kept]
+            others = max(0, 512 * os.fstat(fd).st_blocks - position)
+            check_room(fd, self.file.path, least_room(missing), others, least=True)
+            wanted = {digest_of(member) for member in missing}
+            with os.fdopen(os.dup(fd), "rb") as file:
+                # One that was not complete has its name, too, at its right place.
+                is_elsewhere = any(
+                    digest in wanted and offset != start for digest, offset, _ in blobs_of(file)
+                )
+            if is_elsewhere or not kept:
+                kept, position = {}, 0
+                self._leftover(os.fdopen(self.file.renew(), "rb"))
+            else:
+                # What follows is a layer that was not complete, or of no use.
+                os.ftruncate(fd, position)
+                self._pad(layers, kept)
+        self._position = position
+        return kept
+
+    def _pad(self, layers: Sequence[Member], kept: Mapping[str, int]) -> None:
+        """Write what fills the last block of each layer: no digest tells what is there."""
+        position = 0
+        for member in layers[: len(kept)]:
+            size = kept[member.path]
+            end = position + len(header(member, 0)) + size
+            write_all(self.file.fd, bytes(padding(size)), end)
+            position = end + padding(size)
+
+    def append(self, member: Member, size: int, content: Movable) -> None:
+        """Take a layer; its last bytes first, so that its space is freed as it moves."""
+        fd, part, head = self.file.fd, self.file.part, header(member, size)
+        base = self._position + len(head)
+        end = base + size + padding(size)
+
+        def write(offset: int, data: bytes) -> None:
+            check_whole(fd, part, end)
+            write_all(fd, data, base + offset)
+
+        with writing(part):
+            check_whole(fd, part, self._position)
+            os.ftruncate(fd, end)
+            write_all(fd, head, self._position)
+            content.move(write, backwards=True)
+            check_whole(fd, part, end)
+        self._position = end
+
+    def commit(self, documents: Iterable[Member] | None = None) -> int:
+        """Cut off the map, or write the rest, and give the file its name."""
+        file = self.file
+        with writing(file.part):
+            if self._position < 0:
+                check_whole(file.fd, file.part, self._whole)
+            else:
+                check_whole(file.fd, file.part, self._position)
+                body = rest_of(documents or (), self._position)
+                write_all(file.fd, body, self._position)
+                self._size = self._position + len(body)
+            os.ftruncate(file.fd, self._size)
+        file.publish()
+        return self._size
+
+    def write(self, data: bytes) -> None:
+        """It is not written in order."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of it; what is empty is not left behind."""
+        if self._position == 0:
+            self.file.discard()
+        self.file.close()
+
+
+def allocated(fd: int) -> int:
+    """What a file takes on the disk, in bytes."""
+    return 512 * os.fstat(fd).st_blocks

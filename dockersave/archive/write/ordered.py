@@ -1,0 +1,157 @@
+"""An archive that is written in order: to standard output, or through a compressor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from ...errors import OutputError
+from ..members import Member
+from ..partfile import PartFile
+from ..place import writing
+from ..tar import Plan, header, padding
+from ..xz import XzWriter
+from . import Movable, Slot, rest_of
+
+
+class Target(Protocol):
+    """Takes bytes in order."""
+
+    def open(self) -> None:
+        """Prepare it."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+
+    def commit(self) -> None:
+        """That was all."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class StandardOutput:
+    """Standard output, whatever is at its other end."""
+
+    def open(self) -> None:
+        """It is open."""
+        self._fd = sys.stdout.fileno()
+
+    def write(self, data: bytes) -> None:
+        """Write all of it, however long that takes."""
+        with _beginning_anew("standard output"):
+            _write(self._fd, data)
+
+    def commit(self) -> None:
+        """It has no name to get."""
+
+    def close(self) -> None:
+        """Whoever started this program closes it."""
+
+
+class SequentialFile:
+    """A file of which a part helps nobody: an earlier run's is not continued.
+
+    Args:
+        path: its name.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = PartFile(path)
+        self._size = 0
+
+    def open(self) -> None:
+        """Begin anew."""
+        self._file.open()
+        if not self._file.is_new:
+            os.close(self._file.renew())
+
+    def write(self, data: bytes) -> None:
+        """Write it behind what was written."""
+        with _beginning_anew(self._file.path):
+            _write(self._file.fd, data)
+
+    def commit(self) -> None:
+        """Give it its name."""
+        self._file.publish()
+
+    def close(self) -> None:
+        """Leave nothing that is not complete."""
+        self._file.discard()
+        self._file.close()
+
+
+class OrderedOutput:
+    """A tar stream.
+
+    Args:
+        target: takes it.
+        xz: compress it.
+    """
+
+    in_order = True
+
+    def __init__(self, target: Target, *, xz: bool = False) -> None:
+        self._target = target
+        self._xz = XzWriter(target.write) if xz else None
+        self._write: Callable[[bytes], object] = self._xz.write if self._xz else target.write
+        self._position = 0
+
+    def lay(self, plan: Plan) -> list[Slot]:
+        """There are no places in it."""
+        self._target.open()
+        return []
+
+    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+        """Nothing of a stream is left."""
+        self._target.open()
+        return {}
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._write(data)
+        self._position += len(data)
+
+    def append(self, member: Member, size: int, content: Movable) -> None:
+        """Take a layer."""
+        self.write(header(member, size))
+        content.move(lambda offset, data: self.write(data), backwards=False)
+        self.write(bytes(padding(size)))
+
+    def commit(self, documents: Iterable[Member] | None = None) -> int:
+        """Write the rest, if layers were appended, and give it its name."""
+        if documents is not None:
+            self.write(rest_of(documents, self._position))
+        if self._xz:
+            self._xz.finish()
+        self._target.commit()
+        return self._position
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._xz:
+            self._xz.close()
+        self._target.close()
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+@contextmanager
+def _beginning_anew(path: str) -> Iterator[None]:
+    """Promise nothing about a full disk: what is written in order is not taken up again."""
+    try:
+        with writing(path):
+            yield
+    except OutputError as failure:
+        cause = failure.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            failure.hint = "make room and run the same command again: it begins anew"
+        raise

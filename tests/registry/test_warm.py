@@ -1,0 +1,156 @@
+"""Connections that are made ahead of the requests that will need them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.images import Store, image, random_layer
+from tests.registry.opening import Run, descriptor_of, drain, opened
+from tests.registry.simulator import Fault, Simulator
+from tests.registry.test_interruption import silent_server
+
+BLOB = random_layer(10_000)
+STORE = Store.of({"sample": image([BLOB])})
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def idle(run: Run) -> int:
+    """The open connections that wait in the pools of a run."""
+    managers = run.registry._transport._managers.values()
+    pools = [manager.pools[key] for manager in managers for key in manager.pools.keys()]  # noqa: SIM118
+    return sum(
+        connection is not None and not connection.is_closed
+        for pool in pools
+        if pool.pool is not None
+        for connection in list(pool.pool.queue)
+    )
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def tls(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def test_later_requests_find_them(tls: bool) -> None:
+    """Session tickets of TLS 1.3 lie there unread: they do not look like the connection's end."""
+    with (
+        Simulator(STORE, tls=tls) as server,
+        opened(server.host, insecure=not tls, skip_tls_verify=tls) as run,
+    ):
+        run.registry.warm(4)
+        eventually(lambda: idle(run) == 4)
+        time.sleep(0.1)
+        server.faults.add(Fault.delay(0.3, on="blob"))
+        made = next(run.registry._transport._watch.numbers)
+        with ThreadPoolExecutor(4) as threads:
+            blobs = [
+                threads.submit(lambda: drain(run.registry.blob("sample", descriptor_of(BLOB))))
+                for _ in range(4)
+            ]
+            assert {len(blob.result()) for blob in blobs} == {BLOB.size}
+        assert next(run.registry._transport._watch.numbers) == made + 1, "none was made anew"
+
+
+def test_those_that_wait_already_count() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        run.registry.manifest("sample", "latest")
+        run.registry.warm(3)
+        eventually(lambda: idle(run) == 3)
+        run.registry.warm(3)
+        time.sleep(0.2)
+        assert idle(run) == 3
+
+
+def test_those_that_the_server_closes_do_no_harm(tls: bool) -> None:
+    with (
+        Simulator(STORE, tls=tls) as server,
+        opened(server.host, insecure=not tls, skip_tls_verify=tls) as run,
+    ):
+        run.registry.warm(3)
+        eventually(lambda: idle(run) == 3)
+        [listener] = server._servers
+        for sock in list(listener._open):
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        time.sleep(0.1)
+        assert run.registry.manifest("sample", "latest").body
+
+
+def test_failures_are_silent() -> None:
+    with opened("127.0.0.1:9") as run:
+        run.registry.warm(3)
+        time.sleep(0.2)
+        assert not run.lines
+        assert idle(run) == 0
+
+
+def test_a_stopped_run_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    with silent_server(full=True) as host, opened(host, timeout=30.0) as run:
+        run.registry.warm(3)
+        run.cancellation.cancel()
+        eventually(lambda: threading.active_count() <= before)
+
+
+def test_a_closed_run_keeps_none(tls: bool) -> None:
+    before = threading.active_count()
+    with (
+        silent_server() as host,
+        opened(host, insecure=not tls, skip_tls_verify=tls, timeout=30.0) as run,
+    ):
+        run.registry.warm(3)
+        time.sleep(0.1)
+        run.registry.close()
+        eventually(lambda: threading.active_count() <= before)
+        run.registry.warm(3)
+        eventually(lambda: threading.active_count() <= before)
+
+
+def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Simulator(STORE) as server, opened(server.host) as run:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            run.registry.warm(3)
+        assert run.registry.manifest("sample", "latest").body
+        assert idle(run) == 1
+
+
+def test_a_mirror_is_what_is_connected_to() -> None:
+    with (
+        Simulator(STORE) as server,
+        Simulator(STORE) as mirror,
+        opened(server.host, mirrors=(f"http://{mirror.host}",)) as run,
+    ):
+        run.registry.warm(2)
+        eventually(lambda: idle(run) == 2)
+        assert run.registry._mirrors[0].latency is not None
+        assert run.registry.latency is None
+
+
+def test_how_far_away_it_is(tls: bool) -> None:
+    with (
+        Simulator(STORE, tls=tls) as server,
+        opened(server.host, insecure=not tls, skip_tls_verify=tls) as run,
+    ):
+        before = run.registry.latency
+        assert before is None
+        run.registry.manifest("sample", "latest")
+        latency = run.registry.latency
+        assert latency is not None
+        assert 0 < latency < 20

@@ -1,0 +1,103 @@
+"""How large pieces are, and which lease is worth being shared."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockersave.limits import LIMITS, MIB
+from dockersave.transfer.blobs import Blob, Lease
+from dockersave.transfer.cutting import most_behind, piece_of
+from tests.transfer.lines import Line
+
+LEAST, MOST, GRANULE = LIMITS.piece_least, LIMITS.piece_most, LIMITS.granule
+SIZE = 1 << 30
+NOW = 100.0
+
+
+@given(st.integers(0, SIZE), st.integers(1, SIZE), st.integers(0, SIZE), st.integers(LEAST, MOST))
+def test_every_gap_is_used_up(start: int, size: int, share: int, most: int) -> None:
+    first, stop = piece_of((start, start + size), share, most)
+    assert first == start < stop <= start + size
+    assert stop - start < max(most, LEAST) + LEAST
+    left = start + size - stop
+    assert left == 0 or left >= LEAST, "what is left is worth a request"
+
+
+@pytest.mark.parametrize(
+    ("share", "most", "amount"),
+    [
+        (4 * MIB, MOST, 4 * MIB),
+        (4 * MIB + 5, MOST, 4 * MIB),
+        (1, MOST, LEAST),
+        (SIZE, MOST, MOST),
+        (SIZE, 2 * MIB, 2 * MIB),
+    ],
+)
+def test_a_piece_is_a_share_but_not_too_large_or_small(share: int, most: int, amount: int) -> None:
+    assert piece_of((7, SIZE), share, most) == (7, 7 + amount)
+
+
+def lease(start: int, stop: int, *, gained: int = 0, rate: int = 0) -> Lease:
+    """A lease that has brought something at a rate, in bytes a second."""
+    line = Line()
+    made = Lease(Blob("sha256:…", SIZE, [line]), line, start, stop, False, 0, 0)
+    made.position, made.gained = start + gained, gained
+    if rate:
+        made.first = NOW - gained / rate
+    return made
+
+
+def test_nothing_to_share() -> None:
+    assert most_behind([], 0, NOW) is None
+    assert most_behind([lease(0, LEAST, gained=LEAST, rate=MIB)], 0, NOW) is None
+
+
+def test_half_of_what_would_be_the_last_to_end() -> None:
+    quick = lease(0, 40 * MIB, gained=8 * MIB, rate=8 * MIB)  # 4 s left
+    slow = lease(40 * MIB, 60 * MIB, gained=10 * MIB, rate=MIB)  # 10 s left
+    assert most_behind([quick, slow], 0, NOW) == (slow, 5 * MIB)
+    assert most_behind([slow, quick], 0, NOW) == (slow, 5 * MIB)
+
+
+def test_what_comes_while_the_other_half_is_waited_for_stays_with_the_first() -> None:
+    made = lease(0, 20 * MIB, gained=10 * MIB, rate=MIB)
+    assert most_behind([made], 2.0, NOW) == (made, 4 * MIB)
+
+
+def test_what_has_brought_nothing_is_judged_by_the_others() -> None:
+    running = lease(0, 9 * MIB, gained=8 * MIB, rate=MIB)
+    silent = lease(9 * MIB, 13 * MIB)
+    assert most_behind([running, silent], 0, NOW) == (silent, 2 * MIB)
+    assert most_behind([silent], 0, NOW) == (silent, 2 * MIB), "and with nobody else, by its size"
+
+
+@pytest.mark.parametrize(
+    ("left", "rate"),
+    [
+        (2 * LIMITS.split_least - 2, MIB // 2),  # too little
+        (MIB, 100 * MIB),  # too soon over
+    ],
+)
+def test_what_is_not_worth_a_connection(left: int, rate: int) -> None:
+    assert most_behind([lease(0, 8 * MIB + left, gained=8 * MIB, rate=rate)], 0, NOW) is None
+
+
+def test_what_ends_before_another_connection_would_bring_something() -> None:
+    assert most_behind([lease(0, 10 * MIB, gained=8 * MIB, rate=MIB)], 1.5, NOW) is None
+
+
+def test_what_is_being_written_is_left_out() -> None:
+    made = lease(0, 20 * MIB, gained=10 * MIB, rate=MIB)
+    made.claimed = 12 * MIB
+    assert most_behind([made], 0, NOW) == (made, 4 * MIB)
+
+
+@given(st.integers(0, SIZE), st.integers(1, 1 << 27), st.floats(0, 3))
+def test_what_is_taken_over_is_never_what_has_come(left: int, rate: int, latency: float) -> None:
+    made = lease(0, 8 * MIB + left, gained=8 * MIB, rate=rate)
+    found = most_behind([made], latency, NOW)
+    if found:
+        assert LIMITS.split_least <= found[1] <= left // 2
+        assert found[1] % GRANULE == 0
