@@ -29,7 +29,10 @@ class Policy:
     def __init__(self, retries: int = 5, *, wait: float = 0, jitter: float = 1.0) -> None:
         self.lines: list[str] = []
         self.attempts = Attempts(
-            retries, wait_until=NOW + wait, jitter=lambda: jitter, notify=self.lines.append
+            retries,
+            wait_until=NOW + wait,
+            jitter=lambda low, high: low + jitter * (high - low),
+            notify=self.lines.append,
         )
 
     def pauses(self, failure: Exception, most: int = 1000) -> list[float]:

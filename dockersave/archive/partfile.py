@@ -51,6 +51,14 @@ class PartFile:
         """
         for name in (self.path, self.part, self._old):
             self._check_kind(name)
+        try:
+            self._open_and_lock()
+        except BaseException:
+            # What could not be taken up is not ours to discard.
+            self.close()
+            raise
+
+    def _open_and_lock(self) -> None:
         with writing(self.part):
             self._check_nobody_writes(self.path)
             while True:

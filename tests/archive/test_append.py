@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from dockersave.unpack import UnpackedLayer
 
 from dockersave.archive.members import Blob, Content, Link, Member
 from dockersave.archive.write import Output

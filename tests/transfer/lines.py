@@ -167,7 +167,7 @@ def attempts(
     retries: int = 2, *, notify: Callable[[str], None] = lambda line: None, wait_until: float = 0
 ) -> Attempts:
     """A policy that waits for nothing."""
-    return Attempts(retries, wait_until=wait_until, jitter=lambda: 0.0, notify=notify)
+    return Attempts(retries, wait_until=wait_until, jitter=lambda low, high: low, notify=notify)
 
 
 def blob_of(*sources: Source, body: bytes = BODY, have: Sequence[tuple[int, int]] = ()) -> Blob:

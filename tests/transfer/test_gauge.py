@@ -41,7 +41,7 @@ class Watched:
 
 
 @pytest.mark.parametrize(
-    ("usual", "latency", "first"), [(8, None, 2), (8, 0.0001, 2), (8, 0.02, 4), (1, 0.02, 1)]
+    ("usual", "latency", "first"), [(8, None, 2), (8, 0.0001, 2), (8, 0.02, 8), (1, 0.02, 1)]
 )
 def test_it_begins_with_few(usual: int, latency: float | None, first: int) -> None:
     assert Gauge(usual, 16, 2, latency).connections == first
@@ -67,12 +67,18 @@ def test_they_do_not_grow_where_the_processor_is_busy(cores: int, busy: float) -
 
 def test_more_than_usual_are_used_only_where_each_is_capped() -> None:
     """Where twice as many bring twice as much, each is capped."""
-    assert Watched(4, 32).looks([RATE, 2 * RATE, 4 * RATE, 8 * RATE]) == [4, 8, 16, 32]
+    assert Watched(4, 32).looks([RATE, RATE, 2 * RATE, 4 * RATE]) == [4, 4, 8, 16]
 
 
 def test_more_than_usual_are_not_used_where_they_bring_nothing() -> None:
     assert Watched(4, 32).looks([RATE] * 5) == [4] * 5
-    assert Watched(4, 32).looks([RATE, 2 * RATE, 2.1 * RATE, 2.2 * RATE]) == [4, 8, 8, 8]
+    rates = [RATE, RATE, 2 * RATE, 2.1 * RATE, 2.2 * RATE]
+    assert Watched(4, 32).looks(rates) == [4, 4, 8, 8, 8]
+
+
+def test_what_was_waited_for_first_says_nothing() -> None:
+    """In the look in which the first byte comes, most of the time nothing had come yet."""
+    assert Watched(4, 32).looks([0, 0.1 * RATE, RATE, RATE, RATE]) == [4, 4, 4, 4, 4]
 
 
 def test_a_look_too_soon_is_none() -> None:
@@ -82,6 +88,9 @@ def test_a_look_too_soon_is_none() -> None:
 
 
 def test_it_waits_for_a_round_trip_before_it_judges() -> None:
-    gauge = Gauge(8, 8, 2, latency=0.4)
-    assert [gauge.look(at / 10, 0, 0) for at in range(6)] == [4] * 6
-    assert gauge.look(0.61, 0, 0) == 8
+    gauge = Gauge(8, 16, 2, latency=0.4)
+    assert gauge.look(0.0, 0, 0) == 8
+    assert gauge.look(0.5, 0, RATE) == 8
+    looks = [gauge.look(0.5 + at / 10, 0, 3 * RATE + at) for at in range(6)]
+    assert looks == [8] * 6
+    assert [gauge.look(1.11, 0, 3 * RATE), gauge.look(1.72, 0, 9 * RATE)] == [8, 16]

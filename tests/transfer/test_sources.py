@@ -163,9 +163,25 @@ def test_the_part_of_another_name_whose_documents_are_longer(
 
 
 @pytest.mark.parametrize("option", ["", "--gunzip", "--xz"])
-def test_a_part_of_garbage(option: str, server: Simulator, tmp_path: Path) -> None:
-    (tmp_path / "image.tar.part").write_bytes(b"garbage" * 100_000)
-    (tmp_path / "image.tar.part~").write_bytes(b"garbage")
+def test_a_part_that_no_save_has_left(option: str, server: Simulator, tmp_path: Path) -> None:
+    """It is somebody's: it stays, and the save says so before it fetches."""
+    part = tmp_path / "image.tar.part"
+    part.write_bytes(b"garbage" * 100_000)
+    done = run(server, "-o", "image.tar", *filter(None, [option]), cwd=tmp_path)
+    assert done.code == 7
+    assert "image.tar.part is there, and is nothing that a save has left" in done.err
+    assert part.read_bytes() == b"garbage" * 100_000
+    assert [path.name for path in tmp_path.iterdir()] == ["image.tar.part"]
+
+
+@pytest.mark.parametrize("option", ["", "--gunzip", "--xz"])
+def test_a_part_of_garbage_that_a_save_has_left(
+    option: str, server: Simulator, tmp_path: Path
+) -> None:
+    """After a loss of power there may be anything in it."""
+    part = tmp_path / "image.tar.part"
+    part.write_bytes(b"garbage" * 100_000)
+    part.chmod(0o1644)
     done = run(server, "-o", "image.tar", *filter(None, [option]), cwd=tmp_path)
     assert done.code == 0, done.err
     right = run(server, "-o", "right.tar", *filter(None, [option]), cwd=tmp_path)

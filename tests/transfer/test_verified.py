@@ -145,7 +145,9 @@ def test_what_nobody_foresaw_is_not_its_end_either() -> None:
 
 def test_it_can_be_stopped_while_it_waits_for_another_try() -> None:
     flag = Cancellation()
-    slow = Attempts(5, wait_until=0, jitter=lambda: 60.0, notify=lambda line: flag.cancel())
+    slow = Attempts(
+        5, wait_until=0, jitter=lambda low, high: 60.0, notify=lambda line: flag.cancel()
+    )
     line = Line(before=Once(broken()))
     with opened(line, cancellation=flag, policy=slow) as file, pytest.raises(CancelledError):
         file.read(10)
