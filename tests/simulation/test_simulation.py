@@ -10,10 +10,10 @@ import pytest
 
 from dockersave.transfer.ledger import Ledger
 from tests.simulation.machine import Machine, StuckError
-from tests.simulation.run import Plan, run, run_all
-from tests.transfer.broken import BROKEN
+from tests.simulation.run import Plan, checked, run, run_all
+from tests.transfer.broken import BROKEN, LosesARange, SettlesEarly
 
-_QUICK = 1_000
+_QUICK = 1_500
 _MILLION = 1_000_000
 _SHARE = 5_000
 
@@ -60,6 +60,12 @@ def test_kills_streams_and_hosts_without_threads_are_among_them() -> None:
 @pytest.mark.parametrize("make", BROKEN)
 def test_a_known_bug_is_found(make: type[Ledger]) -> None:
     with pytest.raises(AssertionError, match=r"python -m tests\.simulation \d+"):
+        run_all(range(300), checked(make))
+
+
+@pytest.mark.parametrize("make", [LosesARange, SettlesEarly])
+def test_a_known_bug_is_found_by_what_becomes_of_it(make: type[Ledger]) -> None:
+    with pytest.raises(AssertionError, match=r"goes on for ever|not what it should be"):
         run_all(range(300), make)
 
 

@@ -25,4 +25,12 @@ class SettlesEarly(Ledger):
             self.hashed(Hashing(blob, blob.hashed, blob.extent))
 
 
-BROKEN = (LosesARange, SettlesEarly)
+class KeepsWhatOthersTookOver(Ledger):
+    """What was read before another worker took over half of a lease is written by both."""
+
+    def keep(self, lease: Lease, amount: int) -> int:
+        """Keep all of it."""
+        return amount
+
+
+BROKEN = (LosesARange, SettlesEarly, KeepsWhatOthersTookOver)

@@ -49,7 +49,7 @@ def test_what_brings_bytes_and_what_is_crowded_is_never_given_up(fault: str) -> 
 @pytest.mark.parametrize("make", BROKEN)
 def test_a_known_bug_is_found(make: type[Ledger]) -> None:
     with pytest.raises(FoundError) as found:
-        explore(dataclasses.replace(QUICK["two workers"], make=make))
+        explore(dataclasses.replace(QUICK["two workers, a large blob"], make=make))
     assert "worker 0" in str(found.value), "it says how"
 
 
