@@ -18,6 +18,7 @@ from .archive.write.existing import ExistingArchive
 from .errors import DockersaveError, SaveFailures
 from .image import Image, check_names, foreign_layers, notes
 from .limits import LIMITS
+from .oci import Manifest
 from .options import Options
 from .parallel import in_parallel
 from .platforms import Platform
@@ -28,7 +29,7 @@ from .session import Session
 from .transfer.blobs import Blob, Source
 from .transfer.cache import Keeper
 from .transfer.download import BlobDownload, Download
-from .transfer.gauge import Gauge
+from .transfer.gauge import FAR, Gauge
 from .transfer.ledger import Ledger
 from .transfer.sources import ForeignBlob, LocalStore, RemoteBlob
 from .transfer.workers import Workers
@@ -100,9 +101,14 @@ class Job:
 
     def _resolve(self, reference: Reference) -> Image:
         registry = self.session.registry(reference.registry)
-        # They shake hands while the manifest and the config travel.
-        registry.warm(self.session.network.usual_jobs)
-        resolver = Resolver(registry, reference, self.local.read)
+
+        def expect(manifest: Manifest) -> None:
+            # Connections shake hands while the config travels, where that takes a while.
+            if (registry.latency or 0.0) > FAR:
+                pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
+                registry.warm(min(pieces, self.session.network.usual_jobs))
+
+        resolver = Resolver(registry, reference, self.local.read, expect=expect)
         wanted = self.options.platform
         if wanted == ALL_PLATFORMS:
             image = resolver.all_platforms()

@@ -98,6 +98,7 @@ class Resolver:
         reference: the reference.
         local: reads a config that lies on this machine's disk already; None if none does.
         budget: what is left for documents; the registry's, if it is not another one.
+        expect: is told of a manifest whose layers will be asked for, while its config is.
     """
 
     def __init__(
@@ -106,7 +107,9 @@ class Resolver:
         reference: Reference,
         local: Callable[[Descriptor], bytes | None] = lambda descriptor: None,
         budget: Budget | None = None,
+        expect: Callable[[Manifest], object] = lambda manifest: None,
     ) -> None:
+        self._expect = expect
         self._registry = registry
         self._reference = reference
         self._local = local
@@ -322,6 +325,7 @@ class Resolver:
             body = self._local(manifest.config)
             if body is None:
                 self._budget.ask()
+                self._expect(manifest)
                 body = self._registry.read_blob(
                     self._reference.repository, manifest.config, LIMITS.config
                 )

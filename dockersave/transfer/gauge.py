@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _FIRST, _FIRST_FAR = 2, 8
-_FAR = 0.003
+FAR = 0.003
 """A round trip from which on a line is sure to be slower than the processor, in seconds."""
 _LOOK = 0.04
 _CAPPED = 1.5
@@ -28,7 +28,7 @@ class Gauge:
         self._usual = usual
         self._most = most
         self._busy = max(0.6, 0.3 * cores)
-        far = latency is not None and latency > _FAR
+        far = latency is not None and latency > FAR
         self.connections = min(usual, _FIRST_FAR if far else _FIRST)
         self.is_fast = False
         """Whether it is the processor that keeps us waiting."""
