@@ -109,7 +109,7 @@ class RemoteStream:
         self._reset = self._stall = len(self._data) + 1
         # What comes of a whole blob may all be there already, and then is no progress.
         first = 0 if server.hard else 1
-        breaks = server.hard or ranged
+        breaks = server.hard or server.ranges == 1
         if breaks and len(self._data) > first and dice.random() < server.resets:
             self._reset = dice.randrange(first, len(self._data))
         if breaks and len(self._data) > first and dice.random() < server.stalls:
