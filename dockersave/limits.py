@@ -75,9 +75,10 @@ class Limits:
     """What all connections together read at once: memory must not grow with `--jobs`."""
     read_least: int = 4 * KIB
     """The least: a connection whose body does not bring this much in each `--timeout` is given up.
-    With its 30 s that is 137 bytes a second, the slowest that is accepted: 4 MiB of a manifest may
-    take eight and a half hours so, no longer. Everything before a body (connecting, the TLS
-    handshake, a proxy's answer, a request, the head of an answer) has one `--timeout` for each."""
+    With its 30 s that is 137 bytes a second, the slowest that is accepted: 4 MiB of a manifest take
+    eight and a half hours so, and no longer (twenty times that in chunks of one byte). What comes
+    before a body (connecting, the TLS handshake, a proxy's answer, the request, the head of the
+    answer with all interim ones) has one `--timeout` for each."""
     unpacked_slack: int = 64 * KIB
     """How much longer than its limit a document may be while it is packed."""
     chunk_waste: int = 16 * KIB

@@ -21,7 +21,8 @@ What always holds (`tests/transfer/invariants.py` checks it after every step):
     (requests in a row that brought no byte of this blob), sources (each is dropped once) and
     `capacity` (connections given up). What brought bytes that stayed is progress: it sets the
     attempts back to none and is waited for by nobody. So every run ends, and none that moves is
-    given up.
+    given up. (Less than `LIMITS.read_least` is none: a server that sends ten bytes a connection
+    would be asked a million times.)
 4.  Hashing runs from the first byte to the last, by one worker at a time, and never passes what
     is present. A blob is done when its last byte has been hashed and the digest is right.
 """
@@ -302,7 +303,8 @@ class Ledger:
             blob.doubtful = True
         else:
             self.received += amount
-            blob.attempts = 0
+            if _is_progress(lease):
+                blob.attempts = 0
 
     def ended(self, lease: Lease) -> None:
         """A lease's worker reads no more of it, and nothing was wrong."""
@@ -326,6 +328,7 @@ class Ledger:
         blob = lease.blob
         if lease not in blob.leases:
             return
+        has_progressed = _is_progress(lease)
         self._release(lease)
         if self.failure:
             return
@@ -336,7 +339,7 @@ class Ledger:
         verdict = self._attempts.judge(
             failure,
             blob.attempts,
-            gained=lease.gained > 0,
+            gained=has_progressed,
             counted=lease.round < blob.round,
             alone=not self.connections,
             now=now,
@@ -344,7 +347,7 @@ class Ledger:
         if verdict.failure:
             self._fail(verdict.failure)
             return
-        if not lease.gained:
+        if not has_progressed:
             blob.has_answered = False
         if verdict.counts:
             blob.attempts += 1
@@ -475,6 +478,10 @@ class Ledger:
         self.unassigned += total(missing) - total(blob.missing)
         blob.missing = missing
         _keep(self._wanting, blob, bool(missing))
+
+
+def _is_progress(lease: Lease) -> bool:
+    return lease.gained >= min(LIMITS.read_least, lease.stop - lease.start)
 
 
 def _keep(blobs: list[Blob], blob: Blob, wanted: bool) -> None:

@@ -196,7 +196,8 @@ def test_connections_ahead_through_a_proxy(
         eventually(lambda: idle(run) == 2)
         made = next(run.registry._transport._watch.numbers)
         fetch_all(run)
-        assert next(run.registry._transport._watch.numbers) == made + 1, "none was made anew"
+        if real.tls:  # tinyproxy ends a connection with each answer of plain HTTP
+            assert next(run.registry._transport._watch.numbers) == made + 1, "none was made anew"
         assert run.registry.latency is None, "the proxy is near, the registry need not be"
 
 

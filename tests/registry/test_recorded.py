@@ -24,7 +24,7 @@ import trustme
 from dockersave import errors
 from dockersave.oci import Descriptor
 from dockersave.reference import Reference
-from dockersave.registry import sockets
+from dockersave.registry import connecting
 from tests.registry.opening import Run, drain, opened
 
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))
@@ -127,7 +127,9 @@ def test_replay(path: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monk
         config = {"auths": {key: recording["login"]}}
         (home / ".docker" / "config.json").write_text(json.dumps(config))
     with served(replay, authority) as port:
-        monkeypatch.setattr(sockets, "resolve", lambda *_: [(socket.AF_INET, ("127.0.0.1", port))])
+        monkeypatch.setattr(
+            connecting, "resolve", lambda *_: [(socket.AF_INET, ("127.0.0.1", port))]
+        )
         retries = 1 if any("trying again" in line for line in recording["lines"]) else 0
         with opened(name, ca_file=str(tmp_path / "ca.pem"), retries=retries) as run:
             if "error" in recording:
