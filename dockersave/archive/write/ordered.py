@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from ..compressors import compressor
 from ..members import Member
 from ..partfile import PartFile
 from ..place import writing
 from ..tar import Plan, header, padding
-from ..xz import XzWriter
 from . import Movable, Slot, rest_of
 
 
@@ -87,15 +87,16 @@ class OrderedOutput:
 
     Args:
         target: takes it.
-        xz: compress it.
+        compression: `gzip`, `zstd`, `xz`, or empty for none.
     """
 
     in_order = True
 
-    def __init__(self, target: Target, *, xz: bool = False) -> None:
+    def __init__(self, target: Target, compression: str = "") -> None:
         self._target = target
-        self._xz = XzWriter(target.write) if xz else None
-        self._write: Callable[[bytes], object] = self._xz.write if self._xz else target.write
+        self._compressor = compressor(compression, target.write) if compression else None
+        taker = self._compressor or target
+        self._write: Callable[[bytes], object] = taker.write
         self._position = 0
 
     def lay(self, plan: Plan) -> list[Slot]:
@@ -123,15 +124,15 @@ class OrderedOutput:
         """Write the rest, if layers were appended, and give it its name."""
         if documents is not None:
             self.write(rest_of(documents, self._position))
-        if self._xz:
-            self._xz.finish()
+        if self._compressor:
+            self._compressor.finish()
         self._target.commit()
         return self._position
 
     def close(self) -> None:
         """Let go of it."""
-        if self._xz:
-            self._xz.close()
+        if self._compressor:
+            self._compressor.close()
         self._target.close()
 
 
