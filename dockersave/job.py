@@ -183,7 +183,7 @@ class Job:
         slots = output.lay(self.plan(images))
         # The largest first: at the end there is less to be shared.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
-            blob = self._blob(entry, self._sources(images, entry.member.data), have)
+            blob = self._blob(entry, self.sources(images, entry.member.data), have)
             cache = self.keeper.writer(blob.digest, blob.size, have)
             blobs.append(blob)
             downloads.append(BlobDownload(blob, place, cache))
@@ -201,7 +201,7 @@ class Job:
                 if isinstance(member := entry.member.data, BlobMember):
                     blobs[entry.member.path] = self._blob(
                         entry,
-                        self._sources(images, member),
+                        self.sources(images, member),
                         base=entry.offset,
                         restartable=is_restartable(entry.size, window),
                     )
@@ -266,7 +266,7 @@ class Job:
         data = member.data
         assert isinstance(data, BlobMember)
         served = data.served
-        blob = Blob(served.digest, served.size, self._sources(images, data), sequential=True)
+        blob = Blob(served.digest, served.size, self.sources(images, data), sequential=True)
         cache = partial(self.keeper.writer, served.digest, served.size)
         return UnpackedLayer(blob, data.stored.digest, self.working_dir, cache)
 
@@ -283,7 +283,7 @@ class Job:
         digest = entry.member.data.stored.digest
         return Blob(digest, entry.size, sources, have, base=base, restartable=restartable)
 
-    def _sources(self, images: Sequence[Image], blob: object) -> list[Source]:
+    def sources(self, images: Sequence[Image], blob: object) -> list[Source]:
         """Where a blob may come from, the nearest first."""
         assert isinstance(blob, BlobMember)
         reference = images[blob.image].reference

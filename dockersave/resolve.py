@@ -32,7 +32,7 @@ from .oci import (
     parse_document,
     select,
 )
-from .platforms import Platform
+from .platforms import Offer, Platform
 from .reference import Reference
 from .verify import check
 
@@ -202,6 +202,36 @@ class Resolver:
             raise NotFoundError("the index has no images")
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), indexes)
+
+    def platforms(self) -> list[Offer]:
+        """The images that there are, each with its platform; as `all_platforms`."""
+        root = self.root()
+        if isinstance(root, Manifest):
+            variant = self._lone(root)
+            assert variant.config is not None
+            return [Offer(variant.config.platform, root.descriptor.digest)]
+        found = _Found()
+        offers = list(self._offers(root, found, LIMITS.index_depth))
+        if not offers:
+            raise no_image("the index holds", found.kinds or ["nothing"])
+        return offers
+
+    def _offers(self, index: Index, found: _Found, depth: int) -> Iterator[Offer]:
+        for entry in index.manifests:
+            if entry.is_attestation or entry.digest in found.seen:
+                continue
+            found.seen.add(entry.digest)
+            if kind := entry_kind(entry):
+                found.kinds[kind] = None
+            elif entry.platform and entry.media_type in MANIFEST_TYPES:
+                yield Offer(entry.platform, entry.digest, entry.os_version)
+            elif isinstance(child := self._anything(entry), Index):
+                self._descend(depth)
+                yield from self._offers(child, found, depth - 1)
+            elif child is None or not may_be_image(child):
+                found.kinds[kind_of(child) if child else entry.media_type] = None
+            elif config := self._variant(child).config:
+                yield Offer(config.platform, entry.digest, entry.os_version)
 
     def _lone(self, manifest: Manifest) -> Variant:
         """The image that a reference names without an index."""
