@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,6 +31,7 @@ from ..verify import check, digest_of, is_digest
 from . import failures, redirects
 from .credentials import Credentials
 from .endpoint import Answered, Endpoint, mirror_base
+from .links import UnreadableLinkError, next_link
 from .retry import Retry
 from .stream import BlobStream, open_range
 from .transport import Transport
@@ -192,13 +192,17 @@ class Registry:
         Raises:
             As `manifest`.
         """
-        seen: set[str | None] = set()
+        seen: set[str] = set()
+        size = 0
         query: str | None = f"n={_TAGS_AT_ONCE}"
         while query is not None:
-            if query in seen or len(seen) >= LIMITS.tags_pages:
+            # Not the query itself: of 10,000 long ones, memory would be full.
+            mark = digest_of(query.encode(errors="surrogateescape"))
+            if mark in seen or len(seen) >= LIMITS.tags_pages or size > LIMITS.tags:
                 raise ContentError(f"{self.name}: the list of tags has no end")
-            seen.add(query)
+            seen.add(mark)
             page, query = self._retry.call(functools.partial(self._tags_page, repository, query))
+            size += sum(map(len, page)) + len(page)
             yield from page
 
     def _tags_page(self, repository: str, query: str) -> tuple[list[str], str | None]:
@@ -212,6 +216,8 @@ class Registry:
         self._ok(self._home, answered, what)
         body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
         try:
+            if body.count(b",") > LIMITS.json_marks:
+                raise ContentError(f"{self.name}: {what} are more than a page can have")
             document = json.loads(body)
         except (ValueError, RecursionError):
             document = None
@@ -219,10 +225,28 @@ class Registry:
         tags = [] if tags is None else tags  # of a repository without any
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise ContentError(f"{self.name}: {what} are no list")
-        link = next_link(answered.response.headers.get("Link", ""))
-        # Its path and host are not used: behind a proxy, registries do not know their own.
-        # So no credentials can be lured elsewhere, either.
-        return [shown(tag) for tag in tags], link and link.partition("?")[2]
+        return [shown(tag) for tag in tags], self._next_page(answered)
+
+    def _next_page(self, answered: Answered) -> str | None:
+        """The query for the next page of a list.
+
+        The path and the host that a registry names are not used: behind a proxy, it does not know
+        its own. So no credentials can be lured elsewhere, either.
+        """
+        try:
+            link = next_link(answered.response.headers.get("Link", ""))
+            if link is None:
+                return None
+            query = redirects.request_target(f"http://_/?{link.partition('?')[2]}")[2:]
+            if not query or len(query) > LIMITS.link:
+                raise UnreadableLinkError(link)
+        except UnreadableLinkError as unreadable:
+            raise ContentError(
+                f"{answered.host}: says that there are more tags, but not where"
+                f" ({shown(str(unreadable).partition('?')[0])})",
+                "the registry's Link header is at fault; a list without them would be wrong",
+            ) from None
+        return query
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """Fetch a small blob whole, and check it.
@@ -349,14 +373,6 @@ class Registry:
         if topic not in self._said:
             self._said.add(topic)
             self._notify(line)
-
-
-def next_link(header: str) -> str | None:
-    """Where a list goes on (RFC 8288; distribution specification, "Listing Tags")."""
-    for match in re.finditer(r"<([^<>]*)>([^<>]*)", header):
-        if re.search(r';\s*rel\s*=\s*"?next"?\s*(?:[;,]|$)', match[2], re.IGNORECASE):
-            return match[1]
-    return None
 
 
 def _name(repository: str, version: str) -> str:

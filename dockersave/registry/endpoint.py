@@ -17,6 +17,7 @@ from ..options import Network
 from . import failures, redirects
 from .auth import Answer, Authorizer
 from .credentials import Credentials
+from .http import TARGET
 from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
@@ -114,7 +115,8 @@ class Endpoint:
             # Signed addresses last for seconds where clocks differ, or the registry caches them.
             self._transport.discard(answered.response)
             answered = self._follow(method, start, repository, headers)
-        if remember and answered.url != start and answered.response.status < 400:
+        is_worth_it = answered.url != start and len(answered.url) <= LIMITS.link
+        if remember and is_worth_it and answered.response.status < 400:
             self._found[remember] = answered.url
         return answered
 
@@ -166,7 +168,9 @@ class Endpoint:
         authorizer = self._authorizer(there)
         for _ in range(_ROUNDS):
             sent = authorizer.header(repository)
-            carried = {**headers, "Authorization": sent} if sent else headers
+            carried = {**headers, TARGET: redirects.request_target(url)}
+            if sent:
+                carried["Authorization"] = sent
             response = self._transport.send(method, url, carried, trusted_as=names)
             if response.status < 400 and sent and sent.startswith("Bearer "):
                 self._worked.add(sent)
@@ -203,7 +207,8 @@ class Endpoint:
         for _ in range(LIMITS.redirects + 1):
             there = redirects.origin(url)
             names = _trust_names(self.name, there) if there == self._origin else ()
-            response = self._transport.send(method, url, headers, trusted_as=names, body=body)
+            carried = {**headers, TARGET: redirects.request_target(url)}
+            response = self._transport.send(method, url, carried, trusted_as=names, body=body)
             if response.status not in redirects.STATUSES:
                 data = self._transport.read(response, LIMITS.token_answer, url, "the token")
                 return Answer(response.status, response.headers, data)

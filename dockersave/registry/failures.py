@@ -21,6 +21,7 @@ from urllib3.exceptions import (
 )
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
+from .http import MalformedAnswer
 
 _UNREACHABLE = {
     errno.ECONNREFUSED: "connection refused",
@@ -79,6 +80,12 @@ def of_exchange(
                 unreachable=True,
             )
     for cause in chain:
+        if isinstance(cause, MalformedAnswer):
+            return NetworkError(
+                f"{where} answers with {cause}",
+                "a proxy on the way may be at fault; another network, or --mirror, may help",
+            )
+    for cause in chain:
         if isinstance(cause, ReadTimeoutError | TimeoutError):
             return NetworkError(f"{where} no byte in time", transient=True)
         if isinstance(cause, ConnectionResetError):
@@ -91,8 +98,12 @@ def of_exchange(
 
 
 def is_closed(error: BaseException) -> bool:
-    """Whether the other side closed the connection without an answer."""
-    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _chain(error))
+    """Whether a connection was over already, or had something else on it than an answer.
+
+    What a server sends behind its answer to HEAD comes in the place of the next one.
+    """
+    kinds = ConnectionResetError | BrokenPipeError | http.client.BadStatusLine
+    return any(isinstance(cause, kinds) for cause in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

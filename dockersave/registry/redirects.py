@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from ..errors import NetworkError, shown
 
@@ -13,6 +13,8 @@ STATUSES = frozenset({301, 302, 303, 307, 308})
 
 # A name for DNS (underscores occur) or an address; nothing that could end a line or look like it.
 _AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
+_ABSOLUTE = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -76,7 +78,8 @@ def target(url: str, location: str | None, *, downgrade: bool = False) -> str:
     if not location:
         raise NetworkError(f"{here}: redirects without saying where to")
     try:
-        joined = urljoin(url, location)
+        # An absolute one stays as it is; urljoin would take an empty query away.
+        joined = location.strip() if _ABSOLUTE.match(location) else urljoin(url, location)
         parts = urlsplit(joined)
         there = origin(joined)
     except (ValueError, NetworkError):
@@ -96,7 +99,23 @@ def target(url: str, location: str | None, *, downgrade: bool = False) -> str:
             "whoever runs the registry should set the address of its storage to https; "
             "--skip-tls-verify lets it pass",
         )
-    # Blanks and letters beyond ASCII are not allowed in a request line, but occur.
-    path = quote(parts.path, safe="/%:@!$&'()*+,;=~-._")
-    query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    return urlunsplit((parts.scheme, parts.netloc, path or "/", query, ""))
+    return f"{parts.scheme}://{parts.netloc}{request_target(joined)}"
+
+
+def request_target(url: str) -> str:
+    """What a request line says of a URL: path and query, byte for byte.
+
+    Signatures of signed addresses are over these bytes, so `%2f` must not become `%2F`. Blanks and
+    letters beyond ASCII alone, which a request line cannot have, are escaped.
+
+    Args:
+        url: with a scheme and a host; its letters beyond ASCII are bytes, as headers bring them.
+    """
+    rest = url.partition("://")[2].partition("#")[0]
+    begin = re.search(r"[/?]", rest)
+    target = rest[begin.start() :] if begin else ""
+    try:
+        escaped = quote(target.encode("iso-8859-1"), safe=_VISIBLE)
+    except UnicodeEncodeError:
+        escaped = quote(target, safe=_VISIBLE)
+    return escaped if escaped.startswith("/") else f"/{escaped}"

@@ -17,10 +17,11 @@ from contextlib import suppress
 from typing import Any, cast
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from ..cancellation import Cancellation
+from .http import Answer, Exact
 
 Address = tuple[Any, ...]
 
@@ -121,7 +122,7 @@ def _addresses(host: str, port: int, flags: int) -> list[tuple[socket.AddressFam
     return [(family, address) for family, _, _, _, address in answers]
 
 
-class _Response(http.client.HTTPResponse):
+class _Response(Answer):
     """An answer whose head must be complete in time: a socket's timeout is for each byte."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
@@ -145,7 +146,7 @@ class _Response(http.client.HTTPResponse):
         raw.readinto = sock.recv_into
 
 
-class _Watched(HTTPConnection):
+class _Watched(Exact):
     """A connection whose sockets a `Watch` knows. The subclasses made below say which."""
 
     response_class = _Response
