@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import CredentialsError, DockersaveError, NetworkError, shown
+from ..errors import ContentError, CredentialsError, DockersaveError, NetworkError, shown
 from ..reference import DOCKER_HUB
 from . import failures, redirects
 from .challenge import Challenge, parse
@@ -68,6 +68,7 @@ class _Standing:
         is_proven: whether the registry has taken the token once.
         is_second: whether the token replaced one that it had never taken.
         failure: why there is no way in; asking again would not help, and may lock an account.
+        is_told: whether we have said who we are where nobody had asked.
     """
 
     header: str | None = field(default=None, repr=False)
@@ -77,6 +78,7 @@ class _Standing:
     is_proven: bool = False
     is_second: bool = False
     failure: CredentialsError | None = None
+    is_told: bool = False
 
 
 class Authorizer:
@@ -88,6 +90,7 @@ class Authorizer:
         credentials: whose may go there; None for nobody's.
         ask: one exchange with a token endpoint; must not follow redirects to another origin.
         notify: gets lines for the user.
+        ping: the URL where a registry says what it asks for; `/v2/` of the origin by default.
     """
 
     def __init__(
@@ -97,7 +100,9 @@ class Authorizer:
         credentials: Credentials | None,
         ask: Ask,
         notify: Callable[[str], None],
+        ping: str = "",
     ) -> None:
+        self._ping = ping or f"{origin}/v2/"
         self._origin = origin
         self._registry = registry
         self._credentials = credentials
@@ -148,6 +153,45 @@ class Authorizer:
             with self._remembering(standing):
                 self._meet(standing, self._challenges(headers, standing), repository)
 
+    def hidden(self, repository: str, sent: str | None) -> bool:
+        """Say who we are where a registry hides what is private, instead of asking who is there.
+
+        Nexus, GCR of old and Artifactory answer 403 or 404 to whoever is nobody, and ask at `/v2/`
+        alone (distribution specification, "Determining Support").
+
+        Args:
+            repository: that was asked for.
+            sent: the Authorization header of the request that was refused, or None.
+
+        Returns:
+            Whether `header` has something now that is worth a second try. Without credentials
+            nothing is sent, and nothing changes.
+
+        Raises:
+            CredentialsError: there are some, and they are refused.
+            CancelledError: the run was stopped.
+        """
+        if sent is not None:
+            return False
+        with self._lock:
+            standing = self._standings.setdefault(repository, _Standing())
+            if standing.header is not None:
+                return True
+            if standing.is_told or standing.failure:
+                return False
+            standing.is_told = True
+            if self._login(repository) is None:
+                return False
+            try:
+                offered = self._challenges({}, standing)
+                with self._remembering(standing):
+                    if offered:
+                        self._meet(standing, offered, repository)
+            except (NetworkError, ContentError) as error:
+                # The answer stays what it was: there may be no such image, whoever asks.
+                self._notify(f"warning: {error.message}")
+            return standing.header is not None
+
     def accepted(self, repository: str, sent: str | None) -> None:
         """Learn that a request was not refused, so that a later refusal means something else."""
         standing = self._standings.get(repository)
@@ -189,7 +233,7 @@ class Authorizer:
         if standing.challenge:
             return [standing.challenge]
         if not self._offered:
-            ping = self._ask("GET", f"{self._origin}/v2/", {}, None)
+            ping = self._ask("GET", self._ping, {}, None)
             self._offered = parse([ping.headers.get("WWW-Authenticate", "")])
         # What was said about another repository: all but the scope holds for this one too.
         return [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -22,6 +22,8 @@ from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
 """What storage says to a signed address that is too old."""
+_HIDDEN = {403, 404}
+"""What some registries say to nobody of what is there for somebody."""
 _ROUNDS = 3
 """Times that one request is sent with other credentials."""
 
@@ -70,6 +72,7 @@ class Endpoint:
         self._notify = notify
         self._query = query
         self._origin = redirects.origin(base)
+        self._ping = f"{base[: base.rindex('/v2') + 3]}/" if "/v2" in base else ""
         self._lock = threading.Lock()
         self._authorizers: dict[str, Authorizer] = {}
         self._found: dict[str, str] = {}
@@ -166,7 +169,9 @@ class Endpoint:
         is_home = there == self._origin
         names = _trust_names(self.name, there) if is_home else ()
         authorizer = self._authorizer(there)
-        for _ in range(_ROUNDS):
+        rounds = _ROUNDS
+        while rounds:
+            rounds -= 1
             sent = authorizer.header(repository)
             carried = {**headers, TARGET: redirects.request_target(url)}
             if sent:
@@ -176,6 +181,13 @@ class Endpoint:
                 self._worked.add(sent)
             # ECR Public says 400 to a token that has expired.
             has_expired = response.status == 400 and sent in self._worked
+            if is_home and response.status in _HIDDEN:
+                with ExitStack() as stack:
+                    stack.callback(self._transport.discard, response)
+                    if authorizer.hidden(repository, sent):
+                        rounds += 1
+                        continue
+                    stack.pop_all()
             if response.status != 401 and not has_expired:
                 authorizer.accepted(repository, sent)
                 return response
@@ -199,6 +211,7 @@ class Endpoint:
                     self._credentials if is_home else None,
                     self._ask,
                     self._notify,
+                    self._ping if is_home else "",
                 )
             return authorizer
 

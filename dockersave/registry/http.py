@@ -42,7 +42,7 @@ class Answer(http.client.HTTPResponse):
             return
         left = LIMITS.head
         for _ in range(LIMITS.interim_answers):
-            version, status, reason = self._read_status()
+            version, status, reason = cast(Any, self)._read_status()
             lines = self._head_lines(left)
             left -= sum(map(len, lines))
             # 101 would be another protocol, which nobody has asked for.
