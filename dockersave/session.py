@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from .options import Network
 
 if TYPE_CHECKING:
     from .registry.client import Registry
+    from .registry.credentials import Keyring
 
 
 class Session:
@@ -36,6 +38,7 @@ class Session:
         self.retry = Retry(network, self.cancellation, notify)
         self.flow = Flow(network.limit_rate, network.timeout, self.cancellation, network.jobs)
         self.budget = Budget()
+        self._keyring: Keyring | None = None
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
@@ -46,12 +49,18 @@ class Session:
             name: as in `Reference.registry`.
 
         Raises:
+            CredentialsError: `network.authfile` cannot be read.
             UsageError: it is a second one, though a user and a password were given: they belong to
                 one, and no other may see them.
         """
         from .registry.client import Registry
+        from .registry.credentials import Keyring
 
         with self._lock:
+            if self._keyring is None:
+                self._keyring = Keyring(
+                    self.network.authfile, os.environ, self.notify, self.cancellation
+                )
             if name not in self._registries:
                 if self._registries and self.network.user is not None:
                     raise UsageError(
@@ -66,6 +75,7 @@ class Session:
                     self.retry,
                     self.notify,
                     self.budget,
+                    self._keyring,
                 )
             return self._registries[name]
 

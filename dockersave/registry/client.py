@@ -29,7 +29,7 @@ from ..options import Network
 from ..reference import DOCKER_HUB
 from ..verify import check, digest_of, is_digest
 from . import failures, redirects
-from .credentials import Credentials
+from .credentials import Credentials, Keyring
 from .endpoint import Answered, Endpoint, mirror_base
 from .links import UnreadableLinkError, next_link
 from .retry import Retry
@@ -74,6 +74,7 @@ class Registry:
         retry: the run's retry policy.
         notify: gets lines for the user.
         budget: what is left for the documents of the run.
+        keyring: the credentials that the run has found.
 
     Raises:
         UsageError: a mirror has no valid address.
@@ -87,6 +88,7 @@ class Registry:
         retry: Retry,
         notify: Callable[[str], None],
         budget: Budget | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self.name = name
         self.budget = budget or Budget()
@@ -94,10 +96,11 @@ class Registry:
         self._notify = notify
         self._cancellation = cancellation
         self._transport = Transport(name, network, cancellation)
-        credentials = Credentials(network, os.environ, notify, cancellation)
+        keyring = keyring or Keyring(network.authfile, os.environ, notify, cancellation)
+        credentials = Credentials(network, os.environ, notify, cancellation, keyring)
         # The flags name the registry's credentials; a mirror's come from config.json alone.
         without = dataclasses.replace(network, user=None, password=None)
-        others = Credentials(without, os.environ, notify, cancellation)
+        others = Credentials(without, os.environ, notify, cancellation, keyring)
         is_hub = name == DOCKER_HUB
         scheme = "http" if network.speaks_plain(name) else "https"
         host = _HUB_HOST if is_hub else name
