@@ -21,6 +21,7 @@ from urllib3.exceptions import (
 )
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
+from .handshakes import of_tls
 from .http import MalformedAnswer
 
 _UNREACHABLE = {
@@ -60,7 +61,7 @@ def of_exchange(
     where = f"{name}:"
     for cause in chain:
         if isinstance(cause, ssl.SSLError):
-            return _of_tls(cause, name, authorities)
+            return of_tls(cause, name, authorities)
     for cause in chain:
         if isinstance(cause, NameResolutionError | socket.gaierror):
             return _of_name(cause, chain, where, answered)
@@ -159,85 +160,6 @@ def _of_name(
         transient=answered,
         unreachable=True,
     )
-
-
-_ISSUER = {18, 19, 20, 21, 2, 27, 33}
-_TOO_WEAK = {66, 67, 68}
-_LOCAL = {"LIBRARY_HAS_NO_CIPHERS", "NO_CIPHERS_AVAILABLE", "NO_PROTOCOLS_AVAILABLE"}
-"""What OpenSSL says before it has sent anything."""
-
-
-def _of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return _of_certificate(cause, name, authorities)
-    # Python has no name for the reasons that came with an OpenSSL newer than the one it knows.
-    reason = (cause.reason or shown(str(cause))).replace("_", " ").lower()
-    if cause.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"} or (
-        "record layer failure" in reason
-    ):
-        return NetworkError(
-            f"{name}: does not speak TLS",
-            f"if it speaks plain HTTP, add --insecure, or --insecure-registry {name}",
-        )
-    if "certificate required" in reason or "bad certificate" in reason:
-        return NetworkError(
-            f"{name}: wants a client certificate",
-            f"give --cert and --key, or put client.cert and client.key into "
-            f"/etc/docker/certs.d/{name}/",
-        )
-    if "unknown ca" in reason or "certificate unknown" in reason or "certificate expired" in reason:
-        return NetworkError(
-            f"{name}: refuses the client certificate ({reason})",
-            "it must be one that the registry's authority has issued",
-        )
-    # The last of them is what OpenSSL 3.0 says of TLS 1.1, whose signatures it holds too weak.
-    too_old = ("protocol version", "unsupported protocol", "handshake failure", "legacy sigalg")
-    if any(words in reason for words in too_old):
-        return NetworkError(
-            f"{name}: there is no TLS that both sides know ({reason})",
-            "TLS 1.2 is the least; some servers say this when they want a client certificate",
-        )
-    if cause.reason in _LOCAL:
-        return NetworkError(
-            f"{name}: OpenSSL on this host cannot do TLS ({reason})",
-            "mend its configuration, openssl.cnf or the file that OPENSSL_CONF names",
-        )
-    return NetworkError(
-        f"{name}: TLS failed ({reason})",
-        "is a firewall or a proxy in between? another network may help",
-        transient=True,
-    )
-
-
-def _of_certificate(
-    cause: ssl.SSLCertVerificationError, name: str, authorities: str
-) -> NetworkError:
-    code, today = cause.verify_code, time.strftime("%Y-%m-%d")
-    if code == 9:
-        return NetworkError(
-            f"{name}: its certificate is not yet valid",
-            f"this host's clock says {today}: set it",
-            unreachable=True,
-        )
-    if code == 10:
-        return NetworkError(
-            f"{name}: its certificate has expired",
-            f"whoever runs it must renew it (if today is {today}: that is what the clock says)",
-        )
-    if code in {62, 64}:
-        return NetworkError(
-            f"{name}: its certificate is for another name",
-            "use a name that is in the certificate (openssl s_client shows it)",
-        )
-    if code in _ISSUER:
-        return NetworkError(
-            f"{name}: its certificate comes from an unknown issuer",
-            f"trust the issuer with --ca-file FILE or /etc/docker/certs.d/{name}/ca.crt "
-            f"(the host trusts {authorities})",
-        )
-    if code in _TOO_WEAK:
-        return NetworkError(f"{name}: its certificate is too weak ({cause.verify_message})")
-    return NetworkError(f"{name}: its certificate cannot be verified ({cause.verify_message})")
 
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})

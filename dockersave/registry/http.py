@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import http.client
 import re
+import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from email.parser import Parser
 from typing import Any, cast
 
@@ -170,7 +172,18 @@ class Exact(HTTPConnection):
             # To a proxy the whole address is said, to a server its path.
             scheme, mark, rest = ("", "", "") if url.startswith("/") else url.partition("://")
             url = f"{scheme}{mark}{re.split('[/?#]', rest)[0]}{exact}"
-        super().request(method, url, body=body, headers=headers, **options)
+        try:
+            super().request(method, url, body=body, headers=headers, **options)
+        except OSError:
+            self._hear_last_words()
+            raise
+
+    def _hear_last_words(self) -> None:
+        """Raise what a server has said before it closed: that it wants a certificate, say."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock.settimeout(0)
+            with suppress(ssl.SSLWantReadError, ssl.SSLEOFError, ConnectionError):
+                self.sock.recv(1)
 
     def putheader(self, header: str | bytes, *values: Any) -> None:
         """Send a header line; several for what Accept lists, as Docker does.
