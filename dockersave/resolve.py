@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from .budget import Budget
-from .errors import ContentError, NotFoundError, shown
+from .errors import ContentError, DockersaveError, NotFoundError, shown
 from .image import Image, Variant
 from .kinds import (
     blobs_beside,
@@ -68,6 +69,9 @@ class Documents(Protocol):
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """A small blob, verified."""
 
+    def conceal(self, error: DockersaveError) -> DockersaveError:
+        """An error about a document, without secrets that the registry has written into it."""
+
 
 @dataclass(slots=True)
 class _Found:
@@ -126,7 +130,7 @@ class Resolver:
         if self._reference.digest:
             check(document.body, self._reference.digest, "the manifest")
         self._budget.keep(len(document.body))
-        with self._budget.parsing:
+        with self._concealing(), self._budget.parsing:
             return parse_document(document.body, document.digest, document.media_type)
 
     def image(self, wanted: Platform | None) -> Image:
@@ -142,6 +146,10 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
+        with self._concealing():
+            return self._image(root, wanted)
+
+    def _image(self, root: Manifest | Index, wanted: Platform | None) -> Image:
         if isinstance(root, Manifest):
             variant = self._lone(root)
             if wanted is not None:
@@ -179,6 +187,10 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
+        with self._concealing():
+            return self._all_platforms(root)
+
+    def _all_platforms(self, root: Manifest | Index) -> Image:
         if isinstance(root, Manifest):
             return Image(self._reference, (self._lone(root),))
         found = _Found()
@@ -199,6 +211,15 @@ class Resolver:
             raise NotFoundError("the index has no images")
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), indexes)
+
+    @contextmanager
+    def _concealing(self) -> Iterator[None]:
+        """What documents say is shown in errors: the registry may have written a secret there."""
+        try:
+            yield
+        except (ContentError, NotFoundError) as error:
+            self._registry.conceal(error)
+            raise
 
     def _lone(self, manifest: Manifest) -> Variant:
         """The image that a reference names without an index."""

@@ -33,6 +33,7 @@ from .credentials import Credentials, Keyring
 from .endpoint import Answered, Endpoint, mirror_base
 from .links import UnreadableLinkError, next_link
 from .retry import Retry
+from .secrets import Secrets
 from .stream import BlobStream, open_range
 from .transport import Transport
 
@@ -104,8 +105,16 @@ class Registry:
         is_hub = name == DOCKER_HUB
         scheme = "http" if network.speaks_plain(name) else "https"
         host = _HUB_HOST if is_hub else name
+        self._secrets = Secrets()
+        self._secrets.add_proxies(os.environ)
         self._home = Endpoint(
-            f"{scheme}://{host}/v2", name, self._transport, credentials, network, notify
+            f"{scheme}://{host}/v2",
+            name,
+            self._transport,
+            credentials,
+            network,
+            notify,
+            secrets=self._secrets,
         )
         self._mirrors = [
             Endpoint(
@@ -116,6 +125,7 @@ class Registry:
                 network,
                 notify,
                 f"ns={name}",
+                secrets=self._secrets,
             )
             for url in network.mirrors
         ]
@@ -246,7 +256,7 @@ class Registry:
         except UnreadableLinkError as unreadable:
             raise ContentError(
                 f"{answered.host}: says that there are more tags, but not where"
-                f" ({shown(str(unreadable).partition('?')[0])})",
+                f" ({self._secrets.shown(str(unreadable))})",
                 "the registry's Link header is at fault; a list without them would be wrong",
             ) from None
         return query
@@ -322,9 +332,14 @@ class Registry:
             None,
             Network(),
             self._notify,
+            secrets=self._secrets,
         )
         get = functools.partial(endpoint.anonymous, there)
         return open_range(get, endpoint, descriptor, start, end)
+
+    def conceal(self, error: DockersaveError) -> DockersaveError:
+        """An error about a document, without secrets that the registry has written into it."""
+        return self._secrets.clean(error)
 
     def close(self) -> None:
         """Close every connection."""

@@ -18,6 +18,7 @@ from . import failures, redirects
 from .auth import Answer, Authorizer
 from .credentials import Credentials
 from .http import TARGET
+from .secrets import Secrets
 from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
@@ -52,6 +53,7 @@ class Endpoint:
         network: whether redirects may leave https.
         notify: gets lines for the user.
         query: what every request carries, such as `ns=docker.io`.
+        secrets: learns what is sent, and leaves it out of what is shown.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Endpoint:
         network: Network,
         notify: Callable[[str], None],
         query: str = "",
+        secrets: Secrets | None = None,
     ) -> None:
+        self._secrets = secrets or Secrets()
         self.base = base
         self.name = name
         self._transport = transport
@@ -129,7 +133,7 @@ class Endpoint:
 
     def failure(self, error: Exception, url: str) -> DockersaveError:
         """What an exception of urllib3 means that came while an answer was read."""
-        return self._transport.failure(error, url)
+        return self._secrets.clean(self._transport.failure(error, url))
 
     def refusal(self, answered: Answered, what: str) -> DockersaveError:
         """The error that an answer above 400 means; reads and closes the answer."""
@@ -144,12 +148,9 @@ class Endpoint:
         finally:
             response.close()
         there = redirects.origin(answered.url)
-        host = self.name if there == self._origin else answered.host
-        known = self._authorizer(there)
-        body = known.conceal(body)
-        return known.concealed(
-            failures.of_answer(response.status, response.headers, body, host, what)
-        )
+        host = self.name if there == self._origin else self._secrets.conceal(answered.host)
+        conceal = self._secrets.conceal
+        return failures.of_answer(response.status, response.headers, body, host, what, conceal)
 
     def _follow(
         self, method: str, url: str, repository: str, headers: Mapping[str, str]
@@ -160,7 +161,11 @@ class Endpoint:
                 return Answered(response, url)
             location = response.headers.get("Location")
             self._transport.discard(response)
-            url = redirects.target(url, location, downgrade=self._downgrade)
+            url = redirects.target(
+                url, location, downgrade=self._downgrade, conceal=self._secrets.conceal
+            )
+            if redirects.origin(url) != self._origin:
+                self._secrets.add_signed(url)
         raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
 
     def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:
@@ -176,7 +181,7 @@ class Endpoint:
             carried = {**headers, TARGET: redirects.request_target(url)}
             if sent:
                 carried["Authorization"] = sent
-            response = self._transport.send(method, url, carried, trusted_as=names)
+            response = self._exchange(method, url, carried, names)
             if response.status < 400 and sent and sent.startswith("Bearer "):
                 self._worked.add(sent)
             # ECR Public says 400 to a token that has expired.
@@ -199,6 +204,21 @@ class Endpoint:
             authorizer.challenged(answer_headers, repository, sent)
         raise CredentialsError(f"{self.name}: keeps asking for credentials")
 
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        names: tuple[str, ...],
+        body: bytes | None = None,
+    ) -> Response:
+        try:
+            return self._transport.send(method, url, headers, trusted_as=names, body=body)
+        except NetworkError as error:
+            # It may quote what came instead of an answer.
+            self._secrets.clean(error)
+            raise
+
     def _authorizer(self, there: str) -> Authorizer:
         """Who we are to an origin: ourselves at home, nobody elsewhere."""
         with self._lock:
@@ -212,6 +232,7 @@ class Endpoint:
                     self._ask,
                     self._notify,
                     self._ping if is_home else "",
+                    self._secrets,
                 )
             return authorizer
 
@@ -221,13 +242,13 @@ class Endpoint:
             there = redirects.origin(url)
             names = _trust_names(self.name, there) if there == self._origin else ()
             carried = {**headers, TARGET: redirects.request_target(url)}
-            response = self._transport.send(method, url, carried, trusted_as=names, body=body)
+            response = self._exchange(method, url, carried, names, body)
             if response.status not in redirects.STATUSES:
                 data = self._transport.read(response, LIMITS.token_answer, url, "the token")
                 return Answer(response.status, response.headers, data)
             location = response.headers.get("Location")
             self._transport.discard(response)
-            url = redirects.target(url, location)
+            url = redirects.target(url, location, conceal=self._secrets.conceal)
             if redirects.origin(url) != there:
                 raise NetworkError(
                     f"{redirects.host_of(there)}: the token endpoint redirects to another host, "

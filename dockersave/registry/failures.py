@@ -23,6 +23,7 @@ from urllib3.exceptions import (
 from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
 from .handshakes import of_tls
 from .http import MalformedAnswer
+from .secrets import Conceal, without_queries
 
 _UNREACHABLE = {
     errno.ECONNREFUSED: "connection refused",
@@ -93,7 +94,7 @@ def of_exchange(
             return NetworkError(f"{where} connection reset", transient=True)
         if isinstance(cause, http.client.IncompleteRead | EOFError):
             return NetworkError(f"{where} the answer ended early", transient=True)
-    detail = shown(str(chain[-1]) or type(chain[-1]).__name__)
+    detail = shown(without_queries(str(chain[-1])) or type(chain[-1]).__name__)
     is_ours = isinstance(error, ValueError) and not isinstance(error, ssl.SSLError)
     return NetworkError(f"{where} {_BROKEN} ({detail})", transient=not is_ours)
 
@@ -171,6 +172,7 @@ def of_answer(
     body: bytes,
     host: str,
     what: str,
+    conceal: Conceal = without_queries,
 ) -> DockersaveError:
     """What a refusal means.
 
@@ -178,8 +180,9 @@ def of_answer(
         status, headers, body: the answer; the body may be cut.
         host: who answered.
         what: what was asked for: `the manifest of library/debian:12`.
+        conceal: leaves secrets out of what the server says.
     """
-    detail = explain(body)
+    detail = explain(body, conceal)
     said = f": {detail}" if detail else ""
     if status == 404:
         return NotFoundError(
@@ -199,7 +202,7 @@ def of_answer(
             else "it is private, or does not exist; log in with docker login, --ilogin or --user",
         )
     if status == 429:
-        return of_limit(headers, detail, host)
+        return of_limit(headers, detail, host, conceal)
     if status in _TRANSIENT:
         return NetworkError(
             f"{host}: answers {status} for {what}{said}",
@@ -236,8 +239,8 @@ def _wants_tls(body: bytes) -> bool:
     )
 
 
-def explain(body: bytes) -> str:
-    """What an error body says, in one line that is safe to print.
+def explain(body: bytes, conceal: Conceal = without_queries) -> str:
+    """What an error body says, in one line that is safe to print, without secrets.
 
     Sources: distribution specification, "Error Codes"; proxies answer with plain text.
     """
@@ -246,7 +249,7 @@ def explain(body: bytes) -> str:
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
         # Pages are for browsers; a line of text is for people.
-        return shown(text) if text and "<" not in text and "\n" not in text else ""
+        return shown(conceal(text)) if text and "<" not in text and "\n" not in text else ""
     errors = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(errors, list):
         errors = [document]
@@ -263,7 +266,7 @@ def explain(body: bytes) -> str:
         text = ": ".join(part for part in (code, message) if isinstance(part, str) and part)
         if text:
             parts.append(text)
-    return shown("; ".join(parts))
+    return shown(conceal("; ".join(parts)))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -281,7 +284,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def of_limit(headers: Mapping[str, str], detail: str, host: str) -> NetworkError:
+def of_limit(
+    headers: Mapping[str, str], detail: str, host: str, conceal: Conceal = without_queries
+) -> NetworkError:
     """A 429, in the user's terms.
 
     Sources: https://docs.docker.com/docker-hub/usage/pulls/ (Docker Hub's headers), and
@@ -290,7 +295,7 @@ def of_limit(headers: Mapping[str, str], detail: str, host: str) -> NetworkError
     limit = _quota(headers, "Limit")
     said = f": {detail}" if detail else ""
     amount = f" ({limit})" if limit else ""
-    source = headers.get("Docker-RateLimit-Source", "")
+    source = conceal(headers.get("Docker-RateLimit-Source", ""))
     counted = f"; it counts for {shown(source)}" if source else ""
     return NetworkError(
         f"{host}: the limit of requests is reached{amount}{said}",

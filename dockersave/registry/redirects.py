@@ -8,6 +8,7 @@ import socket
 from urllib.parse import quote, urljoin, urlsplit
 
 from ..errors import NetworkError, shown
+from .secrets import Conceal, without_queries
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
 
@@ -31,7 +32,7 @@ def origin(url: str) -> str:
         host, port = None, None
     authority = parts.netloc.rpartition("@")[2] if host else ""
     if not host or not _AUTHORITY.fullmatch(authority) or parts.scheme not in _PORTS:
-        raise NetworkError(f"{shown(url)!r} is no address for http or https")
+        raise NetworkError(f"{shown(without_queries(url))!r} is no address for http or https")
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host.rstrip('.')}:{port or _PORTS[parts.scheme]}"
 
@@ -63,13 +64,20 @@ def is_local_service(host: str) -> bool:
     return address.is_link_local or str(address) in {"fd00:ec2::254", "100.100.100.200"}
 
 
-def target(url: str, location: str | None, *, downgrade: bool = False) -> str:
+def target(
+    url: str,
+    location: str | None,
+    *,
+    downgrade: bool = False,
+    conceal: Conceal = without_queries,
+) -> str:
     """Where an answer's `Location` leads (RFC 9110, section 10.2.2).
 
     Args:
         url: what was asked.
         location: the header, absolute or relative.
         downgrade: whether https may lead to http.
+        conceal: leaves secrets out of what is said of the address.
 
     Raises:
         NetworkError: nowhere, or somewhere that it must not.
@@ -83,19 +91,18 @@ def target(url: str, location: str | None, *, downgrade: bool = False) -> str:
         parts = urlsplit(joined)
         there = origin(joined)
     except (ValueError, NetworkError):
-        raise NetworkError(f"{here}: redirects to {shown(location)!r}, which is no address") from (
-            None
-        )
+        there = shown(conceal(location))
+        raise NetworkError(f"{here}: redirects to {there!r}, which is no address") from None
     if parts.username is not None:
         raise NetworkError(f"{here}: redirects to an address with credentials in it")
     if is_local_service(parts.hostname or ""):
         raise NetworkError(
-            f"{here}: redirects to the link-local address {shown(parts.hostname or '')}",
+            f"{here}: redirects to the link-local address {shown(conceal(parts.hostname or ''))}",
             "no registry keeps images there; this is an attack or a misconfiguration",
         )
     if url.startswith("https:") and there.startswith("http:") and not downgrade:
         raise NetworkError(
-            f"{here}: redirects from https to plain http ({host_of(joined)})",
+            f"{here}: redirects from https to plain http ({conceal(host_of(joined))})",
             "whoever runs the registry should set the address of its storage to https; "
             "--skip-tls-verify lets it pass",
         )
