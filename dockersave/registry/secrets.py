@@ -26,7 +26,11 @@ _LEAST_SIGNATURE = 12
 """Characters of a value in a query that is taken for a signature or a token."""
 _SIGNED_MOST = 64
 """Values of signed addresses that are remembered, the latest: each blob may have its own."""
-_QUERY = re.compile(r"((?:\b[A-Za-z][A-Za-z0-9+.-]*://|/)[^\s?'\"<>]*)\?[^\s'\"<>]+")
+_BEGINNING = 32
+"""Characters by which a longer secret is known: no text can make the search slow, and a secret that
+a server has cut is found, too."""
+_REST = r"[^\s\"'<>]*+"
+_WORD = re.compile(r"[^\s\"'<>]+")
 
 
 class Secrets:
@@ -104,19 +108,31 @@ class Secrets:
 
 def without_queries(text: str) -> str:
     """Text without the queries of the addresses in it."""
-    return _QUERY.sub(rf"\1?{_HIDDEN}", text)
+    return _WORD.sub(_without_query, text)
+
+
+def _without_query(word: re.Match[str]) -> str:
+    address, mark, query = word[0].partition("?")
+    return f"{address}?{_HIDDEN}" if mark and query and "/" in address else word[0]
 
 
 def _spellings(word: str) -> Iterator[str]:
     """Patterns for a secret as it is or escaped, and packed wherever in a packed text it is."""
-    yield "".join(map(_escaped, word))
+    yield _beginning([_escaped(char) for char in word])
     data = word.encode(errors="surrogateescape")
     for before in range(3):
         packed = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         # The first and the last characters depend on what is around it.
         core = packed[-(-before * 8 // 6) : len(packed) - (1 if (before + len(data)) % 3 else 0)]
         if len(core) >= _LEAST_PACKED:
-            yield "".join(_PACKED.get(char, char) for char in core)
+            yield _beginning([_PACKED.get(char, char) for char in core])
+
+
+def _beginning(patterns: list[str]) -> str:
+    """A pattern for characters that have one each, all or the first of many."""
+    if len(patterns) <= _BEGINNING:
+        return "".join(patterns)
+    return "".join(patterns[:_BEGINNING]) + _REST
 
 
 def _escaped(char: str) -> str:

@@ -112,6 +112,23 @@ def test_a_signature_outside_its_address() -> None:
     assert time.monotonic() - begun < 10
 
 
+@pytest.mark.parametrize(
+    "text", ["/" * 65536, "a" * 65536, "/?" * 32768, "aaaa?" * 13000, "%" * 65536]
+)
+def test_no_text_takes_long(text: str) -> None:
+    secrets = Secrets()
+    secrets.add(["a" * 100_000, "%" * 1000, "/" * 5000, "a" * 31 + "b"])
+    begun = time.process_time()
+    secrets.conceal(text)
+    assert time.process_time() - begun < 5
+
+
+def test_a_secret_that_a_server_has_cut() -> None:
+    secrets = Secrets()
+    secrets.add([PLAIN * 3])
+    assert secrets.conceal(f"bad: {(PLAIN * 3)[:50]}... again") == "bad: *** again"
+
+
 def test_passwords_of_proxies() -> None:
     secrets = Secrets()
     secrets.add_proxies(
