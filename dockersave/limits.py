@@ -33,6 +33,8 @@ class Limits:
     """All pages of one tag list."""
     link: int = 16 * KIB
     """The query of the next page, and the address of a blob that is remembered."""
+    foreign_failures: int = 64
+    """Requests for layers elsewhere that fail: a manifest may name 50,000 addresses for each."""
     redirects: int = 8
     """Redirects of one request."""
     index_depth: int = 4

@@ -159,16 +159,14 @@ class Authorizer:
     def hidden(self, repository: str, sent: str | None) -> bool:
         """Say who we are where a registry hides what is private, instead of asking who is there.
 
-        Nexus, GCR of old and Artifactory answer 403 or 404 to whoever is nobody, and ask at `/v2/`
-        alone (distribution specification, "Determining Support").
+        Nexus, GCR of old and Artifactory answer nobody with 403 or 404, and ask at `/v2/` alone.
 
         Args:
             repository: that was asked for.
             sent: the Authorization header of the request that was refused, or None.
 
         Returns:
-            Whether `header` has something now that is worth a second try. Without credentials
-            nothing is sent, and nothing changes.
+            Whether `header` is worth a second try now. Without credentials nothing is sent.
 
         Raises:
             CredentialsError: there are some, and they are refused.

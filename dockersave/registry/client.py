@@ -10,7 +10,6 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ..budget import Budget
@@ -30,6 +29,7 @@ from ..reference import DOCKER_HUB
 from ..verify import check, digest_of, is_digest
 from . import failures, redirects
 from .credentials import Credentials, Keyring
+from .documents import Document, are_comparable, media_type_of, name_of
 from .endpoint import Answered, Endpoint, mirror_base
 from .links import UnreadableLinkError, next_link
 from .retry import Retry
@@ -46,21 +46,6 @@ _TAGS_AT_ONCE = 1000
 _FEW_LEFT = 10
 _STRIKES = 2
 """Failures in a row after which a mirror is asked no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A manifest or an index, as a registry serves it.
-
-    Args:
-        body: its bytes.
-        media_type: what the registry calls it, or empty.
-        digest: what the bytes hash to.
-    """
-
-    body: bytes
-    media_type: str
-    digest: str
 
 
 class Registry:
@@ -129,6 +114,7 @@ class Registry:
             )
             for url in network.mirrors
         ]
+        self._astray = 0
         self._said: set[str] = set()
         self._mirrored: set[tuple[str, str, int]] = set()
         self._strikes: dict[Endpoint, int] = {}
@@ -146,7 +132,7 @@ class Registry:
         if self._mirrors and not is_digest(version):
             # Mirrors are not asked what a tag means: the registry is, without a pull.
             version = self.head(repository, version)
-        what = f"the manifest of {_name(repository, version)}"
+        what = f"the manifest of {name_of(repository, version)}"
 
         def fetch(endpoint: Endpoint) -> Document:
             path = f"{repository}/manifests/{version}"
@@ -157,7 +143,7 @@ class Registry:
                 digest = version
             else:
                 digest = digest_of(body)
-            return Document(body, _media_type(answered), digest)
+            return Document(body, media_type_of(answered.response.headers), digest)
 
         return self._retry.call(lambda: self._first(fetch))
 
@@ -172,14 +158,14 @@ class Registry:
         Raises:
             As `manifest`.
         """
-        what = f"the manifest of {_name(repository, version)}"
+        what = f"the manifest of {name_of(repository, version)}"
         path = f"{repository}/manifests/{version}"
 
         def ask() -> str:
             answered = self._home.get(path, repository, _ACCEPT, method="HEAD")
             self._transport.discard(answered.response)
             digest = answered.response.headers.get("Docker-Content-Digest", "")
-            if answered.response.status == 200 and _are_comparable(digest, version):
+            if answered.response.status == 200 and are_comparable(digest, version):
                 if is_digest(version) and digest != version:
                     raise ContentError(
                         f"{answered.host}: {what} is said to hash to {digest}",
@@ -323,6 +309,10 @@ class Registry:
             As `manifest`.
         """
         end = descriptor.size if stop is None else stop
+        if self._astray >= LIMITS.foreign_failures:
+            raise NetworkError(
+                f"{self.name}: {self._astray} addresses of layers that are elsewhere gave nothing"
+            )
         # Judged as if the registry had sent us there.
         there = redirects.target(self._home.base, url)
         endpoint = Endpoint(
@@ -335,7 +325,11 @@ class Registry:
             secrets=self._secrets,
         )
         get = functools.partial(endpoint.anonymous, there)
-        return open_range(get, endpoint, descriptor, start, end)
+        try:
+            return open_range(get, endpoint, descriptor, start, end)
+        except DockersaveError:
+            self._astray += 1
+            raise
 
     def conceal(self, error: DockersaveError) -> DockersaveError:
         """An error about a document, without secrets that the registry has written into it."""
@@ -391,17 +385,3 @@ class Registry:
         if topic not in self._said:
             self._said.add(topic)
             self._notify(line)
-
-
-def _name(repository: str, version: str) -> str:
-    return f"{repository}@{version}" if is_digest(version) else f"{repository}:{version}"
-
-
-def _are_comparable(digest: str, version: str) -> bool:
-    """Whether a header's digest says something of a version: registries prefer sha256."""
-    algorithm = version.partition(":")[0] if is_digest(version) else ""
-    return is_digest(digest) and digest.startswith(algorithm)
-
-
-def _media_type(answered: Answered) -> str:
-    return answered.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -518,3 +518,15 @@ def test_a_foreign_layer_comes_without_credentials() -> None:
         assert all(b"uthorization" not in request.raw for request in elsewhere.requests)
         with pytest.raises(NetworkError, match="link-local"):
             run.registry.foreign(BLOB, "http://169.254.169.254/layer")
+
+
+def test_addresses_of_foreign_layers_have_an_end() -> None:
+    with (
+        Simulator(STORE) as server,
+        Simulator(Store.of({})) as elsewhere,
+        opened(server.host) as run,
+    ):
+        for number in range(2 * LIMITS.foreign_failures):
+            with pytest.raises((NotFoundError, NetworkError)):
+                run.registry.foreign(BLOB, f"{elsewhere.base_url}/layer/{number}")
+        assert len(elsewhere.requests) == LIMITS.foreign_failures
