@@ -25,6 +25,16 @@ class Limits:
     """One page of a tag list."""
     tags_pages: int = 10_000
     """Pages of one tag list: a list that pages forever ends here."""
+    head: int = 1 * MIB
+    """All header lines of one answer, those of the interim ones before it included."""
+    interim_answers: int = 16
+    """Answers before the answer (1xx). Go's net/http takes five."""
+    tags: int = 256 * MIB
+    """All pages of one tag list."""
+    link: int = 16 * KIB
+    """The query of the next page, and the address of a blob that is remembered."""
+    foreign_failures: int = 64
+    """Requests for layers elsewhere that fail: a manifest may name 50,000 addresses for each."""
     redirects: int = 8
     """Redirects of one request."""
     index_depth: int = 4

@@ -171,7 +171,9 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
         # First, since an archive that is compressed or a stream cannot be read back.
         images = _write_tree(job, images, destination.tree)
     if destination.archive:
-        images, unchanged = _write_archive(job, images, destination.archive, destination.compression)
+        images, unchanged = _write_archive(
+            job, images, destination.archive, destination.compression
+        )
     return Saved(
         paths=destination.paths,
         images=tuple(map(SavedImage.of, images)),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import tarfile
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,10 +84,10 @@ def test_what_is_large_only_when_it_is_unpacked(
     read = 0
     real = inventory.Inventory._add
 
-    def counting(self: Inventory, found: Found, content: Iterator[bytes]) -> None:
+    def counting(self: Inventory, found: Found, *others: Any) -> None:
         nonlocal read
         read += len(found.path) + len(found.target) + len(found.fault)
-        real(self, found, content)
+        real(self, found, *others)
 
     monkeypatch.setattr(inventory.Inventory, "_add", counting)
     tracemalloc.start()
