@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from .budget import Budget
-from .errors import ContentError, NotFoundError, shown
+from .errors import ContentError, DockersaveError, NotFoundError, shown
 from .image import Image, Variant
 from .kinds import (
     blobs_beside,
@@ -67,6 +68,9 @@ class Documents(Protocol):
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """A small blob, verified."""
+
+    def conceal(self, error: DockersaveError) -> DockersaveError:
+        """An error about a document, without secrets that the registry has written into it."""
 
 
 @dataclass(slots=True)
@@ -129,7 +133,7 @@ class Resolver:
         if self._reference.digest:
             check(document.body, self._reference.digest, "the manifest")
         self._budget.keep(len(document.body))
-        with self._budget.parsing:
+        with self._concealing(), self._budget.parsing:
             return parse_document(document.body, document.digest, document.media_type)
 
     def image(self, wanted: Platform | None) -> Image:
@@ -145,6 +149,10 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
+        with self._concealing():
+            return self._image(root, wanted)
+
+    def _image(self, root: Manifest | Index, wanted: Platform | None) -> Image:
         if isinstance(root, Manifest):
             variant = self._lone(root)
             if wanted is not None:
@@ -182,6 +190,10 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
+        with self._concealing():
+            return self._all_platforms(root)
+
+    def _all_platforms(self, root: Manifest | Index) -> Image:
         if isinstance(root, Manifest):
             return Image(self._reference, (self._lone(root),))
         found = _Found()
@@ -232,6 +244,15 @@ class Resolver:
                 found.kinds[kind_of(child) if child else entry.media_type] = None
             elif config := self._variant(child).config:
                 yield Offer(config.platform, entry.digest, entry.os_version)
+
+    @contextmanager
+    def _concealing(self) -> Iterator[None]:
+        """What documents say is shown in errors: the registry may have written a secret there."""
+        try:
+            yield
+        except (ContentError, NotFoundError) as error:
+            self._registry.conceal(error)
+            raise
 
     def _lone(self, manifest: Manifest) -> Variant:
         """The image that a reference names without an index."""

@@ -54,7 +54,7 @@ class Saved:
     Args:
         paths: what was written: the archive, the directory, or both; none for a stream.
         images: what is in it, in the order of the call.
-        size: of the archive, in bytes; before compression with xz.
+        size: of the archive, in bytes; before it is compressed.
         fetched: bytes of layers that came over the network.
         reused: bytes of layers that were on this machine's disk already.
         unchanged: whether the archive was there already, whole and right.
@@ -171,7 +171,9 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
         # First, since an archive that is compressed or a stream cannot be read back.
         images = _write_tree(job, images, destination.tree)
     if destination.archive:
-        images, unchanged = _write_archive(job, images, destination.archive)
+        images, unchanged = _write_archive(
+            job, images, destination.archive, destination.compression
+        )
     return Saved(
         paths=destination.paths,
         images=tuple(map(SavedImage.of, images)),
@@ -182,12 +184,14 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     )
 
 
-def _write_archive(job: Job, images: Sequence[Image], path: str) -> tuple[Sequence[Image], bool]:
-    if path == STDOUT or job.options.xz:
+def _write_archive(
+    job: Job, images: Sequence[Image], path: str, compression: str
+) -> tuple[Sequence[Image], bool]:
+    if path == STDOUT or compression:
         from .archive.write.ordered import OrderedOutput, SequentialFile, StandardOutput
 
         target = StandardOutput() if path == STDOUT else SequentialFile(path)
-        return job.write(images, OrderedOutput(target, xz=job.options.xz)), False
+        return job.write(images, OrderedOutput(target, compression)), False
     planned = job.with_known_sizes(images)
     if planned is not None and job.is_unchanged(job.plan(planned), path):
         return planned, True

@@ -124,7 +124,7 @@ class Inventory:
             unpack(decompressor.finish())
         item.digests = digests.values
         item.diff_ids = diff_ids.values if decompressor.kind else item.digests
-        if body.startswith((b"{", b"[")):
+        if body.startswith((b"{", b"[")) or body == b"null":
             self._keep(found.path, bytes(body))
         return item
 

@@ -253,6 +253,7 @@ def options(arguments: argparse.Namespace) -> Options:
         format=arguments.format,
         gunzip=arguments.gunzip,
         xz=arguments.xz,
+        zstd=arguments.zstd,
         foreign=arguments.foreign,
         reuse=tuple(arguments.reuse),
         cache_dir=arguments.cache_dir,

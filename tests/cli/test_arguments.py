@@ -53,6 +53,7 @@ SAID: dict[str, tuple[list[str], dict[str, object]]] = {
     "--format": (["legacy"], {"format": "legacy"}),
     "--gunzip": ([], {"gunzip": True}),
     "--xz": ([], {"xz": True}),
+    "--zstd": ([], {"zstd": True}),
     "--reuse": (["old.tar"], {"reuse": ("old.tar",)}),
     "--cache-dir": (["/cache"], {"cache_dir": "/cache"}),
     "--cache-size": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dockersave.transfer.blobs import Blob
-from tests.transfer.world import (
+from tests.transfer.outcomes import (
     ANSWERED,
     BAD,
     CROWDED,
@@ -18,9 +18,9 @@ from tests.transfer.world import (
     RIGHT,
     VANISHED,
     WRONG,
-    Case,
     Shelf,
 )
+from tests.transfer.world import Case
 
 REMOTE = frozenset({OTHER, REFUSED, CROWDED, ANSWERED, FATAL, EARLY, BAD, LONGER})
 LOCAL = frozenset({VANISHED, EARLY, BAD, LONGER})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from tests.transfer.world import GOOD, Case, Move, World, small_limits
+from tests.transfer.outcomes import GOOD, Move, small_limits
+from tests.transfer.world import Case, World
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ def _circle(states: list[State], remains: list[bool]) -> str:
 
 
 def _must_not_fail(found: Explored) -> None:
-    """Where nothing goes wrong any more, and no wrong bytes are there, the run is done in the end."""
+    """Where nothing goes wrong any more, and no wrong bytes are there, all is done in the end."""
     states = found.states
     unsure: list[int] = [-1] * len(states)
     for number in reversed(_in_order(states)):

@@ -9,128 +9,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar, cast
-from unittest.mock import patch
+from dataclasses import dataclass, field
 
 from dockersave.attempts import Attempts
-from dockersave.errors import ContentError, NetworkError
-from dockersave.limits import LIMITS
+from dockersave.errors import ContentError
 from dockersave.transfer.blobs import Blob, Hashing, Lease, Step, Wait
 from dockersave.transfer.ledger import Ledger
-from dockersave.transfer.spans import Span
-from dockersave.transfer.throttle import Stream
+from tests.transfer.copying import Copying
 from tests.transfer.invariants import check_account
-
-_Any = TypeVar("_Any")
-
-GRANULE = 8
-_SMALL = replace(
-    LIMITS,
-    granule=GRANULE,
-    piece_least=GRANULE,
-    split_least=GRANULE,
-    split_saves=0.0,
-    read=GRANULE,
-    retries_per_run=1_000_000,
+from tests.transfer.outcomes import (
+    ALL,
+    ANSWERED,
+    BAD,
+    BUSY,
+    CROWDED,
+    EARLY,
+    FATAL,
+    GOOD,
+    GRANULE,
+    LONGER,
+    OTHER,
+    RANGE,
+    REFUSED,
+    RESET,
+    RIGHT,
+    SOME,
+    VANISHED,
+    WHOLE,
+    WRONG,
+    Move,
+    failure_of,
 )
-_MODULES = ("attempts", "transfer.ledger", "transfer.cutting")
-
-RIGHT, WRONG = True, False
-
-# What an answer is like. Remote: as asked, all of the blob, another range. Local: it opens.
-RANGE, WHOLE, OTHER = "range", "whole", "other"
-# How a request or a stream fails.
-REFUSED, CROWDED, ANSWERED, FATAL, EARLY = "refused", "crowded", "answered", "fatal", "early"
-VANISHED, LONGER = "vanished", "longer"
-# What is read.
-ALL, SOME, BAD = "all", "some", "bad"
-
-GOOD = frozenset({RANGE, WHOLE, ALL, SOME, ""})
-"""What happens where nothing goes wrong."""
-
-
-class Move(NamedTuple):
-    """One step: which worker (-1: the world), and how it turns out."""
-
-    worker: int
-    outcome: str
-
-
-@contextmanager
-def small_limits() -> Iterator[None]:
-    """Have pieces and halves of one granule, so that blobs of four of them are large."""
-    patches = [patch(f"dockersave.{name}.LIMITS", _SMALL) for name in _MODULES]
-    for each in patches:
-        each.start()
-    try:
-        yield
-    finally:
-        for each in patches:
-            each.stop()
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """A source: a name, and what the ledger may know of it."""
-
-    server: Hashable
-    size: int
-    is_local: bool = False
-
-    def open(self, start: int, stop: int) -> Stream:
-        """Nobody reads from it: how that would turn out is a move."""
-        raise NotImplementedError
-
-
-class Disk:
-    """What became of a blob's bytes, in granules; beside it the hash of what was read back."""
-
-    def __init__(self, blob: Blob, have: Sequence[tuple[int, bool]] = ()) -> None:
-        self.epoch = blob.epoch
-        self.content: dict[int, bool] = dict(have)
-        self.fed = 0
-        self.is_right = True
-
-    def renew(self, blob: Blob) -> None:
-        """What `Download.renew` does."""
-        if self.epoch != blob.epoch:
-            self.epoch, self.fed, self.is_right = blob.epoch, 0, True
-            self.content.clear()
-
-    def hash(self, start: int, stop: int) -> None:
-        """Take what is there as the next bytes of the hash."""
-        for granule in range(start // GRANULE, stop // GRANULE):
-            assert granule in self.content, "bytes are hashed that nobody has written"
-            self.is_right = self.is_right and self.content[granule]
-        self.fed = stop
-
-
-@dataclass
-class Worker:
-    """What one is about: nothing, a lease, or a range to hash; what comes after that."""
-
-    lease: Lease | None = None
-    asked: Span = (0, 0)
-    at: int = -1
-    """The stream's position; -1 before it is open."""
-    step: Step | None = None
-    """What it reads just now."""
-    amount: int = 0
-    """Bytes that were read and are not written yet."""
-    bad: bool = False
-    task: Hashing | None = None
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether the stream has no more, though more is wanted: it was asked for less."""
-        return self.step is not None and bool(self.step.take) and self.at >= self.asked[1]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it reads all of a blob, from wherever something is missing."""
-        return self.lease is not None and self.lease.whole
+from tests.transfer.parts import Disk, Worker
 
 
 @dataclass(frozen=True)
@@ -186,7 +96,7 @@ class World:
 
     def copy(self) -> World:
         """Another one in the same state."""
-        copying = _Copying()
+        copying = Copying(Worker, Disk)
         world = copying.of(self)
         world.ledger = copying.of(self.ledger)
         return world
@@ -221,6 +131,8 @@ class World:
             if not lease.source.is_local:
                 yield WHOLE
             yield from self._possible((VANISHED,) if lease.source.is_local else faults)
+            if self.ledger.connections > 1:
+                yield from self._possible((BUSY,))
         elif worker.is_at_end:
             # It asked for less than it now reads.
             yield ALL
@@ -231,6 +143,8 @@ class World:
                 yield SOME
             faults = (EARLY,) if worker.step.skip else (BAD, EARLY)
             yield from self._possible(faults if worker.step.take else (LONGER,))
+            if lease.gained and worker.step.take:
+                yield from self._possible((RESET,))
 
     def _possible(self, faults: Sequence[str]) -> Iterator[str]:
         return (fault for fault in faults if self.faults_left and fault in self.case.faults)
@@ -314,7 +228,7 @@ class World:
         return True
 
     def _read(self, worker: Worker, lease: Lease, step: Step, outcome: str) -> None:
-        if outcome in (EARLY, LONGER) or worker.is_at_end:
+        if outcome in (EARLY, LONGER, RESET) or worker.is_at_end:
             self._fail(worker, EARLY if step.take else LONGER)
         elif not step.take:
             self._end(worker)
@@ -356,7 +270,7 @@ class World:
 
     def _fail(self, worker: Worker, outcome: str) -> None:
         assert worker.lease is not None
-        failure = _failure(outcome)
+        failure = failure_of(outcome)
         self.ledger.failed(worker.lease, failure, self.now)
         self.disks[worker.lease.blob.number].renew(worker.lease.blob)
         worker.lease, worker.at, worker.step = None, -1, None
@@ -423,7 +337,10 @@ class World:
         numbers = {id(lease): number for number, lease in enumerate(active)}
         is_short = ledger.capacity < ledger._granted
         return (
-            tuple(self._blob_key(blob, disk) for blob, disk in zip(ledger.blobs, self.disks)),
+            tuple(
+                self._blob_key(blob, disk)
+                for blob, disk in zip(ledger.blobs, self.disks, strict=True)
+            ),
             tuple(map(self._lease_key, active)),
             tuple(sorted(self._worker_key(worker, numbers) for worker in self.workers)),
             (ledger.capacity, ledger._granted, ledger._served if is_short else 0, ledger.most),
@@ -463,57 +380,6 @@ class World:
             *(*worker.asked, worker.at, worker.amount, worker.bad, *(worker.step or ())),
             *((task.blob.number, task.start, task.stop) if task else (-1, -1, -1)),
         )
-
-
-class _Copying:
-    """Copies what changes, keeps what does not: many times as fast as `copy.deepcopy`."""
-
-    def __init__(self) -> None:
-        self._made: dict[int, object] = {}
-
-    def of(self, value: _Any) -> _Any:
-        """The copy of an object; always the same of the same."""
-        made = self._made.get(id(value))
-        if made is None:
-            kind = type(value)
-            self._made[id(value)] = made = kind.__new__(kind)
-            if isinstance(value, Lease):
-                for name in Lease.__slots__:
-                    setattr(made, name, getattr(value, name))
-                cast(Lease, made).blob = self.of(value.blob)
-            else:
-                vars(made).update(vars(value))
-                for name, part in vars(value).items():
-                    if type(part) in _CHANGING:
-                        vars(made)[name] = self._part(part)
-        return cast(_Any, made)
-
-    def _part(self, part: Any) -> object:
-        kind = type(part)
-        if kind is list:
-            return list(map(self.of, part)) if part and type(part[0]) in _CHANGING else part[:]
-        if kind in (set, dict):
-            return part.copy()
-        if kind is Hashing:
-            return Hashing(self.of(part.blob), part.start, part.stop)
-        return self.of(part)
-
-
-def _failure(outcome: str) -> Exception:
-    if outcome == VANISHED:
-        return FileNotFoundError("vanished")
-    if outcome == LONGER:
-        return ContentError("longer than it should be")
-    return NetworkError(
-        outcome,
-        transient=outcome != FATAL,
-        unreachable=outcome == REFUSED,
-        crowded=outcome == CROWDED,
-        answered=outcome in (CROWDED, FATAL, ANSWERED),
-    )
-
-
-_CHANGING = (list, set, dict, Hashing, Blob, Lease, Worker, Disk)
 
 
 def _at_once(low: float, high: float) -> float:

@@ -1,0 +1,75 @@
+"""Whole runs from seeds: each ends, and is right or was given up for a reason."""
+
+from __future__ import annotations
+
+import os
+import random
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from dockersave.transfer.ledger import Ledger
+from tests.simulation.machine import Machine, StuckError
+from tests.simulation.run import Plan, checked, run, run_all
+from tests.transfer.broken import BROKEN, LosesARange, SettlesEarly
+
+_QUICK = 1_500
+_MILLION = 1_000_000
+_SHARE = 5_000
+
+
+def test_runs_come_out_right() -> None:
+    results = run_all(range(_QUICK))
+    assert results["done"] > _QUICK // 2, "most of them find a way"
+    assert results["given up"] > 0, "some of them are asked too much"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(6 * 3600)
+def test_a_million_runs_come_out_right() -> None:
+    first = int(os.environ.get("SIMULATION_SEED", "1000000"))
+    shares = [range(at, at + _SHARE) for at in range(first, first + _MILLION, _SHARE)]
+    with ProcessPoolExecutor() as pool:
+        done = sum(results["done"] for results in pool.map(run_all, shares))
+    assert done > _MILLION // 2
+
+
+def test_a_seed_repeats_a_run_to_the_last_step() -> None:
+    told: list[list[str]] = [[], []]
+    for lines in told:
+        for seed in range(20):
+            run(seed, say=lines.append)
+    assert told[0] == told[1]
+    assert len(told[0]) > 100
+
+
+def test_kills_streams_and_hosts_without_threads_are_among_them() -> None:
+    plans = [Plan.of(seed) for seed in range(_QUICK)]
+    assert any(len(plan.dies) == 2 for plan in plans)
+    assert any(plan.is_stream for plan in plans)
+    assert any(not plan.threads for plan in plans)
+    assert any(server.ranges == 0 for plan in plans for server in plan.servers)
+    lines: list[str] = []
+    for seed in range(60):
+        run(seed, say=lines.append)
+    assert any("killed" in line for line in lines)
+    assert any("split" in line for line in lines)
+    assert any("reset at" in line for line in lines)
+
+
+@pytest.mark.parametrize("make", BROKEN)
+def test_a_known_bug_is_found(make: type[Ledger]) -> None:
+    with pytest.raises(AssertionError, match=r"python -m tests\.simulation \d+"):
+        run_all(range(300), checked(make))
+
+
+@pytest.mark.parametrize("make", [LosesARange, SettlesEarly])
+def test_a_known_bug_is_found_by_what_becomes_of_it(make: type[Ledger]) -> None:
+    with pytest.raises(AssertionError, match=r"goes on for ever|not what it should be"):
+        run_all(range(300), make)
+
+
+def test_a_process_whose_threads_all_wait_is_stuck() -> None:
+    machine = Machine(random.Random(0))
+    with pytest.raises(StuckError):
+        machine.run(machine.wait)

@@ -1,0 +1,36 @@
+"""Ledgers with bugs that dockersave once had, put back on purpose: what finds none of them proves
+nothing."""
+
+from __future__ import annotations
+
+from dockersave.transfer.blobs import Hashing, Lease
+from dockersave.transfer.ledger import Ledger
+
+
+class LosesARange(Ledger):
+    """What a worker did not fetch of its lease is nobody's."""
+
+    def _give_back(self, lease: Lease) -> None:
+        lease.stop = lease.position
+
+
+class SettlesEarly(Ledger):
+    """A blob counts as verified once all of it is being fetched."""
+
+    def wrote(self, lease: Lease, amount: int, now: float) -> None:
+        """Settle before the last byte."""
+        super().wrote(lease, amount, now)
+        blob = lease.blob
+        if not blob.missing and not blob.done:
+            self.hashed(Hashing(blob, blob.hashed, blob.extent))
+
+
+class KeepsWhatOthersTookOver(Ledger):
+    """What was read before another worker took over half of a lease is written by both."""
+
+    def keep(self, lease: Lease, amount: int) -> int:
+        """Keep all of it."""
+        return amount
+
+
+BROKEN = (LosesARange, SettlesEarly, KeepsWhatOthersTookOver)

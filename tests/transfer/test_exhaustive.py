@@ -1,0 +1,95 @@
+"""Everything that can happen to a few workers and small blobs is tried, and every run ends.
+
+A case that fails prints the moves that lead there: `worker 1 early` is worker 1's next step, at
+which its stream ends early.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from dockersave.transfer.ledger import Ledger
+from tests.transfer.broken import BROKEN
+from tests.transfer.cases import LONG, QUICK, REMOTE, fetched
+from tests.transfer.explore import FoundError, explore
+from tests.transfer.outcomes import BUSY, GRANULE, RESET
+from tests.transfer.world import Case, World
+
+# Attributes that decide what a ledger does next; `World.key` tells states apart by them.
+_TOLD_APART = {
+    *("blobs", "failure", "most", "capacity", "_granted", "horizon", "latency", "_served"),
+    *("_whole_only", "_active", "_undone", "_wanting", "_begun", "unassigned", "spread"),
+}
+_OF_NO_CONSEQUENCE = {"received", "_attempts", "_piece_most", "_tell"}
+_MOST = 40_000
+"""States of a quick case: there are no more than a third of these."""
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_from_every_state_the_run_ends(name: str) -> None:
+    found = explore(QUICK[name], most=_MOST)
+    assert any(state.is_done for state in found.states)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LONG)
+def test_from_every_state_of_larger_cases_the_run_ends(name: str) -> None:
+    found = explore(LONG[name])
+    assert any(state.is_done for state in found.states)
+
+
+@pytest.mark.parametrize("fault", [RESET, BUSY])
+def test_what_brings_bytes_and_what_is_crowded_is_never_given_up(fault: str) -> None:
+    case = Case(fetched(3), 2, frozenset({fault}), retries=0)
+    ends = [state for state in explore(case).states if state.is_over]
+    assert ends
+    assert all(state.is_done for state in ends)
+
+
+@pytest.mark.parametrize("make", BROKEN)
+def test_a_known_bug_is_found(make: type[Ledger]) -> None:
+    with pytest.raises(FoundError) as found:
+        explore(dataclasses.replace(QUICK["two workers, a large blob"], make=make))
+    assert "worker 0" in str(found.value), "it says how"
+
+
+def test_a_state_without_a_way_on_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "_hash", lambda self, worker: None)
+    monkeypatch.setattr(World, "_step", lambda self, worker: False)
+    with pytest.raises(FoundError, match=r"for ever|nothing can happen"):
+        explore(QUICK["two workers"])
+
+
+def test_a_run_that_fails_for_no_reason_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Ledger.ended
+
+    def ended(self: Ledger, lease: object) -> None:
+        honest(self, lease)  # type: ignore[arg-type]
+        self.failure = self.failure or ValueError("for no reason")
+
+    monkeypatch.setattr(Ledger, "ended", ended)
+    with pytest.raises(FoundError, match="although nothing goes wrong"):
+        explore(Case(fetched(1), 1))
+
+
+def test_a_copy_behaves_like_the_world_it_was_made_of() -> None:
+    world = World(QUICK["two workers"])
+    for _ in range(6):
+        move = next(iter(world.moves()))
+        copy = world.copy()
+        assert copy.key() == world.key()
+        world.do(move)
+        copy.do(move)
+        assert copy.key() == world.key()
+    assert copy.ledger.blobs[0] is not world.ledger.blobs[0]
+    assert {id(each) for each in copy.ledger._active} == {
+        id(each) for blob in copy.ledger.blobs for each in blob.leases
+    }
+
+
+def test_states_are_told_apart_by_all_that_matters() -> None:
+    ledger = World(Case(fetched(1), 1, REMOTE)).ledger
+    assert vars(ledger).keys() == _TOLD_APART | _OF_NO_CONSEQUENCE, "tell `World.key` of it, too"
+    assert ledger.blobs[0].size == GRANULE
