@@ -49,6 +49,7 @@ _MEANT = {
     "--format docker": "--docker --docker-archive",
     "--gunzip": "--decompress --uncompress --uncompressed --unpack",
     "--xz": "-J",
+    "--zstd": "--zst --zstandard",
     "--cache-dir": "--cache --cache-path --cache_path --blob-cache",
     "--reuse": "--base --delta --from-archive",
     "--insecure": "--plain-http --http --allow-http --allow-insecure",
@@ -73,8 +74,8 @@ _MEANT = {
 
 _SAID = {
     "the tag is part of the name: debian:12; --tags lists those there are": "-t --tag --tagname",
-    "layers stay compressed as they are served; --xz compresses the whole archive": "-z --gzip "
-    "--gz --compress --compression",
+    "layers stay compressed as they are served; -o NAME.tar.gz compresses the whole archive": "-z "
+    "--gzip --gz --compress --compression",
     "an archive is replaced when the new one is complete, without being asked": "--force -y "
     "--yes --overwrite",
     "the same command goes on where a run was stopped": "-c --continue --resume",

@@ -245,8 +245,8 @@ def test_a_misspelt_option_is_guessed() -> None:
     [
         ("-t", "the tag is part of the name: debian:12"),
         ("--tag", "--tags lists those there are"),
-        ("--gzip", "--xz compresses the whole archive"),
-        ("-z", "--xz compresses the whole archive"),
+        ("--gzip", "-o NAME.tar.gz compresses the whole archive"),
+        ("-z", "-o NAME.tar.gz compresses the whole archive"),
         ("-f", "did you mean --output?"),
         ("--all", "did you mean --platform all?"),
         ("--tls-verify=false", "did you mean --skip-tls-verify?"),
