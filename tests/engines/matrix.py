@@ -257,7 +257,6 @@ LIMITS = [
         "finds by its name no manifest of a media type of Docker's",
         _is_pair_with_docker_types,
     ),
-    Limit("umoci", "takes no name with a slash", _is_pair),
     Limit("podman", "follows no index inside an index of a pure OCI layout", _is_nested_oci),
     Limit("skopeo oci-archive", "follows no index inside an index", _is_nested),
     Limit("umoci", "reads one platform per tag", _is_all),
