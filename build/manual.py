@@ -47,6 +47,40 @@ ENVIRONMENT = {
     "TERM": "no bar is drawn where it is empty or 'dumb'",
 }
 
+BASH = """\
+
+
+# readline may split words at = and @: what was typed last counts, as it was typed.
+_dockersave() {
+  local typed="${COMP_LINE:0:COMP_POINT}" last="" word before
+  local -a words=()
+  typed="${typed##*[[:space:]]}"
+  for word in "${COMP_WORDS[@]:0:COMP_CWORD}"; do
+    [[ $word == "=" && $last == --* ]] || words+=("$word")
+    last=$word
+  done
+  if [[ $typed == @* ]]; then
+    # Though it splits words, it is part of what is replaced (readline's rl_special_prefixes).
+    COMPREPLY=()
+    compopt -o filenames 2>/dev/null || :
+    while IFS= read -r word; do COMPREPLY+=("@$word"); done < <(compgen -f -- "${typed#@}")
+  elif [[ $typed == --*=* ]]; then
+    before="${typed%%=*}="
+    [[ ${words[${#words[@]}-1]} == "${before%=}" ]] || words+=("${before%=}")
+    COMP_WORDS=("${words[@]}" "${typed#*=}") COMP_CWORD=${#words[@]}
+    _shtab_dockersave
+    # Where readline does not split there, the word to replace begins with the option.
+    [[ $COMP_WORDBREAKS == *"="* ]] || COMPREPLY=("${COMPREPLY[@]/#/$before}")
+  else
+    COMP_WORDS=("${words[@]}" "${COMP_WORDS[COMP_CWORD]}") COMP_CWORD=${#words[@]}
+    _shtab_dockersave
+  fi
+}
+
+complete -o bashdefault -F _dockersave dockersave
+"""
+"""What shtab does not know of bash: `--option=value`, and lists of images after `@`."""
+
 FILES = {
     "~/.docker/config.json": "credentials and credential helpers of Docker",
     "${XDG_RUNTIME_DIR}/containers/auth.json, ~/.config/containers/auth.json": "those of podman",
@@ -114,7 +148,8 @@ def completion(shell: str) -> str:
         kinds = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
         if action.metavar in kinds:
             action.complete = kinds[action.metavar]  # type: ignore[attr-defined]
-    return shtab.complete(made, shell)
+    text: str = shtab.complete(made, shell)
+    return text + BASH if shell == "bash" else text
 
 
 def main() -> None:

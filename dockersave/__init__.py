@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .ask import Registry, ResolvedImage
     from .cancellation import Cancellation
     from .check import Report, check_archive
+    from .dryrun import Forecast, ForecastLayer, forecast
     from .errors import (
         CancelledError,
         ContentError,
@@ -65,9 +66,10 @@ if TYPE_CHECKING:
         SaveFailures,
         UsageError,
     )
+    from .listing import ListedImage, ListedLayer, ListedVariant, Listing, list_archive
     from .oci import Descriptor
     from .options import Network, Options
-    from .platforms import Platform
+    from .platforms import Offer, Platform
     from .progress import Progress, Transfer
     from .reference import Reference
     from .saving import Saved, SavedImage, save
@@ -81,9 +83,16 @@ __all__ = [
     "CredentialsError",
     "Descriptor",
     "DockersaveError",
+    "Forecast",
+    "ForecastLayer",
+    "ListedImage",
+    "ListedLayer",
+    "ListedVariant",
+    "Listing",
     "Network",
     "NetworkError",
     "NotFoundError",
+    "Offer",
     "Options",
     "OutputError",
     "Platform",
@@ -99,6 +108,8 @@ __all__ = [
     "UsageError",
     "__version__",
     "check_archive",
+    "forecast",
+    "list_archive",
     "save",
 ]
 
@@ -106,9 +117,11 @@ _HOMES = {
     "ask": ("Registry", "ResolvedImage"),
     "cancellation": ("Cancellation",),
     "check": ("Report", "check_archive"),
+    "dryrun": ("Forecast", "ForecastLayer", "forecast"),
+    "listing": ("ListedImage", "ListedLayer", "ListedVariant", "Listing", "list_archive"),
     "oci": ("Descriptor",),
     "options": ("Network", "Options"),
-    "platforms": ("Platform",),
+    "platforms": ("Offer", "Platform"),
     "progress": ("Progress", "Transfer"),
     "reference": ("Reference",),
     "saving": ("Saved", "SavedImage", "save"),

@@ -14,7 +14,7 @@ from .job import ALL_PLATFORMS
 from .limits import LIMITS
 from .oci import Descriptor
 from .options import Network
-from .platforms import Platform
+from .platforms import Offer, Platform
 from .reference import Reference
 from .resolve import Resolver
 from .session import Session
@@ -92,6 +92,14 @@ class Registry:
             registry = self._session.registry(reference.registry)
             return registry.head(reference.repository, reference.version)
         return self.resolve(reference, platform).digest
+
+    def platforms(self, image: str | Reference) -> list[Offer]:
+        """The platforms that there are images for, in the registry's order.
+
+        Args:
+            image: the reference.
+        """
+        return self._resolver(_parse(image)).platforms()
 
     def manifest(self, image: str | Reference, platform: str | None = None) -> bytes:
         """The manifest of an image, byte for byte.

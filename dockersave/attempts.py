@@ -66,6 +66,7 @@ class Attempts:
         gained: bool = False,
         counted: bool = False,
         alone: bool = True,
+        crowd: bool = False,
     ) -> Verdict:
         """What to do about a failure.
 
@@ -76,11 +77,12 @@ class Attempts:
             gained: whether the attempt brought something that stays.
             counted: whether it began before the last one that was counted, side by side with it.
             alone: whether no other connection is in use.
+            crowd: whether another one was in use meanwhile.
         """
         if not isinstance(failure, NetworkError | ContentError):
             return Verdict(failure)
         network = failure if isinstance(failure, NetworkError) else None
-        if network and network.crowded and not alone:
+        if network and network.crowded and crowd:
             return Verdict(sheds=True)
         if network and network.unreachable and now < self._wait_until:
             return Verdict(until=self._when_it_may_be_up(network, now))

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from .archive.inventory import Inventory
@@ -89,15 +89,9 @@ def check_archive(
         CancelledError: the check was stopped.
     """
     name = os.fspath(path)
-    reading = _Reading(name, progress or Progress(), cancellation or Cancellation())
-    with closing(reading):
-        try:
-            inventory = Inventory.of(reading.members())
-        except OSError as failure:
-            raise UsageError(
-                f"cannot read {name}: {os.strerror(failure.errno or 0)}",
-                "name an archive, or a directory of --no-tar, that is there for you to read",
-            ) from failure
+    reading = Reading(name, progress or Progress(), cancellation or Cancellation())
+    with closing(reading), reading.explaining():
+        inventory = Inventory.of(reading.members())
     references = References(inventory)
     if not inventory.cut:
         references.follow()
@@ -113,8 +107,14 @@ def check_archive(
     )
 
 
-class _Reading:
-    """The bytes of what is checked, on their way; a `Transfer` for those who look on."""
+class Reading:
+    """The bytes of an archive, on their way; a `Transfer` for those who look on.
+
+    Args:
+        path: as for `check_archive`.
+        progress: is shown how much has been read.
+        cancellation: ends it.
+    """
 
     def __init__(self, path: str, progress: Progress, cancellation: Cancellation) -> None:
         self.digest = path
@@ -130,9 +130,26 @@ class _Reading:
 
     @property
     def compression(self) -> str:
+        """Of the archive as a whole, such as `gzip`; empty for none."""
         return self._decompressor.kind
 
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Say what it means that the archive cannot be read.
+
+        Raises:
+            UsageError: it cannot be.
+        """
+        try:
+            yield
+        except OSError as failure:
+            raise UsageError(
+                f"cannot read {self.digest}: {os.strerror(failure.errno or 0)}",
+                "name an archive, or a directory of --no-tar, that is there for you to read",
+            ) from failure
+
     def members(self) -> Members:
+        """Open it, and read its members in order."""
         if self.digest == STDIN:
             self._fd = os.dup(0)
         elif stat.S_ISDIR(mode := os.stat(self.digest).st_mode):
@@ -141,7 +158,7 @@ class _Reading:
             # Before it is opened: some devices do something then, and others have no end.
             raise UsageError(
                 f"cannot read {self.digest}: it is neither a file, a directory nor a pipe",
-                "--verify - checks standard input",
+                "- stands for standard input",
             )
         else:
             self._fd = os.open(self.digest, os.O_RDONLY | os.O_CLOEXEC)
@@ -179,6 +196,7 @@ class _Reading:
         return data
 
     def close(self) -> None:
+        """Let go of it."""
         self.done = True
         self._progress.tick()
         if self._fd >= 0:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .archive.compressors import kind_of, without_suffix
 from .errors import UsageError
 from .options import Options
 from .reference import Reference
@@ -22,11 +23,13 @@ class Destination:
         archive: the archive's path, `-` for standard output, or None for none.
         tree: the directory's path, or None for none.
         working_dir: where temporary files without a name may lie.
+        compression: of the archive: `gzip`, `zstd`, `xz`; empty for none.
     """
 
     archive: str | None
     tree: str | None
     working_dir: str
+    compression: str = ""
 
     @property
     def is_stream(self) -> bool:
@@ -56,19 +59,40 @@ class Destination:
         if not options.tar:
             return cls(None, tree, os.path.dirname(tree or ""))
         if options.output == STDOUT:
-            return cls(STDOUT, tree, options.working_dir)
-        name = options.output or options.tarname or stem + (".tar.xz" if options.xz else ".tar")
+            return cls(STDOUT, tree, options.working_dir, _compression(options))
+        compression = _compression(options)
+        name = options.output or options.tarname or f"{stem}.tar{_SUFFIXES[compression]}"
         archive = os.path.join(options.working_dir, name)
         if tree is not None and os.path.normpath(archive) == os.path.normpath(tree):
             raise UsageError(
                 f"archive and directory would both be {archive}", "name the directory: --layers-dir"
             )
-        return cls(archive, tree, os.path.dirname(archive))
+        return cls(archive, tree, os.path.dirname(archive), compression)
+
+
+_SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
+
+
+def _compression(options: Options) -> str:
+    """What the options ask for, or the archive's name promises.
+
+    Raises:
+        UsageError: these are two.
+    """
+    asked = "xz" if options.xz else "zstd" if options.zstd else ""
+    named = options.output or options.tarname or ""
+    promised = kind_of(named)
+    if asked and promised not in ("", asked):
+        raise UsageError(
+            f"--{asked} contradicts the name {named}, which promises {promised}",
+            f"leave out --{asked}, or write another name",
+        )
+    return asked or promised
 
 
 def _stem(options: Options, stem: str) -> str:
     named = os.path.basename(options.output or options.tarname or stem)
-    name = named.removesuffix(".xz").removesuffix(".tar") if named != STDOUT else stem
+    name = without_suffix(named) if named != STDOUT else stem
     if name in _NO_NAMES:
         # Of ".tar" or "...tar" this one or the one above would be left, to be replaced.
         raise UsageError(f"{named!r} leaves no name for the directory", "name it: --layers-dir")
@@ -88,8 +112,11 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
         raise UsageError("--output and --tarname name the archive twice", "give only one of them")
     if not options.tar and options.output == STDOUT:
         raise UsageError("--no-tar writes a directory, and that cannot go to standard output")
-    if not options.tar and options.xz:
-        raise UsageError("--no-tar writes no archive that --xz could compress")
+    if options.xz and options.zstd:
+        raise UsageError("--xz and --zstd compress the archive twice", "give only one of them")
+    if not options.tar and (options.xz or options.zstd):
+        option = "--xz" if options.xz else "--zstd"
+        raise UsageError(f"--no-tar writes no archive that {option} could compress")
     if not options.tar and not options.tree:
         raise UsageError("neither archive nor directory is to be written")
     for option, value in (("--tarname", options.tarname), ("--layers-dir", options.layers_dir)):

@@ -138,3 +138,19 @@ def shown(text: str, most: int = 200) -> str:
     """
     cut = text if len(text) <= most else f"{text[: most - 3]}..."
     return "".join(char if char.isprintable() else "?" for char in cut)
+
+
+def for_terminal(text: str) -> str:
+    """JSON as it is, but for control characters, which become escapes that mean the same.
+
+    JSON may have those from U+007F to U+009F in its texts, and terminals obey them.
+    """
+    return "".join(
+        char if char.isprintable() or char in "\n\t\r" else _escape(char) for char in text
+    )
+
+
+def _escape(char: str) -> str:
+    units = char.encode("utf-16-be", errors="surrogatepass")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in pairs)

@@ -20,6 +20,7 @@ from .oci import (
     parse_document,
     to_json,
 )
+from .platforms import Platform
 from .reference import Reference
 from .verify import digest_of
 
@@ -61,6 +62,12 @@ class Image:
     def primary(self) -> Variant:
         """The variant that the image's name stands for."""
         return self.variants[0]
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """Of all images that are saved, each once, the primary's first."""
+        every = (variant.config.platform for variant in self.variants if variant.config)
+        return tuple(dict.fromkeys(every))
 
     @property
     def root(self) -> Descriptor:

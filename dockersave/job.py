@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from .archive.formats import FORMATS, Format
 from .archive.members import Blob as BlobMember
 from .archive.members import Member
 from .archive.tar import Entry, Plan, lay_out
-from .archive.write import Output
+from .archive.write import Output, beginning_anew
 from .archive.write.existing import ExistingArchive
 from .errors import DockersaveError, SaveFailures
 from .image import Image, check_names, foreign_layers, notes
@@ -150,7 +150,7 @@ class Job:
             places = [place for _, place, _ in slots]
             downloads = [BlobDownload(*each) for each in zip(blobs, places, strict=True)]
             try:
-                self._fetch(blobs, downloads)
+                self._fetch(blobs, downloads, needed=False)
             except DockersaveError:
                 self.session.cancellation.check()
                 return False
@@ -163,7 +163,8 @@ class Job:
         Returns:
             The images; where layers were unpacked, with manifests that name what is stored.
         """
-        with closing(output), self._ending_all():
+        anew = beginning_anew() if output.in_order else nullcontext()
+        with closing(output), anew:
             documents = None
             if self._unknown_sizes(images):
                 images = self._append(images, output)
@@ -182,7 +183,7 @@ class Job:
         slots = output.lay(self.plan(images))
         # The largest first: at the end there is less to be shared.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
-            blob = self._blob(entry, self._sources(images, entry.member.data), have)
+            blob = self._blob(entry, self.sources(images, entry.member.data), have)
             cache = self.keeper.writer(blob.digest, blob.size, have)
             blobs.append(blob)
             downloads.append(BlobDownload(blob, place, cache))
@@ -200,7 +201,7 @@ class Job:
                 if isinstance(member := entry.member.data, BlobMember):
                     blobs[entry.member.path] = self._blob(
                         entry,
-                        self._sources(images, member),
+                        self.sources(images, member),
                         base=entry.offset,
                         restartable=is_restartable(entry.size, window),
                     )
@@ -254,7 +255,7 @@ class Job:
             waiting,
             appending,
             watched=list(layers.values()),
-            gauge=Gauge(threads, threads, threads, threads),
+            gauge=Gauge(threads, threads, threads, first=threads),
         )
         found = {layers[path].diff_id: size for path, size in sizes.items()}
         return [image.with_sizes(found) for image in images]
@@ -265,7 +266,7 @@ class Job:
         data = member.data
         assert isinstance(data, BlobMember)
         served = data.served
-        blob = Blob(served.digest, served.size, self._sources(images, data), sequential=True)
+        blob = Blob(served.digest, served.size, self.sources(images, data), sequential=True)
         cache = partial(self.keeper.writer, served.digest, served.size)
         return UnpackedLayer(blob, data.stored.digest, self.working_dir, cache)
 
@@ -282,7 +283,7 @@ class Job:
         digest = entry.member.data.stored.digest
         return Blob(digest, entry.size, sources, have, base=base, restartable=restartable)
 
-    def _sources(self, images: Sequence[Image], blob: object) -> list[Source]:
+    def sources(self, images: Sequence[Image], blob: object) -> list[Source]:
         """Where a blob may come from, the nearest first."""
         assert isinstance(blob, BlobMember)
         reference = images[blob.image].reference
@@ -304,6 +305,7 @@ class Job:
         watched: Sequence[Transfer] | None = None,
         gauge: Gauge | None = None,
         piece_most: int = LIMITS.piece_most,
+        needed: bool = True,
     ) -> None:
         """Fetch blobs.
 
@@ -313,6 +315,7 @@ class Job:
             watched: what is shown; the blobs, if that is not given.
             gauge: says how many connections are worth it.
             piece_most: the largest range that is asked for at once, in bytes.
+            needed: whether the run is over if one of them cannot be had.
         """
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
@@ -329,7 +332,7 @@ class Job:
         )
         transfers = blobs if watched is None else watched
         self.progress.start(transfers)
-        with closing(workers):
+        with closing(workers), self._ending_all() if needed else nullcontext():
             is_done = meanwhile(workers) if meanwhile else lambda: ledger.is_done
             workers.run(is_done, self.progress.tick)
         self.progress.tick()

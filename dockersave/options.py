@@ -122,7 +122,7 @@ class Options:
     Args:
         platform: `os/arch[/variant]`, `all`, or None for this host's.
         output: the file to write, `-` for standard output, or None for a name made of the
-            image's.
+            image's. One that ends in `.tar.gz`, `.tgz`, `.tar.zst`, `.tar.xz` is compressed.
         working_dir: where everything is written that has no directory of its own.
         tarname: the archive's name in it.
         layers_dir: the directory structure's name, beside the archive's.
@@ -130,7 +130,8 @@ class Options:
         tree: leave the directory structure.
         format: `docker`, `oci` or `legacy`.
         gunzip: store layers uncompressed.
-        xz: compress the archive.
+        xz: compress the archive with xz, which makes it smallest.
+        zstd: compress it with zstd, which k3s, rke2 and containerd load.
         foreign: fetch layers that are only at the URLs in the manifest, too.
         reuse: archives whose blobs need not be fetched again.
         cache_dir: a directory that keeps blobs for other runs.
@@ -150,6 +151,7 @@ class Options:
     format: str = "docker"
     gunzip: bool = False
     xz: bool = False
+    zstd: bool = False
     foreign: bool = False
     reuse: tuple[str, ...] = ()
     cache_dir: str | None = None

@@ -86,6 +86,21 @@ class Platform:
         return shown("/".join(filter(None, (self.os, self.architecture, self.variant))))
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An image that a reference offers.
+
+    Args:
+        platform: what it is for.
+        digest: of its manifest.
+        os_version: of Windows, whose images come for each; else empty.
+    """
+
+    platform: Platform
+    digest: str
+    os_version: str = ""
+
+
 # containerd's platforms package (normalizeArch) knows the same names.
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),

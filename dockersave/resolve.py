@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from .budget import Budget
-from .errors import ContentError, NotFoundError, shown
+from .errors import ContentError, DockersaveError, NotFoundError, shown
 from .image import Image, Variant
 from .kinds import (
     blobs_beside,
@@ -32,7 +33,7 @@ from .oci import (
     parse_document,
     select,
 )
-from .platforms import Platform
+from .platforms import Offer, Platform
 from .reference import Reference
 from .verify import check
 
@@ -67,6 +68,9 @@ class Documents(Protocol):
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """A small blob, verified."""
+
+    def conceal(self, error: DockersaveError) -> DockersaveError:
+        """An error about a document, without secrets that the registry has written into it."""
 
 
 @dataclass(slots=True)
@@ -129,7 +133,7 @@ class Resolver:
         if self._reference.digest:
             check(document.body, self._reference.digest, "the manifest")
         self._budget.keep(len(document.body))
-        with self._budget.parsing:
+        with self._concealing(), self._budget.parsing:
             return parse_document(document.body, document.digest, document.media_type)
 
     def image(self, wanted: Platform | None) -> Image:
@@ -145,6 +149,10 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
+        with self._concealing():
+            return self._image(root, wanted)
+
+    def _image(self, root: Manifest | Index, wanted: Platform | None) -> Image:
         if isinstance(root, Manifest):
             variant = self._lone(root)
             if wanted is not None:
@@ -182,6 +190,10 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
+        with self._concealing():
+            return self._all_platforms(root)
+
+    def _all_platforms(self, root: Manifest | Index) -> Image:
         if isinstance(root, Manifest):
             return Image(self._reference, (self._lone(root),))
         found = _Found()
@@ -202,6 +214,45 @@ class Resolver:
             raise NotFoundError("the index has no images")
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), indexes)
+
+    def platforms(self) -> list[Offer]:
+        """The images that there are, each with its platform; as `all_platforms`."""
+        root = self.root()
+        if isinstance(root, Manifest):
+            variant = self._lone(root)
+            assert variant.config is not None
+            return [Offer(variant.config.platform, root.descriptor.digest)]
+        found = _Found()
+        offers = list(self._offers(root, found, LIMITS.index_depth))
+        if not offers:
+            raise no_image("the index holds", found.kinds or ["nothing"])
+        return offers
+
+    def _offers(self, index: Index, found: _Found, depth: int) -> Iterator[Offer]:
+        for entry in index.manifests:
+            if entry.is_attestation or entry.digest in found.seen:
+                continue
+            found.seen.add(entry.digest)
+            if kind := entry_kind(entry):
+                found.kinds[kind] = None
+            elif entry.platform and entry.media_type in MANIFEST_TYPES:
+                yield Offer(entry.platform, entry.digest, entry.os_version)
+            elif isinstance(child := self._anything(entry), Index):
+                self._descend(depth)
+                yield from self._offers(child, found, depth - 1)
+            elif child is None or not may_be_image(child):
+                found.kinds[kind_of(child) if child else entry.media_type] = None
+            elif config := self._variant(child).config:
+                yield Offer(config.platform, entry.digest, entry.os_version)
+
+    @contextmanager
+    def _concealing(self) -> Iterator[None]:
+        """What documents say is shown in errors: the registry may have written a secret there."""
+        try:
+            yield
+        except (ContentError, NotFoundError) as error:
+            self._registry.conceal(error)
+            raise
 
     def _lone(self, manifest: Manifest) -> Variant:
         """The image that a reference names without an index."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from .archive.members import Blob
@@ -16,6 +16,7 @@ from .errors import CancelledError, DockersaveError
 from .image import Image
 from .job import Job
 from .options import Network, Options
+from .places import check_places
 from .platforms import Platform
 from .progress import Progress
 from .reference import Reference
@@ -32,11 +33,18 @@ class SavedImage:
         reference: what was asked for.
         digest: of the manifest, or of the index where all platforms were saved.
         platform: of the image that engines without indexes load.
+        platforms: of all its images, that one first.
     """
 
     reference: Reference
     digest: str
     platform: Platform
+    platforms: tuple[Platform, ...]
+
+    @classmethod
+    def of(cls, image: Image) -> SavedImage:
+        """What is to be said of an image."""
+        return cls(image.reference, image.root.digest, image.platforms[0], image.platforms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Saved:
     Args:
         paths: what was written: the archive, the directory, or both; none for a stream.
         images: what is in it, in the order of the call.
-        size: of the archive, in bytes; before compression with xz.
+        size: of the archive, in bytes; before it is compressed.
         fetched: bytes of layers that came over the network.
         reused: bytes of layers that were on this machine's disk already.
         unchanged: whether the archive was there already, whole and right.
@@ -94,6 +102,30 @@ def save(
         CancelledError: the run was stopped. What was fetched lies in `NAME.part`, and the next
             call with the same arguments goes on with it.
     """
+    with running(images, output, options, network, progress, notify, cancellation, trace) as (
+        job,
+        references,
+        destination,
+    ):
+        return _save(job, references, destination)
+
+
+@contextmanager
+def running(
+    images: Sequence[str | Reference],
+    output: str | os.PathLike[str] | None,
+    options: Options | None,
+    network: Network | None,
+    progress: Progress | None,
+    notify: Callable[[str], None],
+    cancellation: Cancellation | None,
+    trace: Callable[[str], None] | None,
+) -> Iterator[tuple[Job, list[Reference], Destination]]:
+    """All that a save needs, from its arguments; and what is said of it when it fails.
+
+    Args:
+        images, output, options, network, progress, notify, cancellation, trace: as for `save`.
+    """
     options = options or Options()
     if output is not None:
         options = replace(options, output=os.fspath(output))
@@ -103,6 +135,7 @@ def save(
         )
     )
     destination = Destination.of(options, references)
+    check_places(destination, f"{references[0].file_stem}.tar")
     local = LocalStore([*options.reuse, *destination.paths])
     progress = progress or Progress()
     stop = cancellation or Cancellation()
@@ -110,9 +143,12 @@ def save(
         closing(local),
         closing(Session(network or Network(), stop, notify, Trace.of(trace))) as session,
     ):
-        job = Job(options, destination.working_dir, session, progress, local)
         try:
-            return _save(job, references, destination)
+            yield (
+                Job(options, destination.working_dir, session, progress, local),
+                references,
+                destination,
+            )
         except DockersaveError as failure:
             many = len(references) > 3
             failure.about(f"{len(references)} images" if many else ", ".join(map(str, references)))
@@ -135,14 +171,12 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
         # First, since an archive that is compressed or a stream cannot be read back.
         images = _write_tree(job, images, destination.tree)
     if destination.archive:
-        images, unchanged = _write_archive(job, images, destination.archive)
+        images, unchanged = _write_archive(
+            job, images, destination.archive, destination.compression
+        )
     return Saved(
         paths=destination.paths,
-        images=tuple(
-            SavedImage(image.reference, image.root.digest, image.primary.config.platform)
-            for image in images
-            if image.primary.config
-        ),
+        images=tuple(map(SavedImage.of, images)),
         size=job.size,
         fetched=job.fetched,
         reused=job.reused,
@@ -150,12 +184,14 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     )
 
 
-def _write_archive(job: Job, images: Sequence[Image], path: str) -> tuple[Sequence[Image], bool]:
-    if path == STDOUT or job.options.xz:
+def _write_archive(
+    job: Job, images: Sequence[Image], path: str, compression: str
+) -> tuple[Sequence[Image], bool]:
+    if path == STDOUT or compression:
         from .archive.write.ordered import OrderedOutput, SequentialFile, StandardOutput
 
         target = StandardOutput() if path == STDOUT else SequentialFile(path)
-        return job.write(images, OrderedOutput(target, xz=job.options.xz)), False
+        return job.write(images, OrderedOutput(target, compression)), False
     planned = job.with_known_sizes(images)
     if planned is not None and job.is_unchanged(job.plan(planned), path):
         return planned, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from .transfer.throttle import Throttle
 
 if TYPE_CHECKING:
     from .registry.client import Registry
+    from .registry.credentials import Keyring
 
 
 class Session:
@@ -44,6 +46,7 @@ class Session:
         self.attempts = self.retry.attempts
         self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
         self.budget = Budget()
+        self._keyring: Keyring | None = None
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
@@ -54,12 +57,18 @@ class Session:
             name: as in `Reference.registry`.
 
         Raises:
+            CredentialsError: `network.authfile` cannot be read.
             UsageError: it is a second one, though a user and a password were given: they belong to
                 one, and no other may see them.
         """
         from .registry.client import Registry
+        from .registry.credentials import Keyring
 
         with self._lock:
+            if self._keyring is None:
+                self._keyring = Keyring(
+                    self.network.authfile, os.environ, self.notify, self.cancellation
+                )
             if name not in self._registries:
                 if self._registries and self.network.user is not None:
                     raise UsageError(
@@ -75,6 +84,7 @@ class Session:
                     self.notify,
                     self.trace,
                     self.budget,
+                    self._keyring,
                 )
             return self._registries[name]
 

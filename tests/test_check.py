@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -288,6 +289,63 @@ def test_documents_that_are_none(
     members = members_of(samples["docker"])
     lines = faults(check(rewritten(members, **{path: Raw(path, body)}), tmp_path))
     assert any(said in line for line in lines), lines
+
+
+def changed(document: Any, *path: str | int) -> bytes:
+    """A document with null in a place."""
+    at = document
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = None
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("member", "where"),
+    [
+        ("index.json", ("manifests",)),
+        ("index.json", ("manifests", 0, "annotations")),
+        ("index.json", ("manifests", 0, "platform")),
+        ("index.json", ("mediaType",)),
+        ("manifest.json", (0, "RepoTags")),
+        ("manifest.json", (0, "LayerSources")),
+        ("repositories", ("sample",)),
+    ],
+)
+def test_null_is_what_go_writes_for_nothing(
+    member: str, where: tuple[str | int, ...], samples: dict[str, Path], tmp_path: Path
+) -> None:
+    """`docker save` of an image without a name, by Docker 25: `"manifests":null`."""
+    members = members_of(samples["docker"])
+    (body,) = (each.data for each in members if each.path == member)
+    data = changed(json.loads(body), *where)
+    report = check(rewritten(members, **{member: Raw(member, data)}), tmp_path)
+    assert not faults(report)
+    assert {found.platform for found in report.images} == {"linux/amd64"}
+
+
+@pytest.mark.parametrize("member", ["manifest.json", "repositories"])
+def test_documents_that_are_null_as_a_whole(
+    member: str, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    members = members_of(samples["docker"])
+    assert not faults(check(rewritten(members, **{member: Raw(member, b"null")}), tmp_path))
+
+
+def test_an_archive_of_docker_25_without_a_name(samples: dict[str, Path], tmp_path: Path) -> None:
+    members, entry = _entry(samples)
+    entry |= {"RepoTags": None}  # type: ignore[dict-item]
+    data = rewritten(
+        members,
+        **{
+            "index.json": Raw("index.json", b'{"schemaVersion":2,"manifests":null}'),
+            "manifest.json": Raw("manifest.json", json.dumps([entry]).encode()),
+            "repositories": None,
+        },
+    )
+    report = check(data, tmp_path)
+    assert not faults(report)
+    assert [(found.names, found.platform) for found in report.images] == [((), "linux/amd64")]
 
 
 def _entry(samples: dict[str, Path]) -> tuple[list[Raw], dict[str, list[str]]]:

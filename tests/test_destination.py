@@ -24,6 +24,9 @@ def of(*references: str, **options: Any) -> Destination:
     [
         ({}, "library-debian-latest.tar", None),
         ({"xz": True}, "library-debian-latest.tar.xz", None),
+        ({"zstd": True}, "library-debian-latest.tar.zst", None),
+        ({"tree": True, "output": "a/b.tgz"}, "a/b.tgz", "a/b"),
+        ({"tree": True, "zstd": True}, "library-debian-latest.tar.zst", "library-debian-latest"),
         ({"working_dir": "/d"}, "/d/library-debian-latest.tar", None),
         ({"working_dir": "/d", "tarname": "n.tar"}, "/d/n.tar", None),
         ({"working_dir": "/d", "output": "o.tar"}, "/d/o.tar", None),
@@ -49,11 +52,36 @@ def test_where_it_goes(options: dict[str, Any], archive: str | None, tree: str |
 
 
 @pytest.mark.parametrize(
+    ("options", "compression"),
+    [
+        ({}, ""),
+        ({"output": "a.tar"}, ""),
+        ({"output": "a.tar.gz"}, "gzip"),
+        ({"output": "A.TGZ"}, "gzip"),
+        ({"output": "a.tar.zst"}, "zstd"),
+        ({"tarname": "a.tar.zst"}, "zstd"),
+        ({"output": "a.tar.xz"}, "xz"),
+        ({"xz": True, "output": "a.tar"}, "xz"),
+        ({"xz": True, "output": "a.tar.xz"}, "xz"),
+        ({"zstd": True}, "zstd"),
+        ({"zstd": True, "output": "-"}, "zstd"),
+        ({"output": "a.tar.xz", "tar": False, "tree": True}, ""),
+    ],
+)
+def test_how_it_is_compressed(options: dict[str, Any], compression: str) -> None:
+    assert of(**options).compression == compression
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"output": "a.tar", "tarname": "b.tar"}, "twice"),
         ({"output": "-", "tar": False, "tree": True}, "standard output"),
         ({"xz": True, "tar": False, "tree": True}, "--xz"),
+        ({"zstd": True, "tar": False, "tree": True}, "--zstd"),
+        ({"xz": True, "zstd": True}, "twice"),
+        ({"xz": True, "output": "a.tar.gz"}, "a.tar.gz, which promises gzip"),
+        ({"zstd": True, "tarname": "a.txz"}, "promises xz"),
         ({"tar": False}, "neither"),
         ({"tarname": "a/b.tar"}, "a/b.tar"),
         ({"tarname": ""}, "--tarname"),

@@ -97,7 +97,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Terminal]:
 
 def _saved() -> Saved:
     reference = Reference.parse("debian:12")
-    image = SavedImage(reference, "sha256:" + "0" * 64, Platform("linux", "arm", "v7"))
+    platform = Platform("linux", "arm", "v7")
+    image = SavedImage(reference, "sha256:" + "0" * 64, platform, (platform,))
     return Saved(("debian.tar",), (image,), 50 * MB, 30 * MB, 20 * MB, False)
 
 
@@ -340,6 +341,7 @@ def test_a_program_gets_json(clock: Clock, capsys: pytest.CaptureFixture[str]) -
                     "reference": "debian:12",
                     "digest": "sha256:" + "0" * 64,
                     "platform": "linux/arm/v7",
+                    "platforms": ["linux/arm/v7"],
                 }
             ],
             "paths": ["debian.tar"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -345,9 +346,13 @@ def test_a_disk_that_is_full(
     options = {"working_dir": str(small_disk), name: "a.tar", **changes}
     failure = refused(plain_registry.reference("docker"), **options)
     assert isinstance(failure, OutputError)
-    assert "No space left" in str(failure)
-    assert "room" in failure.hint
-    assert ("begins anew" in failure.hint) == bool(changes.get("xz"))
+    if changes.get("xz"):
+        # How large it will be is not known beforehand.
+        assert "No space left" in str(failure)
+        assert "room" in failure.hint
+        assert "begins anew" in failure.hint
+    else:
+        assert re.search(r"needs (at least )?\d+ kB, \d+ kB are free in ", str(failure))
     if name == "output":
         assert old.read_bytes() == b"old"
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -68,12 +69,17 @@ def familiar_tag(image: Image) -> str:
 def layout_index(images: Sequence[Image]) -> Member:
     """The member `index.json` of an OCI layout: one descriptor for each name."""
     descriptors: list[dict[str, Any]] = []
+    names: dict[str | None, set[str]] = {}
+    for image in images:
+        names.setdefault(image.reference.tag, set()).add(image.reference.name)
     for image in images:
         reference, config, root = image.reference, image.primary.config, image.root
         if reference.tag:
             annotations = {
                 "io.containerd.image.name": f"{reference.name}:{reference.tag}",
-                "org.opencontainers.image.ref.name": reference.tag,
+                "org.opencontainers.image.ref.name": reference.tag
+                if len(names[reference.tag]) == 1
+                else _reference_name(image),
             }
         else:
             annotations = {"io.containerd.image.name": f"{reference.name}@{root.digest}"}
@@ -84,6 +90,20 @@ def layout_index(images: Sequence[Image]) -> Member:
             descriptors.append(descriptor)
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
     return content("index.json", to_json(document))
+
+
+def _reference_name(image: Image) -> str:
+    """What tells an image from others with the same tag: `skopeo copy oci-archive:FILE:THIS`.
+
+    Those that look at `ref.name` take the first of several that are the same. Its full name, as
+    far as the grammar allows that (OCI image specification, annotations.md); else its digest.
+    """
+    name = f"{image.reference.name}:{image.reference.tag}"
+    return name if _REFERENCE_NAME.fullmatch(name) else image.root.digest
+
+
+_COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
+_REFERENCE_NAME = re.compile(f"{_COMPONENT}(?:/{_COMPONENT})*")
 
 
 def _platform(config: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..compression import Decompressor
@@ -56,26 +56,37 @@ class Inventory:
     _read: int = 0
 
     @classmethod
-    def of(cls, members: Members) -> Inventory:
-        """Read all members, and hash the files."""
+    def of(cls, members: Members, *, hashed: bool = True) -> Inventory:
+        """Read all members.
+
+        Args:
+            members: of the archive.
+            hashed: whether files are hashed; else each is taken for what its name says it is,
+                and only documents are read.
+        """
         inventory = cls()
         try:
             for count, (found, content) in enumerate(members):
                 if count >= LIMITS.archive_members:
                     raise ContentError(f"there are more than {LIMITS.archive_members} members")
-                inventory._add(found, content)
+                inventory._add(found, content, inventory._hash if hashed else inventory._look_at)
         except ContentError as failure:
             inventory.cut = failure.message
         return inventory
 
-    def _add(self, found: Found, content: Iterator[bytes]) -> None:
+    def _add(
+        self,
+        found: Found,
+        content: Iterator[bytes],
+        read: Callable[[Found, Iterator[bytes]], Item],
+    ) -> None:
         if found.fault:
             self._blame(found.path, found.fault)
         elif found.kind == "link":
             if self.links.setdefault(found.path, found.target) != found.target:
                 self._blame(found.path, "is there twice")
         elif found.kind == "file":
-            item = self._hash(found, content)
+            item = read(found, content)
             if self.items.setdefault(found.path, item) != item or found.path in self.links:
                 # Some engines take the first, some the last.
                 self._blame(found.path, "is there twice, with different content")
@@ -113,9 +124,17 @@ class Inventory:
             unpack(decompressor.finish())
         item.digests = digests.values
         item.diff_ids = diff_ids.values if decompressor.kind else item.digests
-        if body.startswith((b"{", b"[")):
+        if body.startswith((b"{", b"[")) or body == b"null":
             self._keep(found.path, bytes(body))
         return item
+
+    def _look_at(self, found: Found, content: Iterator[bytes]) -> Item:
+        if found.size <= LIMITS.archive_document:
+            body = next(content, b"")
+            if body.startswith((b"{", b"[")):
+                self._keep(found.path, body + b"".join(content))
+        digest = named_digest(found.path)
+        return Item(found.path, found.size, (digest,) if digest else ())
 
     def _keep(self, path: str, body: bytes) -> None:
         packed = zlib.compress(body, 1)

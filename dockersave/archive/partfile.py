@@ -52,26 +52,26 @@ class PartFile:
         for name in (self.path, self.part, self._old):
             self._check_kind(name)
         try:
-            self._open_and_lock()
+            with writing(self.part):
+                self._take()
         except BaseException:
-            # What could not be taken up is not ours to discard.
+            # What could not be taken is not this run's to be discarded.
             self.close()
             raise
 
-    def _open_and_lock(self) -> None:
-        with writing(self.part):
-            self._check_nobody_writes(self.path)
-            while True:
-                self.fd = self._open(self.part, os.O_RDWR | os.O_CREAT)
-                self._lock(self.fd)
-                if self._is(self.part):
-                    break
-                # The run that held the lock has published the file under its final name.
-                self.close()
-            self.is_new = self._is_empty()
-            self._check_is_left_over()
-            if not self._directory and os.fstat(self.fd).st_nlink > 1:
-                self._drop_name()
+    def _take(self) -> None:
+        self._check_nobody_writes(self.path)
+        while True:
+            self.fd = self._open(self.part, os.O_RDWR | os.O_CREAT)
+            self._lock(self.fd)
+            if self._is(self.part):
+                break
+            # The run that held the lock has published the file under its final name.
+            self.close()
+        self.is_new = self._is_empty()
+        self._check_is_left_over()
+        if not self._directory and os.fstat(self.fd).st_nlink > 1:
+            self._drop_name()
 
     def _drop_name(self) -> None:
         """Somebody else names it, too, or a run was killed while it published: that name stays."""

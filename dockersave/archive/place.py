@@ -46,6 +46,18 @@ def writing(path: str) -> Iterator[None]:
         raise output_error(failure, path) from failure
 
 
+def free_room(fd: int) -> int | None:
+    """How much can be written to a file system, in bytes; None if it does not say.
+
+    Args:
+        fd: a file or directory on it.
+    """
+    status = os.fstatvfs(fd)
+    # The superuser may use what is reserved.
+    free = status.f_bfree if os.geteuid() == 0 else status.f_bavail
+    return free * status.f_frsize if status.f_blocks else None
+
+
 def check_room(fd: int, path: str, needed: int, kept: int = 0, *, least: bool = False) -> None:
     """Make sure that there is room before the first byte is fetched.
 
@@ -59,11 +71,9 @@ def check_room(fd: int, path: str, needed: int, kept: int = 0, *, least: bool = 
     Raises:
         OutputError: there is not enough.
     """
-    status = os.fstatvfs(fd)
-    # The superuser may use what is reserved. Some file systems do not say what they have.
-    free = (status.f_bfree if os.geteuid() == 0 else status.f_bavail) * status.f_frsize
+    free = free_room(fd)
     missing = needed - kept
-    if status.f_blocks and missing > free:
+    if free is not None and missing > free:
         folder = os.path.dirname(path) or "."
         more = " more" if kept > needed // 100 else ""
         amount = f"{'at least ' if least else ''}{in_bytes(missing)}{more}"

@@ -152,6 +152,9 @@ class References:
         if self._inventory.find(path):
             with self._blaming(path):
                 document = self._json(path)
+                if document is None:
+                    # What programs in Go write for an empty list.
+                    return []
                 if isinstance(document, list):
                     return document
                 raise ContentError(otherwise)
@@ -170,7 +173,10 @@ class References:
                 raise ContentError("is of a version that nobody knows")
         with self._blaming("index.json"):
             document = self._json("index.json")
-            entries = document.get("manifests") if isinstance(document, dict) else None
+            if not isinstance(document, dict) or "manifests" not in document:
+                raise ContentError("has no list of manifests")
+            # Docker 25 writes null where it saves an image without a name.
+            entries = [] if document["manifests"] is None else document["manifests"]
             if not isinstance(entries, list):
                 raise ContentError("has no list of manifests")
             named: dict[str, tuple[list[str], str]] = {}
@@ -324,10 +330,13 @@ class References:
     def _repositories(self) -> None:
         with self._blaming("repositories"):
             document = self._json("repositories")
+            document = {} if document is None else document
             if not isinstance(document, dict):
                 raise ContentError("is no JSON object")
             known = self._known_ids()
             for name, tags in document.items():
+                if tags is None:
+                    continue
                 if not isinstance(tags, dict) or not _are_texts(list(tags.values())):
                     raise ContentError(f"has no tags for {shown(name)}")
                 for tag, v1_id in tags.items():

@@ -92,9 +92,13 @@ _POINTLESS: Mapping[str, Sequence[str]] = {
     "tags": (WHAT, WHERE),
     "metadata": (WHERE,),
     "sha": (WHERE,),
+    "platforms": (WHAT, WHERE),
     "verify": (WHAT, WHERE, REGISTRY, NETWORK),
+    "list": (WHAT, WHERE, REGISTRY, NETWORK),
+    "dry_run": (),
 }
 """Groups whose options mean nothing to a question."""
+_OF_A_FILE = ("verify", "list")
 
 _SYSTEMS = {
     *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
@@ -169,14 +173,21 @@ def check(arguments: argparse.Namespace) -> None:
         raise UsageError(*wrong)
     questions = [name for name in _POINTLESS if getattr(arguments, name)]
     if len(questions) > 1:
-        first, second = questions[:2]
-        raise UsageError(f"--{first} and --{second} are different questions", "ask one at a time")
+        first, second = (f"--{name}".replace("_", "-") for name in questions[:2])
+        raise UsageError(f"{first} and {second} are different questions", "ask one at a time")
     for question in questions:
         for option in _given(arguments, _POINTLESS[question]):
-            why = "saves nothing" if question != "verify" else "only reads a file"
+            why = "only reads a file" if question in _OF_A_FILE else "saves nothing"
             raise UsageError(f"--{question} {why}: {option} has no meaning", "leave it out")
-    if arguments.verify and arguments.images:
-        raise UsageError("--verify takes a file, no image", "dockersave --verify debian.tar")
+    for question in _OF_A_FILE:
+        if getattr(arguments, question) and arguments.images:
+            hint = f"dockersave --{question} debian.tar"
+            raise UsageError(f"--{question} takes a file, no image", hint)
+    if arguments.json and not (arguments.platforms or arguments.list or arguments.dry_run):
+        raise UsageError(
+            "--json is for --platforms, --list and --dry-run",
+            "--metadata is JSON anyway; --progress json is for a program that watches",
+        )
     for first, second, why in (
         ("quiet", "verbose", "contradict each other"),
         ("arch", "platform", "both name the platform"),
@@ -236,6 +247,7 @@ def options(arguments: argparse.Namespace) -> Options:
         format=arguments.format,
         gunzip=arguments.gunzip,
         xz=arguments.xz,
+        zstd=arguments.zstd,
         foreign=arguments.foreign,
         reuse=tuple(arguments.reuse),
         cache_dir=arguments.cache_dir,
@@ -249,6 +261,7 @@ def network(arguments: argparse.Namespace) -> Network:
 
     return Network(
         insecure=arguments.insecure,
+        insecure_registries=tuple(arguments.insecure_registry),
         skip_tls_verify=arguments.skip_tls_verify,
         ca_file=arguments.ca_file,
         cert=arguments.cert,

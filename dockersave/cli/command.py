@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..cancellation import Cancellation
 from ..errors import DockersaveError, UsageError, shown
 from .arguments import network, options
-from .stdout import check_is_open, is_named_by, write_lines
+from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_lines
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -131,6 +131,8 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
         return lambda cancellation: _licenses()
     if arguments.verify:
         return lambda cancellation: _verify(arguments.verify, talk, cancellation)
+    if arguments.list:
+        return lambda cancellation: _list_archive(arguments, cancellation)
     from ..reference import Reference
 
     references = [Reference.parse(image) for image in _images(arguments.images)]
@@ -144,8 +146,10 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
         if not os.path.exists(path):
             talk.note(f"--reuse {path}: there is no such file, so nothing of it is reused")
     chosen = _with_login(network(arguments), arguments, talk)
-    if arguments.tags or arguments.metadata or arguments.sha:
+    if arguments.tags or arguments.metadata or arguments.sha or arguments.platforms:
         return lambda cancellation: _ask(arguments, references, chosen, talk, cancellation)
+    if arguments.dry_run:
+        return lambda cancellation: _foresee(arguments, references, chosen, talk, cancellation)
     if arguments.output == "-":
         check_is_open()
         if sys.stdout.isatty():
@@ -179,6 +183,32 @@ def _save(
         trace=_trace(arguments, talk),
     )
     talk.saved(saved)
+    if not arguments.output and is_a_file_of_its_own():
+        where = " and ".join(saved.paths)
+        talk.note(f"nothing went to standard output: {where} was written; -o - sends it there")
+
+
+def _foresee(
+    arguments: Namespace,
+    references: Sequence[Reference],
+    chosen: Network,
+    talk: Console,
+    cancellation: Cancellation,
+) -> None:
+    from ..dryrun import forecast
+    from .answers import outlook
+
+    found = forecast(
+        *references,
+        options=options(arguments),
+        network=chosen,
+        progress=talk,
+        notify=talk.note,
+        cancellation=cancellation,
+        trace=_trace(arguments, talk),
+    )
+    write_lines(outlook(found, as_json=arguments.json))
+    found.check_room()
 
 
 def _ask(
@@ -199,6 +229,11 @@ def _ask(
                     write_lines(registry.tags(reference))
                 elif arguments.metadata:
                     write_lines([registry.manifest(reference, platform).decode()])
+                elif arguments.platforms:
+                    from .answers import platforms
+
+                    offers = registry.platforms(reference)
+                    write_lines(platforms(reference, offers, as_json=arguments.json))
                 else:
                     write_lines([registry.digest(reference, platform)])
             except DockersaveError as failure:
@@ -220,6 +255,14 @@ def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:
     talk.checked(report)
     if not report.is_right:
         raise report.failure()
+
+
+def _list_archive(arguments: Namespace, cancellation: Cancellation) -> None:
+    from ..listing import list_archive
+    from .answers import listing
+
+    found = list_archive(arguments.list, cancellation=cancellation)
+    write_lines(listing(found, as_json=arguments.json))
 
 
 def _licenses() -> None:

@@ -115,8 +115,8 @@ def suggestion(name: str) -> str:
     known = [
         word for options in OPTIONS.values() for option in options for word in option[0].split()
     ]
-    longer = [word for word in known if len(name) > 4 and word.startswith(name)]
-    if len(longer) == 1:
+    longer = sorted(word for word in known if len(name) > 4 and word.startswith(name))
+    if longer and all(word.startswith(longer[0]) for word in longer):
         return f"did you mean {longer[0]}?"
     from difflib import get_close_matches
 

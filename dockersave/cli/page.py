@@ -32,7 +32,7 @@ examples:
   dockersave --insecure localhost:5000/app
 """
 
-_HELP_COLUMN = 32
+_HELP_COLUMN = 36
 
 FORMATS = ("docker", "oci", "legacy")
 PROGRESS = ("auto", "bar", "plain", "json", "none")
@@ -76,7 +76,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
     WHAT: [
         _value("--platform", "OS/ARCH[/VARIANT]", "default: this host's; 'all' keeps every one"),
         _value("--arch", "ARCH", "short for --platform linux/ARCH"),
-        _flag("--foreign", "fetch layers that are not in the registry, too"),
+        _flag("--foreign", "fetch layers that lie elsewhere, too"),
     ],
     WHERE: [
         _value("-o --output", "FILE", "write FILE; - is standard output"),
@@ -88,18 +88,20 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value(
             "--format",
             "FORMAT",
-            "docker (default), oci, or legacy (old Docker)",
+            "docker (default), oci or legacy (old Docker)",
             choices=FORMATS,
             default="docker",
         ),
         _flag("--gunzip", "store layers uncompressed"),
-        _flag("--xz", "compress the archive"),
+        _flag("--xz", "compress, as -o NAME.tar.xz does"),
+        _flag("--zstd", "as -o NAME.tar.zst does; .tar.gz works, too"),
         _values("--reuse", "FILE", "take layers from an archive; repeatable"),
         _value("--cache-dir", "DIR", "keep layers there for other runs"),
         _value("--cache-size", "SIZE", "at most that much; default: 10Gi", kind="size"),
     ],
     REGISTRY: [
-        _flag("--insecure", "the registry speaks plain HTTP"),
+        _flag("--insecure", "plain HTTP for all but Docker Hub"),
+        _values("--insecure-registry", "HOST[:PORT]", "plain HTTP for this one; repeatable"),
         _flag("--skip-tls-verify", "do not check certificates"),
         _value("--ca-file", "FILE", "trust these authorities as well"),
         _value("--cert", "FILE", "show this client certificate"),
@@ -132,7 +134,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
     ],
     TALK: [
         _flag("-q --quiet", "say nothing but errors"),
-        _tally("-v --verbose", "name layers, show tracebacks; -vv: each request"),
+        _tally("-v --verbose", "layers and tracebacks; -vv: each request"),
         _value(
             "--progress",
             "KIND",
@@ -146,6 +148,10 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _flag("--metadata", "the image's manifest as JSON"),
         _flag("--sha", "the image's digest"),
         _value("--verify", "FILE", "check a saved archive"),
+        _flag("--platforms", "the platforms that there are images for"),
+        _value("--list", "FILE", "what an archive holds, without checking it"),
+        _flag("--dry-run", "what would be fetched, reused and written"),
+        _flag("--json", "answer one of the last three as JSON"),
         _flag("--licenses", "the licences of what this program is made of"),
         _flag("--version", "the version"),
         _flag("-h --help", "this page"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from ..errors import OutputError
@@ -24,6 +25,15 @@ def is_named_by(path: str) -> bool:
     """Whether a path is another name of it, as `/dev/stdout` is."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
+
+
+def is_a_file_of_its_own() -> bool:
+    """Whether it leads to a file to which standard error does not: somebody expects it there."""
+    try:
+        status = os.fstat(1)
+        return stat.S_ISREG(status.st_mode) and not os.path.samestat(status, os.fstat(2))
     except OSError:
         return False
 

@@ -57,7 +57,8 @@ class Console(Progress):
     def saved(self, saved: Saved) -> None:
         """Say what was saved."""
         for image in saved.images:
-            self.note(f"{image.reference}: {image.digest} for {image.platform}")
+            platforms = ", ".join(map(str, image.platforms))
+            self.note(f"{image.reference}: {image.digest} for {platforms}")
         size = in_bytes(saved.size)
         state = f"unchanged, {size}" if saved.unchanged else size
         if saved.reused and len(saved.paths) == 1 and not saved.unchanged:

@@ -12,7 +12,8 @@ are in bytes, times in seconds.
      "rate": …, "seconds_left": … or null}
     {"event": "layer", "digest": …, "size": …, "reused": …}
     {"event": "note", "message": …}
-    {"event": "saved", "images": [{"reference": …, "digest": …, "platform": …}],
+    {"event": "saved",
+     "images": [{"reference": …, "digest": …, "platform": …, "platforms": […]}],
      "paths": […], "size": …, "fetched": …, "reused": …, "unchanged": …}
     {"event": "checked", "path": …, "formats": […], "compression": …,
      "images": [{"names": […], "digest": …, "platform": …}], "files": …, "size": …,
@@ -97,6 +98,7 @@ class JsonLines(Console):
                     "reference": str(image.reference),
                     "digest": image.digest,
                     "platform": str(image.platform),
+                    "platforms": [str(platform) for platform in image.platforms],
                 }
                 for image in saved.images
             ],

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import CredentialsError, DockersaveError, NetworkError, shown
+from ..errors import ContentError, CredentialsError, DockersaveError, NetworkError
 from ..reference import DOCKER_HUB
 from . import failures, redirects
 from .challenge import Challenge, parse
 from .credentials import Credentials, Login
 from .realms import check_realm, with_query
+from .secrets import Secrets
 
 _CLIENT = "dockersave"
 _LEAST_LIFE = 60.0
@@ -68,6 +69,7 @@ class _Standing:
         is_proven: whether the registry has taken the token once.
         is_second: whether the token replaced one that it had never taken.
         failure: why there is no way in; asking again would not help, and may lock an account.
+        is_told: whether we have said who we are where nobody had asked.
     """
 
     header: str | None = field(default=None, repr=False)
@@ -77,6 +79,7 @@ class _Standing:
     is_proven: bool = False
     is_second: bool = False
     failure: CredentialsError | None = None
+    is_told: bool = False
 
 
 class Authorizer:
@@ -88,6 +91,8 @@ class Authorizer:
         credentials: whose may go there; None for nobody's.
         ask: one exchange with a token endpoint; must not follow redirects to another origin.
         notify: gets lines for the user.
+        ping: the URL where a registry says what it asks for; `/v2/` of the origin by default.
+        secrets: learns what is sent, and leaves it out of what is shown.
     """
 
     def __init__(
@@ -97,7 +102,10 @@ class Authorizer:
         credentials: Credentials | None,
         ask: Ask,
         notify: Callable[[str], None],
+        ping: str = "",
+        secrets: Secrets | None = None,
     ) -> None:
+        self._ping = ping or f"{origin}/v2/"
         self._origin = origin
         self._registry = registry
         self._credentials = credentials
@@ -107,7 +115,7 @@ class Authorizer:
         self._standings: dict[str, _Standing] = {}
         self._offered: list[Challenge] = []
         self._warned = False
-        self._secrets: set[str] = set()
+        self._secrets = secrets or Secrets()
 
     def header(self, repository: str) -> str | None:
         """What to send as Authorization now; None before the registry has asked for anything.
@@ -148,26 +156,48 @@ class Authorizer:
             with self._remembering(standing):
                 self._meet(standing, self._challenges(headers, standing), repository)
 
+    def hidden(self, repository: str, sent: str | None) -> bool:
+        """Say who we are where a registry hides what is private, instead of asking who is there.
+
+        Nexus, GCR of old and Artifactory answer nobody with 403 or 404, and ask at `/v2/` alone.
+
+        Args:
+            repository: that was asked for.
+            sent: the Authorization header of the request that was refused, or None.
+
+        Returns:
+            Whether `header` is worth a second try now. Without credentials nothing is sent.
+
+        Raises:
+            CredentialsError: there are some, and they are refused.
+            CancelledError: the run was stopped.
+        """
+        if sent is not None:
+            return False
+        with self._lock:
+            standing = self._standings.setdefault(repository, _Standing())
+            if standing.header is not None:
+                return True
+            if standing.is_told or standing.failure:
+                return False
+            standing.is_told = True
+            if self._login(repository) is None:
+                return False
+            try:
+                offered = self._challenges({}, standing)
+                with self._remembering(standing):
+                    if offered:
+                        self._meet(standing, offered, repository)
+            except (NetworkError, ContentError) as error:
+                # The answer stays what it was: there may be no such image, whoever asks.
+                self._notify(f"warning: {error.message}")
+            return standing.header is not None
+
     def accepted(self, repository: str, sent: str | None) -> None:
         """Learn that a request was not refused, so that a later refusal means something else."""
         standing = self._standings.get(repository)
         if standing and standing.header == sent:
             standing.is_proven = True
-
-    def conceal(self, body: bytes) -> bytes:
-        """An error's body without secrets: some servers repeat in it what they were sent."""
-        return self._conceal(body.decode(errors="surrogateescape")).encode(errors="surrogateescape")
-
-    def concealed(self, error: DockersaveError) -> DockersaveError:
-        """The same for an error that was made of one, where nothing is escaped any more."""
-        error.message = self._conceal(error.message)
-        error.args = (error.message,)
-        return error
-
-    def _conceal(self, text: str) -> str:
-        for secret in tuple(self._secrets):
-            text = text.replace(secret, "***")
-        return text
 
     @contextmanager
     def _remembering(self, standing: _Standing) -> Iterator[None]:
@@ -189,7 +219,7 @@ class Authorizer:
         if standing.challenge:
             return [standing.challenge]
         if not self._offered:
-            ping = self._ask("GET", f"{self._origin}/v2/", {}, None)
+            ping = self._ask("GET", self._ping, {}, None)
             self._offered = parse([ping.headers.get("WWW-Authenticate", "")])
         # What was said about another repository: all but the scope holds for this one too.
         return [
@@ -245,13 +275,13 @@ class Authorizer:
         standing.header, standing.challenge = f"Bearer {token}", challenge
         standing.begun, standing.end = begun, begun + life - _MARGIN
         standing.is_proven = False
-        self._secrets.add(token)
+        self._secrets.add([token])
 
     def _fetch_token(
         self, challenge: Challenge, repository: str, login: Login | None
     ) -> tuple[str, float]:
         """A token and its life in seconds, from the endpoint that a challenge names."""
-        realm = check_realm(challenge.parameters["realm"], self._origin)
+        realm = check_realm(challenge.parameters["realm"], self._origin, self._secrets.conceal)
         asked = [("service", service)] if (service := challenge.parameters.get("service")) else []
         scope = challenge.parameters.get("scope") or f"repository:{repository}:pull"
         answer = None
@@ -270,7 +300,7 @@ class Authorizer:
             headers = {"Authorization": login.basic} if login and login.basic else {}
             answer = self._ask("GET", url, headers, None)
         if answer.status in {401, 403}:
-            detail = self._conceal(failures.explain(self.conceal(answer.body)))
+            detail = failures.explain(answer.body, self._secrets.conceal)
             if login is None:
                 raise self._missing(repository, detail)
             if answer.status == 403:  # GitLab's word to an account that it knows
@@ -279,13 +309,18 @@ class Authorizer:
         return self._read_token(answer, realm)
 
     def _read_token(self, answer: Answer, realm: str) -> tuple[str, float]:
-        host = redirects.host_of(realm)
+        host = self._secrets.conceal(redirects.host_of(realm))
         if answer.status != 200:
             if answer.status in {404, 405}:
                 raise NetworkError(f"{host}: answers {answer.status} where tokens should be")
-            body, what = self.conceal(answer.body), "the request for a token"
-            error = failures.of_answer(answer.status, answer.headers, body, host, what)
-            raise self.concealed(error)
+            raise failures.of_answer(
+                answer.status,
+                answer.headers,
+                answer.body,
+                host,
+                "the request for a token",
+                self._secrets.conceal,
+            )
         try:
             document = json.loads(answer.body)
         except (ValueError, RecursionError):
@@ -307,7 +342,7 @@ class Authorizer:
             return None
         login = self._credentials.for_repository(self._registry, repository)
         if login:
-            self._secrets.update(login.secrets)
+            self._secrets.add(login.secrets)
         return login
 
     def _warn_if_open(self) -> None:
@@ -322,7 +357,7 @@ class Authorizer:
         return "docker login" + ("" if self._registry == DOCKER_HUB else f" {self._registry}")
 
     def _unknown(self, offered: list[Challenge]) -> DockersaveError:
-        names = shown(", ".join(one.scheme for one in offered))
+        names = self._secrets.shown(", ".join(one.scheme for one in offered))
         if not names:
             return CredentialsError(
                 f"{self._registry}: refuses without saying what it asks for (401)",

@@ -9,9 +9,7 @@ import dataclasses
 import functools
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ..budget import Budget
@@ -31,9 +29,12 @@ from ..reference import DOCKER_HUB
 from ..trace import SILENT, Trace
 from ..verify import check, digest_of, is_digest
 from . import failures, redirects
-from .credentials import Credentials
+from .credentials import Credentials, Keyring
+from .documents import Document, are_comparable, media_type_of, name_of
 from .endpoint import Answered, Endpoint, mirror_base
+from .links import UnreadableLinkError, next_link
 from .retry import Retry
+from .secrets import Secrets
 from .stream import BlobStream, open_range
 from .transport import Transport
 
@@ -46,21 +47,6 @@ _TAGS_AT_ONCE = 1000
 _FEW_LEFT = 10
 _STRIKES = 2
 """Failures in a row after which a mirror is asked no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A manifest or an index, as a registry serves it.
-
-    Args:
-        body: its bytes.
-        media_type: what the registry calls it, or empty.
-        digest: what the bytes hash to.
-    """
-
-    body: bytes
-    media_type: str
-    digest: str
 
 
 class Registry:
@@ -76,6 +62,7 @@ class Registry:
         notify: gets lines for the user.
         trace: gets a line for each request and decision.
         budget: what is left for the documents of the run.
+        keyring: the credentials that the run has found.
 
     Raises:
         UsageError: a mirror has no valid address.
@@ -90,6 +77,7 @@ class Registry:
         notify: Callable[[str], None],
         trace: Trace = SILENT,
         budget: Budget | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self._trace = trace
         self.name = name
@@ -98,13 +86,16 @@ class Registry:
         self._notify = notify
         self._cancellation = cancellation
         self._transport = Transport(name, network, cancellation, trace=trace)
-        credentials = Credentials(network, os.environ, notify, cancellation)
+        keyring = keyring or Keyring(network.authfile, os.environ, notify, cancellation)
+        credentials = Credentials(network, os.environ, notify, cancellation, keyring)
         # The flags name the registry's credentials; a mirror's come from config.json alone.
         without = dataclasses.replace(network, user=None, password=None)
-        others = Credentials(without, os.environ, notify, cancellation)
+        others = Credentials(without, os.environ, notify, cancellation, keyring)
         is_hub = name == DOCKER_HUB
         scheme = "http" if network.speaks_plain(name) else "https"
         host = _HUB_HOST if is_hub else name
+        self._secrets = Secrets()
+        self._secrets.add_proxies(os.environ)
         self._home = Endpoint(
             f"{scheme}://{host}/v2",
             name,
@@ -113,6 +104,7 @@ class Registry:
             network,
             notify,
             trace=trace,
+            secrets=self._secrets,
         )
         self._mirrors = [
             Endpoint(
@@ -124,9 +116,11 @@ class Registry:
                 notify,
                 f"ns={name}",
                 trace,
+                secrets=self._secrets,
             )
             for url in network.mirrors
         ]
+        self._astray = 0
         self._said: set[str] = set()
         self._mirrored: set[tuple[str, str, int]] = set()
         self._strikes: dict[Endpoint, int] = {}
@@ -144,7 +138,7 @@ class Registry:
         if self._mirrors and not is_digest(version):
             # Mirrors are not asked what a tag means: the registry is, without a pull.
             version = self.head(repository, version)
-        what = f"the manifest of {_name(repository, version)}"
+        what = f"the manifest of {name_of(repository, version)}"
 
         def fetch(endpoint: Endpoint) -> Document:
             path = f"{repository}/manifests/{version}"
@@ -155,7 +149,7 @@ class Registry:
                 digest = version
             else:
                 digest = digest_of(body)
-            return Document(body, _media_type(answered), digest)
+            return Document(body, media_type_of(answered.response.headers), digest)
 
         return self._retry.call(lambda: self._first(fetch))
 
@@ -170,14 +164,14 @@ class Registry:
         Raises:
             As `manifest`.
         """
-        what = f"the manifest of {_name(repository, version)}"
+        what = f"the manifest of {name_of(repository, version)}"
         path = f"{repository}/manifests/{version}"
 
         def ask() -> str:
             answered = self._home.get(path, repository, _ACCEPT, method="HEAD")
             self._transport.discard(answered.response)
             digest = answered.response.headers.get("Docker-Content-Digest", "")
-            if answered.response.status == 200 and _are_comparable(digest, version):
+            if answered.response.status == 200 and are_comparable(digest, version):
                 if is_digest(version) and digest != version:
                     raise ContentError(
                         f"{answered.host}: {what} is said to hash to {digest}",
@@ -203,13 +197,17 @@ class Registry:
         Raises:
             As `manifest`.
         """
-        seen: set[str | None] = set()
+        seen: set[str] = set()
+        size = 0
         query: str | None = f"n={_TAGS_AT_ONCE}"
         while query is not None:
-            if query in seen or len(seen) >= LIMITS.tags_pages:
+            # Not the query itself: of 10,000 long ones, memory would be full.
+            mark = digest_of(query.encode(errors="surrogateescape"))
+            if mark in seen or len(seen) >= LIMITS.tags_pages or size > LIMITS.tags:
                 raise ContentError(f"{self.name}: the list of tags has no end")
-            seen.add(query)
+            seen.add(mark)
             page, query = self._retry.call(functools.partial(self._tags_page, repository, query))
+            size += sum(map(len, page)) + len(page)
             yield from page
 
     def _tags_page(self, repository: str, query: str) -> tuple[list[str], str | None]:
@@ -223,6 +221,8 @@ class Registry:
         self._ok(self._home, answered, what)
         body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
         try:
+            if body.count(b",") > LIMITS.json_marks:
+                raise ContentError(f"{self.name}: {what} are more than a page can have")
             document = json.loads(body)
         except (ValueError, RecursionError):
             document = None
@@ -230,10 +230,28 @@ class Registry:
         tags = [] if tags is None else tags  # of a repository without any
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise ContentError(f"{self.name}: {what} are no list")
-        link = next_link(answered.response.headers.get("Link", ""))
-        # Its path and host are not used: behind a proxy, registries do not know their own.
-        # So no credentials can be lured elsewhere, either.
-        return [shown(tag) for tag in tags], link and link.partition("?")[2]
+        return [shown(tag) for tag in tags], self._next_page(answered)
+
+    def _next_page(self, answered: Answered) -> str | None:
+        """The query for the next page of a list.
+
+        The path and the host that a registry names are not used: behind a proxy, it does not know
+        its own. So no credentials can be lured elsewhere, either.
+        """
+        try:
+            link = next_link(answered.response.headers.get("Link", ""))
+            if link is None:
+                return None
+            query = redirects.request_target(f"http://_/?{link.partition('?')[2]}")[2:]
+            if not query or len(query) > LIMITS.link:
+                raise UnreadableLinkError(link)
+        except UnreadableLinkError as unreadable:
+            raise ContentError(
+                f"{answered.host}: says that there are more tags, but not where"
+                f" ({self._secrets.shown(str(unreadable))})",
+                "the registry's Link header is at fault; a list without them would be wrong",
+            ) from None
+        return query
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """Fetch a small blob whole, and check it.
@@ -297,6 +315,10 @@ class Registry:
             As `manifest`.
         """
         end = descriptor.size if stop is None else stop
+        if self._astray >= LIMITS.foreign_failures:
+            raise NetworkError(
+                f"{self.name}: {self._astray} addresses of layers that are elsewhere gave nothing"
+            )
         # Judged as if the registry had sent us there.
         there = redirects.target(self._home.base, url)
         endpoint = Endpoint(
@@ -307,9 +329,18 @@ class Registry:
             Network(),
             self._notify,
             trace=self._trace,
+            secrets=self._secrets,
         )
         get = functools.partial(endpoint.anonymous, there)
-        return open_range(get, endpoint, descriptor, start, end)
+        try:
+            return open_range(get, endpoint, descriptor, start, end)
+        except DockersaveError:
+            self._astray += 1
+            raise
+
+    def conceal(self, error: DockersaveError) -> DockersaveError:
+        """An error about a document, without secrets that the registry has written into it."""
+        return self._secrets.clean(error)
 
     def warm(self, count: int) -> None:
         """Begin to connect to where blobs will be asked for, in the background.
@@ -379,25 +410,3 @@ class Registry:
         if topic not in self._said:
             self._said.add(topic)
             self._notify(line)
-
-
-def next_link(header: str) -> str | None:
-    """Where a list goes on (RFC 8288; distribution specification, "Listing Tags")."""
-    for match in re.finditer(r"<([^<>]*)>([^<>]*)", header):
-        if re.search(r';\s*rel\s*=\s*"?next"?\s*(?:[;,]|$)', match[2], re.IGNORECASE):
-            return match[1]
-    return None
-
-
-def _name(repository: str, version: str) -> str:
-    return f"{repository}@{version}" if is_digest(version) else f"{repository}:{version}"
-
-
-def _are_comparable(digest: str, version: str) -> bool:
-    """Whether a header's digest says something of a version: registries prefer sha256."""
-    algorithm = version.partition(":")[0] if is_digest(version) else ""
-    return is_digest(digest) and digest.startswith(algorithm)
-
-
-def _media_type(answered: Answered) -> str:
-    return answered.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -6,14 +6,12 @@ Sources: https://docs.docker.com/reference/cli/docker/login/ and containers-auth
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
 import pwd
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..cancellation import Cancellation
@@ -21,52 +19,14 @@ from ..errors import CredentialsError, shown
 from ..limits import LIMITS
 from ..options import Network
 from ..reference import DOCKER_HUB
+from .logins import Login, as_login, by_place, keys_of, of_entry, of_variable
 
-_HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
+__all__ = ["Credentials", "Keyring", "Login"]
+
 _HUB_SERVERS = ("https://index.docker.io/v1/", DOCKER_HUB)
 """What Docker and podman call Docker Hub when they talk to a credential helper."""
-_TOKEN_USER = "<token>"
-"""The user name with which a helper says that the secret is an identity token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """Who we are to a registry.
-
-    Args:
-        user: the name, or empty where a token says it.
-        secret: the password, or a personal access token; empty if there is none.
-        identity_token: what an OAuth2 token endpoint takes in the password's place.
-        registry_token: what the registry itself takes as it is.
-        source: where this comes from, for messages.
-    """
-
-    user: str
-    secret: str = field(default="", repr=False)
-    identity_token: str | None = field(default=None, repr=False)
-    registry_token: str | None = field(default=None, repr=False)
-    source: str = "--user"
-
-    @property
-    def basic(self) -> str | None:
-        """The value of an Authorization header with user and secret (RFC 7617), if there are."""
-        secret = self.secret or self.identity_token
-        if not secret:
-            return None
-        # Bytes that were no UTF-8 in config.json go out as they came in.
-        pair = f"{self.user or _TOKEN_USER}:{secret}".encode(errors="surrogateescape")
-        return f"Basic {base64.b64encode(pair).decode()}"
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must never be shown, whole or encoded."""
-        encoded = (self.basic or "").removeprefix("Basic ")
-        found = (self.secret, self.identity_token, self.registry_token, encoded)
-        return tuple(secret for secret in found if secret)
-
-    def __str__(self) -> str:
-        whose = f"of {shown(self.user)!r} " if self.user and self.user != _TOKEN_USER else ""
-        return f"{whose}from {self.source}"
+_VARIABLE = "DOCKER_AUTH_CONFIG"
+"""Holds what a config.json would: GitLab's runners set it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +44,13 @@ class Credentials:
 
     Args:
         network: user, password and authfile.
-        environ: says where files are; helpers get it too.
-        notify: gets a line for every file or helper that is no use.
-        cancellation: ends the wait for a helper.
+        environ: as for `Keyring`.
+        notify: as for `Keyring`.
+        cancellation: as for `Keyring`.
+        keyring: what is looked through where no user is named; a new one by default.
 
     Raises:
-        CredentialsError: `--authfile` cannot be read, whether or not anybody will ask for it.
+        CredentialsError: as `Keyring`.
     """
 
     def __init__(
@@ -98,19 +59,10 @@ class Credentials:
         environ: Mapping[str, str],
         notify: Callable[[str], None],
         cancellation: Cancellation | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self._network = network
-        self._environ = environ
-        self._notify = notify
-        self._cancellation = cancellation or Cancellation()
-        self._lock = threading.Lock()
-        self._asked: dict[tuple[str, str], Login | None] = {}
-        self._searched: list[str] = []
-        self._problems: list[str] = []
-        self._unread = self._load()
-        self._files: list[_File] = []
-        if network.authfile:
-            self._files.append(next(self._unread))
+        self._keyring = keyring or Keyring(network.authfile, environ, notify, cancellation)
 
     def for_repository(self, registry: str, repository: str) -> Login | None:
         """Find the credentials for a repository; the first place that has some wins.
@@ -127,7 +79,51 @@ class Credentials:
         """
         if self._network.user is not None:
             return Login(self._network.user, self._network.password or "")
-        keys = tuple(_keys(registry, repository))
+        return self._keyring.find(registry, repository)
+
+    def search(self) -> str:
+        """What was looked through in vain, in a few words, for a message."""
+        return self._keyring.search()
+
+
+class Keyring:
+    """What files and credential helpers know, each read or asked once in a run.
+
+    All methods may be called from any thread.
+
+    Args:
+        authfile: the file that the user named; it may be a pipe, which gives its content once.
+        environ: says where files are; helpers get it too.
+        notify: gets a line for every file or helper that is no use.
+        cancellation: ends the wait for a helper.
+
+    Raises:
+        CredentialsError: `authfile` cannot be read, whether or not anybody will ask for it.
+    """
+
+    def __init__(
+        self,
+        authfile: str | None,
+        environ: Mapping[str, str],
+        notify: Callable[[str], None],
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        self._authfile = authfile
+        self._environ = environ
+        self._notify = notify
+        self._cancellation = cancellation or Cancellation()
+        self._lock = threading.Lock()
+        self._asked: dict[tuple[str, str], Login | None] = {}
+        self._searched: list[str] = []
+        self._problems: list[str] = []
+        self._unread = self._load()
+        self._files: list[_File] = []
+        if authfile:
+            self._files.append(next(self._unread))
+
+    def find(self, registry: str, repository: str) -> Login | None:
+        """What `Credentials.for_repository` finds where no user was named."""
+        keys = tuple(keys_of(registry, repository))
         with self._lock:
             self._files.extend(self._unread)
             for file in self._files:
@@ -145,7 +141,9 @@ class Credentials:
         return "neither --user nor a config.json"
 
     def _load(self) -> Iterator[_File]:
-        for path, name, is_wanted in _places(self._network.authfile, self._environ):
+        if not self._authfile:
+            yield from self._of_variable()
+        for path, name, is_wanted in _places(self._authfile, self._environ):
             # One in a directory that we may not look into, as root's, is as good as absent.
             if not (is_wanted or os.path.exists(path)):
                 continue
@@ -157,9 +155,24 @@ class Credentials:
                 self._useless(name, str(error))
             else:
                 self._searched.append(name)
+            if path == self._authfile:
+                yield from self._of_variable()
+
+    def _of_variable(self) -> Iterator[_File]:
+        """What DOCKER_AUTH_CONFIG holds, which Docker looks at before its files."""
+        text = self._environ.get(_VARIABLE, "")
+        if not text.strip():
+            return
+        try:
+            file = _File(_VARIABLE, of_variable(text), {}, "")
+        except ValueError as error:
+            self._useless(_VARIABLE, str(error))
+        else:
+            self._searched.append(_VARIABLE)
+            yield file
 
     def _useless(self, name: str, why: str) -> None:
-        if name == self._network.authfile:
+        if name == self._authfile:
             raise CredentialsError(
                 f"cannot read the credentials in {name}: {why}",
                 "it must be a file as docker login and podman login write it",
@@ -182,7 +195,7 @@ class Credentials:
         store = document.get("credsStore") or ""
         if not all(isinstance(table, dict) for table in tables) or not isinstance(store, str):
             raise ValueError("auths, credHelpers or credsStore is not what it should be")
-        return _File(name, _by_place(tables[0]), _by_place(tables[1]), store)
+        return _File(name, by_place(tables[0]), by_place(tables[1]), store)
 
     def _of_helper(self, file: _File, registry: str, keys: tuple[str, ...]) -> Login | None:
         """Ask the helper that a file names for a registry, or for all."""
@@ -204,7 +217,7 @@ class Credentials:
             return (
                 None
                 if answer is None
-                else _login(*answer, f"docker-credential-{name} ({file.name})")
+                else as_login(*answer, f"docker-credential-{name} ({file.name})")
             )
         except (helpers.HelperError, UnicodeError) as error:
             self._problem(
@@ -217,7 +230,7 @@ class Credentials:
         for key in keys:
             for entry in file.auths.get(key, []):
                 try:
-                    login = _of_entry(entry, file.name)
+                    login = of_entry(entry, file.name)
                 except ValueError:
                     self._problem(f"the entry for {shown(key)} in {file.name} is malformed")
                 else:
@@ -268,81 +281,3 @@ def _read(path: str) -> bytes:
     if len(body) > LIMITS.token_answer:
         raise ValueError(f"it is longer than {LIMITS.token_answer} bytes")
     return body
-
-
-def _keys(registry: str, repository: str) -> Iterator[str]:
-    """The keys that fit a repository, the most particular first (containers-auth.json(5))."""
-    names = _HUB_NAMES if registry == DOCKER_HUB else (registry.lower(),)
-    path = repository
-    while path:
-        for name in names:
-            yield f"{name}/{path}"
-        path = path.rpartition("/")[0]
-    yield from names
-
-
-def _by_place(table: dict[str, Any]) -> dict[str, list[Any]]:
-    result: dict[str, list[Any]] = {}
-    for key, value in table.items():
-        result.setdefault(_place(key), []).append(value)
-    return result
-
-
-def _place(key: str) -> str:
-    """A key of config.json as `host[:port][/path]`: Docker wrote URLs, and still does for its Hub.
-
-    Nothing else is the same as something else: a host does not match by its beginning or end.
-    """
-    host, _, path = key.removeprefix("https://").removeprefix("http://").partition("/")
-    path = path.rstrip("/")
-    if path in {"v1", "v2"}:
-        path = ""
-    return f"{host.lower()}/{path}" if path else host.lower()
-
-
-def _of_entry(entry: object, source: str) -> Login | None:
-    """Read an entry of `auths`; an empty one only says that a helper knows the rest.
-
-    Raises:
-        ValueError: it is malformed.
-    """
-    if not isinstance(entry, dict):
-        raise ValueError("no object")
-    names = ("auth", "username", "password", "identitytoken", "registrytoken")
-    values = [entry.get(name) or "" for name in names]
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError("no text")
-    auth, user, secret, identity, token = values
-    if auth:
-        user, colon, secret = _decode(auth).partition(":")
-        if not colon:
-            raise ValueError("no colon")
-        secret = secret.rstrip("\0")
-    if not (secret or identity or token):
-        return None
-    for opaque in (identity, token):
-        if not (opaque.isascii() and opaque.isprintable()) or " " in opaque:
-            raise ValueError("no token")
-    login = _login(user, secret, source)
-    return Login(login.user, login.secret, identity or login.identity_token, token or None, source)
-
-
-def _decode(auth: str) -> str:
-    packed = "".join(auth.split())
-    try:
-        raw = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
-    except binascii.Error as error:
-        raise ValueError("no base64") from error
-    return raw.decode(errors="surrogateescape")
-
-
-def _login(user: str, secret: str, source: str) -> Login:
-    """A login as Docker writes it: a name of its own marks an identity token.
-
-    Raises:
-        ValueError: they are no text that can be sent.
-    """
-    f"{user}{secret}".encode(errors="surrogateescape")
-    if user == _TOKEN_USER and secret:
-        return Login("", "", identity_token=secret, source=source)
-    return Login(user, secret, source=source)

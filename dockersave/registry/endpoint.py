@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,10 +18,14 @@ from ..trace import SILENT, Trace
 from . import failures, redirects
 from .auth import Answer, Authorizer
 from .credentials import Credentials
+from .http import TARGET
+from .secrets import Secrets
 from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
 """What storage says to a signed address that is too old."""
+_HIDDEN = {403, 404}
+"""What some registries say to nobody of what is there for somebody."""
 _ROUNDS = 3
 """Times that one request is sent with other credentials."""
 
@@ -51,6 +55,7 @@ class Endpoint:
         notify: gets lines for the user.
         query: what every request carries, such as `ns=docker.io`.
         trace: gets a line for each decision.
+        secrets: learns what is sent, and leaves it out of what is shown.
     """
 
     def __init__(
@@ -63,8 +68,10 @@ class Endpoint:
         notify: Callable[[str], None],
         query: str = "",
         trace: Trace = SILENT,
+        secrets: Secrets | None = None,
     ) -> None:
         self.trace = trace
+        self._secrets = secrets or Secrets()
         self.base = base
         self.name = name
         self._transport = transport
@@ -73,6 +80,7 @@ class Endpoint:
         self._notify = notify
         self._query = query
         self._origin = redirects.origin(base)
+        self._ping = f"{base[: base.rindex('/v2') + 3]}/" if "/v2" in base else ""
         self._lock = threading.Lock()
         self._authorizers: dict[str, Authorizer] = {}
         self._found: dict[str, str] = {}
@@ -121,7 +129,8 @@ class Endpoint:
             # Signed addresses last for seconds where clocks differ, or the registry caches them.
             self._transport.discard(answered.response)
             answered = self._follow(method, start, repository, headers)
-        if remember and answered.url != start and answered.response.status < 400:
+        is_worth_it = answered.url != start and len(answered.url) <= LIMITS.link
+        if remember and is_worth_it and answered.response.status < 400:
             self._found[remember] = answered.url
         return answered
 
@@ -131,7 +140,7 @@ class Endpoint:
 
     def failure(self, error: Exception, url: str) -> DockersaveError:
         """What an exception of urllib3 means that came while an answer was read."""
-        return self._transport.failure(error, url)
+        return self._secrets.clean(self._transport.failure(error, url))
 
     def discard(self, answered: Answered) -> None:
         """Have nothing to do with an answer's body."""
@@ -159,12 +168,9 @@ class Endpoint:
         finally:
             response.close()
         there = redirects.origin(answered.url)
-        host = self.name if there == self._origin else answered.host
-        known = self._authorizer(there)
-        body = known.conceal(body)
-        return known.concealed(
-            failures.of_answer(response.status, response.headers, body, host, what)
-        )
+        host = self.name if there == self._origin else self._secrets.conceal(answered.host)
+        conceal = self._secrets.conceal
+        return failures.of_answer(response.status, response.headers, body, host, what, conceal)
 
     def _follow(
         self, method: str, url: str, repository: str, headers: Mapping[str, str]
@@ -175,7 +181,11 @@ class Endpoint:
                 return Answered(response, url)
             location = response.headers.get("Location")
             self._transport.discard(response)
-            url = redirects.target(url, location, downgrade=self._downgrade)
+            url = redirects.target(
+                url, location, downgrade=self._downgrade, conceal=self._secrets.conceal
+            )
+            if redirects.origin(url) != self._origin:
+                self._secrets.add_signed(url)
         raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
 
     def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:
@@ -184,14 +194,25 @@ class Endpoint:
         is_home = there == self._origin
         names = _trust_names(self.name, there) if is_home else ()
         authorizer = self._authorizer(there)
-        for _ in range(_ROUNDS):
+        rounds = _ROUNDS
+        while rounds:
+            rounds -= 1
             sent = authorizer.header(repository)
-            carried = {**headers, "Authorization": sent} if sent else headers
-            response = self._transport.send(method, url, carried, trusted_as=names)
+            carried = {**headers, TARGET: redirects.request_target(url)}
+            if sent:
+                carried["Authorization"] = sent
+            response = self._exchange(method, url, carried, names)
             if response.status < 400 and sent and sent.startswith("Bearer "):
                 self._worked.add(sent)
             # ECR Public says 400 to a token that has expired.
             has_expired = response.status == 400 and sent in self._worked
+            if is_home and response.status in _HIDDEN:
+                with ExitStack() as stack:
+                    stack.callback(self._transport.discard, response)
+                    if authorizer.hidden(repository, sent):
+                        rounds += 1
+                        continue
+                    stack.pop_all()
             if response.status != 401 and not has_expired:
                 authorizer.accepted(repository, sent)
                 return response
@@ -203,6 +224,21 @@ class Endpoint:
             self._transport.discard(response)
             authorizer.challenged(answer_headers, repository, sent)
         raise CredentialsError(f"{self.name}: keeps asking for credentials")
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        names: tuple[str, ...],
+        body: bytes | None = None,
+    ) -> Response:
+        try:
+            return self._transport.send(method, url, headers, trusted_as=names, body=body)
+        except NetworkError as error:
+            # It may quote what came instead of an answer.
+            self._secrets.clean(error)
+            raise
 
     def _authorizer(self, there: str) -> Authorizer:
         """Who we are to an origin: ourselves at home, nobody elsewhere."""
@@ -216,6 +252,8 @@ class Endpoint:
                     self._credentials if is_home else None,
                     self._ask,
                     self._notify,
+                    self._ping if is_home else "",
+                    self._secrets,
                 )
             return authorizer
 
@@ -224,14 +262,15 @@ class Endpoint:
         for _ in range(LIMITS.redirects + 1):
             there = redirects.origin(url)
             names = _trust_names(self.name, there) if there == self._origin else ()
-            response = self._transport.send(method, url, headers, trusted_as=names, body=body)
+            carried = {**headers, TARGET: redirects.request_target(url)}
+            response = self._exchange(method, url, carried, names, body)
             if response.status not in redirects.STATUSES:
                 data = self._transport.read(response, LIMITS.token_answer, url, "the token")
                 self.trace.say("credentials", f"{redirects.host_of(url)} was asked for a token")
                 return Answer(response.status, response.headers, data)
             location = response.headers.get("Location")
             self._transport.discard(response)
-            url = redirects.target(url, location)
+            url = redirects.target(url, location, conceal=self._secrets.conceal)
             if redirects.origin(url) != there:
                 raise NetworkError(
                     f"{redirects.host_of(there)}: the token endpoint redirects to another host, "

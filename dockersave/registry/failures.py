@@ -16,7 +16,10 @@ from urllib3.exceptions import NameResolutionError, ProxyError, ReadTimeoutError
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
 from .connecting import CAUSES, Unreached
+from .handshakes import of_tls
+from .http import MalformedAnswer
 from .pace import Stalled
+from .secrets import Conceal, without_queries
 
 _AWAY = {number: words for number, words in CAUSES.items() if number != errno.ETIMEDOUT}
 _BROKEN = "connection broken"
@@ -49,7 +52,7 @@ def of_exchange(
     where = f"{name}:"
     for cause in chain:
         if isinstance(cause, ssl.SSLError):
-            return _of_tls(cause, name, authorities)
+            return of_tls(cause, name, authorities)
     for cause in chain:
         if isinstance(cause, NameResolutionError | socket.gaierror):
             return _of_name(cause, chain, where, answered)
@@ -63,13 +66,19 @@ def of_exchange(
                 f"{where} {cause}", "if the line is that slow, raise --timeout", transient=True
             )
     for cause in chain:
+        if isinstance(cause, MalformedAnswer):
+            return NetworkError(
+                f"{where} answers with {cause}",
+                "a proxy on the way may be at fault; another network, or --mirror, may help",
+            )
+    for cause in chain:
         if isinstance(cause, ReadTimeoutError | TimeoutError):
             return NetworkError(f"{where} no byte in time", transient=True)
         if isinstance(cause, ConnectionResetError):
             return NetworkError(f"{where} connection reset", transient=True)
         if isinstance(cause, http.client.IncompleteRead | EOFError):
             return NetworkError(f"{where} the answer ended early", transient=True)
-    detail = shown(str(chain[-1]) or type(chain[-1]).__name__)
+    detail = shown(without_queries(str(chain[-1])) or type(chain[-1]).__name__)
     is_ours = isinstance(error, ValueError) and not isinstance(error, ssl.SSLError)
     return NetworkError(f"{where} {_BROKEN} ({detail})", transient=not is_ours)
 
@@ -88,8 +97,12 @@ def _of_connect(cause: Unreached, where: str, answered: bool) -> NetworkError:
 
 
 def is_closed(error: BaseException) -> bool:
-    """Whether the other side closed the connection without an answer."""
-    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _chain(error))
+    """Whether a connection was over already, or had something else on it than an answer.
+
+    What a server sends behind its answer to HEAD comes in the place of the next one.
+    """
+    kinds = ConnectionResetError | BrokenPipeError | http.client.BadStatusLine
+    return any(isinstance(cause, kinds) for cause in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -147,85 +160,6 @@ def _of_name(
     )
 
 
-_ISSUER = {18, 19, 20, 21, 2, 27, 33}
-_TOO_WEAK = {66, 67, 68}
-_LOCAL = {"LIBRARY_HAS_NO_CIPHERS", "NO_CIPHERS_AVAILABLE", "NO_PROTOCOLS_AVAILABLE"}
-"""What OpenSSL says before it has sent anything."""
-
-
-def _of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return _of_certificate(cause, name, authorities)
-    # Python has no name for the reasons that came with an OpenSSL newer than the one it knows.
-    reason = (cause.reason or shown(str(cause))).replace("_", " ").lower()
-    if cause.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"} or (
-        "record layer failure" in reason
-    ):
-        return NetworkError(
-            f"{name}: does not speak TLS",
-            f"if it speaks plain HTTP, add --insecure, or --insecure-registry {name}",
-        )
-    if "certificate required" in reason or "bad certificate" in reason:
-        return NetworkError(
-            f"{name}: wants a client certificate",
-            f"give --cert and --key, or put client.cert and client.key into "
-            f"/etc/docker/certs.d/{name}/",
-        )
-    if "unknown ca" in reason or "certificate unknown" in reason or "certificate expired" in reason:
-        return NetworkError(
-            f"{name}: refuses the client certificate ({reason})",
-            "it must be one that the registry's authority has issued",
-        )
-    # The last of them is what OpenSSL 3.0 says of TLS 1.1, whose signatures it holds too weak.
-    too_old = ("protocol version", "unsupported protocol", "handshake failure", "legacy sigalg")
-    if any(words in reason for words in too_old):
-        return NetworkError(
-            f"{name}: there is no TLS that both sides know ({reason})",
-            "TLS 1.2 is the least; some servers say this when they want a client certificate",
-        )
-    if cause.reason in _LOCAL:
-        return NetworkError(
-            f"{name}: OpenSSL on this host cannot do TLS ({reason})",
-            "mend its configuration, openssl.cnf or the file that OPENSSL_CONF names",
-        )
-    return NetworkError(
-        f"{name}: TLS failed ({reason})",
-        "is a firewall or a proxy in between? another network may help",
-        transient=True,
-    )
-
-
-def _of_certificate(
-    cause: ssl.SSLCertVerificationError, name: str, authorities: str
-) -> NetworkError:
-    code, today = cause.verify_code, time.strftime("%Y-%m-%d")
-    if code == 9:
-        return NetworkError(
-            f"{name}: its certificate is not yet valid",
-            f"this host's clock says {today}: set it",
-            unreachable=True,
-        )
-    if code == 10:
-        return NetworkError(
-            f"{name}: its certificate has expired",
-            f"whoever runs it must renew it (if today is {today}: that is what the clock says)",
-        )
-    if code in {62, 64}:
-        return NetworkError(
-            f"{name}: its certificate is for another name",
-            "use a name that is in the certificate (openssl s_client shows it)",
-        )
-    if code in _ISSUER:
-        return NetworkError(
-            f"{name}: its certificate comes from an unknown issuer",
-            f"trust the issuer with --ca-file FILE or /etc/docker/certs.d/{name}/ca.crt "
-            f"(the host trusts {authorities})",
-        )
-    if code in _TOO_WEAK:
-        return NetworkError(f"{name}: its certificate is too weak ({cause.verify_message})")
-    return NetworkError(f"{name}: its certificate cannot be verified ({cause.verify_message})")
-
-
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -235,6 +169,7 @@ def of_answer(
     body: bytes,
     host: str,
     what: str,
+    conceal: Conceal = without_queries,
 ) -> DockersaveError:
     """What a refusal means.
 
@@ -242,17 +177,18 @@ def of_answer(
         status, headers, body: the answer; the body may be cut.
         host: who answered.
         what: what was asked for: `the manifest of library/debian:12`.
+        conceal: leaves secrets out of what the server says.
     """
-    failure = _meaning(status, headers, body, host, what)
+    failure = _meaning(status, headers, body, host, what, conceal)
     if isinstance(failure, NetworkError):
         failure.answered = True
     return failure
 
 
 def _meaning(
-    status: int, headers: Mapping[str, str], body: bytes, host: str, what: str
+    status: int, headers: Mapping[str, str], body: bytes, host: str, what: str, conceal: Conceal
 ) -> DockersaveError:
-    detail = explain(body)
+    detail = explain(body, conceal)
     said = f": {detail}" if detail else ""
     if status == 404:
         return NotFoundError(
@@ -272,7 +208,7 @@ def _meaning(
             else "it is private, or does not exist; log in with docker login, --ilogin or --user",
         )
     if status == 429:
-        return of_limit(headers, detail, host)
+        return of_limit(headers, detail, host, conceal)
     if status in _TRANSIENT:
         return NetworkError(
             f"{host}: answers {status} for {what}{said}",
@@ -309,8 +245,8 @@ def _wants_tls(body: bytes) -> bool:
     )
 
 
-def explain(body: bytes) -> str:
-    """What an error body says, in one line that is safe to print.
+def explain(body: bytes, conceal: Conceal = without_queries) -> str:
+    """What an error body says, in one line that is safe to print, without secrets.
 
     Sources: distribution specification, "Error Codes"; proxies answer with plain text.
     """
@@ -319,7 +255,7 @@ def explain(body: bytes) -> str:
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
         # Pages are for browsers; a line of text is for people.
-        return shown(text) if text and "<" not in text and "\n" not in text else ""
+        return shown(conceal(text)) if text and "<" not in text and "\n" not in text else ""
     errors = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(errors, list):
         errors = [document]
@@ -336,7 +272,7 @@ def explain(body: bytes) -> str:
         text = ": ".join(part for part in (code, message) if isinstance(part, str) and part)
         if text:
             parts.append(text)
-    return shown("; ".join(parts))
+    return shown(conceal("; ".join(parts)))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -354,7 +290,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def of_limit(headers: Mapping[str, str], detail: str, host: str) -> NetworkError:
+def of_limit(
+    headers: Mapping[str, str], detail: str, host: str, conceal: Conceal = without_queries
+) -> NetworkError:
     """A 429, in the user's terms.
 
     Sources: https://docs.docker.com/docker-hub/usage/pulls/ (Docker Hub's headers), and
@@ -363,7 +301,7 @@ def of_limit(headers: Mapping[str, str], detail: str, host: str) -> NetworkError
     limit = _quota(headers, "Limit")
     said = f": {detail}" if detail else ""
     amount = f" ({limit})" if limit else ""
-    source = headers.get("Docker-RateLimit-Source", "")
+    source = conceal(headers.get("Docker-RateLimit-Source", ""))
     counted = f"; it counts for {shown(source)}" if source else ""
     return NetworkError(
         f"{host}: the limit of requests is reached{amount}{said}",

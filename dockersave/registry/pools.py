@@ -10,16 +10,17 @@ from contextlib import suppress
 from typing import Any, cast
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.proxy import connection_requires_http_tunnel
 
 from . import connecting
+from .http import Exact
 from .pace import Pace
 from .sockets import Body, PlainSocket, Watch, lowest
 
 
-class _Watched(HTTPConnection):
+class _Watched(Exact):
     """A connection whose sockets a `Watch` knows. The subclasses made below say which."""
 
     response_class = Body

@@ -7,16 +7,18 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from ..errors import CredentialsError, NetworkError, shown
 from . import redirects
+from .secrets import Conceal, without_queries
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
-def check_realm(realm: str, origin: str) -> str:
+def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> str:
     """The address of a token endpoint, once it is clear that credentials may go there.
 
     Args:
         realm: as a challenge names it.
         origin: of the registry that sent the challenge.
+        conceal: leaves secrets out of what is said of the address.
 
     Raises:
         CredentialsError: it is no address, would send credentials in the clear though the
@@ -30,7 +32,7 @@ def check_realm(realm: str, origin: str) -> str:
         parts = urlsplit(realm)
     except (ValueError, NetworkError):
         raise CredentialsError(
-            f"{host}: sends us for a token to {shown(realm)!r}, which is no address",
+            f"{host}: sends us for a token to {shown(conceal(realm))!r}, which is no address",
             "whoever runs the registry should check its token realm",
         ) from None
     if there == origin and parts.username is None:
@@ -44,7 +46,7 @@ def check_realm(realm: str, origin: str) -> str:
         reason = "at a link-local address"
     if reason:
         raise CredentialsError(
-            f"{host}: wants us to ask for a token {reason} ({shown(there)})",
+            f"{host}: wants us to ask for a token {reason} ({shown(conceal(there))})",
             "this is an attack or a misconfiguration; nothing was sent there",
         )
     return urlunsplit((*parts[:4], ""))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from ..errors import NetworkError, shown
+from .secrets import Conceal, without_queries
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
 
 # A name for DNS (underscores occur) or an address; nothing that could end a line or look like it.
 _AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
+_ABSOLUTE = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -29,7 +32,7 @@ def origin(url: str) -> str:
         host, port = None, None
     authority = parts.netloc.rpartition("@")[2] if host else ""
     if not host or not _AUTHORITY.fullmatch(authority) or parts.scheme not in _PORTS:
-        raise NetworkError(f"{shown(url)!r} is no address for http or https")
+        raise NetworkError(f"{shown(without_queries(url))!r} is no address for http or https")
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host.rstrip('.')}:{port or _PORTS[parts.scheme]}"
 
@@ -61,13 +64,20 @@ def is_local_service(host: str) -> bool:
     return address.is_link_local or str(address) in {"fd00:ec2::254", "100.100.100.200"}
 
 
-def target(url: str, location: str | None, *, downgrade: bool = False) -> str:
+def target(
+    url: str,
+    location: str | None,
+    *,
+    downgrade: bool = False,
+    conceal: Conceal = without_queries,
+) -> str:
     """Where an answer's `Location` leads (RFC 9110, section 10.2.2).
 
     Args:
         url: what was asked.
         location: the header, absolute or relative.
         downgrade: whether https may lead to http.
+        conceal: leaves secrets out of what is said of the address.
 
     Raises:
         NetworkError: nowhere, or somewhere that it must not.
@@ -76,27 +86,43 @@ def target(url: str, location: str | None, *, downgrade: bool = False) -> str:
     if not location:
         raise NetworkError(f"{here}: redirects without saying where to")
     try:
-        joined = urljoin(url, location)
+        # An absolute one stays as it is; urljoin would take an empty query away.
+        joined = location.strip() if _ABSOLUTE.match(location) else urljoin(url, location)
         parts = urlsplit(joined)
         there = origin(joined)
     except (ValueError, NetworkError):
-        raise NetworkError(f"{here}: redirects to {shown(location)!r}, which is no address") from (
-            None
-        )
+        there = shown(conceal(location))
+        raise NetworkError(f"{here}: redirects to {there!r}, which is no address") from None
     if parts.username is not None:
         raise NetworkError(f"{here}: redirects to an address with credentials in it")
     if is_local_service(parts.hostname or ""):
         raise NetworkError(
-            f"{here}: redirects to the link-local address {shown(parts.hostname or '')}",
+            f"{here}: redirects to the link-local address {shown(conceal(parts.hostname or ''))}",
             "no registry keeps images there; this is an attack or a misconfiguration",
         )
     if url.startswith("https:") and there.startswith("http:") and not downgrade:
         raise NetworkError(
-            f"{here}: redirects from https to plain http ({host_of(joined)})",
+            f"{here}: redirects from https to plain http ({conceal(host_of(joined))})",
             "whoever runs the registry should set the address of its storage to https; "
             "--skip-tls-verify lets it pass",
         )
-    # Blanks and letters beyond ASCII are not allowed in a request line, but occur.
-    path = quote(parts.path, safe="/%:@!$&'()*+,;=~-._")
-    query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    return urlunsplit((parts.scheme, parts.netloc, path or "/", query, ""))
+    return f"{parts.scheme}://{parts.netloc}{request_target(joined)}"
+
+
+def request_target(url: str) -> str:
+    """What a request line says of a URL: path and query, byte for byte.
+
+    Signatures of signed addresses are over these bytes, so `%2f` must not become `%2F`. Blanks and
+    letters beyond ASCII alone, which a request line cannot have, are escaped.
+
+    Args:
+        url: with a scheme and a host; its letters beyond ASCII are bytes, as headers bring them.
+    """
+    rest = url.partition("://")[2].partition("#")[0]
+    begin = re.search(r"[/?]", rest)
+    target = rest[begin.start() :] if begin else ""
+    try:
+        escaped = quote(target.encode("iso-8859-1"), safe=_VISIBLE)
+    except UnicodeEncodeError:
+        escaped = quote(target, safe=_VISIBLE)
+    return escaped if escaped.startswith("/") else f"/{escaped}"

@@ -24,6 +24,7 @@ import urllib3
 from ..cancellation import Cancellation
 from ..limits import LIMITS
 from .connecting import Connected
+from .http import Answer
 from .pace import Pace
 
 _clock = time.monotonic
@@ -169,7 +170,7 @@ class TooLong(Exception):
     """A body is longer than whoever reads it has allowed."""
 
 
-class Body(http.client.HTTPResponse):
+class Body(Answer):
     """An answer whose head has one timeout, and whose body keeps pace."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,7 +32,7 @@ class BlobStream:
     """
 
     __slots__ = (
-        "_body", "_failure", "_interrupted", "_left", "_link", "_response",
+        "_body", "_failure", "_interrupted", "_left", "_link", "_poll", "_response",
         "ranged", "source", "start", "stop",
     )  # fmt: skip
 
@@ -54,6 +55,9 @@ class BlobStream:
         self._left = stop - start
         self._failure = failure
         self._link: socket.socket | None = link_of(response)
+        self._poll = select.poll()
+        if self._link:
+            self._poll.register(self._link, select.POLLIN)
         self._interrupted = False
 
     def readinto(self, buffer: memoryview) -> int:
@@ -90,6 +94,11 @@ class BlobStream:
         buffer = bytearray(min(amount, self._left))
         count = self.readinto(memoryview(buffer))
         return bytes(buffer[:count])
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether more has come than was read: it is not the line that keeps us waiting."""
+        return bool(self._link and self._poll.poll(0))
 
     def interrupt(self) -> None:
         """Wake the thread that waits in `read`, from another thread: its `read` raises."""
@@ -180,14 +189,11 @@ def _stream(
 ) -> BlobStream:
     response = answered.response
     length = response.headers.get("Content-Length", "")
+    # A Content-Encoding says nothing: layers are packed, and often labelled so. The hash decides.
     fits = length.isdecimal() and int(length) == stop - start
-    coding = response.headers.get("Content-Encoding", "").strip().lower()
     fault = ""
     if length and not fits:
         fault = f"has {shown(length)} bytes instead of {stop - start}"
-    elif coding not in {"", "identity"} and not fits:
-        # With the length that it should have, it is only labelled wrongly: the hash decides.
-        fault = f"is packed with {shown(coding)}, which nobody asked for"
     if fault:
         response.close()
         raise ContentError(

@@ -135,6 +135,10 @@ class Lease:
     position: int = field(init=False)
     claimed: int = 0
     """Up to where its worker has read, and is about to write: others take over what is behind."""
+    has_company: bool = False
+    """Whether another connection was in use at the same time."""
+    is_ahead: bool = False
+    """Whether more has come than was read. What is on its way already nobody need ask for again."""
     gained: int = 0
     first: float = math.inf
     """When its first bytes came."""

@@ -5,7 +5,9 @@
     DIR/lock                 held for as long as it takes to count and to make room
 
 What lies there is a source like an archive on disk is: it is hashed whenever it is used, and
-what is not right is removed and fetched. A cache that cannot be written fails no run.
+what is not right is removed and fetched. A cache that cannot be written fails no run. A directory
+that is something else is refused, since blobs make room for others; what is there and no blob (a
+pipe, a link, a name that is no digest) is passed over.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +24,14 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from ..archive.place import write_all
-from ..errors import OutputError
+from ..errors import OutputError, UsageError, shown
 from ..limits import LIMITS
 from ..verify import Buffer, is_digest
 from .sources import LocalFile
 
 _PATIENCE = 5.0
+_HINT = "name an empty directory, or one that is not there yet"
+_ON_THEIR_WAY = re.compile(r"[0-9a-f]{64,128}\.[0-9]+\.[0-9]+")
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -37,9 +43,13 @@ class Cache:
         most: bytes that it may hold, blobs on their way included. What was used least recently
             makes room for others.
         notify: gets one line if it cannot be written.
+
+    Raises:
+        UsageError: the directory is something else.
     """
 
     def __init__(self, directory: str, most: int, notify: Callable[[str], None]) -> None:
+        _check_is_cache(directory)
         self._directory = directory
         self._most = most
         self._notify = notify
@@ -48,9 +58,8 @@ class Cache:
     def find(self, digest: str) -> list[LocalFile]:
         """Where a blob is, if it is here; it counts as used now."""
         path = self.path_of(digest)
-        try:
-            size = os.stat(path).st_size
-        except OSError:
+        size = _size(path)
+        if size < 0:
             return []
         with suppress(OSError):
             os.utime(path)
@@ -59,7 +68,8 @@ class Cache:
     def drop(self, digest: str) -> None:
         """Remove a blob that is not what it should be."""
         with suppress(OSError):
-            os.unlink(self.path_of(digest))
+            if _size(self.path_of(digest)) >= 0:
+                os.unlink(self.path_of(digest))
 
     def begin(self, digest: str, size: int) -> Entry | None:
         """Make room for a blob; None where there is none, or nothing can be written.
@@ -69,6 +79,8 @@ class Cache:
             size: its size in bytes.
         """
         if not self._writable or size > self._most:
+            return None
+        if os.path.lexists(self.path_of(digest)) and _size(self.path_of(digest)) < 0:
             return None
         try:
             folder = os.path.join(self._directory, "tmp")
@@ -97,8 +109,12 @@ class Cache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         name = os.path.join(self._directory, "lock")
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = os.open(
+            name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
+        )
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "its lock is no file")
             until = time.monotonic() + _PATIENCE
             while not _lock(fd):
                 if time.monotonic() > until:
@@ -112,11 +128,14 @@ class Cache:
         """Remove what a killed run has left, then what was used least recently."""
         taken = size
         for path, status in _files(os.path.join(self._directory, "tmp")):
-            if not _is_abandoned(path):
+            if _ON_THEIR_WAY.fullmatch(os.path.basename(path)) and not _is_abandoned(path):
                 taken += status.st_size
         kept: list[tuple[str, os.stat_result]] = []
         for algorithm in ("sha256", "sha512"):
-            kept += _files(os.path.join(self._directory, "blobs", algorithm))
+            files = _files(os.path.join(self._directory, "blobs", algorithm))
+            kept += (
+                each for each in files if is_digest(f"{algorithm}:{os.path.basename(each[0])}")
+            )
         taken += sum(status.st_size for _, status in kept)
         for path, status in sorted(kept, key=lambda each: each[1].st_mtime_ns):
             if taken <= self._most:
@@ -273,8 +292,46 @@ class Keeper:
             self._cache.drop(digest)
 
 
+def _check_is_cache(directory: str) -> None:
+    """Refuse a directory that is something else: an image's, or anybody's.
+
+    Raises:
+        UsageError: it is.
+    """
+    try:
+        with os.scandir(directory) as found:
+            strangers = (entry.name for entry in found if entry.name not in _OWN)
+            stranger = next(strangers, None)
+    except OSError:
+        # It is not there yet; or whoever writes to it says what is wrong.
+        return
+    name = f"--cache-dir {shown(directory)}"
+    if stranger is not None:
+        raise UsageError(f"{name} holds {shown(stranger)}, which belongs to no cache", _HINT)
+    for inside in _FOLDERS:
+        folder = os.path.join(directory, inside)
+        if os.path.islink(folder):
+            raise UsageError(f"{name} holds {inside}, which is a symbolic link", _HINT)
+        if not os.path.lexists(os.path.join(directory, "lock")) and any(_files(folder)):
+            raise UsageError(f"{name} holds {inside}, which no cache has put there", _HINT)
+
+
+_FOLDERS = ("tmp", "blobs", "blobs/sha256", "blobs/sha512")
+_OWN = frozenset({"tmp", "blobs", "lock", "lost+found"})
+"""What a cache has; the last is on a file system of its own."""
+
+
+def _size(path: str) -> int:
+    """The size of a file in bytes; -1 if it is not there, or is no file."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+
 def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    with suppress(FileNotFoundError), os.scandir(folder) as found:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
         for entry in found:
             with suppress(FileNotFoundError):
                 if entry.is_file(follow_symlinks=False):

@@ -22,14 +22,23 @@ class Gauge:
         most: connections that are used if each is capped.
         cores: processors.
         latency: seconds that a round trip takes; None if nobody knows.
+        first: connections to begin with; None for few, unless the line is far.
     """
 
-    def __init__(self, usual: int, most: int, cores: int, latency: float | None = None) -> None:
+    def __init__(
+        self,
+        usual: int,
+        most: int,
+        cores: int,
+        latency: float | None = None,
+        *,
+        first: int | None = None,
+    ) -> None:
         self._usual = usual
         self._most = most
         self._busy = max(0.6, 0.3 * cores)
         far = latency is not None and latency > FAR
-        self.connections = min(usual, _FIRST_FAR if far else _FIRST)
+        self.connections = min(usual, first or (_FIRST_FAR if far else _FIRST))
         self.is_fast = False
         """Whether it is the processor that keeps us waiting."""
         self._look = max(_LOOK, 1.5 * (latency or 0.0))

@@ -164,6 +164,9 @@ class Ledger:
         self._add(lease)
 
     def _add(self, lease: Lease) -> None:
+        for other in self._active:
+            if not (other.source.is_local or lease.source.is_local):
+                other.has_company = lease.has_company = True
         lease.blob.leases.append(lease)
         self._active.append(lease)
 
@@ -180,6 +183,7 @@ class Ledger:
             if not (lease.whole or lease.blob.sequential or lease.blob.whole)
             and not (lease.source.is_local or lease.source.server in self._whole_only)
             and lease.blob.has_answered
+            and not lease.is_ahead
         ]
         found = most_behind(splittable, self.latency, now)
         if found is None:
@@ -342,6 +346,7 @@ class Ledger:
             gained=has_progressed,
             counted=lease.round < blob.round,
             alone=not self.connections,
+            crowd=lease.has_company,
             now=now,
         )
         if verdict.failure:

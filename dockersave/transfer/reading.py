@@ -45,6 +45,7 @@ def received(
         at += len(data)
         if step.skip:
             continue
+        lease.is_ahead = reader.stream.is_ahead
         with lock:
             own = ledger.keep(lease, len(data))
         if own:

@@ -151,7 +151,7 @@ class LocalFile:
 
 
 class _LocalStream:
-    ranged = True
+    ranged = is_ahead = True
 
     def __init__(
         self, blob: LocalBlob, start: int, close: Callable[[], object] = lambda: None

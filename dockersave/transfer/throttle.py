@@ -25,6 +25,10 @@ class Stream(Protocol):
     def ranged(self) -> bool:
         """Whether it ends where the range does, not where the blob does."""
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether more has come than was read: it is not the line that keeps us waiting."""
+
     def readinto(self, buffer: memoryview) -> int:
         """Fill a buffer with the next bytes; returns how many there are, 0 at the end."""
 

@@ -59,6 +59,7 @@ class Workers:
         self._failure: BaseException | None = None
         self._threads: list[threading.Thread] = []
         self._are_refused = False
+        self._caller = 0
         self._meanwhile: Callable[[], bool] = lambda: True
 
     def run(self, meanwhile: Callable[[], bool], tick: Callable[[], None]) -> None:
@@ -73,6 +74,7 @@ class Workers:
             DockersaveError: a blob cannot be had, or not be written; the run was stopped.
         """
         self._meanwhile = meanwhile
+        self._caller = threading.get_ident()
         self._ledger.grant(self._gauge.connections)
         self._grow()
         while True:
@@ -257,9 +259,9 @@ class Workers:
             task = self._ledger.hashing(lease.blob, 8 * LIMITS.read)
         if task:
             self._hash(task)
-        elif self._threads:
-            with self._lock:
-                self._work.wait(_IDLE)
-        else:
+        elif threading.get_ident() == self._caller:
             self._cancellation.check()
             self._meanwhile()
+        else:
+            with self._lock:
+                self._work.wait(_IDLE)

@@ -109,6 +109,33 @@ def test_two_names_of_one_image() -> None:
     assert entry["RepoTags"] == ["one:1", "ghcr.io/two:2"]
 
 
+REF_NAME = "org.opencontainers.image.ref.name"
+
+
+@pytest.mark.parametrize("name", ["docker", "oci"])
+def test_images_with_one_tag_are_told_apart(name: str) -> None:
+    one, two, three = GOOD["oci"](), GOOD["zstd"](), GOOD["docker"]()
+    odd = f"odd/a__b:1@{three.digest}"
+    images = [
+        resolved(one, "sample:latest"),
+        resolved(two, "localhost:5000/org/app:latest"),
+        resolved(three, "sample:1"),
+        resolved(three, odd),
+        resolved(two, "sample:only"),
+        resolved(two, f"sample@{two.digest}"),
+    ]
+    found = documents(FORMATS[name](), images)["index.json"]["manifests"]
+    assert [(each["digest"], each["annotations"].get(REF_NAME)) for each in found] == [
+        (one.digest, "docker.io/library/sample:latest"),
+        (two.digest, "localhost:5000/org/app:latest"),
+        (three.digest, "docker.io/library/sample:1"),
+        # Two underscores are in no name that the specification allows here.
+        (three.digest, three.digest),
+        (two.digest, "only"),
+        (two.digest, None),
+    ]
+
+
 def test_shared_layers_are_there_once() -> None:
     base = layer([file("base", "base\n")])
     one, two = image([base]), image([base, layer([file("top", "top\n")])])

@@ -219,6 +219,20 @@ def test_what_another_run_is_writing_is_not_replaced(directory: bool, tmp_path: 
     assert {path.name for path in tmp_path.iterdir()} == {"a", "a.part"}
 
 
+@pytest.mark.parametrize("what", ["of another run", "of somebody else"])
+def test_what_could_not_be_taken_is_not_discarded(what: str, tmp_path: Path) -> None:
+    first, second = written(tmp_path / "a"), PartFile(str(tmp_path / "a"))
+    if what == "of somebody else":
+        first.close()
+        (tmp_path / "a.part").chmod(0o644)
+    with pytest.raises(OutputError):
+        second.open()
+    second.discard()
+    second.close()
+    first.close()
+    assert (tmp_path / "a.part").read_bytes() == b"mine"
+
+
 def test_where_nothing_can_be_marked_there_is_only_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

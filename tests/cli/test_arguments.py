@@ -53,6 +53,7 @@ SAID: dict[str, tuple[list[str], dict[str, object]]] = {
     "--format": (["legacy"], {"format": "legacy"}),
     "--gunzip": ([], {"gunzip": True}),
     "--xz": ([], {"xz": True}),
+    "--zstd": ([], {"zstd": True}),
     "--reuse": (["old.tar"], {"reuse": ("old.tar",)}),
     "--cache-dir": (["/cache"], {"cache_dir": "/cache"}),
     "--cache-size": (
@@ -60,6 +61,7 @@ SAID: dict[str, tuple[list[str], dict[str, object]]] = {
         {"cache_size": 5 << 30, "cache_dir": "/cache"},
     ),
     "--insecure": ([], {"insecure": True}),
+    "--insecure-registry": (["r.test:5000"], {"insecure_registries": ("r.test:5000",)}),
     "--skip-tls-verify": ([], {"skip_tls_verify": True}),
     "--ca-file": (["ca.pem"], {"ca_file": "ca.pem"}),
     "--cert": (["me.pem"], {"cert": "me.pem"}),
@@ -91,7 +93,8 @@ def test_no_option_was_forgotten_above() -> None:
     with_a_test_of_their_own = {
         *("--key", "--password", "--password-stdin", "--ilogin", "-q", "--quiet", "-v"),
         *("--verbose", "--progress", "--tags", "--metadata", "--sha", "--verify", "--licenses"),
-        *("--version", "-h", "--help"),
+        *("--version", "-h", "--help", "--platforms", "--list", "--json"),
+        "--dry-run",
     }
     table = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
     assert table == {*SAID, *with_a_test_of_their_own}
@@ -103,9 +106,13 @@ def test_a_key_belongs_to_a_certificate() -> None:
 
 
 def test_repeatable_options_add_up() -> None:
-    arguments = read("--reuse", "a", "--mirror", "m", "debian", "--reuse", "b", "--mirror", "n")
+    arguments = read(
+        *("--reuse", "a", "--mirror", "m", "--insecure-registry", "a:1", "debian"),
+        *("--reuse", "b", "--mirror", "n", "--insecure-registry", "b:2"),
+    )
     assert options(arguments).reuse == ("a", "b")
     assert network(arguments).mirrors == ("m", "n")
+    assert network(arguments).insecure_registries == ("a:1", "b:2")
 
 
 def test_images_and_options_come_in_any_order() -> None:
@@ -156,6 +163,14 @@ def test_sizes(text: str) -> None:
         (["--tags", "--arch", "arm"], "--tags saves nothing: --arch"),
         (["--sha", "--xz"], "--sha saves nothing: --xz"),
         (["--metadata", "--no-tar"], "--metadata saves nothing: --no-tar"),
+        (["--platforms", "--arch", "arm"], "--platforms saves nothing: --arch"),
+        (["--platforms", "--tags"], "different questions"),
+        (["--list", "x", "--xz"], "--list only reads a file: --xz"),
+        (["--list", "x", "--verify", "y"], "different questions"),
+        (["--list", "x"], "--list takes a file, no image"),
+        (["--tags", "--json"], "--json is for --platforms, --list and --dry-run"),
+        (["--dry-run", "--sha"], "--sha and --dry-run are different questions"),
+        (["--json"], "--json is for --platforms, --list and --dry-run"),
         (["--cache-size", "1G"], "--cache-size needs --cache-dir"),
         (["--verify", "x"], "--verify takes a file, no image"),
         (["--plat", "linux/arm"], "no option --plat"),
@@ -190,6 +205,9 @@ def test_verify_reads_a_file_alone() -> None:
 def test_questions_go_with_a_platform_and_a_registry() -> None:
     assert read("--sha", "--platform", "linux/arm", "--insecure", "debian").sha
     assert read("--metadata", "--arch", "arm64", "--user", "me", "debian").metadata
+    assert read("--platforms", "--json", "--insecure", "debian").platforms
+    assert read("--list", "x.tar", "--json", "-q").list == "x.tar"
+    assert read("--dry-run", "--json", "--xz", "--arch", "arm", "-o", "-", "debian").dry_run
 
 
 def test_of_an_option_given_twice_the_last_one_counts() -> None:

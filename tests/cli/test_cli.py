@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Runner, environment, error_of
+from tests.cli.command import COMMAND, Runner, environment, error_of
 from tests.registry.real import Registry
 
 
@@ -84,6 +84,12 @@ def test_licences_of_what_is_installed(run: Runner) -> None:
         (["-"], "cannot be part of a name"),
         (["--", "-x"], "cannot be part of a name"),
         (["debian", "alpine"], "2 images need a name"),
+        (["save", "debian"], "there is no command save\n  dockersave debian\n"),
+        (["help"], "there is no command help\n  dockersave --help"),
+        (["https://hub.docker.com/_/debian"], "no scheme\n  write 'debian'\n"),
+        (["hub.docker.com/r/org/app"], "is a web site, not a registry\n  write 'org/app'\n"),
+        (["--platform", "linux/amd64,linux/arm64", "debian"], "several platforms\n  save one"),
+        (["-o", "/", "debian"], "names no file\n"),
         (["--tarname", "a/b", "debian"], "--tarname"),
         (["--no-tar", "-o", "-", "debian"], "--no-tar"),
         (["--no-tar", "--xz", "debian"], "--no-tar"),
@@ -167,6 +173,92 @@ def test_questions(run: Runner, plain_registry: Registry) -> None:
     assert run("--insecure", "--tags", reference).stdout == "latest\n"
     two = run("--insecure", "--tags", reference, plain_registry.reference("docker"))
     assert two.stdout == "latest\nlatest\n"
+
+
+def test_platforms(run: Runner, plain_registry: Registry) -> None:
+    reference = plain_registry.reference("multi")
+    lines = run("--insecure", "--platforms", reference)
+    assert lines.stderr == ""
+    platforms = lines.stdout.splitlines()
+    assert platforms[:2] == ["linux/amd64", "linux/arm64"]
+    found = json.loads(run("--insecure", "--platforms", "--json", reference).stdout)
+    assert found["reference"] == reference
+    assert [each["platform"] for each in found["images"]] == platforms
+    for each in found["images"][:2]:
+        digest = run("--insecure", "--sha", "--platform", each["platform"], reference).stdout
+        assert digest.strip() == each["digest"]
+    assert run("--insecure", "--platforms", plain_registry.reference("docker")).stdout == (
+        "linux/amd64\n"
+    )
+
+
+def test_what_an_archive_holds(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
+    reference = plain_registry.reference("multi")
+    done = run("--insecure", "--platform", "all", reference, "-o", "all.tar")
+    platforms = run("--insecure", "--platforms", reference).stdout.splitlines()
+    assert done.stderr.splitlines()[0].endswith(f" for {', '.join(platforms)}"), "all are reported"
+    listed = run("--list", "all.tar")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.startswith(f"{reference}  sha256:")
+    found = json.loads(run("--list", "all.tar", "--json").stdout)
+    assert [each["platform"] for each in found["images"][0]["variants"]] == platforms
+    with (tmp_path / "all.tar").open("rb") as file:
+        assert run("--list", "-", stdin=file).stdout == listed.stdout
+    (tmp_path / "no.tar").write_text("no archive" * 100)
+    assert "no.tar: it is no tar archive\n  --verify" in error_of(run("--list", "no.tar"), 6)
+
+
+def test_a_dry_run(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
+    reference = plain_registry.reference("docker")
+    done = run("--insecure", "--dry-run", reference)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "to write: docker-latest.tar, " in done.stdout
+    assert not list(tmp_path.glob("*.tar*"))
+    found = json.loads(run("--insecure", "--dry-run", "--json", reference, "-o", "-").stdout)
+    assert found["paths"] == []
+
+
+def test_one_archive_of_a_plain_and_a_tls_registry(
+    run: Runner, plain_registry: Registry, tls_registry: Registry
+) -> None:
+    arguments = [plain_registry.reference("docker"), tls_registry.reference("oci")]
+    ca_file = str(tls_registry.ca_file)
+    done = run(
+        *("--insecure-registry", plain_registry.host, "--ca-file", ca_file),
+        *arguments,
+        *("-o", "bundle.tar"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "speaks TLS" in error_of(
+        run("--insecure", "--retries", "0", "--ca-file", ca_file, *arguments, "-o", "x.tar"), 5
+    )
+    assert "Docker Hub speaks TLS alone" in error_of(
+        run("--insecure-registry", "docker.io", "debian"), 2
+    )
+
+
+def test_who_redirects_without_asking_for_it_is_told(
+    run: Runner, plain_registry: Registry, tmp_path: Path
+) -> None:
+    """The file is empty, and that is no archive."""
+    arguments = ["--insecure", plain_registry.reference("docker")]
+    with (tmp_path / "file").open("wb") as file:
+        said = run(*arguments, stdout=file).stderr
+        assert "nothing went to standard output: docker-latest.tar was written; -o -" in said
+        assert "nothing went" not in run(*arguments, "-o", "x.tar", stdout=file).stderr
+        assert "nothing went" not in run(*arguments, "-q", stdout=file).stderr
+    assert "nothing went" not in run(*arguments, stdout=subprocess.DEVNULL).stderr
+    script = '"$@" > log 2>&1; cat log'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *COMMAND, *arguments],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "docker-latest.tar: " in done.stdout
+    assert "nothing went" not in done.stdout, "that is a log"
 
 
 def test_a_list_of_images(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -57,25 +58,63 @@ def test_the_man_page(share: Path) -> None:
     assert "dockersave alpine:3.20 -o - | docker load" in plain, "copied, it can be run"
 
 
-def test_bash(share: Path) -> None:
+@pytest.mark.parametrize("breaks", [r"$' \t\n\"\'@><=;|&(:'", r"$' \t\n\"\'><;|&('"])
+def test_bash(share: Path, breaks: str) -> None:
+    """As it comes, and as somebody has it who has left out =, : and @."""
     file = share / "bash-completion/completions/dockersave"
 
     def complete(*words: str) -> set[str]:
+        split = [
+            part
+            for word in words
+            for part in (re.split("([@=])", word) if "=" in breaks else [word])
+            if part or not word
+        ]
+        line = shlex.quote(f"dockersave {' '.join(words)}")
         script = f"""
             source {file}
-            COMP_WORDS=(dockersave "$@") COMP_CWORD=$# COMP_LINE="dockersave $*"
+            COMP_WORDBREAKS={breaks} COMP_LINE={line}
+            COMP_WORDS=(dockersave "$@") COMP_CWORD=$#
             COMP_POINT=${{#COMP_LINE}}
             $(complete -p dockersave | sed 's/.*-F \\([^ ]*\\).*/\\1/') dockersave
             printf '%s\\n' "${{COMPREPLY[@]}}"
         """
-        return set(run(share, "bash", "--norc", "-c", script, "bash", *words).split())
+        return set(run(share, "bash", "--norc", "-c", script, "bash", *split).split())
 
     assert complete("--") == {name for name in NAMES if name.startswith("--")}
-    assert complete("--platf") == {"--platform"}
+    assert complete("--platf") == {"--platform", "--platforms"}
     assert complete("--format", "") == set(FORMATS)
     assert complete("--progress", "p") == {"plain"}
     assert "archive.tar" in complete("--verify", "arch")
     assert complete("--working-dir", "") == {"directory"}
+    whole = "=" not in breaks
+    assert complete("--format=") == {f"--format={each}" if whole else each for each in FORMATS}
+    assert complete("--xz", "--format=leg") == {"--format=legacy" if whole else "legacy"}
+    assert complete("--verify=arch") == {"--verify=archive.tar" if whole else "archive.tar"}
+    assert complete("--format=oci", "--progress=js") == {"--progress=json" if whole else "json"}
+    assert complete("--format=oci", "--platf") == {"--platform", "--platforms"}
+    assert complete("-o", "x.tar", "@arch") == {"@archive.tar"}
+    assert "archive.tar" not in complete("debian@arch"), "that is a digest"
+
+
+def test_bash_as_somebody_types(share: Path) -> None:
+    """In a real, interactive bash: only there it is known what readline replaces."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(share), "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+    shell = Terminal(share / "here", [program("bash"), "--norc", "-i"], env)
+    with closing(shell):
+        shell.type(f"PS1=; source {share}/bash-completion/completions/dockersave\n")
+        shell.type("dockersave() { echo \"<$*>\"; }; echo re''ady\n")
+        shell.read_until("ready\r\n")
+        for line, expected in (
+            ("--format=leg", "<--format=legacy>"),
+            ("--verify=arch", "<--verify=archive.tar>"),
+            ("-o x.tar @arch", "<-o x.tar @archive.tar>"),
+            ("--working-dir=dir", "<--working-dir=directory/>"),
+        ):
+            shell.type(f"dockersave {line}\t\n")
+            shell.read_until(expected)
+        shell.type("exit\n")
+        assert shell.wait() == 0
 
 
 def test_fish(share: Path) -> None:
@@ -101,7 +140,7 @@ def test_zsh(share: Path) -> None:
         shell.type("LISTMAX=999; dockersave() { print -r -- \"<$*>\" }; echo re''ady\n")
         shell.read_until("ready")
         for line, expected in (
-            ("--platf", "<--platform>"),
+            ("--tarn", "<--tarname>"),
             ("--format leg", "<--format legacy>"),
             ("--verify arch", "<--verify archive.tar>"),
             ("--working-dir dir", "<--working-dir directory"),

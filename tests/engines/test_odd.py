@@ -37,6 +37,7 @@ from tests.images import (
     layer,
     read,
 )
+from tests.images.documents import Flavor
 from tests.processes import program
 from tests.registry.real import Registries, Registry
 from tests.registry.simulator import Simulator
@@ -312,3 +313,42 @@ def test_several_images_load(
     assert sorted(trees) == sorted(samples)
     for name, built_image in samples.items():
         assert not differences(built(built_image), trees[name])
+
+
+@pytest.mark.parametrize("form", ["docker", "oci", "legacy"])
+@pytest.mark.parametrize("flavor", ["oci", "docker"])
+def test_two_images_with_one_tag_are_told_apart(
+    form: str, flavor: Flavor, judges: Judges, registries: Registries, tmp_path: Path
+) -> None:
+    """`debian:latest` and `org/app:latest` in one archive: each engine has both, by their names."""
+    made: dict[str, Image] = {}
+    for name in ("one", "org/two"):
+        files = [directory("etc"), file("etc/name", f"{name} {form} {flavor}\n")]
+        made[name] = image([layer(files)], flavor=flavor)
+    registry = registries.get()
+    registries.push(dict(made), "same")
+    output = tmp_path / "bundle.tar"
+    names = {name: registry.reference(name, "same") for name in made}
+    save(*names.values(), output=output, options=Options(format=form), network=PLAIN)
+    assert check_archive(output).is_right
+    engines = ["docker", "podman", "containerd", "skopeo docker-archive"]
+    if form == "oci":
+        # podman takes several images of a Docker archive only.
+        engines = ["containerd"]
+    for engine in engines:
+        trees = dict(judges[engine].load_and_export(output))
+        assert set(trees) == set(names.values()), engine
+        for name, built_image in made.items():
+            assert not differences(built(built_image), trees[names[name]]), engine
+    if form == "legacy":
+        return
+    for name, reference in names.items():
+        target = tmp_path / name.replace("/", "-")
+        source = f"oci-archive:{output}:{reference}"
+        command = [program("skopeo"), "copy", "--quiet", source, f"dir:{target}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        if flavor == "docker" and done.returncode:
+            # skopeo 1.9 looks for names only among manifests of the OCI's type.
+            continue
+        assert done.returncode == 0, done.stderr
+        assert (target / "manifest.json").read_bytes() == made[name].manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from hypothesis import strategies as st
@@ -11,9 +12,9 @@ from dockersave.options import Network
 from dockersave.registry import (
     auth,
     challenge,
-    client,
     credentials,
     failures,
+    links,
     realms,
     redirects,
     stream,
@@ -90,8 +91,9 @@ def check_refusal(case: tuple[int, dict[str, str], bytes]) -> None:
 
 
 def check_link(header: str) -> None:
-    found = client.next_link(header)
-    assert found is None or found in header
+    with contextlib.suppress(links.UnreadableLinkError):
+        found = links.next_link(header)
+        assert found is None or found in header
 
 
 def check_content_range(header: str) -> None:
@@ -141,7 +143,7 @@ TARGETS = {
         check_refusal,
     ),
     "links": Target(
-        "dockersave.registry.client.next_link", near(['</v2/a?n=1&last=b>; rel="next"']), check_link
+        "dockersave.registry.links.next_link", near(['</v2/a?n=1&last=b>; rel="next"']), check_link
     ),
     "content ranges": Target(
         "dockersave.registry.stream.content_range",

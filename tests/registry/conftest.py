@@ -10,7 +10,10 @@ from tests.registry.canary import canary
 
 __all__ = ["canary", "home"]
 
-_ELSEWHERE = ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+_ELSEWHERE = (
+    *("DOCKER_AUTH_CONFIG", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE"),
+    *("XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
+)
 
 
 @pytest.fixture

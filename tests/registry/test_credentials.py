@@ -81,7 +81,7 @@ PLACES: dict[str, Callable[[Path], tuple[Path, dict[str, str]]]] = {
     "podman, run": lambda home: (home / "run/containers/auth.json", {}),
     "podman, home": lambda home: (home / ".config/containers/auth.json", {}),
 }
-ORDER = ["--user", "--authfile", *PLACES]
+ORDER = ["--user", "--authfile", "DOCKER_AUTH_CONFIG", *PLACES]
 
 
 @pytest.mark.parametrize("first", range(len(ORDER)))
@@ -94,6 +94,8 @@ def test_order_of_places(home: Path, first: int) -> None:
             network |= {"user": name, "password": "word"}
         elif name == "--authfile":
             network["authfile"] = str(write(home / "auth.json", entry(name)))
+        elif name == "DOCKER_AUTH_CONFIG":
+            environ[name] = json.dumps(entry(name))
         else:
             path, variables = PLACES[name](home)
             write(path, entry(name))

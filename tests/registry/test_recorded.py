@@ -57,8 +57,10 @@ class Replay:
         if asked != wanted:
             self.faults.append(f"{asked} instead of {wanted}")
         for name, value in request.get("headers", {}).items():
-            if handler.headers[name] != value:
-                self.faults.append(f"{asked}: {name} is {handler.headers[name]} instead of {value}")
+            lines = handler.headers.get_all(name)
+            there = lines and ", ".join(lines)
+            if there != value:
+                self.faults.append(f"{asked}: {name} is {there} instead of {value}")
         length = int(handler.headers.get("Content-Length") or 0)
         handler.rfile.read(length)
         body = answer.get("body", "")

@@ -29,7 +29,17 @@ CANARY = "canary-p4ssw0rd"
         ("other", "https://registry.example/v2/a/blobs/other"),
         ("?again=1", "https://registry.example/v2/a/blobs/sha256:1?again=1"),
         ("storage.example/x", "https://registry.example/v2/a/blobs/storage.example/x"),
-        ("https://storage.example/a b/ü", "https://storage.example/a%20b/%C3%BC"),
+        # Headers bring bytes, which are sent as they are, escaped where a request cannot have them.
+        ("https://storage.example/a b/\xc3\xbc", "https://storage.example/a%20b/%C3%BC"),
+        ("https://storage.example/\xfc", "https://storage.example/%FC"),
+        ("https://storage.example/a/../b//c/./d", "https://storage.example/a/../b//c/./d"),
+        (
+            "https://storage.example/%2f%2F%zz?s=%2b+%3D&x",
+            "https://storage.example/%2f%2F%zz?s=%2b+%3D&x",
+        ),
+        ("https://storage.example?sig=%2f", "https://storage.example/?sig=%2f"),
+        ('https://storage.example/{a}|"b"?c=[1]^`', 'https://storage.example/{a}|"b"?c=[1]^`'),
+        ("/x?to=https://a/b?c#part", "https://registry.example/x?to=https://a/b?c"),
         ("https://storage.example", "https://storage.example/"),
         ("https://storage.example/x#part", "https://storage.example/x"),
         ("HTTPS://Storage.Example:444/x", "https://Storage.Example:444/x"),

@@ -102,6 +102,7 @@ class RemoteStream:
     def __init__(self, of: Remote, start: int, stop: int, ranged: bool) -> None:
         server, dice = of.at, of.machine.dice
         self.start, self.ranged = start, ranged
+        self.is_ahead = dice.random() < 0.2
         self._of = of
         self._data = bytearray(of.content[start:stop])
         self._at = 0
@@ -189,7 +190,7 @@ class Found:
 class FoundStream:
     """An open file."""
 
-    ranged = True
+    ranged = is_ahead = True
 
     def __init__(self, machine: Machine, content: bytes, start: int) -> None:
         self.start = start

@@ -122,6 +122,7 @@ class Answer:
     stop: int
     ranged: bool
     closed: bool = False
+    is_ahead: bool = False
 
     def __post_init__(self) -> None:
         self.position = self.start

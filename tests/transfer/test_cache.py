@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,115 @@ def test_a_cache_that_cannot_be_written_fails_nothing(
         if mounted:
             subprocess.run(["umount", folder], check=True)
     assert os.path.exists(tmp_path / "image.tar")
+
+
+# What is no cache
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    """All that is in a directory."""
+    return {str(path.relative_to(folder)): path.lstat().st_mode for path in folder.rglob("*")}
+
+
+def layout(folder: Path) -> None:
+    (folder / "blobs/sha256").mkdir(parents=True)
+    (folder / "blobs/sha256" / ("a" * 64)).write_bytes(b"x" * 1000)
+    (folder / "oci-layout").write_text("{}")
+    (folder / "index.json").write_text("{}")
+
+
+def without_documents(folder: Path) -> None:
+    layout(folder)
+    (folder / "oci-layout").unlink()
+    (folder / "index.json").unlink()
+
+
+def linked(folder: Path) -> None:
+    layout(folder.parent / "image")
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / "blobs").symlink_to("../image/blobs")
+
+
+def home(folder: Path) -> None:
+    (folder / "tmp").mkdir(parents=True)
+    (folder / "tmp/thesis.txt").write_text("years of work")
+    (folder / ".profile").write_text("")
+
+
+def scratch(folder: Path) -> None:
+    home(folder)
+    (folder / ".profile").unlink()
+
+
+@pytest.mark.parametrize("make", [layout, without_documents, linked, home, scratch])
+def test_a_directory_that_is_something_else_is_refused(
+    make: Callable[[Path], None], server: Simulator, tmp_path: Path
+) -> None:
+    make(tmp_path / "it")
+    before = snapshot(tmp_path)
+    done = run(server, "--cache-dir=it", "--cache-size=1k", "-o", "image.tar", cwd=tmp_path)
+    assert (done.code, len(done.error)) == (2, 2), done.err
+    assert "--cache-dir it holds" in done.error[0]
+    assert "empty directory" in done.error[1]
+    assert snapshot(tmp_path) == before
+
+
+def test_a_directory_that_is_empty_or_a_file_systems_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    cache = Cache(str(tmp_path), 1000, lambda line: None)
+    assert store(cache, 1, 300)
+    assert Cache(str(tmp_path), 1000, lambda line: None).find(digest_of(b"\x01" * 300))
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_device(path: Path) -> None:
+    os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+
+
+def a_link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [a_pipe, a_device, a_link, Path.mkdir])
+@pytest.mark.parametrize("gunzip", [False, True])
+def test_what_is_there_and_no_file_is_passed_over(
+    gunzip: bool, make: Callable[[Path], object], server: Simulator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    blobs = folder / "blobs/sha256"
+    blobs.mkdir(parents=True)
+    (folder / "tmp").mkdir()
+    (folder / "lock").touch()
+    names = [layer.digest.partition(":")[2] for layer in LAYERS]
+    paths = [blobs / names[0], blobs / ("b" * 64), folder / "tmp" / f"{names[0]}.1.1"]
+    for path in paths:
+        make(path)
+    before = [path.lstat().st_mode for path in paths]
+    option = ["--gunzip"] if gunzip else []
+    done = run(server, "--cache-dir=cache", "-o", "image.tar", *option, cwd=tmp_path, timeout=60)
+    assert done.code == 0, done.err
+    assert [path.lstat().st_mode for path in paths] == before
+    assert (blobs / names[1]).is_file(), "the others are kept"
+
+
+def test_only_blobs_make_room(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path), 1000, lambda line: None)
+    assert store(cache, 1, 600)
+    notes = [tmp_path / "blobs/sha256/notes.txt", tmp_path / "tmp/notes.txt"]
+    for path in notes:
+        path.write_bytes(b"x" * 800)
+        os.utime(path, (1, 1))
+    assert store(cache, 2, 600)
+    assert all(path.exists() for path in notes)
+    assert not cache.find(digest_of(b"\x01" * 600))
+
+
+def test_a_lock_that_is_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    lines: list[str] = []
+    assert not store(Cache(str(tmp_path), 1000, lines.append), 1, 300)
+    assert len(lines) == 1

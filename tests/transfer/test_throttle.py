@@ -25,6 +25,7 @@ class Source:
     ranged: bool = True
     asked: list[int] = field(default_factory=list)
     closed: bool = False
+    is_ahead: bool = False
     interrupted: threading.Event = field(default_factory=threading.Event)
 
     def readinto(self, buffer: memoryview) -> int:

@@ -53,7 +53,6 @@ def fetched(*layers: UnpackedLayer, jobs: int = 2, policy: Attempts | None = Non
         layer.blob.base = number
 
     def steps(grant_room: Callable[[float], None]) -> Iterator[bool]:
-        grant_room(jobs + 1)
         for layer in layers:
             while not layer.done:
                 yield False
@@ -62,6 +61,7 @@ def fetched(*layers: UnpackedLayer, jobs: int = 2, policy: Attempts | None = Non
 
     blobs = [layer.blob for layer in layers]
     with at_work(blobs, layers, jobs=jobs, policy=policy) as (_, crew):
+        crew.grant_room(jobs + 1)
         order = steps(crew.grant_room)
         crew.run(lambda: next(order, True), lambda: None)
     return bodies
@@ -164,8 +164,13 @@ def wrong_at(position: int) -> bytes:
 
 @pytest.mark.parametrize(
     "body",
-    [wrong_at(200_000), wrong_at(len(BODY) - 6), wrong_at(0), BODY[:3] + bytes(len(BODY) - 3)],
-    ids=["in the middle", "the checksum", "not compressed", "nothing but zeros"],
+    [
+        pytest.param(wrong_at(200_000), id="in the middle"),
+        pytest.param(wrong_at(len(BODY) - 6), id="the checksum"),
+        pytest.param(wrong_at(4), id="the time of compression: what it unpacks to is right"),
+        pytest.param(wrong_at(0), id="not compressed"),
+        pytest.param(BODY[:3] + bytes(len(BODY) - 3), id="nothing but zeros"),
+    ],
 )
 def test_wrong_bytes_are_fetched_twice_and_no_more(body: bytes, tmp_path: Path) -> None:
     line = Line(body)

@@ -41,7 +41,7 @@ def test_it_is_a_file() -> None:
     with opened(line) as file:
         assert file.readable()
         assert file.read(10) == BODY[:10]
-        assert io.BufferedReader(file).read() == BODY[10:]
+        assert file.readall() == BODY[10:]
         assert file.read(10) == b"", "and stays at its end"
     assert line.ranges == [(0, len(BODY))]
     assert line.open_now == 0

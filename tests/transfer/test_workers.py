@@ -1,4 +1,4 @@
-"""Threads that do what the ledger says: what comes of it, and that they end."""
+"""Threads that do what the ledger says: what comes of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.cancellation import Cancellation
-from dockersave.errors import CancelledError, ContentError, NetworkError, OutputError
+from dockersave.errors import ContentError, NetworkError, OutputError
 from dockersave.transfer.download import BlobDownload
 from dockersave.transfer.sources import LocalBlob, LocalFile
 from dockersave.verify import Buffer, digest_of
@@ -361,104 +361,6 @@ def test_a_local_source_that_the_system_cannot_read() -> None:
 def test_nothing_but_a_local_source_that_fails() -> None:
     with pytest.raises(ContentError, match="not all there"):
         fetched(Line(BODY[:9], is_local=True, server="file"))
-
-
-# Stopping
-
-
-@pytest.mark.parametrize("jobs", [0, 1, 4])
-def test_a_run_that_is_stopped(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for an answer is woken by the flag."""
-    if not jobs:
-        refuse_threads(monkeypatch)
-    flag, begun = Cancellation(), threading.Event()
-
-    def wait(start: int, stop: int) -> None:
-        begun.set()
-        if not jobs:
-            flag.cancel()
-        flag.wait(LONG)
-
-    def stop() -> None:
-        if begun.is_set():
-            flag.cancel()
-
-    before = time.monotonic()
-    with pytest.raises(CancelledError):
-        fetched(Line(before=wait), jobs=jobs or 4, cancellation=flag, tick=stop)
-    assert time.monotonic() - before < LONG
-
-
-def test_stopping_wakes_who_waits_for_bytes() -> None:
-    """The flag is not set: closing is enough, as where the caller itself has failed."""
-    line = Line(hangs=True)
-    begun = threading.Event()
-    line.during = lambda position: begun.set()
-    blob = blob_of(line)
-
-    def fail() -> None:
-        if begun.is_set():
-            raise KeyError("the caller")
-
-    before = time.monotonic()
-    with (
-        pytest.raises(KeyError),
-        at_work([blob], [BlobDownload(blob, Memory())]) as (books, crew),
-    ):
-        crew.run(lambda: books.is_done, fail)
-    assert time.monotonic() - before < LONG
-    assert line.open_now == 0
-
-
-def test_downloads_are_closed_whatever_happens() -> None:
-    class Watched(BlobDownload):
-        closed = False
-
-        def close(self) -> None:
-            self.closed = True
-
-    for line in (Line(), Line(before=Once(ContentError("wrong")))):
-        blob = blob_of(line)
-        download = Watched(blob, Memory())
-        try:
-            with at_work([blob], [download]) as (books, crew):
-                crew.run(lambda: books.is_done, lambda: None)
-        except ContentError:
-            assert not blob.done
-        assert download.closed
-
-
-# Few threads, and none
-
-
-@pytest.mark.parametrize("granted", [0, 1, 2])
-def test_threads_that_the_system_refuses(granted: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = refuse_threads(monkeypatch, granted)
-    line = Line()
-    assert fetched(line, jobs=8)[0].body == BODY
-    assert len(names) == granted
-    assert line.open_most <= max(1, granted)
-
-
-def test_the_caller_does_what_it_can_meanwhile_with_no_threads_at_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    refuse_threads(monkeypatch)
-    blob = blob_of(Line())
-    hashed: list[int] = []
-    ticks = count()
-    with at_work([blob], [BlobDownload(blob, Memory())]) as (books, crew):
-
-        def look() -> bool:
-            hashed.append(blob.hashed)
-            return books.is_done
-
-        def tick() -> None:
-            next(ticks)
-
-        crew.run(look, tick)
-    assert len(set(hashed)) > 3, "it is called between pieces"
-    assert next(ticks) > 3
 
 
 # The rate

@@ -6,9 +6,12 @@ on the disk: in `commit`, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import errno
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
+from ...errors import OutputError
 from ..members import Blob, Content, Member
 from ..partmap import Extent, Range
 from ..place import FilePlace
@@ -113,3 +116,15 @@ def extent_of(entry: Entry, offset: int) -> Extent:
     blob = entry.member.data
     assert isinstance(blob, Blob)
     return Extent(blob.stored.digest, entry.size, offset)
+
+
+@contextmanager
+def beginning_anew() -> Iterator[None]:
+    """Promise nothing about a full disk: what is written in order is not taken up again."""
+    try:
+        yield
+    except OutputError as failure:
+        cause = failure.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            failure.hint = "make room and run the same command again: it begins anew"
+        raise

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ...errors import OutputError
+from ..compressors import compressor
 from ..members import Member
 from ..partfile import PartFile
 from ..place import writing
 from ..tar import Plan, header, padding
-from ..xz import XzWriter
 from . import Movable, Slot, rest_of
 
 
@@ -43,7 +40,7 @@ class StandardOutput:
 
     def write(self, data: bytes) -> None:
         """Write all of it, however long that takes."""
-        with _beginning_anew("standard output"):
+        with writing("standard output"):
             _write(self._fd, data)
 
     def commit(self) -> None:
@@ -72,7 +69,7 @@ class SequentialFile:
 
     def write(self, data: bytes) -> None:
         """Write it behind what was written."""
-        with _beginning_anew(self._file.path):
+        with writing(self._file.path):
             _write(self._file.fd, data)
 
     def commit(self) -> None:
@@ -90,15 +87,16 @@ class OrderedOutput:
 
     Args:
         target: takes it.
-        xz: compress it.
+        compression: `gzip`, `zstd`, `xz`, or empty for none.
     """
 
     in_order = True
 
-    def __init__(self, target: Target, *, xz: bool = False) -> None:
+    def __init__(self, target: Target, compression: str = "") -> None:
         self._target = target
-        self._xz = XzWriter(target.write) if xz else None
-        self._write: Callable[[bytes], object] = self._xz.write if self._xz else target.write
+        self._compressor = compressor(compression, target.write) if compression else None
+        taker = self._compressor or target
+        self._write: Callable[[bytes], object] = taker.write
         self._position = 0
 
     def lay(self, plan: Plan) -> list[Slot]:
@@ -126,15 +124,15 @@ class OrderedOutput:
         """Write the rest, if layers were appended, and give it its name."""
         if documents is not None:
             self.write(rest_of(documents, self._position))
-        if self._xz:
-            self._xz.finish()
+        if self._compressor:
+            self._compressor.finish()
         self._target.commit()
         return self._position
 
     def close(self) -> None:
         """Let go of it."""
-        if self._xz:
-            self._xz.close()
+        if self._compressor:
+            self._compressor.close()
         self._target.close()
 
 
@@ -142,16 +140,3 @@ def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-@contextmanager
-def _beginning_anew(path: str) -> Iterator[None]:
-    """Promise nothing about a full disk: what is written in order is not taken up again."""
-    try:
-        with writing(path):
-            yield
-    except OutputError as failure:
-        cause = failure.__cause__
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            failure.hint = "make room and run the same command again: it begins anew"
-        raise

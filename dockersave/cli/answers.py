@@ -1,0 +1,86 @@
+"""What questions are answered with, as lines for people or as JSON. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from ..dryrun import Forecast
+from ..listing import Listing
+from ..platforms import Offer
+from ..progress.units import in_bytes
+from ..reference import Reference
+
+
+def platforms(reference: Reference, offers: Sequence[Offer], *, as_json: bool) -> Iterator[str]:
+    """The platforms of an image.
+
+    Args:
+        reference: what was asked for.
+        offers: the images that there are.
+        as_json: one object for the image, instead of a platform a line, each once.
+    """
+    if as_json:
+        images = [
+            {
+                "platform": str(offer.platform),
+                "digest": offer.digest,
+                "os_version": offer.os_version,
+            }
+            for offer in offers
+        ]
+        yield json.dumps({"reference": str(reference), "images": images})
+    else:
+        # Each can be given to --platform as it is.
+        yield from dict.fromkeys(str(offer.platform) for offer in offers)
+
+
+def listing(found: Listing, *, as_json: bool) -> Iterator[str]:
+    """What an archive holds.
+
+    Args:
+        found: its content.
+        as_json: one object, instead of lines.
+    """
+    if as_json:
+        yield json.dumps(found.to_json())
+        return
+    for image in found.images:
+        name = ", ".join(image.names) or "an image without a name"
+        # An index has a digest of its own.
+        several = [variant.digest for variant in image.variants] != [image.digest]
+        yield f"{name}  {image.digest}" if several else name
+        for variant in image.variants:
+            count = len(variant.layers)
+            layers = f"{count} layer{'s' * (count != 1)}, {in_bytes(variant.size)}"
+            yield "  " + "  ".join(filter(None, (variant.platform, variant.digest, layers)))
+            for layer in variant.layers:
+                absent = "" if layer.is_here else ", which is not here"
+                yield f"    {layer.digest}  {in_bytes(layer.size)}{absent}"
+
+
+def outlook(found: Forecast, *, as_json: bool) -> Iterator[str]:
+    """What a save would do.
+
+    Args:
+        found: what was foreseen.
+        as_json: one object, instead of lines.
+    """
+    if as_json:
+        yield json.dumps(found.to_json())
+        return
+    for image in found.images:
+        yield f"{image.reference}: {image.digest} for {', '.join(map(str, image.platforms))}"
+    for layer in found.layers:
+        yield f"  {layer.digest}  {in_bytes(layer.size)}  from {layer.source}"
+    fetched, reused = in_bytes(found.fetched), in_bytes(found.reused)
+    yield f"to fetch: {fetched}, to reuse: {reused}"
+    size = "its size is known when layers are unpacked"
+    if found.size is not None:
+        size = in_bytes(found.size)
+    for path in found.paths or ("standard output",):
+        yield f"to write: {path}, {size}"
+    if found.kept:
+        yield f"begun earlier: {in_bytes(found.kept)} at most need not be fetched again"
+    if found.free is not None:
+        yield f"free there: {in_bytes(found.free)}"

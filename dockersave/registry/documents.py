@@ -1,0 +1,39 @@
+"""Manifests and indexes as a registry serves them, and what it says of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..verify import is_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest or an index, as a registry serves it.
+
+    Args:
+        body: its bytes.
+        media_type: what the registry calls it, or empty.
+        digest: what the bytes hash to.
+    """
+
+    body: bytes
+    media_type: str
+    digest: str
+
+
+def name_of(repository: str, version: str) -> str:
+    """How messages call a manifest."""
+    return f"{repository}@{version}" if is_digest(version) else f"{repository}:{version}"
+
+
+def are_comparable(digest: str, version: str) -> bool:
+    """Whether a header's digest says something of a version: registries prefer sha256."""
+    algorithm = version.partition(":")[0] if is_digest(version) else ""
+    return is_digest(digest) and digest.startswith(algorithm)
+
+
+def media_type_of(headers: Mapping[str, str]) -> str:
+    """What an answer says its content is, without parameters."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()

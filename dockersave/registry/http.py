@@ -1,0 +1,197 @@
+"""HTTP/1.1 as servers and proxies really speak it: what Go's net/http takes is taken here.
+
+Python's http.client is stricter than the world in some things (interim answers, many header lines),
+and laxer in others (lengths that contradict each other). Sources: RFC 9110 and RFC 9112.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from email.parser import Parser
+from typing import Any, cast
+
+from urllib3.connection import HTTPConnection
+
+from ..limits import LIMITS
+
+TARGET = ":target"
+"""In the headers of a request, and never sent: what is asked for, byte for byte."""
+
+_BODILESS = frozenset({204, 304})
+_NON_AUTHORITATIVE = 203
+_DIGITS_MOST = 18
+
+
+class MalformedAnswer(http.client.HTTPException):
+    """An answer that nobody can tell the end of."""
+
+
+class Answer(http.client.HTTPResponse):
+    """An answer whose head is read as RFC 9112 has it."""
+
+    def begin(self) -> None:
+        """Read the head, and those of the interim answers before it (RFC 9110, section 15.2).
+
+        Raises:
+            HTTPException: it is none.
+            OSError: the connection broke, or it took too long.
+        """
+        if cast(Any, self.headers) is not None:
+            return
+        left = LIMITS.head
+        for _ in range(LIMITS.interim_answers):
+            version, status, reason = cast(Any, self)._read_status()
+            lines = self._head_lines(left)
+            left -= sum(map(len, lines))
+            # 101 would be another protocol, which nobody has asked for.
+            if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
+                break
+        else:
+            raise MalformedAnswer("too many interim answers")
+        if version.startswith("HTTP/1."):
+            self.version = 10 if version == "HTTP/1.0" else 11
+        elif version == "HTTP/0.9":
+            self.version = 10
+        else:
+            raise http.client.UnknownProtocol(version)
+        # What a proxy has changed on the way is 203: digests judge it as they judge all.
+        self.code = self.status = 200 if status == _NON_AUTHORITATIVE else status
+        self.reason = reason.strip()
+        text = b"".join(lines).decode("iso-8859-1")
+        self.headers = self.msg = Parser(_class=http.client.HTTPMessage).parsestr(text)
+        self._frame()
+
+    def _head_lines(self, most: int) -> list[bytes]:
+        """The lines of a head up to the empty one, of so many bytes at most together."""
+        lines: list[bytes] = []
+        while True:
+            line = self.fp.readline(most + 1)
+            most -= len(line)
+            if most < 0:
+                raise http.client.LineTooLong("header line")
+            lines.append(line)
+            if not line:
+                raise http.client.IncompleteRead(b"".join(lines))
+            if line in {b"\r\n", b"\n"}:
+                return lines
+
+    def _frame(self) -> None:
+        """Find out where the body ends (RFC 9112, section 6.3)."""
+        self.chunked = is_chunked(self.headers.get_all("Transfer-Encoding", []))
+        self.chunk_left = None
+        self.length = None
+        lengths = self.headers.get_all("Content-Length", [])
+        del self.headers["Content-Length"]
+        # Beside chunks a length counts for nothing, so nobody further up is to see it.
+        if not self.chunked:
+            self.length = content_length(lengths)
+            if self.length is not None:
+                self.headers["Content-Length"] = str(self.length)
+        self.will_close = cast(Any, self)._check_close()
+        if cast(Any, self)._method == "HEAD" or self.status in _BODILESS:
+            self.length = 0
+            # Some servers send a body all the same: the next answer would begin with it.
+            self.will_close = self.will_close or self._has_more()
+        elif not self.chunked and self.length is None:
+            self.will_close = True
+
+    def _has_more(self) -> bool:
+        """Whether bytes have come already behind the head."""
+        raw: Any = getattr(self.fp, "raw", None)
+        if raw is None:
+            return False
+        receive = raw.readinto
+        # What is buffered is seen without waiting for more.
+        raw.readinto = lambda buffer: None
+        try:
+            return bool(self.fp.peek(1))
+        finally:
+            raw.readinto = receive
+
+
+def is_chunked(values: list[str]) -> bool:
+    """Whether a body comes in chunks.
+
+    Args:
+        values: of the Transfer-Encoding fields.
+
+    Raises:
+        MalformedAnswer: it is coded in a way that nobody has asked for.
+    """
+    codings = [coding.strip().lower() for value in values for coding in value.split(",")]
+    codings = [coding for coding in codings if coding not in {"", "identity"}]
+    if codings not in ([], ["chunked"]):
+        raise MalformedAnswer("a transfer coding that nobody asked for")
+    return bool(codings)
+
+
+def content_length(values: list[str]) -> int | None:
+    """The length of a body in bytes; None if nobody says, or what is said is no number.
+
+    Args:
+        values: of the Content-Length fields. A proxy may have sent one twice, or joined two.
+
+    Raises:
+        MalformedAnswer: they contradict each other.
+    """
+    stated = {part.strip() for value in values for part in value.split(",")}
+    if not all(each.isascii() and each.isdigit() for each in stated):
+        if len(stated) > 1:
+            raise MalformedAnswer("lengths that contradict each other")
+        return None
+    numbers = {int(each) for each in stated if len(each) <= _DIGITS_MOST}
+    if len(numbers) > 1:
+        raise MalformedAnswer("lengths that contradict each other")
+    return numbers.pop() if numbers else None
+
+
+class Exact(HTTPConnection):
+    """A connection that sends what it is told, which urllib3's rewrites."""
+
+    def request(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        """Send a request.
+
+        Args:
+            method, url, body, options: as for urllib3's.
+            headers: `TARGET` among them is what the address's path and query really are.
+        """
+        headers = dict(headers or {})
+        exact = headers.pop(TARGET, None)
+        if exact:
+            # To a proxy the whole address is said, to a server its path.
+            scheme, mark, rest = ("", "", "") if url.startswith("/") else url.partition("://")
+            url = f"{scheme}{mark}{re.split('[/?#]', rest)[0]}{exact}"
+        try:
+            super().request(method, url, body=body, headers=headers, **options)
+        except OSError:
+            self._hear_last_words()
+            raise
+
+    def _hear_last_words(self) -> None:
+        """Raise what a server has said before it closed: that it wants a certificate, say."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock.settimeout(0)
+            with suppress(ssl.SSLWantReadError, ssl.SSLEOFError, ConnectionError):
+                self.sock.recv(1)
+
+    def putheader(self, header: str | bytes, *values: Any) -> None:
+        """Send a header line; several for what Accept lists, as Docker does.
+
+        Some registries compare whole lines: distribution before 2.6, docker-adapter, olareg, Pulp.
+        """
+        if header == "Accept":
+            for kind in ", ".join(values).split(", "):
+                super().putheader(header, kind)
+        else:
+            super().putheader(cast(str, header), *values)

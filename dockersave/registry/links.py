@@ -1,0 +1,57 @@
+"""Where a list goes on: the Link header (RFC 8288, section 3). Pure.
+
+    Link       = #link-value
+    link-value = "<" URI-Reference ">" *( OWS ";" OWS [ link-param ] )
+    link-param = token BWS [ "=" BWS ( token / quoted-string ) ]
+
+Quay left the brackets away in 2016, and others may: what is there up to a semicolon is the address.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TARGET = re.compile(r"[ \t,]*(?:<([^<>]*)>|([^\s<>;,\"=][^\s<>;\"]*))[ \t]*")
+_PARAMETER = re.compile(
+    r"[ \t]*;[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*"
+    r"(?:=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\";,=]*)))?)?[ \t]*"
+)
+_ESCAPED = re.compile(r"\\(.)")
+
+
+class UnreadableLinkError(ValueError):
+    """A header may say where the list goes on, and cannot be understood."""
+
+
+def next_link(header: str) -> str | None:
+    """The address of the next page.
+
+    Args:
+        header: the value of the field; of several fields, joined by commas.
+
+    Returns:
+        None where there is no next page.
+
+    Raises:
+        UnreadableLinkError: there may be one, and nobody can say where.
+    """
+    position = 0
+    while header[position:].strip(" \t,"):
+        target = _TARGET.match(header, position)
+        if not target:
+            break
+        position = target.end()
+        relation: str | None = None
+        while parameter := _PARAMETER.match(header, position):
+            position = parameter.end()
+            name, quoted, plain = parameter.groups()
+            # Of several, only the first counts.
+            if name and name.lower() == "rel" and relation is None:
+                relation = plain or "" if quoted is None else _ESCAPED.sub(r"\1", quoted)
+        if "next" in (relation or "").lower().split():
+            return target[1] if target[1] is not None else target[2].rstrip(",")
+        if header[position : position + 1] not in {"", ","}:
+            break
+    if re.search(r"\bnext\b", header[position:], re.IGNORECASE):
+        raise UnreadableLinkError(header)
+    return None

@@ -1,0 +1,162 @@
+"""What an entry of config.json means, and which entries fit a repository. Pure.
+
+Sources: https://docs.docker.com/reference/cli/docker/login/ and containers-auth.json(5).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import shown
+from ..reference import DOCKER_HUB
+
+_HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
+_TOKEN_USER = "<token>"
+"""The user name with which a helper says that the secret is an identity token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who we are to a registry.
+
+    Args:
+        user: the name, or empty where a token says it.
+        secret: the password, or a personal access token; empty if there is none.
+        identity_token: what an OAuth2 token endpoint takes in the password's place.
+        registry_token: what the registry itself takes as it is.
+        source: where this comes from, for messages.
+    """
+
+    user: str
+    secret: str = field(default="", repr=False)
+    identity_token: str | None = field(default=None, repr=False)
+    registry_token: str | None = field(default=None, repr=False)
+    source: str = "--user"
+
+    @property
+    def basic(self) -> str | None:
+        """The value of an Authorization header with user and secret (RFC 7617), if there are."""
+        secret = self.secret or self.identity_token
+        if not secret:
+            return None
+        # Bytes that were no UTF-8 in config.json go out as they came in.
+        pair = f"{self.user or _TOKEN_USER}:{secret}".encode(errors="surrogateescape")
+        return f"Basic {base64.b64encode(pair).decode()}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, whole or encoded."""
+        encoded = (self.basic or "").removeprefix("Basic ")
+        found = (self.secret, self.identity_token, self.registry_token, encoded)
+        return tuple(secret for secret in found if secret)
+
+    def __str__(self) -> str:
+        whose = f"of {shown(self.user)!r} " if self.user and self.user != _TOKEN_USER else ""
+        return f"{whose}from {self.source}"
+
+
+def keys_of(registry: str, repository: str) -> Iterator[str]:
+    """The keys that fit a repository, the most particular first (containers-auth.json(5))."""
+    names = _HUB_NAMES if registry == DOCKER_HUB else (registry.lower(),)
+    path = repository
+    while path:
+        for name in names:
+            yield f"{name}/{path}"
+        path = path.rpartition("/")[0]
+    yield from names
+
+
+def by_place(table: dict[str, Any]) -> dict[str, list[Any]]:
+    """A table of config.json, by its keys in one form."""
+    result: dict[str, list[Any]] = {}
+    for key, value in table.items():
+        result.setdefault(_place(key), []).append(value)
+    return result
+
+
+def _place(key: str) -> str:
+    """A key of config.json as `host[:port][/path]`: Docker wrote URLs, and still does for its Hub.
+
+    Nothing else is the same as something else: a host does not match by its beginning or end.
+    """
+    host, _, path = key.removeprefix("https://").removeprefix("http://").partition("/")
+    path = path.rstrip("/")
+    if path in {"v1", "v2"}:
+        path = ""
+    return f"{host.lower()}/{path}" if path else host.lower()
+
+
+def of_variable(text: str) -> dict[str, list[Any]]:
+    """The entries of DOCKER_AUTH_CONFIG, as Docker's command reads it.
+
+    It takes an `auth` for each registry and nothing else, or none of it at all (docker/cli,
+    cli/config/configfile/file.go, parseEnvConfig).
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("it is no JSON") from None
+    auths = document.get("auths") if isinstance(document, dict) else 0
+    auths = {} if auths is None else auths
+    if not isinstance(auths, dict) or document.keys() - {"auths"}:
+        raise ValueError("it may have auths alone")
+    for entry in auths.values():
+        if not isinstance(entry, dict) or not entry.get("auth") or entry.keys() - {"auth"}:
+            raise ValueError("each of its auths may have an auth alone")
+    return by_place(auths)
+
+
+def of_entry(entry: object, source: str) -> Login | None:
+    """Read an entry of `auths`; an empty one only says that a helper knows the rest.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    if not isinstance(entry, dict):
+        raise ValueError("no object")
+    names = ("auth", "username", "password", "identitytoken", "registrytoken")
+    values = [entry.get(name) or "" for name in names]
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError("no text")
+    auth, user, secret, identity, token = values
+    if auth:
+        user, colon, secret = _decode(auth).partition(":")
+        if not colon:
+            raise ValueError("no colon")
+        secret = secret.rstrip("\0")
+    if not (secret or identity or token):
+        return None
+    for opaque in (identity, token):
+        if not (opaque.isascii() and opaque.isprintable()) or " " in opaque:
+            raise ValueError("no token")
+    login = as_login(user, secret, source)
+    return Login(login.user, login.secret, identity or login.identity_token, token or None, source)
+
+
+def _decode(auth: str) -> str:
+    packed = "".join(auth.split())
+    try:
+        raw = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError("no base64") from error
+    return raw.decode(errors="surrogateescape")
+
+
+def as_login(user: str, secret: str, source: str) -> Login:
+    """A login as Docker writes it: a name of its own marks an identity token.
+
+    Raises:
+        ValueError: they are no text that can be sent.
+    """
+    f"{user}{secret}".encode(errors="surrogateescape")
+    if user == _TOKEN_USER and secret:
+        return Login("", "", identity_token=secret, source=source)
+    return Login(user, secret, source=source)

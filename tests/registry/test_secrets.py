@@ -1,0 +1,221 @@
+"""Secrets stay out of what is shown, however a server has written them down."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import traceback
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from dockersave.errors import DockersaveError
+from dockersave.oci import Descriptor
+from dockersave.reference import Reference
+from dockersave.registry.secrets import Secrets, without_queries
+from dockersave.resolve import Resolver
+from tests.images import image, random_layer
+from tests.registry.opening import drain, opened
+from tests.registry.raw import Raw, answer, raw_server
+
+SAMPLE = image([random_layer(1000)])
+CONFIG = Descriptor("", SAMPLE.config_digest, len(SAMPLE.config))
+WORD = 'hun+er/2 "S3cr=t"\\%ü☃'
+PLAIN = "hunter2/S3cr3tS3cr3tS3cr3t"
+
+
+def packed(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as it is": lambda word: word,
+    "capitals": str.upper,
+    "JSON": lambda word: json.dumps(word)[1:-1],
+    "JSON, UTF-8": lambda word: json.dumps(word, ensure_ascii=False)[1:-1],
+    "JSON of PHP": lambda word: json.dumps(word)[1:-1].replace("/", "\\/"),
+    "JSON of Go": lambda word: (
+        json.dumps(word)[1:-1].replace("+", "\\u002b").replace("=", "\\u003D")
+    ),
+    "URL": lambda word: quote(word, safe=""),
+    "URL, lower case": lambda word: quote(word, safe="").lower(),
+    "URL, path": quote,
+    "form": quote_plus,
+    "Base64": packed,
+    "Base64, after a name": lambda word: packed(f"me:{word}"),
+    "Base64, after another": lambda word: packed(f"you:{word}"),
+    "Base64, in between": lambda word: packed(f"<<{word}>>"),
+    "Base64 for URLs": lambda word: packed(f"me:{word}").replace("+", "-").replace("/", "_"),
+    "Base64 in a URL": lambda word: quote(packed(f"me:{word}"), safe=""),
+    "Base64 in JSON": lambda word: packed(f"me:{word}").replace("/", "\\/"),
+}
+
+
+WORDS = [WORD, PLAIN, "pass", "ghp_" + "aB3" * 12, "a" * 5000, "/+/+/+/+"]
+# Four letters in Base64 cannot be told from other text.
+CASES = [
+    (name, word) for name in SPELLINGS for word in WORDS if len(word) > 4 or name[:4] != "Base"
+]
+
+
+@pytest.mark.parametrize(("name", "word"), CASES, ids=str)
+def test_every_spelling(name: str, word: str) -> None:
+    secrets = Secrets()
+    secrets.add([word])
+    spelled = SPELLINGS[name](word)
+    for text in (spelled, f"<{spelled}>", f"bad login: {spelled}; again", spelled * 2):
+        said = secrets.conceal(text)
+        assert "***" in said
+        for length in range(len(spelled), 9, -1):
+            assert spelled[:length] not in said or spelled[:length] in "bad login: "
+
+
+def test_nothing_else_is_concealed() -> None:
+    secrets = Secrets()
+    secrets.add(["", "a", "abc", WORD])
+    for text in ("", "abc", "DENIED: there is no such image: sha256:0123456789abcdef", "/v2/a/b"):
+        assert secrets.conceal(text) == text
+
+
+def test_a_token_and_a_password_that_it_begins_with() -> None:
+    secrets = Secrets()
+    secrets.add(["token", "token-that-is-longer"])
+    assert secrets.conceal("x token-that-is-longer y") == "x *** y"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("at https://s.example/b?X-Amz-Signature=abc&x=y now", "at https://s.example/b?*** now"),
+        ('"/v2/a?sig=b%2f" and "/c?d"', '"/v2/a?***" and "/c?***"'),
+        ("is it there? look", "is it there? look"),
+        ("https://s.example/b?", "https://s.example/b?"),
+    ],
+)
+def test_queries_of_addresses(text: str, said: str) -> None:
+    assert without_queries(text) == said
+    assert Secrets().conceal(text) == said
+
+
+def test_a_signature_outside_its_address() -> None:
+    secrets = Secrets()
+    secrets.add_signed("https://s.example/x?sig=c2lnbmF0dXJlIQ%3D%3D&sv=2024&n=1")
+    assert (
+        secrets.conceal("signature c2lnbmF0dXJlIQ== is not right") == "signature *** is not right"
+    )
+    for number in range(1000):
+        secrets.add_signed(f"https://s.example/x?sig={'x' * 2000}{number}")
+    begun = time.monotonic()
+    assert "***" in secrets.conceal("x" * 2000 + "999")
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "text", ["/" * 65536, "a" * 65536, "/?" * 32768, "aaaa?" * 13000, "%" * 65536]
+)
+def test_no_text_takes_long(text: str) -> None:
+    secrets = Secrets()
+    secrets.add(["a" * 100_000, "%" * 1000, "/" * 5000, "a" * 31 + "b"])
+    begun = time.process_time()
+    secrets.conceal(text)
+    assert time.process_time() - begun < 5
+
+
+def test_a_secret_that_a_server_has_cut() -> None:
+    secrets = Secrets()
+    secrets.add([PLAIN * 3])
+    assert secrets.conceal(f"bad: {(PLAIN * 3)[:50]}... again") == "bad: *** again"
+
+
+def test_passwords_of_proxies() -> None:
+    secrets = Secrets()
+    secrets.add_proxies(
+        {"HTTPS_PROXY": "http://me:p%40ss-word@proxy:3128", "http_proxy": "proxy:1"}
+    )
+    for text in ("p@ss-word", "p%40ss-word", packed("me:p@ss-word")):
+        assert secrets.conceal(f"bad {text} there").startswith("bad *** there")
+
+
+Say = Callable[[Raw, str, str], bytes]
+ECHOES: dict[str, Say] = {
+    "body": lambda server, line, got: answer(got.encode(), status="500 X"),
+    "JSON, late": lambda server, line, got: answer(
+        json.dumps({"errors": [{"code": "X", "message": "y" * 150 + got}]}).encode(), status="400 X"
+    ),
+    "scheme": lambda server, line, got: answer(b"", f"WWW-Authenticate: {got}", status="401 X"),
+    "realm": lambda server, line, got: answer(
+        b"", f'WWW-Authenticate: Bearer realm="ftp://{got}/x"', status="401 X"
+    ),
+    "realm's host": lambda server, line, got: answer(
+        b"", f'WWW-Authenticate: Bearer realm="http://{got[:40]}.test:1/x"', status="401 X"
+    ),
+    "limit": lambda server, line, got: answer(
+        b"{}", f"Docker-RateLimit-Source: {got}", "Retry-After: 3600", status="429 X"
+    ),
+    "location": lambda server, line, got: answer(b"", f"Location: http://[{got}", status="307 X"),
+    "location's path": lambda server, line, got: answer(
+        b"", f"Location: ftp://h/{quote(got)}", status="307 X"
+    ),
+    "location's host": lambda server, line, got: answer(
+        b"", f"Location: http://{got[:40]}.test:1/", status="307 X"
+    ),
+    "status line": lambda server, line, got: f"{got}\r\n\r\n".encode(),
+    "version": lambda server, line, got: f"HTTP/{got} 200 OK\r\n\r\n".encode(),
+    "media type": lambda server, line, got: answer(
+        json.dumps({"schemaVersion": 2, "mediaType": f"a/{got}"}).encode()
+    ),
+    "link": lambda server, line, got: answer(b'{"tags":[]}', f"Link: </{got}>; rel=next"),
+}
+
+
+@pytest.mark.parametrize("name", ECHOES)
+@pytest.mark.parametrize("kind", ["word", "pair"])
+def test_whatever_a_registry_echoes(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = packed(f"me:{PLAIN}")
+    got = PLAIN if kind == "word" else pair
+
+    def say(line: str) -> bytes:
+        if "Authorization: Basic" not in server.heads[-1]:
+            return answer(b"", 'WWW-Authenticate: Basic realm="x"', status="401 X")
+        return ECHOES[name](server, line, got)
+
+    with raw_server(say) as server, opened(server.host, user="me", password=PLAIN) as run:
+        resolver = Resolver(run.registry, Reference.parse(f"{server.host}/sample"))
+        with pytest.raises(DockersaveError) as caught:
+            list(run.registry.tags("sample")) if name == "link" else resolver.image(None)
+        said = "".join(traceback.format_exception(caught.value)) + caught.value.hint
+        said += str(caught.value) + "".join(run.lines)
+    for secret in (PLAIN, pair):
+        assert not any(part in said for part in (secret[:10], secret[:10].lower()))
+
+
+def test_storage_that_echoes_a_signed_address() -> None:
+    signature = "c2lnbmF0dXJlLXRoYXQtaXMtbG9uZw"
+
+    def store(line: str) -> bytes:
+        said = f"no {signature} at {line.split()[1]}"
+        return answer(json.dumps({"message": said}).encode(), status="409 X")
+
+    def say(line: str) -> bytes:
+        there = f"Location: http://{storage.host}/b?X-Amz-Signature={signature}&e=1"
+        return answer(b"", there, status="307 X")
+
+    with (
+        raw_server(store) as storage,
+        raw_server(say) as server,
+        opened(server.host) as run,
+        pytest.raises(DockersaveError, match="answers 409") as caught,
+    ):
+        drain(run.registry.blob("sample", CONFIG))
+    assert signature not in str(caught.value)
+    assert "no *** at /b?***" in str(caught.value)
+
+
+def test_what_is_concealed_is_cut_afterwards() -> None:
+    secrets = Secrets()
+    secrets.add([PLAIN])
+    assert secrets.shown("\x9b2J" + PLAIN) == "?2J***"
+    for length in range(150, 210):
+        assert PLAIN[:8] not in secrets.shown("x" * length + PLAIN)
