@@ -49,11 +49,16 @@ class Cache:
     """
 
     def __init__(self, directory: str, most: int, notify: Callable[[str], None]) -> None:
-        _check_is_cache(directory)
+        self._is_ours = _is_cache(directory)
+        """Whether dockersave made it. Somebody else's blobs are used, and left as they are."""
         self._directory = directory
         self._most = most
         self._notify = notify
-        self._writable = True
+        self._writable = self._is_ours
+        if not self._is_ours:
+            notify(
+                f"{shown(directory)} was not made by --cache-dir: nothing is kept or removed there"
+            )
 
     def find(self, digest: str) -> list[LocalFile]:
         """Where a blob is, if it is here; it counts as used now."""
@@ -61,14 +66,15 @@ class Cache:
         size = _size(path)
         if size < 0:
             return []
-        with suppress(OSError):
-            os.utime(path)
+        if self._is_ours:
+            with suppress(OSError):
+                os.utime(path)
         return [LocalFile(path, size)]
 
     def drop(self, digest: str) -> None:
         """Remove a blob that is not what it should be."""
         with suppress(OSError):
-            if _size(self.path_of(digest)) >= 0:
+            if self._is_ours and _size(self.path_of(digest)) >= 0:
                 os.unlink(self.path_of(digest))
 
     def begin(self, digest: str, size: int) -> Entry | None:
@@ -292,11 +298,11 @@ class Keeper:
             self._cache.drop(digest)
 
 
-def _check_is_cache(directory: str) -> None:
-    """Refuse a directory that is something else: an image's, or anybody's.
+def _is_cache(directory: str) -> bool:
+    """Whether a directory is a cache of dockersave's, or can become one.
 
     Raises:
-        UsageError: it is.
+        UsageError: it is something else: an image's, or anybody's.
     """
     try:
         with os.scandir(directory) as found:
@@ -304,7 +310,7 @@ def _check_is_cache(directory: str) -> None:
             stranger = next(strangers, None)
     except OSError:
         # It is not there yet; or whoever writes to it says what is wrong.
-        return
+        return True
     name = f"--cache-dir {shown(directory)}"
     if stranger is not None:
         raise UsageError(f"{name} holds {shown(stranger)}, which belongs to no cache", _HINT)
@@ -312,8 +318,8 @@ def _check_is_cache(directory: str) -> None:
         folder = os.path.join(directory, inside)
         if os.path.islink(folder):
             raise UsageError(f"{name} holds {inside}, which is a symbolic link", _HINT)
-        if not os.path.lexists(os.path.join(directory, "lock")) and any(_files(folder)):
-            raise UsageError(f"{name} holds {inside}, which no cache has put there", _HINT)
+    has_lock = os.path.lexists(os.path.join(directory, "lock"))
+    return has_lock or not any(any(_files(os.path.join(directory, each))) for each in _FOLDERS)
 
 
 _FOLDERS = ("tmp", "blobs", "blobs/sha256", "blobs/sha512")

@@ -234,7 +234,19 @@ def scratch(folder: Path) -> None:
     (folder / ".profile").unlink()
 
 
-@pytest.mark.parametrize("make", [layout, without_documents, linked, home, scratch])
+@pytest.mark.parametrize("make", [without_documents, scratch])
+def test_what_no_cache_has_made_is_used_and_left_as_it_is(
+    make: Callable[[Path], None], server: Simulator, tmp_path: Path
+) -> None:
+    make(tmp_path / "it")
+    before = snapshot(tmp_path / "it")
+    done = run(server, "--cache-dir=it", "--cache-size=1k", "-o", "image.tar", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "was not made by --cache-dir: nothing is kept or removed there" in done.err
+    assert snapshot(tmp_path / "it") == before
+
+
+@pytest.mark.parametrize("make", [layout, linked, home])
 def test_a_directory_that_is_something_else_is_refused(
     make: Callable[[Path], None], server: Simulator, tmp_path: Path
 ) -> None:
