@@ -117,6 +117,15 @@ def test_a_head_request_that_is_answered_with_a_body(late: bool) -> None:
         assert server.connections == 1
 
 
+def test_one_line_for_all_types_to_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tinyproxy passes on one line of each name, and the registry would give another manifest."""
+    with raw_server(lambda line: answer(BODY, TYPE)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        with opened("registry.test") as run:
+            run.registry.manifest("sample", "latest")
+    assert f"\r\nAccept: {', '.join(ACCEPT)}\r\n" in proxy.heads[0]
+
+
 def test_one_line_for_each_type_that_is_accepted() -> None:
     """docker-adapter #449, olareg #41: whole lines are compared."""
     with raw_server(lambda line: answer(BODY, TYPE)) as server, opened(server.host) as run:
