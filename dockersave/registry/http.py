@@ -51,7 +51,7 @@ class Answer(http.client.HTTPResponse):
             if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
                 break
         else:
-            raise MalformedAnswer("too many interim answers")
+            raise http.client.HTTPException("too many interim answers")
         if version.startswith("HTTP/1."):
             self.version = 10 if version == "HTTP/1.0" else 11
         elif version == "HTTP/0.9":

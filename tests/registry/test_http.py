@@ -40,9 +40,9 @@ REFUSED = {
     "joined contradiction": answer(BODY, f"Content-Length: {len(BODY)}, 7", length=False),
     "a number and none": answer(BODY, "Content-Length: x"),
     "transfer coding": answer(BODY, "Transfer-Encoding: gzip, chunked"),
-    "interim without end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50,
 }
 BROKEN = {
+    "interim without end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50,
     "head too long": answer(BODY, *(f"X-{n}: {'x' * 1000}" for n in range(1100))),
     "line too long": answer(BODY, f"X: {'x' * LIMITS.head}"),
     "no HTTP": b"SSH-2.0-x\r\n\r\n",
