@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
-from ..errors import DockersaveError, UsageError, shown
+from ..errors import DockersaveError, UsageError, for_terminal, shown
 from .arguments import network, options
 from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_lines
 
@@ -228,7 +228,9 @@ def _ask(
                 if arguments.tags:
                     write_lines(registry.tags(reference))
                 elif arguments.metadata:
-                    write_lines([registry.manifest(reference, platform).decode()])
+                    text = registry.manifest(reference, platform).decode()
+                    # Programs get the bytes as they are; a terminal would obey some of them.
+                    write_lines([for_terminal(text) if sys.stdout.isatty() else text])
                 elif arguments.platforms:
                     from .answers import platforms
 

@@ -96,6 +96,7 @@ class Registry:
         host = _HUB_HOST if is_hub else name
         self._secrets = Secrets()
         self._secrets.add_proxies(os.environ)
+        trace.hide(self._secrets.conceal)
         self._home = Endpoint(
             f"{scheme}://{host}/v2",
             name,
