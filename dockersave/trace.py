@@ -39,7 +39,11 @@ class Trace:
             logger = logging.getLogger("dockersave")
             if logger.isEnabledFor(logging.DEBUG):
                 write = logger.debug
-        return cls(write)
+        if write is None:
+            return cls()
+        from .spelling import spelled_for
+
+        return cls(spelled_for(write))
 
     def say(self, topic: str, text: str) -> None:
         """Write a line.

@@ -62,5 +62,5 @@ class Retry:
                     raise
                 count += verdict.counts
                 pause = max(0.0, verdict.until - now)
-                self._trace.say("retry", f"{failure}; in {pause:.1f} s")
+                self._trace.say("retry", f"{failure.typed}; in {pause:.1f} s")
                 self._cancellation.wait(pause)
