@@ -40,7 +40,11 @@ class Trace:
             logger = logging.getLogger("dockersave")
             if logger.isEnabledFor(logging.DEBUG):
                 write = logger.debug
-        return cls(write)
+        if write is None:
+            return cls()
+        from .spelling import spelled_for
+
+        return cls(spelled_for(write))
 
     def hide(self, conceal: Callable[[str], str]) -> None:
         """Have every line go through this first: it leaves out what must not be shown."""
