@@ -67,7 +67,7 @@ install-manual: manual ## install them
 
 clean: ## remove everything that was made here
 	rm -rf .venv .venv.lock .demo build/out build/dockersave dist dockersave-static dockersave-static.sha256
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
 	find dockersave tests build -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv:

@@ -41,6 +41,7 @@ EXIT_CODES = {
 ENVIRONMENT = {
     "HTTPS_PROXY, HTTP_PROXY, NO_PROXY": "proxies, and what needs none; also in lower case",
     "SSL_CERT_FILE, SSL_CERT_DIR": "certificate authorities to trust in place of the host's",
+    "DOCKER_AUTH_CONFIG": "credentials: what config.json would hold, looked at before the files",
     "REGISTRY_AUTH_FILE": "credentials, as --authfile",
     "DOCKER_CONFIG": "the directory of Docker's config.json",
     "XDG_RUNTIME_DIR": "where podman keeps containers/auth.json",

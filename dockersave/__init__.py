@@ -42,6 +42,13 @@ What was saved, by whomever, can be checked without a registry:
     >>> dockersave.check_archive("debian.tar").is_right
     True
 
+What an archive holds, and what a save would do, is told without doing it:
+
+    >>> dockersave.list_archive("debian.tar").images[0].names
+    ('docker.io/library/debian:12',)
+    >>> dockersave.forecast("debian:12", output="debian.tar").fetched
+    0
+
 A run can be watched (`Progress`), stopped from another thread (`Cancellation`), and started in
 any thread: nothing here handles signals, prints, exits or keeps state between calls. Whatever
 is public is an attribute of this package, and is only loaded when it is used.

@@ -128,7 +128,7 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
     if options.output is not None and os.path.basename(options.output) in _NO_NAMES:
         raise UsageError(
             f"--output {options.output!r} names no file",
-            "a file's name comes last: -o DIR/image.tar",
+            f"its name comes last: -o {os.path.join(options.output, references[0].file_stem)}.tar",
         )
     if options.format == "legacy" and options.platform == "all":
         raise UsageError(

@@ -48,6 +48,7 @@ class Forecast:
         paths: what would be written: the archive, the directory, or both; none for a stream.
         size: of the archive, before it is compressed as a whole; None where layers are to be
             unpacked that are only known when they are.
+        compression: of the archive as a whole: `gzip`, `zstd`, `xz`; empty for none.
         free: what can be written where the output goes; None for a stream, or if the file system
             does not say.
         kept: what `.part` files of earlier runs occupy there.
@@ -57,6 +58,7 @@ class Forecast:
     layers: tuple[ForecastLayer, ...]
     paths: tuple[str, ...]
     size: int | None
+    compression: str
     free: int | None
     kept: int
 
@@ -71,7 +73,7 @@ class Forecast:
         return sum(layer.size for layer in self.layers if layer.is_reused)
 
     def check_room(self) -> None:
-        """Make sure that there is room for what would be written.
+        """Make sure that there is room for what would be written, as far as its size is known.
 
         Raises:
             OutputError: there is not enough, or the place cannot be looked at.
@@ -84,7 +86,9 @@ class Forecast:
             with writing(folder):
                 fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                needed = (self.size or 0) * len(self.paths)
+                # How far it can be compressed is seen when it is.
+                count = len(self.paths) - bool(self.compression)
+                needed = (self.size or 0) * count
                 check_room(fd, path, needed, self.kept)
             finally:
                 os.close(fd)
@@ -111,6 +115,7 @@ class Forecast:
             ],
             "paths": list(self.paths),
             "size": self.size,
+            "compression": self.compression,
             "fetched": self.fetched,
             "reused": self.reused,
             "free": self.free,
@@ -149,6 +154,7 @@ def forecast(
             layers=tuple(_layers(job, resolved)),
             paths=destination.paths,
             size=None if planned is None else job.plan(planned).size,
+            compression=destination.compression,
             free=_free(destination),
             kept=_kept(destination),
         )

@@ -169,10 +169,10 @@ class Job:
             if self._unknown_sizes(images):
                 images = self._append(images, output)
                 documents = self.format.documents(images)
-            elif output.in_order:
-                self._stream(images, output)
             else:
-                self._fill(images, output)
+                # Where nothing is packed that was to be unpacked, only labels may be wrong.
+                images = [image.with_sizes({}) for image in images]
+                (self._stream if output.in_order else self._fill)(images, output)
             self.progress.phase("publishing")
             self.size = output.commit(documents)
         return images

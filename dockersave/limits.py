@@ -73,6 +73,8 @@ class Limits:
     """What extends all headers of an archive together."""
     path: int = 4096
     """Characters of a member's name, or of a link's target, as of a path in Linux."""
+    folders: int = 50
+    """Directories in one another, of a directory that is checked: an image has three."""
     path_shown: int = 200
     """What is kept of a name that is longer."""
     json_marks: int = 400_000

@@ -46,7 +46,7 @@ class Platform:
         An operating system that is not named is the host's: Linux (containerd's platforms
         package, normalizeOS).
         """
-        os, architecture, variant = (name.strip().lower() for name in (os, architecture, variant))
+        os, architecture, variant = (name.lower() for name in (os, architecture, variant))
         os = {"": "linux", "macos": "darwin"}.get(os, os)
         architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
         variant = variant or implied

@@ -121,6 +121,18 @@ def test_where_there_is_no_room(server: Simulator, monkeypatch: pytest.MonkeyPat
     foreseen(server, output="-").check_room()
 
 
+def test_an_archive_that_is_compressed(server: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How large it becomes is seen when it is written."""
+    found = foreseen(server, output="x.tar.gz")
+    assert found.compression == "gzip"
+    (line,) = (each for each in outlook(found, as_json=False) if each.startswith("to write: "))
+    assert line.endswith("kB, before it is compressed with gzip")
+    monkeypatch.setattr(place, "free_room", lambda fd: 1000)
+    found.check_room()
+    with pytest.raises(OutputError):
+        foreseen(server, output="x.tar.gz", tree=True).check_room()
+
+
 def test_what_would_fail_fails(server: Simulator) -> None:
     with pytest.raises(NotFoundError):
         foreseen(server, "nothing")

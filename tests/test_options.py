@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from dockersave.cancellation import Cancellation
 from dockersave.errors import UsageError
 from dockersave.options import Network
+from dockersave.session import Session
+from tests.images import Store, image, random_layer
+from tests.registry.simulator import Simulator
 
 HUB = ["docker.io", "index.docker.io", "registry-1.docker.io", "Registry-1.Docker.io:443"]
 
@@ -53,3 +60,18 @@ def test_what_is_no_registry(name: str) -> None:
     with pytest.raises(UsageError, match="no registry") as caught:
         Network(insecure_registries=("localhost:5000", name))
     assert "HOST[:PORT]" in caught.value.hint
+
+
+def test_one_run_takes_from_a_plain_registry_and_from_one_with_tls(tmp_path: Path) -> None:
+    sample = image([random_layer(1000)])
+    store = Store.of({"sample": sample})
+    with Simulator(store) as plain, Simulator(store, tls=True) as secure:
+        (tmp_path / "ca.pem").write_bytes(secure.ca_pem)
+        network = Network(
+            ca_file=str(tmp_path / "ca.pem"), insecure_registries=(plain.host,), retries=0
+        )
+        with closing(Session(network, Cancellation(), lambda line: None)) as session:
+            for host in (plain.host, secure.host):
+                assert session.registry(host).manifest("sample", "latest").digest == sample.digest
+    assert not any(request.secure for request in plain.requests)
+    assert all(request.secure for request in secure.requests)

@@ -115,8 +115,11 @@ class PartMap:
         offset, length, magic = _FOOTER.unpack(os.pread(fd, _FOOTER.size, end))
         if magic != _MAGIC or length > min(end, _TABLE_MOST):
             return None
+        table = os.pread(fd, length, end - length)
+        if sum(map(table.count, (b",", b":", b"[", b"{"))) > LIMITS.json_marks:
+            return None
         try:
-            granule, rows = json.loads(os.pread(fd, length, end - length))
+            granule, rows = json.loads(table)
             extents = [Extent(*row) for row in rows]
             numbers = [granule, *(n for extent in extents for n in (extent.size, extent.offset))]
             # Not even 65536.0, which would do for everything but pwrite.

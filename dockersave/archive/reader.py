@@ -115,6 +115,11 @@ def read_directory(path: str) -> Members:
         OSError: it cannot be read.
     """
     for folder, folders, names in os.walk(path):
+        depth = os.path.relpath(folder, path).count("/")
+        if depth > LIMITS.folders:
+            yield Found(os.path.relpath(folder, path), "other", fault="lies too deep"), iter(())
+            folders.clear()
+            continue
         folders.sort()
         for name in sorted([*folders, *names]):
             full = os.path.join(folder, name)

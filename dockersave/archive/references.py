@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from ..errors import ContentError, UsageError, shown
+from ..kinds import image_config, may_be_image
 from ..limits import LIMITS
 from ..oci import (
-    CONFIG_TYPES,
     Config,
     Descriptor,
     Index,
@@ -237,10 +237,10 @@ class References:
         config: Config | None = None
         if not self._sized(manifest.config, path):
             self._fault(manifest.config.blob_path, f"is missing, and {path} names it")
-        elif manifest.config.media_type in CONFIG_TYPES and not attached:
+        elif may_be_image(manifest) and not attached:
             where = manifest.config.blob_path
             try:
-                config = parse_config(self._inventory.document(where), len(manifest.layers))
+                config = image_config(manifest, self._inventory.document(where))
             except ContentError as failure:
                 if where in self._configs:
                     # Docker 25.0 names no layers in its manifests; manifest.json does.

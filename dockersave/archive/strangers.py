@@ -21,7 +21,7 @@ _MEMBER = re.compile(
     r"|[0-9a-f]{64}\.json|[0-9a-f]{64}/(layer\.tar|json|VERSION)"
 )
 """The files of an image, in every format."""
-_FOLDER = re.compile(r"\.|blobs|blobs/sha(256|512)|[0-9a-f]{64}")
+_FOLDER = re.compile(r"blobs|blobs/sha(256|512)|[0-9a-f]{64}")
 
 
 def stranger(folder: str, *, complete: bool) -> str:
@@ -36,8 +36,7 @@ def stranger(folder: str, *, complete: bool) -> str:
     if os.path.islink(folder):
         return "is a symbolic link"
     for inside, folders, names in os.walk(folder):
-        links = [name for name in folders if os.path.islink(os.path.join(inside, name))]
-        for name in (*names, *links):
+        for name in (*names, *folders):
             path = os.path.relpath(os.path.join(inside, name), folder)
             if not _is_member(folder, path):
                 return f"holds {shown(path)}, which belongs to no image"
@@ -50,6 +49,8 @@ def stranger(folder: str, *, complete: bool) -> str:
 def _is_member(folder: str, path: str) -> bool:
     """Whether a save has written it: by its name, and by what it is."""
     mode = os.lstat(os.path.join(folder, path)).st_mode
+    if stat.S_ISDIR(mode):
+        return _FOLDER.fullmatch(path) is not None
     # Where a layer occurs again, the legacy layout has a link.
     is_link = stat.S_ISLNK(mode) and path.endswith("/layer.tar")
     return _MEMBER.fullmatch(path) is not None and (stat.S_ISREG(mode) or is_link)
@@ -80,13 +81,21 @@ def remove_members(folder: str, wanted: AbstractSet[str] = frozenset()) -> bool:
     Raises:
         OSError: something cannot be removed.
     """
-    for inside, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            path = os.path.relpath(os.path.join(inside, name), folder)
+    inner = []
+    for inside, folders, names in os.walk(folder):
+        inner.append(inside)
+        paths = [os.path.relpath(os.path.join(inside, name), folder) for name in names]
+        for path in paths:
             if path not in wanted and _is_member(folder, path):
                 os.unlink(os.path.join(folder, path))
-        if not wanted and _FOLDER.fullmatch(os.path.relpath(inside, folder)):
-            # One that something else is in stays.
-            with suppress(OSError):
-                os.rmdir(inside)
+        # Nothing further down is an image's, however deep it goes.
+        folders[:] = [
+            name
+            for name in folders
+            if _is_member(folder, os.path.relpath(os.path.join(inside, name), folder))
+        ]
+    for inside in [] if wanted else reversed(inner):
+        # One that something else is in stays.
+        with suppress(OSError):
+            os.rmdir(inside)
     return not os.path.lexists(folder)

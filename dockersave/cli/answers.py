@@ -78,6 +78,8 @@ def outlook(found: Forecast, *, as_json: bool) -> Iterator[str]:
     size = "its size is known when layers are unpacked"
     if found.size is not None:
         size = in_bytes(found.size)
+    if found.compression:
+        size += f", before it is compressed with {found.compression}"
     for path in found.paths or ("standard output",):
         yield f"to write: {path}, {size}"
     if found.kept:

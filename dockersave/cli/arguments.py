@@ -11,7 +11,7 @@ import re
 import sys
 
 from ..errors import UsageError
-from .habits import SEE_HELP, command_word, suggestion
+from .habits import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
 from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, USAGE, WHAT, WHERE, page
 
 TYPE_CHECKING = False
@@ -80,12 +80,19 @@ def _timeout(text: str) -> float:
     return Network(timeout=_float(text)).timeout
 
 
+def _registry(text: str) -> str:
+    from ..options import Network
+
+    return Network(insecure_registries=(text,)).insecure_registries[0]
+
+
 _KINDS: Mapping[str, Callable[[str], object]] = {
     "size": _size,
     "count": _count,
     "jobs": _jobs,
     "seconds": _seconds,
     "timeout": _timeout,
+    "registry": _registry,
 }
 
 _POINTLESS: Mapping[str, Sequence[str]] = {
@@ -99,12 +106,6 @@ _POINTLESS: Mapping[str, Sequence[str]] = {
 }
 """Groups whose options mean nothing to a question."""
 _OF_A_FILE = ("verify", "list")
-
-_SYSTEMS = {
-    *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
-    *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows", "zos"),
-}
-"""What Go calls operating systems: no architecture has such a name, but `arm/v7` is one."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -171,6 +172,11 @@ def check(arguments: argparse.Namespace) -> None:
     """
     if wrong := command_word(arguments.images):
         raise UsageError(*wrong)
+    if arguments.platform and (stray := stray_platform(arguments.images)):
+        raise UsageError(
+            f"{_short(ascii(stray))} is a platform, and stands where an image should",
+            "save one platform at a time, or all of them: --platform all",
+        )
     questions = [name for name in _POINTLESS if getattr(arguments, name)]
     if len(questions) > 1:
         first, second = (f"--{name}".replace("_", "-") for name in questions[:2])
@@ -208,7 +214,7 @@ def check(arguments: argparse.Namespace) -> None:
         if _is_given(arguments, name) and not _is_given(arguments, needed):
             raise UsageError(f"--{name} needs --{needed}".replace("_", "-"))
     system, slash, _ = (arguments.arch or "").partition("/")
-    if slash and system.lower() in _SYSTEMS:
+    if slash and system.lower() in SYSTEMS:
         raise UsageError(
             f"--arch {_short(ascii(arguments.arch))} names an operating system",
             "write --platform OS/ARCH[/VARIANT] for both",

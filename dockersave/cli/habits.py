@@ -11,6 +11,16 @@ if TYPE_CHECKING:
 
 SEE_HELP = "dockersave --help shows all options"
 
+SYSTEMS = {
+    *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
+    *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows", "zos"),
+}
+"""What Go calls operating systems: no architecture has such a name, but `arm/v7` is one."""
+_ARCHITECTURES = {
+    *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
+    *("x86_64", "aarch64"),
+}
+
 _SAVE = ("save", "pull", "download", "get", "fetch", "export", "copy", "cp", "mirror")
 _COMMANDS = {
     **dict.fromkeys(_SAVE, "dockersave {image}"),
@@ -39,6 +49,7 @@ _MEANT = {
     "--format docker": "--docker --docker-archive",
     "--gunzip": "--decompress --uncompress --uncompressed --unpack",
     "--xz": "-J",
+    "--zstd": "--zst --zstandard",
     "--cache-dir": "--cache --cache-path --cache_path --blob-cache",
     "--reuse": "--base --delta --from-archive",
     "--insecure": "--plain-http --http --allow-http --allow-insecure",
@@ -63,8 +74,8 @@ _MEANT = {
 
 _SAID = {
     "the tag is part of the name: debian:12; --tags lists those there are": "-t --tag --tagname",
-    "layers stay compressed as they are served; --xz compresses the whole archive": "-z --gzip "
-    "--gz --compress --compression",
+    "layers stay compressed as they are served; -o NAME.tar.gz compresses the whole archive": "-z "
+    "--gzip --gz --compress --compression",
     "an archive is replaced when the new one is complete, without being asked": "--force -y "
     "--yes --overwrite",
     "the same command goes on where a run was stopped": "-c --continue --resume",
@@ -96,6 +107,19 @@ def command_word(images: Sequence[str]) -> tuple[str, str] | None:
     right = _COMMANDS[word].format(image=image or "IMAGE", file=image or "FILE")
     more = f"; an image of that name is {word}:latest" if word in _SAVE and not rest else ""
     return f"there is no command {word}", right + more
+
+
+def stray_platform(images: Sequence[str]) -> str:
+    """A word that was meant as one more platform, and stands where images do; else empty.
+
+    Args:
+        images: the words that are no options.
+    """
+    for word in images:
+        system, slash, rest = word.lower().partition("/")
+        if slash and system in SYSTEMS and rest.partition("/")[0] in _ARCHITECTURES:
+            return word
+    return ""
 
 
 def suggestion(name: str) -> str:

@@ -59,8 +59,8 @@ def _value(
     return names, meaning, settings
 
 
-def _values(names: str, metavar: str, meaning: str) -> Option:
-    return names, meaning, {"metavar": metavar, "kind": None, "default": []}
+def _values(names: str, metavar: str, meaning: str, *, kind: str | None = None) -> Option:
+    return names, meaning, {"metavar": metavar, "kind": kind, "default": []}
 
 
 WHAT, WHERE, REGISTRY, NETWORK, TALK, ASK = (
@@ -101,7 +101,12 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
     ],
     REGISTRY: [
         _flag("--insecure", "plain HTTP for all but Docker Hub"),
-        _values("--insecure-registry", "HOST[:PORT]", "plain HTTP for this one; repeatable"),
+        _values(
+            "--insecure-registry",
+            "HOST[:PORT]",
+            "plain HTTP for this one; repeatable",
+            kind="registry",
+        ),
         _flag("--skip-tls-verify", "do not check certificates"),
         _value("--ca-file", "FILE", "trust these authorities as well"),
         _value("--cert", "FILE", "show this client certificate"),

@@ -51,7 +51,7 @@ class Answer(http.client.HTTPResponse):
             if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
                 break
         else:
-            raise MalformedAnswer("too many interim answers")
+            raise http.client.HTTPException("too many interim answers")
         if version.startswith("HTTP/1."):
             self.version = 10 if version == "HTTP/1.0" else 11
         elif version == "HTTP/0.9":
@@ -152,6 +152,8 @@ def content_length(values: list[str]) -> int | None:
 class Exact(HTTPConnection):
     """A connection that sends what it is told, which urllib3's rewrites."""
 
+    _is_for_proxy = False
+
     def request(  # type: ignore[override]
         self,
         method: str,
@@ -166,6 +168,8 @@ class Exact(HTTPConnection):
             method, url, body, options: as for urllib3's.
             headers: `TARGET` among them is what the address's path and query really are.
         """
+        # tinyproxy keeps one line of each name.
+        self._is_for_proxy = not url.startswith("/")
         headers = dict(headers or {})
         exact = headers.pop(TARGET, None)
         if exact:
@@ -186,11 +190,11 @@ class Exact(HTTPConnection):
                 self.sock.recv(1)
 
     def putheader(self, header: str | bytes, *values: Any) -> None:
-        """Send a header line; several for what Accept lists, as Docker does.
+        """Send a header line; several for what Accept lists, as Docker does, except to a proxy.
 
         Some registries compare whole lines: distribution before 2.6, docker-adapter, olareg, Pulp.
         """
-        if header == "Accept":
+        if header == "Accept" and not self._is_for_proxy:
             for kind in ", ".join(values).split(", "):
                 super().putheader(header, kind)
         else:

@@ -148,6 +148,13 @@ def test_what_is_put_into_a_directory_that_is_replaced_stays(name: str, tmp_path
     assert (tmp_path / "d.part").exists(), "the next run goes on with it"
 
 
+def test_an_empty_directory_is_somebody_elses(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="deeper, which belongs to no image"):
+        replaced(tmp_path, lambda: (tmp_path / "d/deeper").mkdir())
+    assert (tmp_path / "d/deeper").is_dir()
+    assert not (tmp_path / "d.old").exists()
+
+
 def test_a_pipe_in_the_place_of_a_document(tmp_path: Path) -> None:
     def place() -> None:
         (tmp_path / "d/index.json").unlink()

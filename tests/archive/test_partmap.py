@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,3 +74,16 @@ def test_a_full_disk_is_noticed(fd: int, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: len(data) - 1)
     with pytest.raises(OSError, match="No space left"):
         PartMap.create(fd, SIZE, EXTENTS)
+
+
+def test_a_table_with_more_values_than_any_has_is_none(tmp_path: Path) -> None:
+    table = b"[1,[" + b"[]," * 500_000 + b"[]]]"
+    fd = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
+    os.write(fd, table + struct.pack("<QQ8s", 0, len(table), b"dsmap\x00\x01\n"))
+    tracemalloc.start()
+    try:
+        assert PartMap.load(fd) is None
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+        os.close(fd)

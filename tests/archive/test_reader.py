@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import tarfile
 import tracemalloc
 from collections.abc import Iterator
@@ -267,3 +268,11 @@ def test_a_file_of_a_directory_that_grows_meanwhile(tmp_path: Path) -> None:
                 file.write(data)
             assert read <= member.size
     assert read == 7
+
+
+def test_directories_in_one_another(tmp_path: Path) -> None:
+    """A thousand of them are more than a walk through them can bear."""
+    subprocess.run(["mkdir", "-p", "/".join(["d"] * 1500)], cwd=tmp_path, check=True)
+    (found,) = [member for member, _ in read_directory(str(tmp_path))]
+    assert found.fault == "lies too deep"
+    subprocess.run(["rm", "-r", tmp_path / "d"], check=True)

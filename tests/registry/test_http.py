@@ -40,9 +40,9 @@ REFUSED = {
     "joined contradiction": answer(BODY, f"Content-Length: {len(BODY)}, 7", length=False),
     "a number and none": answer(BODY, "Content-Length: x"),
     "transfer coding": answer(BODY, "Transfer-Encoding: gzip, chunked"),
-    "interim without end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50,
 }
 BROKEN = {
+    "interim without end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50,
     "head too long": answer(BODY, *(f"X-{n}: {'x' * 1000}" for n in range(1100))),
     "line too long": answer(BODY, f"X: {'x' * LIMITS.head}"),
     "no HTTP": b"SSH-2.0-x\r\n\r\n",
@@ -115,6 +115,15 @@ def test_a_head_request_that_is_answered_with_a_body(late: bool) -> None:
         for _ in range(3):
             run.registry.head("sample", "latest")
         assert server.connections == 1
+
+
+def test_one_line_for_all_types_to_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tinyproxy passes on one line of each name, and the registry would give another manifest."""
+    with raw_server(lambda line: answer(BODY, TYPE)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        with opened("registry.test") as run:
+            run.registry.manifest("sample", "latest")
+    assert f"\r\nAccept: {', '.join(ACCEPT)}\r\n" in proxy.heads[0]
 
 
 def test_one_line_for_each_type_that_is_accepted() -> None:

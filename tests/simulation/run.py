@@ -28,7 +28,7 @@ from dockersave.transfer.window import Emitter, Window, WindowPlace, is_restarta
 from dockersave.transfer.workers import Workers
 from dockersave.verify import Buffer
 from tests.simulation.machine import Killed, Machine
-from tests.simulation.registry import Found, Remote, Server, a_server
+from tests.simulation.registry import PROGRESS, Found, Remote, Server, a_server
 from tests.transfer.invariants import check_account
 
 # A hundredth and less of what they are: so small blobs are large ones.
@@ -39,7 +39,7 @@ _SMALL = replace(
     piece_most=8192,
     split_least=128,
     read=256,
-    read_least=32,
+    read_least=PROGRESS,
     buffers=2048,
     window=4096,
     window_in_memory=2048,

@@ -33,4 +33,4 @@ class KeepsWhatOthersTookOver(Ledger):
         return amount
 
 
-BROKEN = (LosesARange, SettlesEarly, KeepsWhatOthersTookOver)
+BROKEN = (LosesARange, SettlesEarly)

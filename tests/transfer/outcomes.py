@@ -20,6 +20,7 @@ _SMALL = replace(
     split_least=GRANULE,
     split_saves=0.0,
     read=GRANULE,
+    read_least=GRANULE,
     retries_per_run=1_000_000,
 )
 _MODULES = ("attempts", "transfer.ledger", "transfer.cutting")

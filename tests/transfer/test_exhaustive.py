@@ -11,7 +11,7 @@ import dataclasses
 import pytest
 
 from dockersave.transfer.ledger import Ledger
-from tests.transfer.broken import BROKEN
+from tests.transfer.broken import BROKEN, KeepsWhatOthersTookOver
 from tests.transfer.cases import LONG, QUICK, REMOTE, fetched
 from tests.transfer.explore import FoundError, explore
 from tests.transfer.outcomes import BUSY, GRANULE, RESET
@@ -48,7 +48,7 @@ def test_what_brings_bytes_and_what_is_crowded_is_never_given_up(fault: str) -> 
     assert all(state.is_done for state in ends)
 
 
-@pytest.mark.parametrize("make", BROKEN)
+@pytest.mark.parametrize("make", [*BROKEN, KeepsWhatOthersTookOver])
 def test_a_known_bug_is_found(make: type[Ledger]) -> None:
     with pytest.raises(FoundError) as found:
         explore(dataclasses.replace(QUICK["two workers, a large blob"], make=make))

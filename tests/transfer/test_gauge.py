@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from dockersave.transfer.gauge import Gauge
+from dockersave.transfer.gauge import FAR, Gauge
 
 RATE = 1_000_000
 
@@ -94,3 +94,61 @@ def test_it_waits_for_a_round_trip_before_it_judges() -> None:
     looks = [gauge.look(0.5 + at / 10, 0, 3 * RATE + at) for at in range(6)]
     assert looks == [8] * 6
     assert [gauge.look(1.11, 0, 3 * RATE), gauge.look(1.72, 0, 9 * RATE)] == [8, 16]
+
+
+# Where exactly: binary fractions, which are exact.
+
+
+def test_what_is_far_begins_beyond_the_limit() -> None:
+    assert Gauge(8, 16, 2, FAR).connections == 2
+    assert Gauge(8, 16, 2, FAR * 1.01).connections == 8
+
+
+def test_a_look_is_due_after_a_round_trip_and_a_half() -> None:
+    gauge = Gauge(8, 8, 2, latency=0.5, first=2)
+    assert not gauge.is_fast
+    assert gauge.is_fast is False
+    assert gauge.look(0.0, 0, 0) == 2
+    assert gauge.look(0.74, 0, 0) == 2
+    assert gauge.look(0.75, 0, 0) == 4
+
+
+def test_a_host_is_busy_with_three_tenths_of_its_processors_or_more() -> None:
+    for cores, spent in ((8, 2.4), (4, 1.2), (2, 0.6), (1, 0.6)):
+        for more, busy in ((0.0, True), (-0.01, False)):
+            gauge = Gauge(8, 8, cores, latency=0.5, first=2)
+            gauge.look(0.0, 0.0, 1)
+            assert gauge.look(1.0, spent + more, 1) == (2 if busy else 4)
+            assert gauge.is_fast is busy
+
+
+def test_half_as_fast_again_is_capped() -> None:
+    for rate, wanted in ((1500, 8), (1499, 4)):
+        gauge = Gauge(4, 8, 2, latency=0.5, first=4)
+        gauge.look(0.0, 0, 1)
+        assert gauge.look(1.0, 0, 1001) == 4
+        assert gauge.look(2.0, 0, 1001 + rate) == wanted
+
+
+def test_rates_are_of_a_second_however_long_a_look_lasts() -> None:
+    gauge = Gauge(4, 8, 2, latency=0.5, first=4)
+    gauge.look(0.0, 0, 1)
+    assert gauge.look(4.0, 0, 4001) == 4
+    assert gauge.look(5.0, 0, 5001) == 4, "as fast as before"
+    assert gauge.look(5.75, 0, 6201) == 8, "1600 a second"
+
+
+def test_more_than_the_most_are_never_used() -> None:
+    gauge = Gauge(4, 4, 2, latency=0.5, first=4)
+    gauge.look(0.0, 0, 1)
+    looks = [gauge.look(float(at), 0, 10**at) for at in range(1, 5)]
+    assert looks == [4] * 4
+
+
+def test_only_the_first_bytes_cut_a_look_short() -> None:
+    gauge = Gauge(8, 8, 2, latency=0.5, first=2)
+    gauge.look(0.0, 0, 0)
+    assert gauge.look(0.1, 0, 5) == 4
+    assert gauge.look(0.2, 0, 10) == 4
+    assert gauge.look(0.84, 0, 10) == 4
+    assert gauge.look(0.86, 0, 10) == 8

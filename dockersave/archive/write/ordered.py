@@ -10,7 +10,7 @@ from typing import Protocol
 from ..compressors import compressor
 from ..members import Member
 from ..partfile import PartFile
-from ..place import writing
+from ..place import check_whole, writing
 from ..tar import Plan, header, padding
 from . import Movable, Slot, rest_of
 
@@ -70,10 +70,16 @@ class SequentialFile:
     def write(self, data: bytes) -> None:
         """Write it behind what was written."""
         with writing(self._file.path):
+            self._check()
             _write(self._file.fd, data)
+        self._size += len(data)
+
+    def _check(self) -> None:
+        check_whole(self._file.fd, self._file.part, self._size)
 
     def commit(self) -> None:
-        """Give it its name."""
+        """Give it its name, unless somebody has cut it meanwhile."""
+        self._check()
         self._file.publish()
 
     def close(self) -> None:
