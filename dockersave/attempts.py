@@ -67,6 +67,7 @@ class Attempts:
         counted: bool = False,
         alone: bool = True,
         crowd: bool = False,
+        overtaken: bool = False,
     ) -> Verdict:
         """What to do about a failure.
 
@@ -78,12 +79,17 @@ class Attempts:
             counted: whether it began before the last one that was counted, side by side with it.
             alone: whether no other connection is in use.
             crowd: whether another one was in use meanwhile.
+            overtaken: whether another one brought something meanwhile.
         """
         if not isinstance(failure, NetworkError | ContentError):
             return Verdict(failure)
         network = failure if isinstance(failure, NetworkError) else None
         if network and network.crowded and crowd:
             return Verdict(sheds=True)
+        # Some servers refuse one connection more than they like: the others go on.
+        is_refused = network and (network.transient or network.unreachable) and not network.answered
+        if is_refused and overtaken and not gained:
+            return Verdict(until=now + self._jitter(0, _FIRST_PAUSE), sheds=True)
         if network and network.unreachable and now < self._wait_until:
             return Verdict(until=self._when_it_may_be_up(network, now))
         if failure.transient:
@@ -93,8 +99,7 @@ class Attempts:
                 return Verdict()
             if attempts < self._retries and self._spend():
                 return self._again(failure, attempts + 1, now)
-        # Some servers refuse one connection more than they like: the others go on.
-        if network and (network.transient or network.unreachable) and not network.answered | alone:
+        if is_refused and not alone:
             return Verdict(sheds=True)
         if failure.transient:
             failure.hint = failure.advice or "try again later, or with more --retries"

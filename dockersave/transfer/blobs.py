@@ -137,6 +137,8 @@ class Lease:
     """Up to where its worker has read, and is about to write: others take over what is behind."""
     has_company: bool = False
     """Whether another connection was in use at the same time."""
+    is_overtaken: bool = False
+    """Whether another one brought something at the same time."""
     is_ahead: bool = False
     """Whether more has come than was read. What is on its way already nobody need ask for again."""
     gained: int = 0

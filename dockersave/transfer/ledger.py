@@ -307,6 +307,8 @@ class Ledger:
             blob.doubtful = True
         else:
             self.received += amount
+            for other in self._active:
+                other.is_overtaken = other.is_overtaken or other is not lease
             if _is_progress(lease):
                 blob.attempts = 0
 
@@ -315,6 +317,9 @@ class Ledger:
         if lease not in lease.blob.leases:
             return
         self._release(lease)
+        self._serve()
+
+    def _serve(self) -> None:
         self._served += 1
         if self._served >= 2 * self.capacity and self.capacity < self._granted:
             # What a server refused a while ago it may grant by now.
@@ -347,12 +352,15 @@ class Ledger:
             counted=lease.round < blob.round,
             alone=not self.connections,
             crowd=lease.has_company,
+            overtaken=lease.is_overtaken,
             now=now,
         )
         if verdict.failure:
             self._fail(verdict.failure)
             return
-        if not has_progressed:
+        if has_progressed:
+            self._serve()
+        else:
             blob.has_answered = False
         if verdict.counts:
             blob.attempts += 1

@@ -31,7 +31,7 @@ _OF_BLOBS = {
 }
 _OF_LEASES = {
     *("blob", "source", "start", "stop", "whole", "round", "since", "position", "claimed"),
-    *("gained", "first", "has_company", "is_ahead"),
+    *("gained", "first", "has_company", "is_overtaken", "is_ahead"),
 }
 _MOST = 40_000
 """States of a quick case: there are no more than a third of these."""
