@@ -5,6 +5,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # More arguments for pytest, as in: make test ARGS='-k digest -x'
 ARGS ?=
+# Processes that run tests at once; much of what they do is waiting. One alone: make test WORKERS=0 ARGS='--pdb'
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 
 export PYTHON DESTDIR
 VENV := .venv
@@ -25,7 +27,7 @@ demo: ## save, verify and list a sample image from a small registry on loopback
 	@PYTHONPATH=.demo/lib/dockersave $(PYTHON) -m tests.demo --command .demo/bin/dockersave
 
 test: needs-test venv ## run the tests (installs the engines that they talk to)
-	$(PYTEST) -m "not long and not appliance"
+	$(PYTEST) -n $(WORKERS) -m "not long and not appliance"
 
 test-long: needs-test venv ## run the tests that take minutes
 	$(VENV)/bin/python -m pip --quiet install --require-hashes --requirement build/requirements/long.txt

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,24 @@ def pytest_configure() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark every test that uses a real registry, so that no test can forget it."""
     for item in items:
         if "registries" in getattr(item, "fixturenames", ()):
             item.add_marker("real")
+    if hasattr(config, "workerinput"):
+        from tests.sharing import rank
+
+        items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Share the tests out, where several processes run them."""
+    from tests.sharing import Sharing
+
+    config.option.loadscopereorder = False
+    return Sharing(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,6 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST = 10_000
+_DICE = random.SystemRandom()
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
@@ -34,11 +38,19 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port on loopback that nobody listened on a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a TCP port on loopback that nobody listens on.
+
+    It is none of those that the system gives to whoever asks for any: one of these could be
+    another's by the time that a program has started.
+    """
+    first = int(_EPHEMERAL.read_text().split()[0])
+    ports = range(_LOWEST, first if first > _LOWEST + 1000 else 1 << 16)
+    while True:
+        # Not by `random`, which hypothesis seeds: other processes would come to the same one.
+        port = _DICE.choice(ports)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(port: int) -> bool:

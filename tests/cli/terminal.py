@@ -29,7 +29,7 @@ class Terminal:
             finally:
                 os._exit(99)
 
-    def read_until(self, text: str, timeout: float = 30) -> None:
+    def read_until(self, text: str, timeout: float = 100) -> None:
         """Read until a text has come, or fail."""
         end = time.monotonic() + timeout
         while text.encode() not in self.output:
@@ -40,7 +40,7 @@ class Terminal:
         """Press keys."""
         os.write(self._fd, text.encode())
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = 100) -> int:
         """Read all that comes until the program ends, and return its exit code."""
         end = time.monotonic() + timeout
         while self._read():

@@ -19,6 +19,7 @@ from dockersave.cli import command
 from dockersave.progress.console import Console
 from tests.cli.command import COMMAND, Runner, environment, fill, on_a_terminal
 from tests.images import Store, image, random_layer
+from tests.pace import Stopwatch
 from tests.registry.simulator import Simulator
 
 BIG = Store.of({"big": image([random_layer(8_000_000, 1), random_layer(8_000_000, 2)])})
@@ -37,7 +38,7 @@ def slow_save(folder: Path, *arguments: str, **settings: object) -> Iterator[sub
             **settings,
         )
         try:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while not any(request.kind == "blob" for request in server.requests):
                 assert time.monotonic() < end
                 assert process.poll() is None
@@ -52,10 +53,10 @@ def slow_save(folder: Path, *arguments: str, **settings: object) -> Iterator[sub
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_within_a_second(tmp_path: Path, number: signal.Signals) -> None:
     with slow_save(tmp_path) as process:
-        begun = time.monotonic()
+        watch = Stopwatch()
         process.send_signal(number)
-        _, said = process.communicate(timeout=5)
-        assert time.monotonic() - begun < 1.3, "a second, and the time to notice it here"
+        _, said = process.communicate(timeout=60)
+        assert watch.own < 1.3, "a second, and the time to notice it here"
     assert process.returncode == 128 + number
     lines = said.splitlines()
     assert lines[-2] == f"dockersave: stopped by {number.name}"
@@ -79,7 +80,7 @@ def test_what_a_signal_leaves_is_named(tmp_path: Path, arguments: list[str], kep
     (tmp_path / "deeper").mkdir()
     with slow_save(tmp_path, *arguments, stdout=subprocess.DEVNULL) as process:
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=5)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 143
     lines = said.splitlines()
     hint = f"  {kept} keeps what was fetched: the same command goes on from there"
@@ -91,7 +92,7 @@ def test_what_a_signal_leaves_is_named(tmp_path: Path, arguments: list[str], kep
 def test_a_stopped_run_is_continued(tmp_path: Path, run: Runner) -> None:
     with slow_save(tmp_path) as process:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=5)
+        process.communicate(timeout=60)
     with Simulator(BIG) as server:
         done = run("--insecure", f"{server.host}/big")
     assert done.returncode == 0, done.stderr
@@ -108,7 +109,7 @@ def test_the_same_signal_by_two_ways_is_one(
         process.send_signal(number)
         time.sleep(delay)
         process.send_signal(number)
-        _, said = process.communicate(timeout=5)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert f"dockersave: stopped by {number.name}\n" in said
 
@@ -118,10 +119,10 @@ def test_a_signal_is_heard_where_nobody_reads(tmp_path: Path, number: signal.Sig
     with slow_save(tmp_path) as process:
         assert process.stderr is not None
         fill(process.stderr.fileno(), f"/proc/{process.pid}/fd/2")
-        begun = time.monotonic()
+        watch = Stopwatch()
         process.send_signal(number)
-        assert process.wait(5) == 128 + number
-        assert time.monotonic() - begun < 1.3, "a second, and the time to notice it here"
+        assert process.wait(60) == 128 + number
+        assert watch.own < 1.3, "a second, and the time to notice it here"
     assert (tmp_path / "big-latest.tar.part").exists()
 
 
@@ -131,12 +132,12 @@ def test_who_insists_need_not_wait(tmp_path: Path, number: signal.Signals) -> No
     with slow_save(tmp_path) as process:
         assert process.stderr is not None
         fill(process.stderr.fileno(), f"/proc/{process.pid}/fd/2")
-        begun = time.monotonic()
+        watch = Stopwatch()
         process.send_signal(number)
         time.sleep(0.2)
         process.send_signal(number)
-        assert process.wait(5) == 128 + number
-        assert time.monotonic() - begun < 0.9, "it did not wait for a reader"
+        assert process.wait(60) == 128 + number
+        assert watch.own < 0.9, "it did not wait for a reader"
 
 
 def test_a_signal_that_comes_too_late_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +168,7 @@ def test_nohup_stays_nohup(tmp_path: Path) -> None:
         time.sleep(1.2)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=5)
+        process.communicate(timeout=60)
     assert process.returncode == 143
 
 
@@ -184,10 +185,10 @@ def test_a_signal_while_the_registry_is_silent(tmp_path: Path) -> None:
         )
         with server.accept()[0]:
             time.sleep(0.2)
-            begun = time.monotonic()
+            watch = Stopwatch()
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=5)
-    assert time.monotonic() - begun < 1.3
+            _, said = process.communicate(timeout=60)
+    assert watch.own < 1.3
     assert process.returncode == 130
     assert said.splitlines()[-1] == "dockersave: stopped by SIGINT"
 

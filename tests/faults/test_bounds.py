@@ -19,6 +19,7 @@ from dockersave.options import Options
 from dockersave.transfer import unpacking
 from tests.faults.saving import command, environment, fetched, run, saved, sha256, start
 from tests.images import Store, bomb_layer, image, random_layer
+from tests.pace import Stopwatch
 from tests.processes import free_port
 from tests.registry.faults import Fault
 from tests.registry.simulator import Simulator
@@ -183,11 +184,10 @@ def test_the_same_bytes_whatever_the_circumstances(
 @pytest.mark.parametrize("jobs", [1, 8])
 @pytest.mark.parametrize("rate", [1_000_000, 3_000_000])
 def test_a_rate_holds(rate: int, jobs: int, server: Simulator, tmp_path: Path) -> None:
-    begun = time.monotonic()
+    watch = Stopwatch()
     done = saved(server, tmp_path / "image.tar", "small", limit_rate=rate, jobs=jobs)
-    seconds = time.monotonic() - begun
-    assert done.fetched / seconds <= 1.1 * rate
-    assert done.fetched / seconds >= 0.8 * rate  # start-up counts, and other tests run
+    assert done.fetched / watch.elapsed <= 1.1 * rate
+    assert done.fetched / watch.own >= 0.8 * rate  # start-up counts
 
 
 @pytest.mark.parametrize("rate", [1, 100])
@@ -195,10 +195,10 @@ def test_a_rate_holds(rate: int, jobs: int, server: Simulator, tmp_path: Path) -
 def test_a_trickle_is_given_up(kind: str, rate: int, server: Simulator, tmp_path: Path) -> None:
     server.faults.add(Fault.rate(rate, on=kind))
     try:
-        begun = time.monotonic()
+        watch = Stopwatch()
         with pytest.raises(NetworkError):
             saved(server, tmp_path / "image.tar", "small", timeout=0.5, retries=1)
-        assert time.monotonic() - begun < 6
+        assert watch.own < 6
     finally:
         server.faults.clear()
 
@@ -227,7 +227,7 @@ def test_waiting_for_a_registry(server: Simulator, tmp_path: Path) -> None:
     time.sleep(1.5)
     assert process.poll() is None
     with Simulator(store, port=port):
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     assert len(re.findall("waiting up to", err.decode())) == 1
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from typing import Literal, TypeAlias
 
 import bcrypt
 import trustme
+import urllib3
 
 from tests.images import GOOD, INDEXES, ODD, Document, Store, push
+from tests.pace import until
 from tests.processes import Daemon, answers, free_port, scratch
 from tests.registry.token_server import ISSUER, SERVICE, TokenServer
 
@@ -23,6 +26,7 @@ USER = "tester"
 PASSWORD = "canary-p4ssw0rd:with,signs"
 AuthKind: TypeAlias = Literal["none", "htpasswd", "token"]
 
+_MARK = "/v2/mark-in-the-log/"
 _ACCESS = re.compile(r'"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/[0-9.]+" (?P<status>\d{3}) (\d+)')
 
 SAMPLES: dict[str, Document] = {
@@ -51,6 +55,7 @@ class Registry:
         ca_file: PEM file of the authority that signed its certificate, if it has one.
         log: file that it logs to, one line a request among others.
         tokens: its token server, if it has one.
+        storage: directory of what it stores.
     """
 
     port: int
@@ -58,6 +63,7 @@ class Registry:
     ca_file: Path | None
     log: Path
     tokens: TokenServer | None = None
+    storage: Path = Path()
 
     @property
     def host(self) -> str:
@@ -74,10 +80,26 @@ class Registry:
         return f"{self.host}/{repository}{'@' if ':' in tag else ':'}{tag}"
 
     def accesses(self) -> list[Access]:
-        """Return all requests so far, in the order of their answers."""
+        """Return all requests so far, in the order of their answers.
+
+        Whoever has an answer may be ahead of the line in the log. So one more request is made, and
+        awaited in the log; it is not returned.
+        """
+        mark = f"{_MARK}{uuid.uuid4().hex}"
+        with urllib3.PoolManager(cert_reqs="CERT_NONE", retries=False, timeout=60) as pool:
+            pool.request("GET", self.url + mark)
+        until(lambda: any(access.path == mark for access in self._logged()))
+        return [access for access in self._logged() if not access.path.startswith(_MARK)]
+
+    def _logged(self) -> list[Access]:
         lines = self.log.read_text(errors="replace").splitlines()
         found = (_ACCESS.search(line) for line in lines)
         return [Access(m["method"], m["path"], int(m["status"])) for m in found if m]
+
+    def has(self, repository: str, digest: str) -> bool:
+        """Tell whether a blob is stored: a pull-through cache sends its last byte before that."""
+        layers = self.storage / "docker/registry/v2/repositories" / repository / "_layers"
+        return (layers / digest.replace(":", "/") / "link").exists()
 
 
 class Registries:
@@ -206,7 +228,7 @@ class Registries:
         self._stack.enter_context(
             Daemon(["docker-registry", "serve", file], log, lambda: answers(port), env=env)
         )
-        return Registry(port, tls, self.ca_file if tls else None, log, tokens)
+        return Registry(port, tls, self.ca_file if tls else None, log, tokens, storage)
 
     def close(self) -> None:
         """End all of them and remove what they stored."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +12,12 @@ import pytest
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError, UsageError
 from dockersave.registry.proxies import EVEN_LOOPBACK, proxy_for, split_credentials
 from tests.images import sample_image
+from tests.pace import until
 from tests.processes import Daemon, answers, free_port, scratch
 from tests.registry.fronts import PROXY_PASSWORD, Front
 from tests.registry.opening import Run, descriptor_of, drain, opened
 from tests.registry.real import USER, Registries, Registry
-from tests.registry.test_warm import eventually, idle
+from tests.registry.test_warm import idle
 
 PROXY = "http://proxy.example:3128"
 BOTH = {"HTTP_PROXY": PROXY, "HTTPS_PROXY": PROXY}
@@ -181,10 +181,8 @@ def test_through_a_proxy(real: Registry, proxy: Front, monkeypatch: pytest.Monke
     before = len(proxy.requests())
     with opened(real.host, **trusting(real)) as run:
         fetch_all(run)
-    deadline = time.monotonic() + 10  # a tunnel is logged when it has ended
-    while not any(real.host in line for line in proxy.requests()[before:]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    # A tunnel is logged when it has ended.
+    until(lambda: any(real.host in line for line in proxy.requests()[before:]))
 
 
 def test_connections_ahead_through_a_proxy(
@@ -193,7 +191,7 @@ def test_connections_ahead_through_a_proxy(
     through(monkeypatch, proxy.url)
     with opened(real.host, **trusting(real)) as run:
         run.registry.warm(2)
-        eventually(lambda: idle(run) == 2)
+        until(lambda: idle(run) == 2)
         made = next(run.registry._transport._watch.numbers)
         fetch_all(run)
         if real.tls:  # tinyproxy ends a connection with each answer of plain HTTP

@@ -10,6 +10,7 @@ import pytest
 import dockersave
 from dockersave.options import Network
 from tests.images import Image, sample_image, sample_index
+from tests.pace import until
 from tests.registry.real import PASSWORD, USER, Access, Registries, Registry
 
 
@@ -85,7 +86,9 @@ def test_basic_costs_a_challenge(htpasswd_registry: Registry, home: Path, tmp_pa
 def test_a_mirror_leaves_one_head_to_the_registry(
     plain_registry: Registry, mirror_registry: Registry, home: Path, tmp_path: Path
 ) -> None:
-    saved(mirror_registry, "docker", tmp_path)  # the cache is warm now
+    saved(mirror_registry, "docker", tmp_path)
+    blobs = {sample_image().config_digest, *(layer.digest for layer in sample_image().layers)}
+    until(lambda: all(mirror_registry.has("docker", blob) for blob in blobs))
     (tmp_path / "image.tar").unlink()
     asked = saved(plain_registry, "docker", tmp_path, mirrors=(mirror_registry.url,))
     ours = [access for access in asked if "ns=" not in access.path and access.method == "HEAD"]

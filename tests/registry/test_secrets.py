@@ -107,9 +107,9 @@ def test_a_signature_outside_its_address() -> None:
     )
     for number in range(1000):
         secrets.add_signed(f"https://s.example/x?sig={'x' * 2000}{number}")
-    begun = time.monotonic()
+    begun = time.process_time()
     assert "***" in secrets.conceal("x" * 2000 + "999")
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ from dockersave.errors import ContentError, DockersaveError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.registry.proxies import EVEN_LOOPBACK
 from tests.images import Store, image, random_layer
+from tests.pace import Stopwatch
 from tests.registry.opening import Run, descriptor_of, drain, opened
 from tests.registry.simulator import Fault, Simulator, Tls, context_of
 from tests.registry.trickling import Script, endless, scripted
 
 TIMEOUT = 0.6
 SLOW = 10.0
-"""Seconds that no test may need: a loaded machine is late, but never by so much."""
+"""Seconds that no test may need."""
 
 BLOB = random_layer(300_000)
 SAMPLE = image([BLOB])
@@ -40,9 +41,9 @@ def server_context() -> ssl.SSLContext:
 
 @contextmanager
 def in_time() -> Iterator[None]:
-    begun = time.monotonic()
+    watch = Stopwatch()
     yield
-    assert time.monotonic() - begun < SLOW
+    assert watch.own < SLOW
 
 
 def manifest(host: str, *, tls: bool = False) -> None:
@@ -188,7 +189,7 @@ def test_a_blob_that_trickles_or_stalls(fault: Fault, framing: Fault | None, tls
         with in_time(), pytest.raises(NetworkError) as caught:
             drain(stream)
         assert caught.value.message == f"{server.host}: next to no data for {TIMEOUT:g} seconds"
-        assert caught.value.hint == "if the line is that slow, raise --timeout"
+        assert caught.value.advice == "if the line is that slow, raise --timeout"
         assert caught.value.transient
 
 

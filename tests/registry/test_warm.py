@@ -6,25 +6,18 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.images import Store, image, random_layer
+from tests.pace import until
 from tests.registry.opening import Run, descriptor_of, drain, opened
 from tests.registry.simulator import Fault, Simulator
 from tests.registry.test_interruption import silent_server
 
 BLOB = random_layer(10_000)
 STORE = Store.of({"sample": image([BLOB])})
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def idle(run: Run) -> int:
@@ -51,7 +44,7 @@ def test_later_requests_find_them(tls: bool) -> None:
         opened(server.host, insecure=not tls, skip_tls_verify=tls) as run,
     ):
         run.registry.warm(4)
-        eventually(lambda: idle(run) == 4)
+        until(lambda: idle(run) == 4)
         time.sleep(0.1)
         server.faults.add(Fault.delay(0.3, on="blob"))
         made = next(run.registry._transport._watch.numbers)
@@ -68,7 +61,7 @@ def test_those_that_wait_already_count() -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
         run.registry.manifest("sample", "latest")
         run.registry.warm(3)
-        eventually(lambda: idle(run) == 3)
+        until(lambda: idle(run) == 3)
         run.registry.warm(3)
         time.sleep(0.2)
         assert idle(run) == 3
@@ -80,7 +73,7 @@ def test_those_that_the_server_closes_do_no_harm(tls: bool) -> None:
         opened(server.host, insecure=not tls, skip_tls_verify=tls) as run,
     ):
         run.registry.warm(3)
-        eventually(lambda: idle(run) == 3)
+        until(lambda: idle(run) == 3)
         [listener] = server._servers
         for sock in list(listener._open):
             with contextlib.suppress(OSError):
@@ -102,7 +95,7 @@ def test_a_stopped_run_leaves_no_thread_behind() -> None:
     with silent_server(full=True) as host, opened(host, timeout=30.0) as run:
         run.registry.warm(3)
         run.cancellation.cancel()
-        eventually(lambda: threading.active_count() <= before)
+        until(lambda: threading.active_count() <= before)
 
 
 def test_a_closed_run_keeps_none(tls: bool) -> None:
@@ -114,9 +107,9 @@ def test_a_closed_run_keeps_none(tls: bool) -> None:
         run.registry.warm(3)
         time.sleep(0.1)
         run.registry.close()
-        eventually(lambda: threading.active_count() <= before)
+        until(lambda: threading.active_count() <= before)
         run.registry.warm(3)
-        eventually(lambda: threading.active_count() <= before)
+        until(lambda: threading.active_count() <= before)
 
 
 def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +131,7 @@ def test_a_mirror_is_what_is_connected_to() -> None:
         opened(server.host, mirrors=(f"http://{mirror.host}",)) as run,
     ):
         run.registry.warm(2)
-        eventually(lambda: idle(run) == 2)
+        until(lambda: idle(run) == 2)
         assert run.registry._mirrors[0].latency is not None
         assert run.registry.latency is None
 
