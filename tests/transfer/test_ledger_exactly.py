@@ -33,8 +33,9 @@ def test_so_much_is_hashed_at_once_that_others_get_their_turn() -> None:
 
 
 def test_files_are_read_while_all_connections_are_in_use() -> None:
-    books = Books(blob(4), blob(4, [disk()], name="b"), most=1)
+    books = Books(blob(8), blob(4, [disk()], name="b"), most=1)
     remote = books.open()
+    assert remote.blob.missing
     local = books.lease()
     assert local.source.is_local
     assert not remote.has_company
@@ -62,6 +63,7 @@ def test_what_comes_in_order_says_nothing_of_ranges_when_it_is_taken_up() -> Non
     assert not again.whole
     assert not books.told
     assert books.ledger.step(again, 0) == Step(G, G)
+    assert books.ledger.step(again, 3) == Step(G - 3, G)
 
 
 def test_the_latency_follows_what_is_seen() -> None:
@@ -133,11 +135,12 @@ def test_a_lease_ends_where_it_does_although_more_is_missing() -> None:
 
 
 def test_the_end_of_a_lease_waits_for_no_room() -> None:
-    books = Books(blob(2), most=1, piece_most=G)
-    lease = books.open()
-    books.write(lease)
-    books.ledger.horizon = lease.stop
-    assert books.ledger.step(lease, lease.stop) == Step(0, 0)
+    for size in (1, 2):
+        books = Books(blob(size), most=1, piece_most=G)
+        lease = books.open()
+        books.write(lease)
+        books.ledger.horizon = lease.stop
+        assert books.ledger.step(lease, lease.stop) == Step(0, 0)
 
 
 def test_what_is_to_be_skipped_is_said_where_there_is_no_room_either() -> None:
@@ -147,6 +150,7 @@ def test_what_is_to_be_skipped_is_said_where_there_is_no_room_either() -> None:
     books.ledger.opened(lease, (G, 2 * G), 0, False, 0.0)
     books.ledger.horizon = G
     assert books.ledger.step(lease, 0) == Step(G, 0, is_full=True)
+    assert books.ledger.step(lease, 3) == Step(G - 3, 0, is_full=True)
 
 
 def test_a_range_that_a_stream_has_just_passed_is_passed() -> None:
