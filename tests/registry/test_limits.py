@@ -215,7 +215,7 @@ def test_what_a_refusal_means(
     error = failures.of_answer(status, {}, body, "registry.example", "the manifest of a:b")
     assert type(error) is kind
     assert message in error.message
-    assert hint in error.hint
+    assert hint in error.advice
 
 
 @pytest.mark.parametrize("status", [400, 407, 429, 500, 502, 503, 504])
