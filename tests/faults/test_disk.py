@@ -265,7 +265,7 @@ def test_something_else_in_the_place(
     make, place = PLACES[name]
     make(tmp_path / place)
     kind = (tmp_path / place).lstat().st_mode
-    done = run(server, "-o", "image.tar", *filter(None, [option]), cwd=tmp_path, timeout=10)
+    done = run(server, "-o", "image.tar", *filter(None, [option]), cwd=tmp_path)
     assert done.code == 7, done.err
     assert len(done.error) == 2, done.err
     assert (tmp_path / place).lstat().st_mode == kind
