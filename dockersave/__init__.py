@@ -50,14 +50,16 @@ What an archive holds, and what a save would do, is told without doing it:
     0
 
 A run can be watched (`Progress`), stopped from another thread (`Cancellation`), and started in
-any thread: nothing here handles signals, prints, exits or keeps state between calls. Whatever
-is public is an attribute of this package, and is only loaded when it is used.
+any thread; `await save_async(...)` ends with its task. Nothing here handles signals, prints, exits
+or keeps state between calls. Whatever is public is an attribute of this package, and is only loaded
+when it is used.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .archive.references import CheckedImage, Fault
     from .ask import Registry, ResolvedImage
     from .cancellation import Cancellation
     from .check import Report, check_archive
@@ -80,16 +82,19 @@ if TYPE_CHECKING:
     from .progress import Progress, Transfer
     from .reference import Reference
     from .saving import Saved, SavedImage, save
+    from .tasks import save_async
 
 __version__ = "1.0.0"
 
 __all__ = [
     "Cancellation",
     "CancelledError",
+    "CheckedImage",
     "ContentError",
     "CredentialsError",
     "Descriptor",
     "DockersaveError",
+    "Fault",
     "Forecast",
     "ForecastLayer",
     "ListedImage",
@@ -118,11 +123,13 @@ __all__ = [
     "forecast",
     "list_archive",
     "save",
+    "save_async",
 ]
 
 _HOMES = {
     "ask": ("Registry", "ResolvedImage"),
     "cancellation": ("Cancellation",),
+    "archive.references": ("CheckedImage", "Fault"),
     "check": ("Report", "check_archive"),
     "dryrun": ("Forecast", "ForecastLayer", "forecast"),
     "listing": ("ListedImage", "ListedLayer", "ListedVariant", "Listing", "list_archive"),
@@ -132,6 +139,7 @@ _HOMES = {
     "progress": ("Progress", "Transfer"),
     "reference": ("Reference",),
     "saving": ("Saved", "SavedImage", "save"),
+    "tasks": ("save_async",),
 }
 
 

@@ -74,7 +74,7 @@ class Registry:
 
     def tags(self, image: str | Reference) -> Iterator[str]:
         """The tags of an image's repository, in the registry's order, page by page."""
-        reference = _parse(image)
+        reference = Reference.of(image)
         yield from self._session.registry(reference.registry).tags(reference.repository)
 
     def digest(self, image: str | Reference, platform: str | None = None) -> str:
@@ -87,7 +87,7 @@ class Registry:
             image: the reference.
             platform: `os/arch[/variant]` for the digest of one image of an index.
         """
-        reference = _parse(image)
+        reference = Reference.of(image)
         if platform is None or platform == ALL_PLATFORMS:
             registry = self._session.registry(reference.registry)
             return registry.head(reference.repository, reference.version)
@@ -99,7 +99,7 @@ class Registry:
         Args:
             image: the reference.
         """
-        return self._resolver(_parse(image)).platforms()
+        return self._resolver(Reference.of(image)).platforms()
 
     def manifest(self, image: str | Reference, platform: str | None = None) -> bytes:
         """The manifest of an image, byte for byte.
@@ -108,7 +108,7 @@ class Registry:
             image: the reference.
             platform: `os/arch[/variant]`, None for this host's, or `all` for the whole index.
         """
-        reference = _parse(image)
+        reference = Reference.of(image)
         if platform == ALL_PLATFORMS:
             return self._resolver(reference).root().body
         return self.resolve(reference, platform).manifest
@@ -120,7 +120,7 @@ class Registry:
             image: the reference.
             platform: `os/arch[/variant]`, or None for this host's.
         """
-        reference = _parse(image)
+        reference = Reference.of(image)
         wanted = Platform.parse(platform) if platform else None
         variant = self._resolver(reference).image(wanted).primary
         assert variant.config is not None
@@ -147,7 +147,7 @@ class Registry:
         """
         from .transfer.verified import VerifiedBlob
 
-        reference, session = _parse(image), self._session
+        reference, session = Reference.of(image), self._session
         source = RemoteBlob(session.registry(reference.registry), reference.repository, blob)
         return io.BufferedReader(
             VerifiedBlob(source, blob, session.attempts, session.throttle, session.cancellation),
@@ -173,7 +173,3 @@ class Registry:
         registry = self._session.registry(reference.registry)
         # Each question is a run of its own: whoever asks for years has as much for the last.
         return Resolver(registry, reference, budget=Budget())
-
-
-def _parse(image: str | Reference) -> Reference:
-    return image if isinstance(image, Reference) else Reference.parse(image)

@@ -97,7 +97,7 @@ class Attempts:
         if network and (network.transient or network.unreachable) and not network.answered | alone:
             return Verdict(sheds=True)
         if failure.transient:
-            failure.hint = failure.hint or "try again later, or with more --retries"
+            failure.hint = failure.advice or "try again later, or with more --retries"
         return Verdict(failure)
 
     def _spend(self) -> bool:
@@ -107,7 +107,7 @@ class Attempts:
     def _when_it_may_be_up(self, failure: NetworkError, now: float) -> float:
         self._waits += 1
         if self._waits == 1:
-            self._notify(f"{failure.message}, waiting up to {in_words(self._wait_until - now)}")
+            self._notify(f"{failure.said}, waiting up to {in_words(self._wait_until - now)}")
         pause: float = min(_FIRST_PAUSE * 2 ** min(self._waits, 8), _WAITING_PAUSE)
         return min(now + pause, self._wait_until)
 
@@ -119,13 +119,13 @@ class Attempts:
             if asked > LIMITS.retry_pause:
                 until = time.strftime("%H:%M", time.localtime(time.time() + asked))
                 failure.hint = f"it asks to wait {in_words(asked)}, until {until}" + (
-                    f"; {failure.hint}" if failure.hint else ""
+                    f"; {failure.advice}" if failure.advice else ""
                 )
                 return Verdict(failure)
             # A little later than asked: those who were told the same come spread out.
             pause = min(asked + self._jitter(0, 1), LIMITS.retry_pause)
         self._notify(
-            f"{failure.message}, trying again in {in_words(pause)} ({count} of {self._retries})"
+            f"{failure.said}, trying again in {in_words(pause)} ({count} of {self._retries})"
         )
         return Verdict(until=now + pause, counts=True)
 

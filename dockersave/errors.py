@@ -2,13 +2,20 @@
 
 A failure says in one line what failed and why, and in a second what to do about it. Whoever
 raises one knows the cause; `DockersaveError.about` lets a caller further up add the image.
+
+Both lines are written in the command line's words. Who calls from Python reads `message`, `hint`
+and `str()`, which speak of arguments; the command line reads `typed` and `advice`.
 """
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class DockersaveError(Exception):
-    """What every failure that dockersave foresees is an instance of.
+    """What every failure that dockersave foresees is an instance of. It can be pickled.
 
     Args:
         message: what failed and why, one line, no secret in it.
@@ -19,9 +26,34 @@ class DockersaveError(Exception):
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.said = message
+        """The message, as the command line writes it."""
+        self.advice = hint
+        """The hint, as the command line writes it."""
         self.subject = ""
+
+    @property
+    def message(self) -> str:
+        """What failed and why. Options are named as Python's arguments."""
+        return _as_arguments(self.said)
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self.said = text
+
+    @property
+    def hint(self) -> str:
+        """What the user can do about it, or empty. Options are named as Python's arguments."""
+        return _as_arguments(self.advice)
+
+    @hint.setter
+    def hint(self, text: str) -> None:
+        self.advice = text
+
+    @property
+    def typed(self) -> str:
+        """What `str` gives, as the command line writes it."""
+        return f"{self.subject}: {self.said}" if self.subject else self.said
 
     def about(self, subject: str) -> DockersaveError:
         """Name what was being worked on, unless somebody closer to the failure has done so."""
@@ -30,6 +62,27 @@ class DockersaveError(Exception):
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.message}" if self.subject else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class again: what that wants is not what `args` has.
+        return _revived, (type(self), self.args, dict(self.__dict__))
+
+
+def _revived(
+    kind: type[DockersaveError], args: tuple[object, ...], state: dict[str, object]
+) -> DockersaveError:
+    """A failure that was pickled, with all that it had but what it came from."""
+    failure = kind.__new__(kind, *args)
+    failure.__dict__.update(state)
+    return failure
+
+
+def _as_arguments(text: str) -> str:
+    if "-" not in text and "command" not in text and "dockersave" not in text:
+        return text
+    from .spelling import as_arguments
+
+    return as_arguments(text)
 
 
 class UsageError(DockersaveError):
@@ -120,9 +173,10 @@ class SaveFailures(DockersaveError):
     """
 
     def __init__(self, failures: list[DockersaveError]) -> None:
-        super().__init__(f"{len(failures)} images failed: " + "; ".join(map(str, failures)))
+        each = "; ".join(failure.typed for failure in failures)
+        super().__init__(f"{len(failures)} images failed: {each}")
         self.failures = failures
-        self.hint = failures[0].hint
+        self.advice = failures[0].advice
         self.exit_code = failures[0].exit_code
 
     def about(self, subject: str) -> DockersaveError:

@@ -83,7 +83,11 @@ class Job:
             # Whether all of them may be asked is known before the first is.
             self.session.registry(reference.registry)
         results = in_parallel(
-            references, self._resolve, self.session.network.usual_jobs, DockersaveError
+            references,
+            self._resolve,
+            self.session.network.usual_jobs,
+            DockersaveError,
+            self.session.cancellation.cancel,
         )
         self.session.cancellation.check()
         for reference, result in zip(references, results, strict=True):

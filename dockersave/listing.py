@@ -159,7 +159,7 @@ def list_archive(
             raise ContentError(inventory.cut)
         formats, images = _Contents(inventory).read()
     except ContentError as failure:
-        raise ContentError(f"{name}: {failure.message}", _HINT) from failure
+        raise ContentError(f"{name}: {failure.said}", _HINT) from failure
     return Listing(name, formats, reading.compression, images)
 
 

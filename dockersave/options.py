@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from .errors import UsageError, shown
@@ -11,10 +12,39 @@ USUAL_JOBS, MOST_JOBS = 8, 16
 """Connections where nobody says how many: usually, and where each is seen to be capped."""
 FORMATS = ("docker", "oci", "legacy")
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    AnyPath = str | os.PathLike[str]
+
+
+def _take_paths(options: object, *names: str) -> None:
+    """Let paths be of any kind; what is read back is text."""
+    for name in names:
+        path = getattr(options, name)
+        if path is not None:
+            text = os.fspath(path)
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is a str or a path of one, not {path!r}")
+            object.__setattr__(options, name, text)
+
+
+def _take_several(options: object, *names: str) -> None:
+    """Let lists be of any kind, but no text: of that each letter would be one."""
+    for name in names:
+        several = getattr(options, name)
+        if isinstance(several, (str, bytes, os.PathLike)):
+            raise TypeError(f"{name} are several: write {name}=[{several!r}]")
+        object.__setattr__(options, name, tuple(map(os.fspath, several)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """How registries are reached. The command line's options have the same names.
+
+    Paths may be of any kind, and several of anything in any sequence: they are kept as `str` and
+    `tuple`.
 
     Args:
         insecure: the registries speak plain HTTP; never Docker Hub.
@@ -34,6 +64,7 @@ class Network:
     Raises:
         UsageError: a number is not in its range, the user's name or the password is empty, or an
             insecure registry has no name that a reference could have.
+        TypeError: a path is no path, or there is one text where several are expected.
     """
 
     insecure: bool = False
@@ -52,7 +83,31 @@ class Network:
     wait: float = 0.0
     limit_rate: int | None = None
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            insecure: bool = False,
+            insecure_registries: Iterable[str] = (),
+            skip_tls_verify: bool = False,
+            ca_file: AnyPath | None = None,
+            cert: AnyPath | None = None,
+            key: AnyPath | None = None,
+            user: str | None = None,
+            password: str | None = None,
+            authfile: AnyPath | None = None,
+            mirrors: Iterable[str] = (),
+            jobs: int | None = None,
+            retries: int = 5,
+            timeout: float = 30.0,
+            wait: float = 0.0,
+            limit_rate: int | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        _take_paths(self, "ca_file", "cert", "key", "authfile")
+        _take_several(self, "insecure_registries", "mirrors")
         if self.jobs is not None and not 1 <= self.jobs <= LIMITS.jobs:
             raise UsageError(
                 f"--jobs {self.jobs} is not from 1 to {LIMITS.jobs}", f"write --jobs {USUAL_JOBS}"
@@ -119,6 +174,9 @@ class Network:
 class Options:
     """What is saved, where to, and how. The command line's options have the same names.
 
+    Paths may be of any kind, and several of anything in any sequence: they are kept as `str` and
+    `tuple`.
+
     Args:
         platform: `os/arch[/variant]`, `all`, or None for this host's.
         output: the file to write, `-` for standard output, or None for a name made of the
@@ -139,6 +197,7 @@ class Options:
 
     Raises:
         UsageError: there is no such format.
+        TypeError: a path is no path, or there is one where several are expected.
     """
 
     platform: str | None = None
@@ -157,7 +216,31 @@ class Options:
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            platform: str | None = None,
+            output: AnyPath | None = None,
+            working_dir: AnyPath = "",
+            tarname: AnyPath | None = None,
+            layers_dir: AnyPath | None = None,
+            tar: bool = True,
+            tree: bool = False,
+            format: str = "docker",
+            gunzip: bool = False,
+            xz: bool = False,
+            zstd: bool = False,
+            foreign: bool = False,
+            reuse: Iterable[AnyPath] = (),
+            cache_dir: AnyPath | None = None,
+            cache_size: int = 10 * 1024**3,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
+        _take_several(self, "reuse")
         if self.format not in FORMATS:
             raise UsageError(
                 f"there is no format {self.format!r}", f"choose one of {', '.join(FORMATS)}"

@@ -11,7 +11,11 @@ B = TypeVar("B")
 
 
 def in_parallel(
-    items: Sequence[A], work: Callable[[A], B], threads: int, errors: type[Exception]
+    items: Sequence[A],
+    work: Callable[[A], B],
+    threads: int,
+    errors: type[Exception],
+    cancel: Callable[[], object],
 ) -> list[B | Exception]:
     """Do `work` for each item.
 
@@ -20,6 +24,8 @@ def in_parallel(
         work: what to do.
         threads: how many at once, at most.
         errors: failures that concern one item alone.
+        cancel: makes all that is being done end soon; called when anything else goes wrong, Ctrl-C
+            on the thread that calls this among it. No thread is left when this returns.
 
     Returns:
         For each item its result, or the failure.
@@ -38,18 +44,29 @@ def in_parallel(
                     results[number] = failure
         except BaseException as failure:
             fatal.append(failure)
+            # What others do is of no use any more, and nothing new is begun.
+            for _ in order:
+                pass
+            cancel()
 
-    running = []
-    for _ in range(min(threads, len(items)) - 1):
-        thread = threading.Thread(target=run, daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            break
-        running.append(thread)
-    run()
-    for thread in running:
-        thread.join()
+    running: list[threading.Thread] = []
+    try:
+        for _ in range(min(threads, len(items)) - 1):
+            thread = threading.Thread(target=run, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                break
+            running.append(thread)
+        run()
+        for thread in running:
+            thread.join()
+    except BaseException as failure:
+        # Ctrl-C comes wherever the main thread is, and mostly where it waits.
+        fatal.insert(0, failure)
+        cancel()
+        for thread in running:
+            thread.join()
     if fatal:
         raise fatal[0]
     return results

@@ -54,6 +54,24 @@ class Reference:
         """
         return _parse(text)
 
+    @classmethod
+    def of(cls, image: object) -> Reference:
+        """What a caller of the module gave: a reference, or its text.
+
+        Raises:
+            UsageError: the text is none.
+            TypeError: it is neither.
+        """
+        if isinstance(image, Reference):
+            return image
+        if isinstance(image, str):
+            return _parse(image)
+        several = " (several are given one by one: save(*images))"
+        is_several = isinstance(image, (list, tuple, set, frozenset))
+        raise TypeError(
+            f"an image is a str or a Reference, not {type(image).__name__}{several * is_several}"
+        )
+
     @property
     def name(self) -> str:
         """The name without tag and digest, normalised: `docker.io/library/debian`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -99,8 +101,9 @@ def save(
         NetworkError: the registry does not answer as it should, after all retries.
         ContentError: content is not what it claims to be.
         OutputError: the output cannot be written.
-        CancelledError: the run was stopped. What was fetched lies in `NAME.part`, and the next
-            call with the same arguments goes on with it.
+        TypeError: an image is neither text nor a `Reference`, a list of them for one.
+        CancelledError: the run was stopped, or the interpreter ends. What was fetched lies in
+            `NAME.part`, and the next call with the same arguments goes on with it.
     """
     with running(images, output, options, network, progress, notify, cancellation, trace) as (
         job,
@@ -129,11 +132,7 @@ def running(
     options = options or Options()
     if output is not None:
         options = replace(options, output=os.fspath(output))
-    references = list(
-        dict.fromkeys(
-            image if isinstance(image, Reference) else Reference.parse(image) for image in images
-        )
-    )
+    references = list(dict.fromkeys(map(Reference.of, images)))
     destination = Destination.of(options, references)
     check_places(destination, f"{references[0].file_stem}.tar")
     local = LocalStore([*options.reuse, *destination.paths])
@@ -144,11 +143,9 @@ def running(
         closing(Session(network or Network(), stop, notify, Trace.of(trace))) as session,
     ):
         try:
-            yield (
-                Job(options, destination.working_dir, session, progress, local),
-                references,
-                destination,
-            )
+            with _minding_the_end():
+                job = Job(options, destination.working_dir, session, progress, local)
+                yield job, references, destination
         except DockersaveError as failure:
             many = len(references) > 3
             failure.about(f"{len(references)} images" if many else ", ".join(map(str, references)))
@@ -161,6 +158,21 @@ def running(
             raise
         finally:
             progress.finish()
+
+
+@contextmanager
+def _minding_the_end() -> Iterator[None]:
+    """Say that the interpreter ends, where that is why there are no threads and no modules.
+
+    Raises:
+        CancelledError: it does.
+    """
+    try:
+        yield
+    except (RuntimeError, ImportError) as failure:
+        if sys.is_finalizing() or not threading.main_thread().is_alive():
+            raise CancelledError("stopped: the interpreter ends") from failure
+        raise
 
 
 def _save(job: Job, references: Sequence[Reference], destination: Destination) -> Saved:

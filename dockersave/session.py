@@ -11,6 +11,7 @@ from .budget import Budget
 from .cancellation import Cancellation
 from .errors import UsageError
 from .options import Network
+from .spelling import spelled_for
 from .trace import SILENT, Trace
 from .transfer.throttle import Throttle
 
@@ -25,7 +26,7 @@ class Session:
     Args:
         network: how registries are reached.
         cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
-        notify: gets one line for whatever the user should know.
+        notify: gets one line for whatever the user should know, spelled for whom it is.
         trace: gets a line for each request and decision.
     """
 
@@ -40,7 +41,7 @@ class Session:
 
         self.network = network
         self.cancellation = cancellation.child()
-        self.notify = notify
+        self.notify = notify = spelled_for(notify)
         self.trace = trace
         self.retry = Retry(network, self.cancellation, notify, trace)
         self.attempts = self.retry.attempts

@@ -18,11 +18,12 @@ class Trace:
         write: takes one line; None where nobody wants any.
     """
 
-    __slots__ = ("_begun", "_write", "on")
+    __slots__ = ("_begun", "_conceal", "_write", "on")
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         self._write = write
         self._begun = time.monotonic()
+        self._conceal: list[Callable[[str], str]] = []
         self.on = write is not None
         """Whether anybody listens: what is costly to put into words asks first."""
 
@@ -39,7 +40,16 @@ class Trace:
             logger = logging.getLogger("dockersave")
             if logger.isEnabledFor(logging.DEBUG):
                 write = logger.debug
-        return cls(write)
+        if write is None:
+            return cls()
+        from .spelling import spelled_for
+
+        return cls(spelled_for(write))
+
+    def hide(self, conceal: Callable[[str], str]) -> None:
+        """Have every line go through this first: it leaves out what must not be shown."""
+        if self.on:
+            self._conceal.append(conceal)
 
     def say(self, topic: str, text: str) -> None:
         """Write a line.
@@ -49,6 +59,10 @@ class Trace:
             text: what happened, without any secret.
         """
         if self._write is not None:
+            for conceal in self._conceal:
+                text = conceal(text)
+            # What servers say is repeated here; a terminal obeys control characters.
+            text = "".join(char if char.isprintable() else "?" for char in text)
             self._write(f"{time.monotonic() - self._begun:8.3f} {topic}: {text}")
 
 

@@ -102,8 +102,9 @@ def test_how_it_is_compressed(options: dict[str, Any], compression: str) -> None
     ],
 )
 def test_contradictions(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError) as caught:
         of(**options)
+    assert said in caught.value.typed
 
 
 def test_temporary_files_lie_where_the_output_does() -> None:
@@ -115,7 +116,7 @@ def test_temporary_files_lie_where_the_output_does() -> None:
 def test_several_images_need_a_name() -> None:
     with pytest.raises(UsageError, match="2 images need a name") as caught:
         of("debian", "alpine")
-    assert "-o" in caught.value.hint
+    assert "-o" in caught.value.advice
     assert of("debian", "alpine", output="both.tar").archive == "both.tar"
 
 

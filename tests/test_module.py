@@ -226,7 +226,7 @@ def test_options_do_not_show_the_password() -> None:
     ids=str,
 )
 def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(dockersave.UsageError, match=f"--{next(iter(wrong))}".replace("_", "-")):
+    with pytest.raises(dockersave.UsageError, match=f"^{next(iter(wrong))}="):
         dockersave.Network(**wrong)
 
 

@@ -9,6 +9,10 @@ import pytest
 from dockersave.parallel import in_parallel
 
 
+def nothing() -> None:
+    """What is stopped by nobody."""
+
+
 @pytest.mark.parametrize("threads", [1, 3, 50])
 def test_results_in_the_order_of_the_items(threads: int) -> None:
     def work(item: int) -> int:
@@ -16,7 +20,7 @@ def test_results_in_the_order_of_the_items(threads: int) -> None:
             raise ValueError(item)
         return item * 2
 
-    results = in_parallel(range(10), work, threads, ValueError)
+    results = in_parallel(range(10), work, threads, ValueError, nothing)
     for item, result in enumerate(results):
         if item % 3 == 0:
             assert isinstance(result, ValueError)
@@ -30,7 +34,7 @@ def test_what_is_not_foreseen_is_raised() -> None:
 
     before = threading.active_count()
     with pytest.raises(KeyError):
-        in_parallel(range(4), work, 2, ValueError)
+        in_parallel(range(4), work, 2, ValueError, nothing)
     assert threading.active_count() == before
 
 
@@ -39,8 +43,50 @@ def test_threads_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert in_parallel([1, 2, 3], lambda item: item, 8, ValueError) == [1, 2, 3]
+    assert in_parallel([1, 2, 3], lambda item: item, 8, ValueError, nothing) == [1, 2, 3]
 
 
 def test_nothing_to_do() -> None:
-    assert in_parallel([], lambda item: item, 8, ValueError) == []
+    assert in_parallel([], lambda item: item, 8, ValueError, nothing) == []
+
+
+def test_ctrl_c_ends_what_the_others_do() -> None:
+    """It comes to the main thread, which does its share, and waits for the rest."""
+    stopped, here = threading.Event(), threading.get_ident()
+    begun = threading.Barrier(3)
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        begun.wait(30)
+        if threading.get_ident() == here:
+            raise KeyboardInterrupt
+        assert stopped.wait(30)
+        done.append(item)
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(range(9), work, 3, ValueError, stopped.set)
+    assert threading.active_count() == before
+    assert len(done) == 2, "nothing new is begun"
+
+
+def test_ctrl_c_while_waiting_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped, here = threading.Event(), threading.get_ident()
+    join = threading.Thread.join
+    joined: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        joined.append(thread)
+        if len(joined) == 1:
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    def work(item: int) -> None:
+        if threading.get_ident() != here:
+            assert stopped.wait(30)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(range(2), work, 2, ValueError, stopped.set)
+    assert threading.active_count() == before

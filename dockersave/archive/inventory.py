@@ -71,7 +71,7 @@ class Inventory:
                     raise ContentError(f"there are more than {LIMITS.archive_members} members")
                 inventory._add(found, content, inventory._hash if hashed else inventory._look_at)
         except ContentError as failure:
-            inventory.cut = failure.message
+            inventory.cut = failure.said
         return inventory
 
     def _add(
@@ -112,7 +112,7 @@ class Inventory:
                     if decompressor.kind:
                         diff_ids.update(piece)
             except ContentError as failure:
-                item.fault = failure.message
+                item.fault = failure.said
 
         for data in content:
             digests.update(data)

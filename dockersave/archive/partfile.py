@@ -8,19 +8,17 @@ its name. It is not in the way of anybody, survives a crash, and no other progra
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import stat
 from contextlib import ExitStack, suppress
 
+from .. import locks
 from ..errors import OutputError
 from .partmap import PartMap
 from .place import writing
 from .strangers import MAP, remove_members, stranger
 
 _MARK = stat.S_ISVTX
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _CHOOSE = "choose another name with --output"
 
 
@@ -116,22 +114,18 @@ class PartFile:
             if not os.lstat(name).st_mode & _MARK:
                 return
             kind = os.O_DIRECTORY if self._directory else os.O_NONBLOCK
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | kind)
+            fd = locks.open_to_lock(name, os.O_RDONLY | os.O_NOFOLLOW | kind)
         except OSError:
             # What cannot be opened is for whoever replaces it to say.
             return
         try:
-            if not (self.fd >= 0 and os.path.samestat(os.fstat(fd), os.fstat(self.fd))):
-                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"another dockersave is writing {name}", f"wait for it, or {_CHOOSE}"
-            ) from None
-        except OSError as failure:
-            if failure.errno not in _NO_LOCKS:
-                raise
+            is_mine = self.fd >= 0 and os.path.samestat(os.fstat(fd), os.fstat(self.fd))
+            if not (is_mine or locks.lock(fd, shared=True)):
+                raise OutputError(
+                    f"another dockersave is writing {name}", f"wait for it, or {_CHOOSE}"
+                )
         finally:
-            os.close(fd)
+            locks.close(fd)
 
     def _check_is_left_over(self) -> None:
         """Refuse to take up what no save has left: a whole archive, or something else."""
@@ -159,20 +153,14 @@ class PartFile:
 
     def _open(self, name: str, flags: int) -> int:
         if not self._directory:
-            return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666 | _MARK)
+            return locks.open_to_lock(name, flags | os.O_NOFOLLOW, 0o666 | _MARK)
         with suppress(FileExistsError):
             os.mkdir(name, 0o777 | _MARK)
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return locks.open_to_lock(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
     def _lock(self, fd: int) -> None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._is_written() from None
-        except OSError as failure:
-            # File systems without locks (some network ones) are written without one.
-            if failure.errno not in _NO_LOCKS:
-                raise
+        if not locks.lock(fd):
+            raise self._is_written()
 
     def _is_written(self) -> OutputError:
         return OutputError(
@@ -195,10 +183,11 @@ class PartFile:
                 fd = self._open(self.part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
                 raise self._is_written() from None
-            undo.callback(os.close, fd)
+            undo.callback(locks.close, fd)
             self._lock(fd)
             undo.pop_all()
         old, self.fd = self.fd, fd
+        locks.let_go(old)
         return old
 
     def publish(self) -> None:
@@ -298,5 +287,5 @@ class PartFile:
     def close(self) -> None:
         """Let go of it, whatever has become of it."""
         if self.fd >= 0:
-            os.close(self.fd)
+            locks.close(self.fd)
             self.fd = -1

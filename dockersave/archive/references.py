@@ -137,7 +137,7 @@ class References:
         try:
             yield
         except ContentError as failure:
-            self._fault(member, failure.message)
+            self._fault(member, failure.said)
 
     def _find(self, path: object) -> Item | None:
         return self._inventory.find(path) if isinstance(path, str) else None
@@ -244,9 +244,9 @@ class References:
             except ContentError as failure:
                 if where in self._configs:
                     # Docker 25.0 names no layers in its manifests; manifest.json does.
-                    self._note(f"{path}: {failure.message}")
+                    self._note(f"{path}: {failure.said}")
                 else:
-                    self._fault(where, failure.message)
+                    self._fault(where, failure.said)
         for number, layer in enumerate(manifest.layers):
             self._named.add(layer.hex)
             if not self._sized(layer, path):
@@ -322,7 +322,7 @@ class References:
             try:
                 return parse_config(self._inventory.document(item.path), layers)
             except ContentError as failure:
-                self._fault(item.path, failure.message)
+                self._fault(item.path, failure.said)
         return None
 
     # Docker before 1.10 (moby, image/spec/v1.md).
@@ -381,7 +381,7 @@ def _checked_name(name: str) -> str:
     try:
         reference = Reference.parse(name)
     except UsageError as failure:
-        raise ContentError(f"has a name that no engine takes: {shown(failure.message)}") from None
+        raise ContentError(f"has a name that no engine takes: {shown(failure.said)}") from None
     if reference.digest or not name.endswith(f":{reference.tag}"):
         raise ContentError(f"has a name without a tag, which no engine takes: {shown(name)}")
     return str(reference)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
-from ..errors import DockersaveError, UsageError, shown
+from ..errors import DockersaveError, UsageError, for_terminal, shown
+from ..spelling import AsTyped
 from .arguments import network, options
 from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_lines
 
@@ -115,7 +116,7 @@ class Run:
         self._cancellation.cancel()
 
     def _end_by_signal(self) -> None:
-        hint = self._failure.hint if isinstance(self._failure, DockersaveError) else ""
+        hint = self._failure.advice if isinstance(self._failure, DockersaveError) else ""
         stopped = DockersaveError(f"stopped by {signal.Signals(self._signal).name}", hint)
         stopped.exit_code = 128 + self._signal
         self._talk.finish()
@@ -178,7 +179,7 @@ def _save(
         options=options(arguments),
         network=chosen,
         progress=talk,
-        notify=talk.note,
+        notify=AsTyped(talk.note),
         cancellation=cancellation,
         trace=_trace(arguments, talk),
     )
@@ -203,7 +204,7 @@ def _foresee(
         options=options(arguments),
         network=chosen,
         progress=talk,
-        notify=talk.note,
+        notify=AsTyped(talk.note),
         cancellation=cancellation,
         trace=_trace(arguments, talk),
     )
@@ -222,13 +223,17 @@ def _ask(
 
     platform = options(arguments).platform
     trace = _trace(arguments, talk)
-    with Registry(chosen, notify=talk.note, cancellation=cancellation, trace=trace) as registry:
+    with Registry(
+        chosen, notify=AsTyped(talk.note), cancellation=cancellation, trace=trace
+    ) as registry:
         for reference in references:
             try:
                 if arguments.tags:
                     write_lines(registry.tags(reference))
                 elif arguments.metadata:
-                    write_lines([registry.manifest(reference, platform).decode()])
+                    text = registry.manifest(reference, platform).decode()
+                    # Programs get the bytes as they are; a terminal would obey some of them.
+                    write_lines([for_terminal(text) if sys.stdout.isatty() else text])
                 elif arguments.platforms:
                     from .answers import platforms
 
@@ -242,7 +247,7 @@ def _ask(
 
 
 def _trace(arguments: Namespace, talk: Console) -> Callable[[str], None] | None:
-    return talk.note if arguments.verbose > 1 else None
+    return AsTyped(talk.note) if arguments.verbose > 1 else None
 
 
 def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:

@@ -87,9 +87,13 @@ class Console(Progress):
         # That somebody pressed Ctrl-C is no error.
         word = "" if failure.exit_code > 128 else "error: "
         if several := getattr(failure, "failures", None):
-            self.say(f"error: {len(several)} images failed", *map(str, several), failure.hint)
+            self.say(
+                f"error: {len(several)} images failed",
+                *(each.typed for each in several),
+                failure.advice,
+            )
         else:
-            self.say(f"{word}{failure}", failure.hint)
+            self.say(f"{word}{failure.typed}", failure.advice)
 
     def say(self, line: str, *more: str) -> None:
         """Write a line, and what belongs to it below."""

@@ -116,8 +116,8 @@ class JsonLines(Console):
     def failed(self, failure: DockersaveError) -> None:
         """Tell what went wrong."""
         values = {
-            "message": str(failure),
-            "hint": failure.hint,
+            "message": failure.typed,
+            "hint": failure.advice,
             "exit_code": failure.exit_code,
             "failures": [str(each) for each in getattr(failure, "failures", ())],
         }

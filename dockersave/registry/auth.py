@@ -190,7 +190,7 @@ class Authorizer:
                         self._meet(standing, offered, repository)
             except (NetworkError, ContentError) as error:
                 # The answer stays what it was: there may be no such image, whoever asks.
-                self._notify(f"warning: {error.message}")
+                self._notify(f"warning: {error.said}")
             return standing.header is not None
 
     def accepted(self, repository: str, sent: str | None) -> None:
@@ -203,7 +203,7 @@ class Authorizer:
     def _remembering(self, standing: _Standing) -> Iterator[None]:
         """Fail as before, without asking, where credentials have failed."""
         if standing.failure:
-            raise CredentialsError(standing.failure.message, standing.failure.hint)
+            raise CredentialsError(standing.failure.said, standing.failure.advice)
         try:
             yield
         except CredentialsError as error:

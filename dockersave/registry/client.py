@@ -96,6 +96,7 @@ class Registry:
         host = _HUB_HOST if is_hub else name
         self._secrets = Secrets()
         self._secrets.add_proxies(os.environ)
+        trace.hide(self._secrets.conceal)
         self._home = Endpoint(
             f"{scheme}://{host}/v2",
             name,
@@ -391,8 +392,8 @@ class Registry:
             except DockersaveError as error:
                 if not isinstance(error, NotFoundError):
                     self._strikes[mirror] = self._strikes.get(mirror, 0) + 1
-                self._say(mirror.name, f"{error.message}; going on without the mirror")
-                self._trace.say("mirror", f"{mirror.name} is passed over: {error}")
+                self._say(mirror.name, f"{error.said}; going on without the mirror")
+                self._trace.say("mirror", f"{mirror.name} is passed over: {error.typed}")
             else:
                 self._strikes.pop(mirror, None)
                 return result

@@ -40,6 +40,7 @@ class Retry:
             notify=notify,
         )
         """Counts all tries of the run, those of layers among them."""
+        self._retries = network.retries
         self._cancellation = cancellation
         self._trace = trace
 
@@ -62,5 +63,7 @@ class Retry:
                     raise
                 count += verdict.counts
                 pause = max(0.0, verdict.until - now)
-                self._trace.say("retry", f"{failure}; in {pause:.1f} s")
+                self._trace.say(
+                    "retry", f"{failure.typed}; in {pause:.3f} s, {count} of {self._retries}"
+                )
                 self._cancellation.wait(pause)

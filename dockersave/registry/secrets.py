@@ -92,7 +92,7 @@ class Secrets:
 
         What it came from is shown by `--verbose`, and is cleaned, too.
         """
-        error.message, error.hint = self.conceal(error.message), self.conceal(error.hint)
+        error.said, error.advice = self.conceal(error.said), self.conceal(error.advice)
         seen: set[int] = set()
         waiting: list[object] = [error]
         while waiting:

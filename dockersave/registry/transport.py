@@ -119,7 +119,9 @@ class Transport:
                 # A connection that was kept may have been closed at that moment: use another.
                 if self._watch.thread.is_new or method == "POST" or not failures.is_closed(error):
                     failure = self.failure(error, url)
-                    self._trace.say("request", f"{_line(method, url, headers)} failed: {failure}")
+                    self._trace.say(
+                        "request", f"{_line(method, url, headers)} failed: {failure.typed}"
+                    )
                     raise failure from error
                 self._trace.say("connection", f"{host_of(url)} had closed the one that was kept")
         self._answered = True

@@ -13,7 +13,6 @@ pipe, a link, a name that is no digest) is passed over.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import stat
@@ -23,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
+from .. import locks
 from ..archive.place import write_all
 from ..errors import OutputError, UsageError, shown
 from ..limits import LIMITS
@@ -32,7 +32,6 @@ from .sources import LocalFile
 _PATIENCE = 5.0
 _HINT = "name an empty directory, or one that is not there yet"
 _ON_THEIR_WAY = re.compile(r"[0-9a-f]{64,128}\.[0-9]+\.[0-9]+")
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class Cache:
@@ -115,20 +114,18 @@ class Cache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         name = os.path.join(self._directory, "lock")
-        fd = os.open(
-            name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
-        )
+        fd = locks.open_to_lock(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise OSError(errno.EINVAL, "its lock is no file")
             until = time.monotonic() + _PATIENCE
-            while not _lock(fd):
+            while not locks.lock(fd):
                 if time.monotonic() > until:
                     raise OSError(errno.EBUSY, "another process holds its lock")
                 time.sleep(0.01)
             yield
         finally:
-            os.close(fd)
+            locks.close(fd)
 
     def _make_room(self, size: int) -> bool:
         """Remove what a killed run has left, then what was used least recently."""
@@ -170,9 +167,8 @@ class Entry:
         self._temporary = temporary
         self._path = path
         self._lock = threading.Lock()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._fd = os.open(temporary, flags, 0o644)
-        _lock(self._fd)
+        self._fd = locks.open_to_lock(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        locks.lock(self._fd)
         os.ftruncate(self._fd, size)
 
     def write(self, position: int, data: Buffer) -> None:
@@ -204,7 +200,7 @@ class Entry:
         if self._fd >= 0:
             with suppress(OSError):
                 os.unlink(self._temporary)
-            os.close(self._fd)
+            locks.close(self._fd)
             self._fd = -1
 
 
@@ -347,27 +343,15 @@ def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
 def _is_abandoned(path: str) -> bool:
     """Whether nobody writes a file any more; then it is removed."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = locks.open_to_lock(path, os.O_RDWR)
     except OSError:
         return False
     try:
-        if not _lock(fd):
+        if not locks.lock(fd):
             return False
         os.unlink(path)
         return True
     except OSError:
         return False
     finally:
-        os.close(fd)
-
-
-def _lock(fd: int) -> bool:
-    """Lock a file, unless somebody else has."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as failure:
-        if failure.errno not in _NO_LOCKS:
-            raise
-    return True
+        locks.close(fd)

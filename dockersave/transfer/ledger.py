@@ -361,7 +361,8 @@ class Ledger:
             self._shed()
         if verdict.until > blob.not_before:
             blob.not_before = verdict.until
-        self._tell("failed", f"{blob.digest} at {lease.position}: {failure}")
+        words = getattr(failure, "typed", failure)
+        self._tell("failed", f"{blob.digest} at {lease.position}: {words}")
 
     @property
     def tasks(self) -> int:
@@ -461,7 +462,7 @@ class Ledger:
         _keep(self._wanting, blob, bool(blob.missing))
         _keep(self._begun, blob, not blob.extent)
         if failure:
-            self._tell("again", f"{blob.digest} is begun again: {failure}")
+            self._tell("again", f"{blob.digest} is begun again: {failure.typed}")
 
     def _fail(self, failure: Exception) -> None:
         self.failure = self.failure or failure

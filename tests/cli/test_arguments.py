@@ -102,7 +102,7 @@ def test_no_option_was_forgotten_above() -> None:
 
 def test_a_key_belongs_to_a_certificate() -> None:
     assert network(read("debian", "--cert", "a.pem", "--key", "b.pem")).key == "b.pem"
-    assert "--cert" in str(refusal("debian", "--key", "b.pem"))
+    assert "--cert" in refusal("debian", "--key", "b.pem").typed
 
 
 def test_repeatable_options_add_up() -> None:
@@ -188,13 +188,13 @@ def test_sizes(text: str) -> None:
 )
 def test_what_is_refused(argv: list[str], words: str) -> None:
     failure = refusal(*argv, "debian") if argv != ["-o"] else refusal("debian", "-o")
-    assert words in str(failure)
-    assert failure.hint or "needs" in words
+    assert words in failure.typed
+    assert failure.advice or "needs" in words
 
 
 def test_an_architecture_may_have_a_variant() -> None:
     assert options(read("--arch", "arm/v7", "debian")).platform == "linux/arm/v7"
-    assert "--platform" in refusal("--arch", "linux/arm/v7", "debian").hint
+    assert "--platform" in refusal("--arch", "linux/arm/v7", "debian").advice
 
 
 def test_the_formats_are_those_of_the_module() -> None:
@@ -202,7 +202,7 @@ def test_the_formats_are_those_of_the_module() -> None:
 
 
 def test_verify_reads_a_file_alone() -> None:
-    assert "--insecure has no meaning" in str(refusal("--verify", "x.tar", "--insecure"))
+    assert "--insecure has no meaning" in refusal("--verify", "x.tar", "--insecure").typed
     assert read("--verify", "x.tar", "-q", "--progress", "json").verify == "x.tar"
 
 
@@ -236,8 +236,8 @@ def test_a_misspelt_option_is_guessed() -> None:
         "--Tags": "--tags",
         "--cachedir": "--cache-dir",
     }.items():
-        assert refusal(name, "debian").hint == f"did you mean {right}?", name
-    assert "--help" in refusal("--zzzzzzzz", "debian").hint
+        assert refusal(name, "debian").advice == f"did you mean {right}?", name
+    assert "--help" in refusal("--zzzzzzzz", "debian").advice
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_misspelt_option_is_guessed() -> None:
     ],
 )
 def test_an_option_of_another_tool(name: str, words: str) -> None:
-    assert words in refusal(name, "debian").hint
+    assert words in refusal(name, "debian").advice
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_an_option_of_another_tool(name: str, words: str) -> None:
 )
 def test_what_looks_alike_and_means_something_else_is_not_suggested(name: str) -> None:
     """Its opposite, above all."""
-    hint = refusal(name, "debian").hint
+    hint = refusal(name, "debian").advice
     assert "did you mean" not in hint, hint
 
 
@@ -302,10 +302,10 @@ def test_what_other_tools_call_it_is_known_here() -> None:
 )
 def test_a_command_of_another_tool(words: list[str], right: str) -> None:
     failure = refusal(*words)
-    assert "there is no command" in str(failure)
-    assert right in failure.hint
+    assert "there is no command" in failure.typed
+    assert right in failure.advice
     if right.startswith("dockersave") and "," not in right:
-        assert failure.hint.partition(";")[0] in right
+        assert failure.advice.partition(";")[0] in right
 
 
 @pytest.mark.parametrize(

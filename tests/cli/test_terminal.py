@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Runner, error_of, on_a_terminal
+from tests.images import Store, image, random_layer
 from tests.registry.real import PASSWORD, USER, Registry
+from tests.registry.simulator import Simulator
 
 
 def test_a_password_from_standard_input(
@@ -90,3 +92,16 @@ def test_the_bar_on_a_terminal(plain_registry: Registry, tmp_path: Path) -> None
         assert terminal.wait() == 0
     assert b"\x1b[J" in terminal.output
     assert terminal.output.decode().splitlines()[-1].startswith("dockersave: docker-latest.tar: ")
+
+
+def test_a_manifest_does_not_command_the_terminal(tmp_path: Path, run: Runner) -> None:
+    """Programs get its bytes as they are; of a terminal, U+009B begins an order."""
+    sample = image([random_layer(1000)], top={"annotations": {"a": "\x9b2J"}})
+    with Simulator(Store.of({"sample": sample})) as server:
+        arguments = ["--insecure", "--metadata", f"{server.host}/sample"]
+        assert "\x9b2J" in run(*arguments).stdout
+        with on_a_terminal(tmp_path, *arguments) as terminal:
+            assert terminal.wait() == 0, terminal.output
+    assert b'"a":' in terminal.output.replace(b" ", b"")
+    assert "\x9b".encode() not in terminal.output
+    assert b"\\u009b2J" in terminal.output

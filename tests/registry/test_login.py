@@ -193,7 +193,7 @@ def test_no_credentials(home: Path, canary: Canary, scheme: str) -> None:
         f"{server.host}: {REPOSITORY} needs credentials, or does not exist"
     )
     assert f"docker login {server.host}" in info.value.hint
-    assert "--ilogin" in info.value.hint
+    assert "--ilogin" in info.value.advice
 
 
 @pytest.mark.parametrize("scheme", ["basic", "bearer"])
@@ -208,7 +208,7 @@ def test_wrong_credentials(home: Path, canary: Canary, scheme: str, flags: bool)
         with opened(server.host, **network) as run, canary.fails(CredentialsError) as info:
             save(run)
     source = "--user" if flags else "~/.docker/config.json"
-    assert f"refuses the credentials of 'canary-user' from {source}" in str(info.value)
+    assert f"refuses the credentials of 'canary-user' from {source}" in info.value.typed
     assert ("two-factor" in info.value.hint) == flags
     assert (f"log in again with docker login {server.host}" in info.value.hint) == (not flags)
 

@@ -178,3 +178,12 @@ def command(folder: Path, *arguments: str) -> str:
         timeout=100,
     )
     return done.stderr
+
+
+def test_what_servers_say_is_made_harmless() -> None:
+    lines: list[str] = []
+    trace = Trace(lines.append)
+    trace.hide(lambda text: text.replace("secret", "***"))
+    trace.say("retry", "it says \x9b2Jsecret\n and more")
+    assert lines[0].endswith(" retry: it says ?2J***? and more")
+    Trace().hide(lambda text: pytest.fail("nobody listens"))

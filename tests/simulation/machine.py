@@ -218,7 +218,11 @@ class Machine:
             return lambda *words, **named: kind(self, *words, **named)
 
         threading = SimpleNamespace(
-            Thread=make(Thread), Lock=make(Lock), RLock=make(Lock), Condition=make(Condition)
+            Thread=make(Thread),
+            Lock=make(Lock),
+            RLock=make(Lock),
+            Condition=make(Condition),
+            get_ident=lambda: id(self.current),
         )
         # Some hosts are slower than their lines.
         busy = self.dice.choice([0.1, 0.1, 1.5])

@@ -72,3 +72,17 @@ def test_the_rate_of_a_lease() -> None:
 def test_the_last_range_that_is_hashed() -> None:
     assert Hashing(blob(), 5, SIZE).is_last
     assert not Hashing(blob(), 5, SIZE - 1).is_last
+
+
+def test_a_blob_begins_with_nothing() -> None:
+    fresh = blob(Line())
+    assert (fresh.number, fresh.epoch, fresh.strikes, fresh.attempts, fresh.round) == (0,) * 5
+    flags = (fresh.done, fresh.whole, fresh.has_answered, fresh.is_hashing, fresh.doubtful)
+    assert flags == (False,) * 5
+
+
+def test_a_rate_is_known_after_a_fiftieth_of_a_second() -> None:
+    made = lease(blob(Line()), 0, SIZE)
+    made.gained, made.first = 100, 0.0
+    assert made.rate(0.02) == 0.0
+    assert made.rate(0.04) == 2500.0

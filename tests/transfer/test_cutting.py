@@ -101,3 +101,49 @@ def test_what_is_taken_over_is_never_what_has_come(left: int, rate: int, latency
     if found:
         assert LIMITS.split_least <= found[1] <= left // 2
         assert found[1] % GRANULE == 0
+
+
+# Where exactly.
+
+
+def test_a_rest_that_is_worth_a_request_is_left_for_one() -> None:
+    assert piece_of((0, 4 * MIB + LEAST), 4 * MIB, MOST) == (0, 4 * MIB)
+    assert piece_of((0, 4 * MIB + LEAST - 1), 4 * MIB, MOST) == (0, 4 * MIB + LEAST - 1)
+
+
+def test_what_has_brought_nothing_is_taken_to_be_as_fast_as_the_others_are_on_average() -> None:
+    quick = lease(0, 40 * MIB, gained=39 * MIB, rate=3 * MIB)
+    silent = lease(40 * MIB, 50 * MIB)  # 5 s at 2 MiB/s
+    for left, last in ((20, "slow"), (6, "slow"), (4, "silent")):
+        slow = lease(0, (8 + left) * MIB, gained=8 * MIB, rate=MIB)
+        found = most_behind([quick, silent, slow], 0, NOW)
+        assert found
+        assert found[0] is {"slow": slow, "silent": silent}[last]
+
+
+def test_less_is_worth_it_where_the_rate_is_known() -> None:
+    left = 2 * (LEAST - GRANULE)
+    running = lease(0, 8 * MIB + left, gained=8 * MIB, rate=MIB)
+    assert most_behind([running], 0, NOW) == (running, LEAST - GRANULE)
+    assert most_behind([lease(0, left)], 0, NOW) is None
+
+
+def test_what_is_not_worth_it_hides_nothing_behind_it() -> None:
+    little = lease(0, 8 * MIB + 2, gained=8 * MIB, rate=MIB)
+    soon = lease(0, 9 * MIB, gained=8 * MIB, rate=100 * MIB)
+    worth = lease(0, 20 * MIB, gained=10 * MIB, rate=MIB)
+    assert most_behind([little, worth], 0, NOW) == (worth, 5 * MIB)
+    assert most_behind([soon, worth], 0, NOW) == (worth, 5 * MIB)
+
+
+def test_what_saves_just_enough_time_is_worth_it() -> None:
+    rate = 20 * MIB // 4  # a quarter of a MiB in the least time that must be won
+    made = lease(0, rate + MIB // 2, gained=rate, rate=rate)
+    assert most_behind([made], 0, NOW) == (made, MIB // 4)
+
+
+def test_of_two_that_end_together_the_first_is_shared() -> None:
+    both = [lease(0, 20 * MIB, gained=10 * MIB, rate=MIB) for _ in range(2)]
+    found = most_behind(both, 0, NOW)
+    assert found
+    assert found[0] is both[0]

@@ -10,11 +10,12 @@ import dataclasses
 
 import pytest
 
+from dockersave.transfer.blobs import Lease
 from dockersave.transfer.ledger import Ledger
 from tests.transfer.broken import BROKEN, KeepsWhatOthersTookOver
 from tests.transfer.cases import LONG, QUICK, REMOTE, fetched
 from tests.transfer.explore import FoundError, explore
-from tests.transfer.outcomes import BUSY, GRANULE, RESET
+from tests.transfer.outcomes import BUSY, RESET
 from tests.transfer.world import Case, World
 
 # Attributes that decide what a ledger does next; `World.key` tells states apart by them.
@@ -23,6 +24,15 @@ _TOLD_APART = {
     *("_whole_only", "_active", "_undone", "_wanting", "_begun", "unassigned", "spread"),
 }
 _OF_NO_CONSEQUENCE = {"received", "_attempts", "_piece_most", "_tell"}
+_OF_BLOBS = {
+    *("digest", "size", "base", "sequential", "restartable", "sources", "number", "done", "epoch"),
+    *("strikes", "attempts", "round", "whole", "has_answered", "not_before", "leases", "missing"),
+    *("present", "reused", "hashed", "is_hashing", "doubtful"),
+}
+_OF_LEASES = {
+    *("blob", "source", "start", "stop", "whole", "round", "since", "position", "claimed"),
+    *("gained", "first", "has_company", "is_ahead"),
+}
 _MOST = 40_000
 """States of a quick case: there are no more than a third of these."""
 
@@ -92,4 +102,5 @@ def test_a_copy_behaves_like_the_world_it_was_made_of() -> None:
 def test_states_are_told_apart_by_all_that_matters() -> None:
     ledger = World(Case(fetched(1), 1, REMOTE)).ledger
     assert vars(ledger).keys() == _TOLD_APART | _OF_NO_CONSEQUENCE, "tell `World.key` of it, too"
-    assert ledger.blobs[0].size == GRANULE
+    assert vars(ledger.blobs[0]).keys() == _OF_BLOBS, "tell `World._blob_key` of it, too"
+    assert set(Lease.__slots__) == _OF_LEASES, "tell `World._lease_key` of it, too"

@@ -361,6 +361,7 @@ class World:
                 lease.whole,
             ),
             *(lease.source.server, lease.round < lease.blob.round, lease.gained > 0),
+            *(lease.has_company, lease.is_ahead),
             *((self.now - began, lease.gained) if self.case.pause else ()),
         )
 

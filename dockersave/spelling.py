@@ -1,0 +1,98 @@
+"""What messages call an option: `--cache-dir` on the command line, `cache_dir=` in Python. Pure.
+
+Messages and hints are written once, as for the command line. Whoever calls the module writes
+arguments, and reads them here; what is no option of ours stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import fields
+
+_ELSEWHERE = {
+    "no-tar": "tar=False",
+    "no-rm": "tree=True",
+    "insecure-registry": "insecure_registries=",
+    "mirror": "mirrors=",
+    "password-stdin": "password=",
+    "ilogin": "user= and password=",
+    "tags": "Registry.tags",
+    "platforms": "Registry.platforms",
+    "verify": "check_archive",
+    "list": "list_archive",
+    "dry-run": "forecast",
+}
+"""Options that are no fields of the same name."""
+
+_PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (
+        r"--ilogin(?:,? or|,) --user(?: and --password-stdin)?",
+        lambda match: "user= and password=",
+    ),
+    (r"run the same command", lambda match: "make the same call"),
+    (r"the same command", lambda match: "the same call"),
+    (r"dockersave debian$", lambda match: "save('debian')"),
+    (r"-o ([^\s,;)]+)", lambda match: f"output='{match[1]}'"),
+)
+
+# A value has a digit, a capital or a mark in it, or is one of the few words; "--wait waits" has no
+# value. Options in quotes are somebody's words.
+_OPTION = re.compile(r"--([a-z][a-z-]*[a-z])(?: (?=[^\s,;)]*[\d'\"/.:A-Z]|(?:all|oci|nan|inf)\b))?")
+_BEFORE = r"(?:(?<=[\s(])|^)"
+
+
+def as_arguments(text: str) -> str:
+    """A message or a hint, with options as the arguments that they are in Python.
+
+    Args:
+        text: as the command line says it.
+    """
+    for pattern, replace in _PHRASES:
+        text = re.sub(_BEFORE + pattern, replace, text)
+    return re.sub(_BEFORE + _OPTION.pattern, _argument, text)
+
+
+def _argument(match: re.Match[str]) -> str:
+    from .options import Network, Options
+
+    option = match[1]
+    name = option.replace("-", "_")
+    for field in (*fields(Options), *fields(Network)):
+        if field.name == name and option not in _ELSEWHERE:
+            has_value = not isinstance(field.default, bool)
+            return f"{name}=" if has_value else f"{name}=True{match[0][len(option) + 2 :]}"
+    if option not in _ELSEWHERE:
+        return match[0]
+    word = _ELSEWHERE[option]
+    return word if word.endswith("=") else word + match[0][len(option) + 2 :]
+
+
+class AsTyped:
+    """A listener that gets lines in the command line's spelling, which is how they are written.
+
+    Args:
+        listener: takes one line.
+    """
+
+    def __init__(self, listener: Callable[[str], object]) -> None:
+        self.listener = listener
+
+    def __call__(self, line: str) -> None:
+        """Take one line."""
+        self.listener(line)
+
+
+def spelled_for(listener: Callable[[str], object]) -> Callable[[str], None]:
+    """What gives lines to a listener in its own spelling: in Python's, unless it is `AsTyped`.
+
+    Args:
+        listener: takes one line.
+    """
+    if isinstance(listener, AsTyped):
+        return listener
+
+    def tell(line: str) -> None:
+        listener(as_arguments(line))
+
+    return tell

@@ -1,0 +1,240 @@
+"""What the ledger makes of failures, and of bytes that are wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from dockersave.errors import ContentError
+from dockersave.transfer.blobs import Step
+from tests.transfer.books import BROKEN, CROWDED, Books, G, blob, disk, wrong
+from tests.transfer.invariants import check
+from tests.transfer.outcomes import Shelf, small_limits
+
+
+@pytest.fixture(autouse=True)
+def _small() -> Iterator[None]:
+    with small_limits():
+        yield
+
+
+# What goes wrong.
+
+
+def test_a_request_that_brings_nothing_is_an_attempt_of_all_that_began_with_it() -> None:
+    only = blob(4)
+    books = Books(only, most=2)
+    first, second = books.open(), books.open()
+    books.ledger.failed(first, BROKEN, 1.0)
+    assert (only.attempts, only.round, only.has_answered) == (1, 1, False)
+    assert only.not_before == 1.0
+    assert books.told == [("failed", "a at 0: reset")]
+    books.ledger.failed(second, BROKEN, 1.0)
+    assert (only.attempts, only.round) == (1, 1)
+    assert only.missing == [(0, 4 * G)]
+    for _ in range(1):
+        books.ledger.failed(books.open(1.0), BROKEN, 1.0)
+    assert only.attempts == 2
+    books.ledger.failed(books.open(1.0), BROKEN, 1.0)
+    assert books.ledger.failure is BROKEN
+
+
+def test_what_brought_bytes_is_no_attempt() -> None:
+    only = blob(4)
+    books = Books(only, most=1, piece_most=4 * G, retries=0)
+    lease = books.open()
+    books.write(lease, G)
+    books.ledger.failed(lease, BROKEN, 1.0)
+    assert (only.attempts, only.round, only.has_answered) == (0, 0, True)
+    assert not books.ledger.failure
+    assert only.not_before == -math.inf
+    assert books.told == [("failed", f"a at {G}: reset")]
+    assert books.lease(1.0).start == G
+
+
+def test_a_server_that_refuses_one_more_is_asked_for_one_less_until_it_has_served() -> None:
+    books = Books(blob(32), most=3, piece_most=G)
+    leases = [books.open() for _ in range(3)]
+    books.ledger.failed(leases[2], CROWDED, 0.0)
+    assert books.ledger.capacity == 2
+    assert books.told == [
+        ("shed", "2 connections are left"),
+        ("failed", f"a at {2 * G}: too many"),
+    ]
+    books.ledger.grant(3)
+    assert books.ledger.capacity == 2, "it has objected"
+    for lease in leases[:2]:
+        books.write(lease)
+        books.ledger.ended(lease)
+    # One asks now; see `Blob.has_answered`.
+    books.fetch()
+    assert books.ledger.capacity == 2
+    books.fetch()
+    assert books.ledger.capacity == 3
+    for _ in range(6):
+        books.fetch()
+    assert books.ledger.capacity == 3, "no more than were granted"
+    leases = [books.open() for _ in range(3)]
+    books.ledger.failed(leases[2], CROWDED, 0.0)
+    for lease in leases[:2]:
+        books.write(lease)
+        books.ledger.ended(lease)
+    assert books.ledger.capacity == 2, "what it served before counts no more"
+
+
+def test_the_last_connection_is_not_given_up() -> None:
+    books = Books(blob(2), most=2, retries=1)
+    books.ledger.failed(books.open(), CROWDED, 0.0)
+    assert books.ledger.capacity == 2
+    assert books.ledger.blobs[0].attempts == 1
+    books.ledger.failed(books.open(1.0), CROWDED, 1.0)
+    assert books.ledger.failure is CROWDED
+
+
+def test_a_local_source_that_fails_is_not_asked_again() -> None:
+    only = blob(4, [disk(), Shelf("server", 4 * G)])
+    books = Books(only, most=1)
+    lease = books.open()
+    books.write(lease, G)
+    books.ledger.failed(lease, FileNotFoundError(), 0.0)
+    assert books.told == [("source", "a: disk cannot be used")]
+    assert [each.server for each in only.sources] == ["server"]
+    assert (only.present, only.attempts) == (G, 0)
+    assert not books.ledger.failure
+    assert not books.lease().source.is_local
+
+
+def test_a_local_source_that_was_the_only_one_fails_the_run() -> None:
+    books = Books(blob(4, [disk()]), most=1)
+    books.ledger.failed(books.open(), FileNotFoundError(), 0.0)
+    assert str(books.ledger.failure) == "layer a is not all there"
+
+
+def test_a_local_source_is_dropped_for_the_blob_that_was_read_alone() -> None:
+    both = [blob(1, [disk(1), Shelf("server", G)], name=name) for name in "ab"]
+    books = Books(*both)
+    first = books.open()
+    assert first.blob is both[0]
+    first.blob.sources.pop(0)
+    books.ledger.failed(first, FileNotFoundError(), 0.0)
+    assert not books.told, "it was dropped by somebody else"
+
+
+def test_what_is_taken_in_order_is_begun_again_with_the_next_source() -> None:
+    only = blob(2, [disk(3), Shelf("server", 2 * G)], sequential=True)
+    books = Books(only, most=1)
+    assert only.extent == 3 * G
+    lease = books.open()
+    books.write(lease, G)
+    books.ledger.failed(lease, OSError(), 0.0)
+    assert (only.epoch, only.extent, only.present, only.missing) == (1, 2 * G, 0, [(0, 2 * G)])
+    assert books.told == [("source", "a: disk cannot be used")]
+    assert not books.ledger.failure
+    assert books.ledger.unassigned == 2 * G
+    assert not books.lease().source.is_local
+
+
+def test_a_blob_that_is_right_does_not_need_a_source_that_goes_on() -> None:
+    only = blob(1, [disk(1), Shelf("server", G)], sequential=True)
+    books = Books(only, blob(1, name="b"), most=1)
+    lease = books.open()
+    books.write(lease)
+    books.hash(only)
+    books.ledger.failed(lease, ContentError("longer"), 0.0)
+    assert only.done
+    assert only.epoch == 0
+    assert not books.told
+    check(books.ledger, 0.0)
+
+
+# What is judged.
+
+
+def test_wrong_bytes_are_fetched_once_more_and_as_a_whole() -> None:
+    only = blob(1)
+    books = Books(only, most=1)
+    books.fetch()
+    wrong(books, only)
+    assert (only.strikes, only.whole, only.epoch, only.present, only.hashed) == (1, True, 1, 0, 0)
+    assert books.told == [("again", "a is begun again: wrong")]
+    assert books.ledger.unassigned == G
+    assert not books.ledger.failure
+    assert books.lease().whole
+    again = only.leases[0]
+    books.ledger.opened(again, (0, G), 0, False, 0.0)
+    books.write(again)
+    books.ledger.ended(again)
+    wrong(books, only)
+    assert str(books.ledger.failure) == "wrong"
+
+
+def test_wrong_bytes_of_an_earlier_run_are_no_servers_fault() -> None:
+    only = blob(2, have=[(0, G)])
+    books = Books(only, most=1)
+    books.fetch()
+    wrong(books, only)
+    assert (only.strikes, only.whole, only.epoch, only.doubtful) == (0, False, 1, False)
+    assert only.missing == [(0, 2 * G)]
+    assert not books.ledger.failure
+
+
+def test_wrong_bytes_of_a_local_source_are_fetched_from_the_next() -> None:
+    only = blob(1, [disk(1), Shelf("server", G)])
+    books = Books(only, most=1)
+    books.fetch()
+    wrong(books, only)
+    assert (only.strikes, only.epoch) == (0, 1)
+    assert books.told == [
+        ("source", "a: disk cannot be used"),
+        ("again", "a is begun again: wrong"),
+    ]
+    assert not books.lease().source.is_local
+    alone = blob(1, [disk(1)])
+    books = Books(alone, most=1)
+    books.fetch()
+    wrong(books, alone)
+    assert str(books.ledger.failure) == "wrong"
+
+
+def test_wrong_bytes_that_were_given_away_end_the_run() -> None:
+    only = blob(1, restartable=False)
+    books = Books(only, most=1)
+    books.fetch()
+    wrong(books, only)
+    assert str(books.ledger.failure) == "wrong"
+    assert only.epoch == 0
+
+
+def test_a_blob_without_sources_that_is_wrong_ends_the_run() -> None:
+    only = blob(1, [], [(0, G)])
+    books = Books(only, most=1)
+    wrong(books, only)
+    assert str(books.ledger.failure) == "wrong"
+
+
+def test_wrong_bytes_found_early_take_the_leases_away() -> None:
+    only = blob(4, have=[(0, G)])
+    books = Books(only, most=2)
+    task = books.ledger.hashing(only, 8)
+    assert task
+    lease = books.open()
+    books.ledger.hashed(task, ContentError("wrong"))
+    assert not only.leases
+    assert books.ledger.connections == 0
+    assert books.ledger.step(lease, G) == Step(0, 0)
+    assert books.ledger.unassigned == 4 * G
+    check(books.ledger, 0.0)
+
+
+def test_blobs_are_numbered_in_the_order_in_which_they_are_wanted() -> None:
+    blobs = [blob(1, name=name) for name in "abc"]
+    books = Books(*blobs)
+    assert [each.number for each in books.ledger.blobs] == [0, 1, 2]
+    order = [books.open().blob for _ in range(3)]
+    assert order == blobs
+    for each in (blobs[2], blobs[0], blobs[1]):
+        books.write(each.leases[0])
+        books.ledger.ended(each.leases[0])
+    assert [task.blob for task in (books.ledger.next(0.0) for _ in range(3)) if task] == blobs  # type: ignore[union-attr]
