@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from dockersave import Network, Options, save
 from dockersave.archive.formats import FORMATS
 from tests.engines.containerd import Containerd
 from tests.engines.docker import Docker
@@ -101,20 +100,22 @@ class Case:
         return (plain and self.kind != "many-layers") or self.kind in ("docker", "multi")
 
     def save(self, registry: Registry, output: Path) -> None:
-        """Write the archive, as a user does.
+        """Write the archive.
 
         Raises:
-            AssertionError: dockersave failed; the message is what it said.
+            DockersaveError: it failed.
         """
         kind = KINDS[self.kind]
-        reference = registry.reference(kind.repository, kind.tag or kind.document.digest)
-        option = self.option.split() or ["--platform", "linux/amd64"]
+        names = [registry.reference(kind.repository, kind.tag or kind.document.digest)]
         if self.option == PAIR:
-            option = [registry.reference(OTHER, kind.tag or "latest")]
-        command = [sys.executable, "-m", "dockersave", "--insecure", "--quiet", reference]
-        command += [*option, "--format", self.format, "--output", str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+            names.append(registry.reference(OTHER, kind.tag or "latest"))
+        options = Options(
+            platform="all" if self.option == "--platform all" else "linux/amd64",
+            format=self.format,
+            gunzip=self.option == "--gunzip",
+            xz=self.option == "--xz",
+        )
+        save(*names, output=output, options=options, network=Network(insecure=True))
 
     def check(self, judge: Judge, name: str, archive: Path, registry: Registry) -> None:
         """Let a judge load the archive, and compare what comes out with what was built.

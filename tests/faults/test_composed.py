@@ -101,14 +101,14 @@ def transient_lists(most: int) -> st.SearchStrategy[list[Fault]]:
 # What hangs would hang again each time that hypothesis makes it smaller: the whole process ends.
 @settings(common, max_examples=25)
 @given(transient_lists(2), OPTIONS, st.booleans())
-@pytest.mark.timeout(300, method="thread")
+@pytest.mark.timeout(600, method="thread")
 def test_what_passes(faults: list[Fault], options: Options, storage: bool) -> None:
     passes(faults, options, storage)
 
 
 @settings(common, max_examples=25)
 @given(fault_lists(any_faults(KINDS), 3), OPTIONS, st.booleans())
-@pytest.mark.timeout(300, method="thread")
+@pytest.mark.timeout(600, method="thread")
 def test_anything(faults: list[Fault], options: Options, storage: bool) -> None:
     ends(faults, options, storage)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dockersave import attempts
 from dockersave.options import Options
 from tests.faults.saving import fetched, refused, saved, sha256
 from tests.images import Store, image, random_layer
@@ -159,7 +160,12 @@ LIMITED = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", LIMITED)
-def test_servers_that_limit_connections(name: str, way: str, tmp_path: Path) -> None:
+def test_servers_that_limit_connections(
+    name: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if LIMITED[name].on == "connection":
+        # Of those made ahead some are refused: the pause is there to let that be noticed.
+        monkeypatch.setattr(attempts, "_FIRST_PAUSE", 0.2)
     with registry() as server:
         server.faults.add(Fault.rate(3_000_000, on="storage"))
         identical(server, tmp_path, LIMITED[name], way=way)

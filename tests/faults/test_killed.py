@@ -70,7 +70,6 @@ def check(server: Simulator, folder: Path, times: int, seed: int) -> None:
     assert max(first) > SIZE / 4, "it was always killed before it had begun"
 
 
-@pytest.mark.timeout(180)
 def test_killed_at_a_few_moments(server: Simulator, tmp_path: Path) -> None:
     check(server, tmp_path, 8, 1)
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,21 +43,37 @@ def cached(folder: Path) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("second", [(), ("--gunzip",), ("--xz",), ("--no-tar",), ("-o", "-")])
-@pytest.mark.parametrize("first", [(), ("--gunzip",), ("--xz",), ("--no-tar",), ("-o", "-")])
+WAYS = {
+    "": Options(),
+    "--gunzip": Options(gunzip=True),
+    "--xz": Options(xz=True),
+    "--no-tar": Options(tar=False, tree=True),
+    "-o-": None,
+}
+
+
+@pytest.mark.parametrize("second", WAYS)
+@pytest.mark.parametrize("first", WAYS)
 def test_any_run_fills_it_for_any_other(
-    first: tuple[str, ...], second: tuple[str, ...], server: Simulator, tmp_path: Path
+    first: str, second: str, server: Simulator, tmp_path: Path
 ) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    option = f"--cache-dir={tmp_path / 'cache'}"
-    done = run(server, option, *first, cwd=tmp_path / "one")
-    assert done.code == 0, done.err
+    save_by(first, server, tmp_path, "one")
     assert sum(cached(tmp_path / "cache").values()) == SIZE
     before = fetched(server)
-    done = run(server, option, *second, cwd=tmp_path / "two")
-    assert done.code == 0, done.err
+    save_by(second, server, tmp_path, "two")
     assert fetched(server) == before
+
+
+def save_by(way: str, server: Simulator, folder: Path, name: str) -> None:
+    """Save into a directory of this name, with a cache; only the command writes into a pipe."""
+    (folder / name).mkdir()
+    options, cache = WAYS[way], str(folder / "cache")
+    if options is None:
+        done = run(server, f"--cache-dir={cache}", way, cwd=folder / name)
+        assert done.code == 0, done.err
+    else:
+        options = replace(options, cache_dir=cache, working_dir=str(folder / name))
+        saved(server, folder / name / "image.tar", options=options)
 
 
 def test_what_two_images_share_is_fetched_once(server: Simulator, tmp_path: Path) -> None:
