@@ -275,7 +275,7 @@ class Authorizer:
         standing.header, standing.challenge = f"Bearer {token}", challenge
         standing.begun, standing.end = begun, begun + life - _MARGIN
         standing.is_proven = False
-        self._secrets.add([token])
+        self._secrets.add_token(token)
 
     def _fetch_token(
         self, challenge: Challenge, repository: str, login: Login | None
