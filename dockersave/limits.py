@@ -32,7 +32,8 @@ class Limits:
     tags: int = 256 * MIB
     """All pages of one tag list."""
     link: int = 16 * KIB
-    """The query of the next page, and the address of a blob that is remembered."""
+    """An address that a registry gives: of the next page, or where a redirect leads. Signed ones of
+    Amazon's S3 with a session token have some 2 KiB; most servers take no more than 8 KiB."""
     foreign_failures: int = 64
     """Requests for layers elsewhere that fail: a manifest may name 50,000 addresses for each."""
     redirects: int = 8

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import ContentError, CredentialsError, DockersaveError, NetworkError
-from ..reference import DOCKER_HUB
+from ..errors import ContentError, CredentialsError, NetworkError
 from . import failures, redirects
 from .challenge import Challenge, parse
 from .credentials import Credentials, Login
 from .realms import check_realm, with_query
+from .refusals import Refusals
 from .secrets import Secrets
 
 _CLIENT = "dockersave"
@@ -116,6 +116,7 @@ class Authorizer:
         self._offered: list[Challenge] = []
         self._warned = False
         self._secrets = secrets or Secrets()
+        self._say = Refusals(registry, credentials, self._secrets)
 
     def header(self, repository: str) -> str | None:
         """What to send as Authorization now; None before the registry has asked for anything.
@@ -234,7 +235,7 @@ class Authorizer:
             (one for one in offered if one.scheme == "bearer" and one.parameters.get("realm")), None
         )
         if not basic and not bearer:
-            raise self._unknown(offered)
+            raise self._say.unknown(offered)
         login = self._login(repository)
         is_new = not standing.is_proven and time.monotonic() - standing.begun < _FRESH
         error = bearer.parameters.get("error") if bearer else None
@@ -247,11 +248,11 @@ class Authorizer:
             self._warn_if_open()
             standing.header, standing.begun, standing.end = login.basic, -math.inf, math.inf
         elif login is None:
-            raise self._missing(repository)
+            raise self._say.missing(repository)
         elif bearer:
-            raise self._denied(repository, login)
+            raise self._say.denied(repository, login)
         else:
-            raise self._refused(login)
+            raise self._say.refused(login)
 
     def _take_token(
         self,
@@ -267,7 +268,7 @@ class Authorizer:
         if login and login.registry_token:
             token, life = login.registry_token, math.inf
             if standing.header == f"Bearer {token}":
-                raise self._refused(login)
+                raise self._say.refused(login)
         else:
             if login:
                 self._warn_if_open()
@@ -275,7 +276,7 @@ class Authorizer:
         standing.header, standing.challenge = f"Bearer {token}", challenge
         standing.begun, standing.end = begun, begun + life - _MARGIN
         standing.is_proven = False
-        self._secrets.add([token])
+        self._secrets.add_token(token)
 
     def _fetch_token(
         self, challenge: Challenge, repository: str, login: Login | None
@@ -302,10 +303,10 @@ class Authorizer:
         if answer.status in {401, 403}:
             detail = failures.explain(answer.body, self._secrets.conceal)
             if login is None:
-                raise self._missing(repository, detail)
+                raise self._say.missing(repository, detail)
             if answer.status == 403:  # GitLab's word to an account that it knows
-                raise self._denied(repository, login, detail)
-            raise self._refused(login, detail)
+                raise self._say.denied(repository, login, detail)
+            raise self._say.refused(login, detail)
         return self._read_token(answer, realm)
 
     def _read_token(self, answer: Answer, realm: str) -> tuple[str, float]:
@@ -349,52 +350,3 @@ class Authorizer:
         if self._origin.startswith("http:") and not self._warned:
             self._warned = True
             self._notify(f"warning: credentials for {self._registry} go over plain http")
-
-    # -- what to say ----------------------------------------------------------------------------
-
-    @property
-    def _command(self) -> str:
-        return "docker login" + ("" if self._registry == DOCKER_HUB else f" {self._registry}")
-
-    def _unknown(self, offered: list[Challenge]) -> DockersaveError:
-        names = self._secrets.shown(", ".join(one.scheme for one in offered))
-        if not names:
-            return CredentialsError(
-                f"{self._registry}: refuses without saying what it asks for (401)",
-                "is it a registry (of the API version 2)?",
-            )
-        return CredentialsError(
-            f"{self._registry}: asks for a kind of credentials that is not known here ({names})",
-            "Basic and Bearer with a realm are",
-        )
-
-    def _missing(self, repository: str, detail: str = "") -> CredentialsError:
-        found = self._credentials.search() if self._credentials else "none may go there"
-        said = f": {detail}" if detail else ""
-        return CredentialsError(
-            f"{self._registry}: {repository} needs credentials, or does not exist{said} ({found})",
-            f"log in with {self._command} or podman login, or give --ilogin, or --user and"
-            " --password-stdin",
-        )
-
-    def _refused(self, login: Login, detail: str = "") -> CredentialsError:
-        said = f": {detail}" if detail else ""
-        is_token = login.identity_token or login.registry_token
-        kind = "token" if is_token else "credentials"
-        if login.source.startswith("--"):
-            hint = (
-                "check the name and the password; an account with two-factor authentication"
-                " needs an access token in the password's place"
-            )
-        else:
-            why = "it has expired" if is_token else "the password or token has changed or expired"
-            hint = f"perhaps {why}: log in again with {self._command}, or give --ilogin"
-        return CredentialsError(f"{self._registry}: refuses the {kind} {login}{said}", hint)
-
-    def _denied(self, repository: str, login: Login, detail: str = "") -> CredentialsError:
-        said = f": {detail}" if detail else ""
-        return CredentialsError(
-            f"{self._registry}: {repository} is not for the credentials {login},"
-            f" or does not exist{said}",
-            "check the name of the image, and what the account may read",
-        )

@@ -6,6 +6,7 @@ import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from ..errors import CredentialsError, NetworkError, shown
+from ..limits import LIMITS
 from . import redirects
 from .secrets import Conceal, without_queries
 
@@ -26,8 +27,8 @@ def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> 
     """
     host = redirects.host_of(origin)
     try:
-        if not _VISIBLE.fullmatch(realm):
-            raise ValueError("blanks or control characters")
+        if len(realm) > LIMITS.link or not _VISIBLE.fullmatch(realm):
+            raise ValueError("no end, or blanks or control characters")
         there = redirects.origin(realm)
         parts = urlsplit(realm)
     except (ValueError, NetworkError):

@@ -8,6 +8,7 @@ import socket
 from urllib.parse import quote, urljoin, urlsplit
 
 from ..errors import NetworkError, shown
+from ..limits import LIMITS
 from .secrets import Conceal, without_queries
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -85,6 +86,11 @@ def target(
     here = host_of(url)
     if not location:
         raise NetworkError(f"{here}: redirects without saying where to")
+    if len(location) > LIMITS.link:
+        raise NetworkError(
+            f"{here}: redirects to an address of {len(location)} characters",
+            f"no signed address is that long: more than {LIMITS.link} are not taken",
+        )
     try:
         # An absolute one stays as it is; urljoin would take an empty query away.
         joined = location.strip() if _ABSOLUTE.match(location) else urljoin(url, location)

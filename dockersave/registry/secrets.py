@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -24,11 +23,20 @@ _LEAST = 4
 _LEAST_PACKED = 6
 _LEAST_SIGNATURE = 12
 """Characters of a value in a query that is taken for a signature or a token."""
-_SIGNED_MOST = 64
-"""Values of signed addresses that are remembered, the latest: each blob may have its own."""
+_GIVEN_MOST = 64
+"""Signatures that are remembered, and as many tokens: the latest, for each blob may have its own
+address, and each answer a token."""
 _BEGINNING = 32
 """Characters by which a longer secret is known: no text can make the search slow, and a secret that
 a server has cut is found, too."""
+_KEPT = _BEGINNING + 1
+"""Characters that are kept of a secret: those, and whether there are more."""
+_SEARCHED = 8192
+"""Characters of a text that are looked through, and all that is left of a longer one: nobody is
+shown as many."""
+_EDGE = 1024
+"""What is cut off before the end of what was looked through: a secret's first part may stand there,
+twelve characters for each where it is escaped, and "?a" may have grown."""
 _REST = r"[^\s\"'<>]*+"
 _WORD = re.compile(r"[^\s\"'<>]+")
 
@@ -38,26 +46,43 @@ class Secrets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: set[str] = set()
-        self._signed: deque[str] = deque(maxlen=_SIGNED_MOST)
-        self._pattern: re.Pattern[str] | None = None
+        # The pattern of each, once it has been needed.
+        self._own: dict[str, re.Pattern[str] | None] = {}
+        self._tokens: dict[str, re.Pattern[str] | None] = {}
+        self._signed: dict[str, re.Pattern[str] | None] = {}
+        self._patterns: list[re.Pattern[str]] | None = None
 
     def add(self, words: Iterable[str]) -> None:
-        """Learn secrets: passwords, tokens."""
-        with self._lock:
-            new = {word for word in words if len(word) >= _LEAST} - self._known
-            if new:
-                self._known |= new
-                self._pattern = None
+        """Learn the user's own secrets: passwords, and what stands for them."""
+        self._learn(self._own, words, _LEAST)
+
+    def add_token(self, token: str) -> None:
+        """Learn what a registry has given to us, each time that it is sent: the latest are kept."""
+        self._learn(self._tokens, [token], _LEAST, _GIVEN_MOST)
 
     def add_signed(self, url: str) -> None:
         """Learn what is secret in an address that leads elsewhere: whoever has it, has access."""
         values = (value for _, value in parse_qsl(urlsplit(url).query))
+        self._learn(self._signed, values, _LEAST_SIGNATURE, _GIVEN_MOST)
+
+    def _learn(
+        self,
+        kept: dict[str, re.Pattern[str] | None],
+        words: Iterable[str],
+        least: int,
+        most: int | None = None,
+    ) -> None:
+        """Keep words of so many characters, the latest of so many words."""
         with self._lock:
-            for value in values:
-                if len(value) >= _LEAST_SIGNATURE and value not in self._signed:
-                    self._signed.append(value)
-                    self._pattern = None
+            for word in words:
+                if len(word) < least:
+                    continue
+                beginning = word[:_KEPT]
+                if beginning not in kept:
+                    self._patterns = None
+                kept[beginning] = kept.pop(beginning, None)
+                if most and len(kept) > most:
+                    del kept[next(iter(kept))]
 
     def add_proxies(self, environ: Mapping[str, str]) -> None:
         """Learn the passwords in the addresses of proxies."""
@@ -70,18 +95,30 @@ class Secrets:
                     self.add([word, pair.decode()])
 
     def conceal(self, text: str) -> str:
-        """Text from outside, without secrets in any spelling, and without queries of addresses."""
-        text = without_queries(text)
+        """Text from outside, without secrets in any spelling, and without queries of addresses.
+
+        Of a text that is longer than anybody is shown, the beginning alone.
+        """
+        is_long = len(text) > _SEARCHED
+        text = without_queries(text[:_SEARCHED])
+        for pattern in self._ordered():
+            text = pattern.sub(_HIDDEN, text)
+        if is_long:
+            text = text.removesuffix(_HIDDEN) if text.endswith(_HIDDEN) else text[:-_EDGE]
+            text += _HIDDEN
+        return text
+
+    def _ordered(self) -> list[re.Pattern[str]]:
+        """The patterns, those of secrets that may contain others first."""
         with self._lock:
-            if self._pattern is None and (self._known or self._signed):
-                # Those that contain others first: a token before the word that it begins with.
-                known = sorted({*self._known, *self._signed}, key=len, reverse=True)
-                self._pattern = re.compile(
-                    "|".join(spelling for word in known for spelling in _spellings(word)),
-                    re.IGNORECASE,
-                )
-            pattern = self._pattern
-        return pattern.sub(_HIDDEN, text) if pattern else text
+            if self._patterns is None:
+                found: dict[str, re.Pattern[str]] = {}
+                for kept in (self._own, self._tokens, self._signed):
+                    for word, pattern in kept.items():
+                        found[word] = kept[word] = pattern or _pattern(word)
+                # A token before the word that it begins with.
+                self._patterns = [found[word] for word in sorted(found, key=len, reverse=True)]
+            return self._patterns
 
     def shown(self, text: str) -> str:
         """Text from outside, safe to print: concealed, and only then cut."""
@@ -114,6 +151,10 @@ def without_queries(text: str) -> str:
 def _without_query(word: re.Match[str]) -> str:
     address, mark, query = word[0].partition("?")
     return f"{address}?{_HIDDEN}" if mark and query and "/" in address else word[0]
+
+
+def _pattern(word: str) -> re.Pattern[str]:
+    return re.compile("|".join(_spellings(word)), re.IGNORECASE)
 
 
 def _spellings(word: str) -> Iterator[str]:

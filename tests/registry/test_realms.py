@@ -56,6 +56,7 @@ def test_good_realms(realm: str, origin: str, expected: str) -> None:
     "realm",
     [
         "http://auth.test/token",
+        f"https://auth.test/{'t' * 1_000_000}",
         "https://169.254.169.254/latest/api/token",
         "https://169.254.169.254./",
         "https://[fe80::1]/token",

@@ -145,6 +145,15 @@ def test_every_status_that_redirects(status: int) -> None:
         assert run.registry.manifest("team/sample", "latest").digest == SAMPLE.digest
 
 
+def test_a_location_has_an_end() -> None:
+    address = "https://storage.example/x?sig="
+    longest = address + "s" * (LIMITS.link - len(address))
+    assert target(HERE, longest) == longest
+    with pytest.raises(NetworkError, match="redirects to an address of 16385 characters") as caught:
+        target(HERE, longest + "s")
+    assert not caught.value.transient
+
+
 def test_a_location_cannot_bring_headers_along() -> None:
     """CR and LF end a header: what is behind them is no part of the request that follows."""
     with Simulator(STORE) as server, opened(server.host) as run:

@@ -6,12 +6,14 @@ import base64
 import json
 import time
 import traceback
+import tracemalloc
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
 
 from dockersave.errors import DockersaveError
+from dockersave.limits import LIMITS
 from dockersave.oci import Descriptor
 from dockersave.reference import Reference
 from dockersave.registry.secrets import Secrets, without_queries
@@ -127,6 +129,48 @@ def test_a_secret_that_a_server_has_cut() -> None:
     secrets = Secrets()
     secrets.add([PLAIN * 3])
     assert secrets.conceal(f"bad: {(PLAIN * 3)[:50]}... again") == "bad: *** again"
+
+
+def test_what_is_given_takes_no_memory() -> None:
+    secrets = Secrets()
+    long = "!" * 1_000_000
+    tracemalloc.start()
+    try:
+        for number in range(80):
+            secrets.add_signed(f"https://s.example/x?sig={number:012}{long[: LIMITS.link]}")
+            secrets.add_token(f"{number:04}{long}")
+            secrets.add(["#" * 1_000_000])
+        assert secrets.conceal(f"no 0079{long}").startswith("no ***")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_latest_of_what_is_given_is_known() -> None:
+    secrets = Secrets()
+    secrets.add(["my own password"])
+    for number in range(1000):
+        secrets.add_token(f"token-{number:04}")
+        secrets.add_token("token-that-is-sent-again")
+        secrets.add_signed(f"https://s.example/x?sig=signature-{number:04}")
+    said = secrets.conceal(
+        "my own password, token-0999 token-0970 token-that-is-sent-again signature-0999;"
+    )
+    assert said == "***, *** *** *** ***;"
+
+
+@pytest.mark.parametrize("spell", [str, quote_plus, packed, lambda word: json.dumps(word)[1:-1]])
+@pytest.mark.parametrize("filling", ["x", "a ", "a/?b "])
+def test_of_a_long_text_the_beginning_is_shown(filling: str, spell: Callable[[str], str]) -> None:
+    secrets = Secrets()
+    spelled = [spell(word) for word in ("\U0001f600" * 40, "\U0001f601" * 33)]
+    secrets.add(["\U0001f600" * 40, "\U0001f601" * 33])
+    for before in range(7790, 8300, 31):
+        text = (filling * 8300)[:before] + spelled[0] + " " + spelled[1] * 3000
+        said = secrets.conceal(text)
+        assert len(said) < 20000
+        assert said.endswith("***")
+        assert not any(word[:8] in said for word in spelled)
 
 
 def test_passwords_of_proxies() -> None:

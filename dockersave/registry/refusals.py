@@ -1,0 +1,75 @@
+"""What to say where a registry does not let us in."""
+
+from __future__ import annotations
+
+from ..errors import CredentialsError
+from ..reference import DOCKER_HUB
+from .challenge import Challenge
+from .credentials import Credentials, Login
+from .secrets import Secrets
+
+
+class Refusals:
+    """Words for the refusals of one registry.
+
+    Args:
+        registry: its name in references.
+        credentials: what was looked through; None where nobody's may go there.
+        secrets: left out of what it says.
+    """
+
+    def __init__(self, registry: str, credentials: Credentials | None, secrets: Secrets) -> None:
+        self._registry = registry
+        self._credentials = credentials
+        self._secrets = secrets
+
+    @property
+    def _command(self) -> str:
+        return "docker login" + ("" if self._registry == DOCKER_HUB else f" {self._registry}")
+
+    def unknown(self, offered: list[Challenge]) -> CredentialsError:
+        """It asks for something that is not known here."""
+        names = self._secrets.shown(", ".join(one.scheme for one in offered))
+        if not names:
+            return CredentialsError(
+                f"{self._registry}: refuses without saying what it asks for (401)",
+                "is it a registry (of the API version 2)?",
+            )
+        return CredentialsError(
+            f"{self._registry}: asks for a kind of credentials that is not known here ({names})",
+            "Basic and Bearer with a realm are",
+        )
+
+    def missing(self, repository: str, detail: str = "") -> CredentialsError:
+        """It asks who we are, and there are no credentials. `detail` is what it says itself."""
+        found = self._credentials.search() if self._credentials else "none may go there"
+        said = f": {detail}" if detail else ""
+        return CredentialsError(
+            f"{self._registry}: {repository} needs credentials, or does not exist{said} ({found})",
+            f"log in with {self._command} or podman login, or give --ilogin, or --user and"
+            " --password-stdin",
+        )
+
+    def refused(self, login: Login, detail: str = "") -> CredentialsError:
+        """It does not take the credentials."""
+        said = f": {detail}" if detail else ""
+        is_token = login.identity_token or login.registry_token
+        kind = "token" if is_token else "credentials"
+        if login.source.startswith("--"):
+            hint = (
+                "check the name and the password; an account with two-factor authentication"
+                " needs an access token in the password's place"
+            )
+        else:
+            why = "it has expired" if is_token else "the password or token has changed or expired"
+            hint = f"perhaps {why}: log in again with {self._command}, or give --ilogin"
+        return CredentialsError(f"{self._registry}: refuses the {kind} {login}{said}", hint)
+
+    def denied(self, repository: str, login: Login, detail: str = "") -> CredentialsError:
+        """It takes the credentials, but not for this repository."""
+        said = f": {detail}" if detail else ""
+        return CredentialsError(
+            f"{self._registry}: {repository} is not for the credentials {login},"
+            f" or does not exist{said}",
+            "check the name of the image, and what the account may read",
+        )
