@@ -139,7 +139,7 @@ class PartFile:
         # Some file systems have no such bits: then there is only the name.
         if self.is_new or has_map or not can_be_marked:
             return
-        os.fchmod(self.fd, stat.S_IMODE(os.fstat(self.fd).st_mode) & ~_MARK)
+        unmark(self.fd)
         raise OutputError(
             f"cannot write {self.path}: {self.part} is there, and is nothing that a save has left",
             f"move it away, or {_CHOOSE}",
@@ -209,7 +209,7 @@ class PartFile:
             if not self._directory and self._is(self.part):
                 os.unlink(self.part)
             with suppress(OSError):
-                os.fchmod(self.fd, stat.S_IMODE(os.fstat(self.fd).st_mode) & ~_MARK)
+                unmark(self.fd)
             directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(directory)
@@ -289,3 +289,14 @@ class PartFile:
         if self.fd >= 0:
             locks.close(self.fd)
             self.fd = -1
+
+
+def unmark(fd: int) -> None:
+    """Take off a file what says that it is not complete.
+
+    Raises:
+        OSError: that cannot be done here.
+    """
+    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+    if mode & _MARK:
+        os.fchmod(fd, mode & ~_MARK)

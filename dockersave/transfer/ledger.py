@@ -21,8 +21,7 @@ What always holds (`tests/transfer/invariants.py` checks it after every step):
     (requests in a row that brought no byte of this blob), sources (each is dropped once) and
     `capacity` (connections given up). What brought bytes that stayed is progress: it sets the
     attempts back to none and is waited for by nobody. So every run ends, and none that moves is
-    given up. (Less than `LIMITS.read_least` is none: a server that sends ten bytes a connection
-    would be asked a million times.)
+    given up. (Less than `LIMITS.read_least` is none: ten bytes a connection would never end.)
 4.  Hashing runs from the first byte to the last, by one worker at a time, and never passes what
     is present. A blob is done when its last byte has been hashed and the digest is right.
 """
@@ -30,22 +29,22 @@ What always holds (`tests/transfer/invariants.py` checks it after every step):
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
 
 from ..attempts import Attempts
-from ..errors import CancelledError, ContentError
+from ..errors import ContentError
 from ..limits import LIMITS
 from .blobs import Blob, Hashing, Lease, Source, Step, Wait
+from .books import Books, keep_in
 from .cutting import most_behind, piece_of
-from .spans import Span, merged, total
+from .spans import Span
 
 _STRIKES = 1
 """How often a blob of wrong bytes is fetched again."""
 _END = Step(0, 0)
 
 
-class Ledger:
+class Ledger(Books):
     """The blobs of a run.
 
     Args:
@@ -65,8 +64,7 @@ class Ledger:
         piece_most: int = LIMITS.piece_most,
         tell: Callable[[str, str], None] = lambda topic, text: None,
     ) -> None:
-        self.blobs = blobs
-        self.failure: Exception | None = None
+        super().__init__(blobs, tell)
         self.most = self.capacity = self._granted = most
         """How many connections may be used at once; `capacity`, for the time being."""
         self.spread = True
@@ -79,27 +77,8 @@ class Ledger:
         """Seconds from a lease to its first byte, as of late."""
         self._attempts = attempts
         self._piece_most = piece_most
-        self._tell = tell
         self._whole_only: set[Hashable] = set()
-        self._active: list[Lease] = []
         self._served = 0
-        for number, blob in enumerate(blobs):
-            blob.number = number
-        self._undone = list(blobs)
-        self._wanting = [blob for blob in blobs if blob.missing]
-        self._begun = [blob for blob in blobs if blob.present or not blob.extent]
-        self.unassigned = sum(total(blob.missing) for blob in blobs)
-        """How many bytes nobody fetches yet."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every blob is in its place and verified."""
-        return not self._undone
-
-    @property
-    def connections(self) -> int:
-        """How many are in use."""
-        return sum(not lease.source.is_local for lease in self._active)
 
     # What a worker does next.
 
@@ -156,19 +135,6 @@ class Ledger:
             connections = self.most if self.spread else self.capacity
             _, stop = piece_of((start, stop), self.unassigned // connections, self._piece_most)
         return start, max(start, int(min(stop, room)))
-
-    def _assign(self, lease: Lease) -> None:
-        first, *others = lease.blob.missing
-        rest = [(lease.stop, first[1])] if lease.stop < first[1] else []
-        self._set_missing(lease.blob, [*rest, *others])
-        self._add(lease)
-
-    def _add(self, lease: Lease) -> None:
-        for other in self._active:
-            if not (other.source.is_local or lease.source.is_local):
-                other.has_company = lease.has_company = True
-        lease.blob.leases.append(lease)
-        self._active.append(lease)
 
     def _split(self, now: float) -> Lease | None:
         """The second half of what would be the last to end.
@@ -259,19 +225,6 @@ class Ledger:
             return Step(lease.position - at, 0, is_full=True)
         return Step(lease.position - at, int(min(take, room)))
 
-    def _wander(self, lease: Lease, at: int) -> None:
-        """Lease the next missing range that the stream has not passed yet."""
-        missing = lease.blob.missing
-        for number, (start, stop) in enumerate(missing):
-            if stop > at:
-                begin = max(start, at)
-                passed = [(start, begin)] if begin > start else []
-                rest = [*missing[:number], *passed, *missing[number + 1 :]]
-                self._set_missing(lease.blob, rest)
-                lease.start = lease.position = begin
-                lease.stop = stop
-                return
-
     def _is_in_the_way(self, lease: Lease) -> bool:
         """Whether room will only be made once this lease's connection fetches something else."""
         first = self._undone[0]
@@ -296,7 +249,7 @@ class Ledger:
             return
         if not lease.gained:
             lease.first = now
-            _keep(self._begun, blob, True)
+            keep_in(self._begun, blob, True)
             if not lease.source.is_local:
                 self.latency += ((now - lease.since) - self.latency) / 4
         lease.position += amount
@@ -375,18 +328,18 @@ class Ledger:
     @property
     def tasks(self) -> int:
         """How many workers can have something to do, about."""
-        pieces = self.unassigned // LIMITS.piece_least
-        return pieces + len(self._wanting) + len(self._begun) + len(self._active)
+        return (
+            self.unassigned // LIMITS.piece_least
+            + len(self._wanting)
+            + len(self._begun)
+            + len(self._active)
+        )
 
     def limit(self, connections: int) -> None:
         """There never will be more connections than these."""
         self.most = min(self.most, connections)
         self.capacity = min(self.capacity, self.most)
         self._granted = min(self._granted, self.most)
-
-    def stop(self) -> None:
-        """Nothing more is to be done."""
-        self._fail(CancelledError("stopped"))
 
     def grant(self, connections: int) -> None:
         """Use as many connections from now on, unless the server has objected to fewer."""
@@ -427,8 +380,8 @@ class Ledger:
             self._judged_wrong(blob, failure)
         elif task.is_last:
             blob.done = True
-            _keep(self._undone, blob, False)
-            _keep(self._begun, blob, False)
+            keep_in(self._undone, blob, False)
+            keep_in(self._begun, blob, False)
 
     def _judged_wrong(self, blob: Blob, failure: ContentError) -> None:
         """Begin again: first without what was found on the disk, then once more, as a whole."""
@@ -448,61 +401,6 @@ class Ledger:
         if not blob.sources:
             self._fail(failure)
 
-    def _drop(self, blob: Blob, source: Source) -> None:
-        """A local source cannot be relied upon."""
-        if source in blob.sources:
-            blob.sources.remove(source)
-            self._tell("source", f"{blob.digest}: {source.server} cannot be used")
-            if blob.sequential:
-                # The next one has the layer otherwise, packed or not.
-                self._restart(blob, None)
-        if not blob.sources and blob.missing:
-            self._fail(ContentError(f"layer {blob.digest} is not all there"))
-
-    def _restart(self, blob: Blob, failure: ContentError | None) -> None:
-        for lease in blob.leases:
-            self._active.remove(lease)
-        blob.leases.clear()
-        blob.epoch += 1
-        self.unassigned -= total(blob.missing)
-        blob.begin([])
-        self.unassigned += total(blob.missing)
-        _keep(self._wanting, blob, bool(blob.missing))
-        _keep(self._begun, blob, not blob.extent)
-        if failure:
-            self._tell("again", f"{blob.digest} is begun again: {failure.typed}")
-
-    def _fail(self, failure: Exception) -> None:
-        self.failure = self.failure or failure
-
-    # What follows from the blobs, kept so that nobody has to look at all of them each time.
-
-    def _release(self, lease: Lease) -> None:
-        self._give_back(lease)
-        lease.blob.leases.remove(lease)
-        self._active.remove(lease)
-
-    def _give_back(self, lease: Lease) -> None:
-        if lease.position < lease.stop:
-            left = (lease.position, lease.stop)
-            self._set_missing(lease.blob, merged([*lease.blob.missing, left]))
-            lease.stop = lease.position
-
-    def _set_missing(self, blob: Blob, missing: list[Span]) -> None:
-        self.unassigned += total(missing) - total(blob.missing)
-        blob.missing = missing
-        _keep(self._wanting, blob, bool(missing))
-
 
 def _is_progress(lease: Lease) -> bool:
     return lease.gained >= min(LIMITS.read_least, lease.stop - lease.start)
-
-
-def _keep(blobs: list[Blob], blob: Blob, wanted: bool) -> None:
-    """Have a blob in a list that is in order, or not."""
-    at = bisect_left(blobs, blob)
-    is_there = at < len(blobs) and blobs[at] is blob
-    if wanted and not is_there:
-        blobs.insert(at, blob)
-    elif is_there and not wanted:
-        del blobs[at]

@@ -229,3 +229,17 @@ def test_the_name_that_a_killed_run_left_beside_the_final_one(tmp_path: Path) ->
     assert existing.lay(PLAN)
     existing.close()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_mark_that_a_killed_run_has_left_is_taken_off(tmp_path: Path) -> None:
+    """Between its new name and its last change, a kill leaves a whole archive marked as none."""
+    output = ArchiveFile(str(tmp_path / "a"))
+    plan = lay_out([Member("oci-layout", Content(b"{}"))])
+    output.lay(plan)
+    output.commit()
+    output.close()
+    (tmp_path / "a").chmod(0o1644)
+    existing = ExistingArchive(str(tmp_path / "a"))
+    assert existing.lay(plan) == []
+    existing.close()
+    assert (tmp_path / "a").stat().st_mode & 0o7777 == 0o644

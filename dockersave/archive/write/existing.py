@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 
 from ..members import Blob
+from ..partfile import unmark
 from ..place import FilePlace
 from ..tar import Plan, fixed_parts
 from . import Slot
@@ -35,7 +36,7 @@ class ExistingArchive:
             for offset, body in fixed_parts(plan):
                 if os.pread(self._fd, len(body), offset) != body:
                     return None
-            self._drop_other_name()
+            self._complete()
         except OSError:
             return None
         return [
@@ -44,12 +45,14 @@ class ExistingArchive:
             if isinstance(entry.member.data, Blob)
         ]
 
-    def _drop_other_name(self) -> None:
-        """A run that was killed while it published may have left the file its first name, too."""
+    def _complete(self) -> None:
+        """Do what a run that was killed while it published had left to do."""
         part = f"{self._path}.part"
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(self._fd), os.lstat(part)):
                 os.unlink(part)
+        with suppress(OSError):
+            unmark(self._fd)
 
     def close(self) -> None:
         """Let go of it."""

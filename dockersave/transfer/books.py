@@ -1,0 +1,129 @@
+"""The ledger's books: which bytes of which blobs are missing, leased and present. Pure.
+
+Every change of them is made here, and none is decided here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+
+from ..errors import CancelledError, ContentError
+from .blobs import Blob, Lease, Source
+from .spans import Span, merged, total
+
+
+class Books:
+    """The blobs of a run.
+
+    Args:
+        blobs: in the order in which they are wanted.
+        tell: is told what was decided, and what it costs: a topic, and words.
+    """
+
+    def __init__(self, blobs: Sequence[Blob], tell: Callable[[str, str], None]) -> None:
+        self.blobs = blobs
+        self.failure: Exception | None = None
+        self._tell = tell
+        for number, blob in enumerate(blobs):
+            blob.number = number
+        # What follows from the blobs, kept so that nobody has to look at all of them each time.
+        self._active: list[Lease] = []
+        self._undone = list(blobs)
+        self._wanting = [blob for blob in blobs if blob.missing]
+        self._begun = [blob for blob in blobs if blob.present or not blob.extent]
+        self.unassigned = sum(total(blob.missing) for blob in blobs)
+        """How many bytes nobody fetches yet."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every blob is in its place and verified."""
+        return not self._undone
+
+    @property
+    def connections(self) -> int:
+        """How many are in use."""
+        return sum(not lease.source.is_local for lease in self._active)
+
+    def stop(self) -> None:
+        """Nothing more is to be done."""
+        self._fail(CancelledError("stopped"))
+
+    def _assign(self, lease: Lease) -> None:
+        first, *others = lease.blob.missing
+        rest = [(lease.stop, first[1])] if lease.stop < first[1] else []
+        self._set_missing(lease.blob, [*rest, *others])
+        self._add(lease)
+
+    def _add(self, lease: Lease) -> None:
+        for other in self._active:
+            if not (other.source.is_local or lease.source.is_local):
+                other.has_company = lease.has_company = True
+        lease.blob.leases.append(lease)
+        self._active.append(lease)
+
+    def _wander(self, lease: Lease, at: int) -> None:
+        """Lease the next missing range that the stream has not passed yet."""
+        missing = lease.blob.missing
+        for number, (start, stop) in enumerate(missing):
+            if stop > at:
+                begin = max(start, at)
+                passed = [(start, begin)] if begin > start else []
+                rest = [*missing[:number], *passed, *missing[number + 1 :]]
+                self._set_missing(lease.blob, rest)
+                lease.start = lease.position = begin
+                lease.stop = stop
+                return
+
+    def _drop(self, blob: Blob, source: Source) -> None:
+        """A local source cannot be relied upon."""
+        if source in blob.sources:
+            blob.sources.remove(source)
+            self._tell("source", f"{blob.digest}: {source.server} cannot be used")
+            if blob.sequential:
+                # The next one has the layer otherwise, packed or not.
+                self._restart(blob, None)
+        if not blob.sources and blob.missing:
+            self._fail(ContentError(f"layer {blob.digest} is not all there"))
+
+    def _restart(self, blob: Blob, failure: ContentError | None) -> None:
+        for lease in blob.leases:
+            self._active.remove(lease)
+        blob.leases.clear()
+        blob.epoch += 1
+        self.unassigned -= total(blob.missing)
+        blob.begin([])
+        self.unassigned += total(blob.missing)
+        keep_in(self._wanting, blob, bool(blob.missing))
+        keep_in(self._begun, blob, not blob.extent)
+        if failure:
+            self._tell("again", f"{blob.digest} is begun again: {failure.typed}")
+
+    def _fail(self, failure: Exception) -> None:
+        self.failure = self.failure or failure
+
+    def _release(self, lease: Lease) -> None:
+        self._give_back(lease)
+        lease.blob.leases.remove(lease)
+        self._active.remove(lease)
+
+    def _give_back(self, lease: Lease) -> None:
+        if lease.position < lease.stop:
+            left = (lease.position, lease.stop)
+            self._set_missing(lease.blob, merged([*lease.blob.missing, left]))
+            lease.stop = lease.position
+
+    def _set_missing(self, blob: Blob, missing: list[Span]) -> None:
+        self.unassigned += total(missing) - total(blob.missing)
+        blob.missing = missing
+        keep_in(self._wanting, blob, bool(missing))
+
+
+def keep_in(blobs: list[Blob], blob: Blob, wanted: bool) -> None:
+    """Have a blob in a list that is in order, or not."""
+    at = bisect_left(blobs, blob)
+    is_there = at < len(blobs) and blobs[at] is blob
+    if wanted and not is_there:
+        blobs.insert(at, blob)
+    elif is_there and not wanted:
+        del blobs[at]
