@@ -42,7 +42,7 @@ def _type(shown: list[str], command: list[str], folder: Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     for line in done.stdout.splitlines():

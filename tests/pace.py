@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 _PRESSURE = tuple(Path("/proc/pressure") / kind for kind in ("cpu", "io"))
+_PROGRESS = re.compile(r"^dockersave: \d+ % of .*\n", re.MULTILINE)
 _SLOWEST = 10
 """What others do makes nothing slower than that: the rest is its own fault."""
 
@@ -44,6 +46,11 @@ def until(holds: Callable[[], object], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)
+
+
+def without_progress(said: str) -> str:
+    """Leave out the lines that the command says of its progress where it takes long."""
+    return _PROGRESS.sub("", said)
 
 
 def _stalled() -> float | None:

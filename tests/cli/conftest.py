@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import COMMAND, Runner, environment
+from tests.pace import without_progress
 
 
 @pytest.fixture
@@ -20,16 +21,18 @@ def run(tmp_path: Path) -> Runner:
     ) -> subprocess.CompletedProcess[str]:
         settings.setdefault("stdin", subprocess.DEVNULL)
         settings.setdefault("stdout", subprocess.PIPE)
-        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        done: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
             [*COMMAND, *arguments],
             cwd=tmp_path,
             env=environment(tmp_path, env),
             stderr=subprocess.PIPE,
             text=True,
             errors="surrogateescape",
-            timeout=60,
+            timeout=300,
             check=False,
             **settings,
         )
+        done.stderr = without_progress(done.stderr)
+        return done
 
     return runs

@@ -39,7 +39,7 @@ def run(share: Path, *command: str) -> str:
         env={"PATH": os.environ["PATH"], "HOME": str(share), "TERM": "dumb", "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

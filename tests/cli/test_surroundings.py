@@ -50,7 +50,7 @@ def test_closed_streams(plain_registry: Registry, tmp_path: Path, closed: Sequen
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == code, done.stderr
@@ -85,7 +85,7 @@ def redirected(
         env=environment(folder),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -138,7 +138,7 @@ def test_nobody_reads_standard_error(plain_registry: Registry, tmp_path: Path) -
             cwd=tmp_path,
             env=environment(tmp_path),
             stderr=writer,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, "that nobody listens is no reason to give up"
@@ -176,7 +176,7 @@ def test_no_home_no_environment(plain_registry: Registry, tmp_path: Path) -> Non
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -196,7 +196,7 @@ def test_without_threads_there_is_one_connection(tmp_path: Path, plain_registry:
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from dockersave.cancellation import Cancellation
 from dockersave.errors import DockersaveError
 from dockersave.options import Network, Options
 from dockersave.saving import Saved, save
-from tests.pace import until
+from tests.pace import until, without_progress
 from tests.registry.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,7 @@ def run(
     *arguments: str,
     cwd: Path,
     image: str | None = "sample",
-    timeout: float = 60,
+    timeout: float = 300,
     prefix: Sequence[str] = (),
 ) -> Result:
     """Run the command to its end."""
@@ -148,7 +148,7 @@ def run(
     )
     seconds = time.monotonic() - begun
     settle(registry)
-    return Result(done.returncode, done.stdout, done.stderr.decode(), seconds)
+    return Result(done.returncode, done.stdout, without_progress(done.stderr.decode()), seconds)
 
 
 def start(
