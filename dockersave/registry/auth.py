@@ -18,6 +18,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..errors import ContentError, CredentialsError, NetworkError
+from ..limits import LIMITS
+from ..weight import is_too_heavy
 from . import failures, redirects
 from .challenge import Challenge, parse
 from .credentials import Credentials, Login
@@ -67,6 +69,7 @@ class _Standing:
         challenge: the Bearer challenge that led to it, to repeat it when the token expires.
         begun, end: when the token was asked for and when it expires, in monotonic seconds.
         is_proven: whether the registry has taken the token once.
+        has_served: whether it has given something for it.
         is_second: whether the token replaced one that it had never taken.
         failure: why there is no way in; asking again would not help, and may lock an account.
         is_told: whether we have said who we are where nobody had asked.
@@ -77,6 +80,7 @@ class _Standing:
     begun: float = -math.inf
     end: float = math.inf
     is_proven: bool = False
+    has_served: bool = False
     is_second: bool = False
     failure: CredentialsError | None = None
     is_told: bool = False
@@ -194,11 +198,23 @@ class Authorizer:
                 self._notify(f"warning: {error.message}")
             return standing.header is not None
 
-    def accepted(self, repository: str, sent: str | None) -> None:
-        """Learn that a request was not refused, so that a later refusal means something else."""
+    def accepted(self, repository: str, sent: str | None, *, served: bool) -> None:
+        """Learn that a request was not refused, so that a later refusal means something else.
+
+        Args:
+            served: whether it got what it was for.
+        """
         standing = self._standings.get(repository)
         if standing and standing.header == sent:
             standing.is_proven = True
+            standing.has_served = standing.has_served or served
+
+    def may_have_expired(self, repository: str, sent: str | None) -> bool:
+        """Whether what was sent is a token that has served once, or was replaced since."""
+        standing = self._standings.get(repository)
+        if standing is None or not (sent or "").startswith("Bearer "):
+            return False
+        return standing.has_served or standing.header != sent
 
     @contextmanager
     def _remembering(self, standing: _Standing) -> Iterator[None]:
@@ -213,7 +229,7 @@ class Authorizer:
 
     def _challenges(self, headers: Mapping[str, str], standing: _Standing) -> list[Challenge]:
         """What the registry asks for: gcr leaves it unsaid, except where `/v2/` is asked."""
-        offered = parse([headers.get("WWW-Authenticate", "")])
+        offered = parse([headers.get("WWW-Authenticate", "")[: LIMITS.link]])
         if offered:
             self._offered = offered
             return offered
@@ -221,7 +237,7 @@ class Authorizer:
             return [standing.challenge]
         if not self._offered:
             ping = self._ask("GET", self._ping, {}, None)
-            self._offered = parse([ping.headers.get("WWW-Authenticate", "")])
+            self._offered = parse([ping.headers.get("WWW-Authenticate", "")[: LIMITS.link]])
         # What was said about another repository: all but the scope holds for this one too.
         return [
             Challenge(one.scheme, {k: v for k, v in one.parameters.items() if k != "scope"})
@@ -275,7 +291,7 @@ class Authorizer:
             token, life = self._fetch_token(challenge, repository, login)
         standing.header, standing.challenge = f"Bearer {token}", challenge
         standing.begun, standing.end = begun, begun + life - _MARGIN
-        standing.is_proven = False
+        standing.is_proven = standing.has_served = False
         self._secrets.add_token(token)
 
     def _fetch_token(
@@ -323,7 +339,8 @@ class Authorizer:
                 self._secrets.conceal,
             )
         try:
-            document = json.loads(answer.body)
+            is_heavy = is_too_heavy(answer.body, LIMITS.answer_marks)
+            document = None if is_heavy else json.loads(answer.body)
         except (ValueError, RecursionError):
             document = None
         document = document if isinstance(document, dict) else {}
@@ -333,6 +350,11 @@ class Authorizer:
                 f"{host}: gives no token",
                 "something on the way (a proxy, a login page) may answer in its place",
                 transient=True,
+            )
+        if len(token) > LIMITS.token:
+            raise NetworkError(
+                f"{host}: gives a token of {len(token)} characters",
+                f"no server takes back what is that long: more than {LIMITS.token} are not taken",
             )
         life: Any = document.get("expires_in")
         is_sane = isinstance(life, int | float) and _LEAST_LIFE < life < _MOST_LIFE

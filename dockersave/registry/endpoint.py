@@ -84,7 +84,6 @@ class Endpoint:
         self._lock = threading.Lock()
         self._authorizers: dict[str, Authorizer] = {}
         self._found: dict[str, str] = {}
-        self._worked: set[str] = set()
 
     def get(
         self,
@@ -202,10 +201,8 @@ class Endpoint:
             if sent:
                 carried["Authorization"] = sent
             response = self._exchange(method, url, carried, names)
-            if response.status < 400 and sent and sent.startswith("Bearer "):
-                self._worked.add(sent)
             # ECR Public says 400 to a token that has expired.
-            has_expired = response.status == 400 and sent in self._worked
+            has_expired = response.status == 400 and authorizer.may_have_expired(repository, sent)
             if is_home and response.status in _HIDDEN:
                 with ExitStack() as stack:
                     stack.callback(self._transport.discard, response)
@@ -214,7 +211,7 @@ class Endpoint:
                         continue
                     stack.pop_all()
             if response.status != 401 and not has_expired:
-                authorizer.accepted(repository, sent)
+                authorizer.accepted(repository, sent, served=response.status < 400)
                 return response
             # Storage says 401 to what has expired; only a registry asks who is there.
             if not is_home and "WWW-Authenticate" not in response.headers:

@@ -11,6 +11,7 @@ import pytest
 from urllib3 import HTTPHeaderDict
 
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError
+from dockersave.limits import LIMITS
 from dockersave.registry.auth import Answer
 from tests.registry.canary import Canary
 from tests.registry.talking import (
@@ -92,13 +93,29 @@ def test_takes_the_token_by_either_name(answer: object) -> None:
     [
         b"", b"<html>login</html>", b"[]", b"null", b"{}", b'{"token": 1}', b'{"token": ["t"]}',
         b'{"token": "a b"}', b'{"token": "a\\r\\nX: y"}', b'{"token": "\\u00fc"}', b"\xff",
-        b"[" * 100_000,
+        b"[" * 100_000, b'{"token": "t", "x": [' + b"[]," * 300_000 + b"0]}",
+        '{"token": "t", "x": "\U0001f600'.encode() + b"x" * 2_200_000 + b'"}',
     ],
 )  # fmt: skip
 def test_no_token_in_the_answer_is_a_network_error(answer: bytes) -> None:
     with pytest.raises(NetworkError, match=r"auth\.test: gives no token") as info:
         refuse(authorizer(Endpoint(answer)), BEARER)
     assert info.value.transient
+
+
+def test_a_token_has_an_end() -> None:
+    longest = "t" * LIMITS.token
+    assert refuse(authorizer(Endpoint(longest)), BEARER) == f"Bearer {longest}"
+    with pytest.raises(NetworkError, match=r"auth\.test: gives a token of 65537 char") as caught:
+        refuse(authorizer(Endpoint(longest + "t")), BEARER)
+    assert not caught.value.transient
+    assert len(str(caught.value)) < 400
+
+
+def test_a_challenge_has_an_end() -> None:
+    who = authorizer(Endpoint())
+    with pytest.raises(CredentialsError, match="not known here"):
+        refuse(who, f'Bearer scope="{"x" * LIMITS.link}",realm="{REALM}"')
 
 
 @pytest.mark.parametrize(
@@ -176,7 +193,7 @@ def test_a_token_that_was_good_once_is_replaced_as_often_as_need_be() -> None:
     who = authorizer(Endpoint("token-1", "token-2", "token-3", "token-4"))
     for number in range(1, 5):
         assert refuse(who, BEARER) == f"Bearer token-{number}"
-        who.accepted(REPOSITORY, who.header(REPOSITORY))
+        who.accepted(REPOSITORY, who.header(REPOSITORY), served=True)
 
 
 def test_a_failing_endpoint_does_not_count_as_a_refusal() -> None:
@@ -238,7 +255,7 @@ def test_a_later_401_without_a_challenge_means_that_of_before() -> None:
     endpoint = Endpoint("token-1", "token-2")
     who = authorizer(endpoint)
     refuse(who, BEARER)
-    who.accepted(REPOSITORY, who.header(REPOSITORY))
+    who.accepted(REPOSITORY, who.header(REPOSITORY), served=True)
     assert refuse(who) == "Bearer token-2"
     assert endpoint.asked[0][1] == endpoint.asked[1][1]
 

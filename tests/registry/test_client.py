@@ -15,7 +15,7 @@ import pytest
 from dockersave.errors import ContentError, CredentialsError, NetworkError, NotFoundError
 from dockersave.limits import LIMITS
 from dockersave.oci import DOCKER_MANIFEST, Descriptor
-from dockersave.registry import client
+from dockersave.registry import tags
 from dockersave.verify import digest_of
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.opening import descriptor_of, drain, opened
@@ -403,7 +403,7 @@ def test_tags_come_page_by_page(absolute: bool) -> None:
 
 
 def test_a_list_of_tags_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LIMITS", replace(LIMITS, tags_pages=50))
+    monkeypatch.setattr(tags, "LIMITS", replace(LIMITS, tags_pages=50))
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.endless_tags())
         with pytest.raises(ContentError, match="the list of tags has no end"):
@@ -434,7 +434,7 @@ def test_no_tag_is_left_out_without_a_word(link: str) -> None:
 
 
 def test_a_tag_list_has_an_end_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LIMITS", replace(LIMITS, tags=1000))
+    monkeypatch.setattr(tags, "LIMITS", replace(LIMITS, tags=1000))
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.endless_tags())
         with pytest.raises(ContentError, match="no end"):
