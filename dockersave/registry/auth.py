@@ -6,58 +6,32 @@ Specification" (Bearer with GET) and "Oauth2 Token Authentication" (with POST).
 
 from __future__ import annotations
 
-import json
+import copy
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 
 from ..errors import ContentError, CredentialsError, NetworkError
 from ..limits import LIMITS
-from ..weight import is_too_heavy
 from . import failures, redirects
 from .challenge import Challenge, parse
 from .credentials import Credentials, Login
 from .realms import check_realm, with_query
 from .refusals import Refusals
 from .secrets import Secrets
+from .tokens import Ask, token_of
 
 _CLIENT = "dockersave"
-_LEAST_LIFE = 60.0
-"""Seconds that a token lives if its answer says less, or nothing (token specification)."""
-_MOST_LIFE = 1e9
 _MARGIN = 5.0
 """Seconds before its end at which a token is replaced: a request takes its time."""
 _FRESH = 10.0
 """Seconds in which a token cannot have expired: one that is refused so soon is not good enough."""
 _NO_OAUTH2 = frozenset({400, 401, 404, 405})
 """What token endpoints without OAuth2 say to a POST: ACR, Artifactory, GCR, Docker's own."""
-# What may stand behind "Bearer " in a header (RFC 6750, section 2.1), and nothing that ends it.
-_TOKEN = re.compile(r"[\x21-\x7e]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a token endpoint said.
-
-    Args:
-        status: of HTTP.
-        headers: with names in any case.
-        body: of at most `LIMITS.token_answer` bytes.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
-Ask = Callable[[str, str, Mapping[str, str], bytes | None], Answer]
-"""One exchange with a token endpoint: method, URL, headers, body; raises NetworkError."""
 
 
 @dataclass(slots=True)
@@ -117,6 +91,8 @@ class Authorizer:
         self._notify = notify
         self._lock = threading.Lock()
         self._standings: dict[str, _Standing] = {}
+        self._failures = 0
+        self._failed: tuple[_Standing, NetworkError | ContentError] | None = None
         self._offered: list[Challenge] = []
         self._warned = False
         self._secrets = secrets or Secrets()
@@ -134,10 +110,11 @@ class Authorizer:
         if standing is None:
             return None
         if time.monotonic() >= standing.end:
-            with self._lock:
-                if time.monotonic() >= standing.end:
-                    with self._remembering(standing):
-                        self._take_token(standing, repository, self._login(repository))
+            self._once(
+                standing,
+                lambda: time.monotonic() >= standing.end,
+                lambda: self._take_token(standing, repository, self._login(repository)),
+            )
         return standing.header
 
     def challenged(self, headers: Mapping[str, str], repository: str, sent: str | None) -> None:
@@ -154,12 +131,12 @@ class Authorizer:
             CredentialsError: there are no credentials, or none that are good enough.
             NetworkError: the token endpoint does not answer as it should.
         """
-        with self._lock:
-            standing = self._standings.setdefault(repository, _Standing())
-            if sent != standing.header:
-                return
-            with self._remembering(standing):
-                self._meet(standing, self._challenges(headers, standing), repository)
+        standing = self._standings.setdefault(repository, _Standing())
+        self._once(
+            standing,
+            lambda: sent == standing.header,
+            lambda: self._meet(standing, self._challenges(headers, standing), repository),
+        )
 
     def hidden(self, repository: str, sent: str | None) -> bool:
         """Say who we are where a registry hides what is private, instead of asking who is there.
@@ -189,8 +166,8 @@ class Authorizer:
             if self._login(repository) is None:
                 return False
             try:
-                offered = self._challenges({}, standing)
                 with self._remembering(standing):
+                    offered = self._challenges({}, standing)
                     if offered:
                         self._meet(standing, offered, repository)
             except (NetworkError, ContentError) as error:
@@ -216,6 +193,28 @@ class Authorizer:
             return False
         return standing.has_served or standing.header != sent
 
+    def _once(
+        self, standing: _Standing, is_needed: Callable[[], bool], act: Callable[[], None]
+    ) -> None:
+        """Do what is needed in one thread; those that wait for it share what comes of it.
+
+        Otherwise each of them would wait a whole timeout for a token service that is silent, one
+        after the other.
+        """
+        seen = self._failures
+        with self._lock:
+            if not is_needed():
+                return
+            if self._failed and self._failures != seen:
+                whose, failure = self._failed
+                # What is wrong with one repository need not be wrong with another.
+                if whose is standing or failure.transient:
+                    shared = copy.copy(failure)
+                    shared.is_shared = True
+                    raise shared
+            with self._remembering(standing):
+                act()
+
     @contextmanager
     def _remembering(self, standing: _Standing) -> Iterator[None]:
         """Fail as before, without asking, where credentials have failed."""
@@ -223,8 +222,14 @@ class Authorizer:
             raise CredentialsError(standing.failure.message, standing.failure.hint)
         try:
             yield
+            self._failed = None
         except CredentialsError as error:
             standing.failure = error
+            raise
+        except (NetworkError, ContentError) as error:
+            self._failures += 1
+            # As it is now: whoever catches it adds what it was about.
+            self._failed = standing, copy.copy(error)
             raise
 
     def _challenges(self, headers: Mapping[str, str], standing: _Standing) -> list[Challenge]:
@@ -323,42 +328,8 @@ class Authorizer:
             if answer.status == 403:  # GitLab's word to an account that it knows
                 raise self._say.denied(repository, login, detail)
             raise self._say.refused(login, detail)
-        return self._read_token(answer, realm)
-
-    def _read_token(self, answer: Answer, realm: str) -> tuple[str, float]:
         host = self._secrets.conceal(redirects.host_of(realm))
-        if answer.status != 200:
-            if answer.status in {404, 405}:
-                raise NetworkError(f"{host}: answers {answer.status} where tokens should be")
-            raise failures.of_answer(
-                answer.status,
-                answer.headers,
-                answer.body,
-                host,
-                "the request for a token",
-                self._secrets.conceal,
-            )
-        try:
-            is_heavy = is_too_heavy(answer.body, LIMITS.answer_marks)
-            document = None if is_heavy else json.loads(answer.body)
-        except (ValueError, RecursionError):
-            document = None
-        document = document if isinstance(document, dict) else {}
-        token = document.get("token") or document.get("access_token")
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise NetworkError(
-                f"{host}: gives no token",
-                "something on the way (a proxy, a login page) may answer in its place",
-                transient=True,
-            )
-        if len(token) > LIMITS.token:
-            raise NetworkError(
-                f"{host}: gives a token of {len(token)} characters",
-                f"no server takes back what is that long: more than {LIMITS.token} are not taken",
-            )
-        life: Any = document.get("expires_in")
-        is_sane = isinstance(life, int | float) and _LEAST_LIFE < life < _MOST_LIFE
-        return token, float(life) if is_sane else _LEAST_LIFE
+        return token_of(answer, host, self._secrets.conceal)
 
     def _login(self, repository: str) -> Login | None:
         if self._credentials is None:

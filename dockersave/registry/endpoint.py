@@ -16,10 +16,11 @@ from ..limits import LIMITS
 from ..options import Network
 from ..trace import SILENT, Trace
 from . import failures, redirects
-from .auth import Answer, Authorizer
+from .auth import Authorizer
 from .credentials import Credentials
 from .http import TARGET
 from .secrets import Secrets
+from .tokens import Answer
 from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}

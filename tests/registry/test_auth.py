@@ -6,13 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from urllib3 import HTTPHeaderDict
 
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError
 from dockersave.limits import LIMITS
-from dockersave.registry.auth import Answer
+from dockersave.registry.tokens import Answer
 from tests.registry.canary import Canary
 from tests.registry.talking import (
     BASIC,
@@ -303,6 +304,93 @@ def test_a_wrong_password_is_sent_once(canary: Canary) -> None:
     assert len(failures) == 8
     assert len({id(failure) for failure in failures}) == 8
     assert len(endpoint.asked) == 1
+
+
+class Crowd:
+    """A lock that knows how many have come for it."""
+
+    def __init__(self) -> None:
+        self.come: list[None] = []
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.come.append(None)
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+@pytest.mark.parametrize("has_expired", [False, True])
+def test_those_who_wait_for_a_silent_token_service_share_what_comes_of_it(
+    has_expired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = NetworkError("auth.test: no byte in time", transient=True)
+    endpoint = Endpoint("token-1", silence, silence, "token-2")
+    who = authorizer(endpoint)
+    refuse(who, BEARER)
+    if has_expired:
+        later = time.monotonic() + 1000
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    def work() -> None:
+        if not has_expired:
+            who.challenged({"WWW-Authenticate": BEARER}, REPOSITORY, "Bearer token-1")
+        who.header(REPOSITORY)
+
+    def answer() -> Answer:
+        # Once all are there: whoever comes later asks for himself.
+        while len(crowd.come) < 8:
+            time.sleep(0.001)
+        return endpoint(*asked)
+
+    for _ in range(2):
+        crowd = Crowd()
+        monkeypatch.setattr(who, "_lock", crowd)
+        asked: list[Any] = []
+
+        def ask(*request: Any, asked: list[Any] = asked) -> Answer:
+            asked[:] = request
+            return answer()
+
+        monkeypatch.setattr(who, "_ask", ask)
+        before = len(endpoint.asked)
+        failures = together(work)
+        assert len(endpoint.asked) == before + 1
+        assert [str(failure) for failure in failures] == ["auth.test: no byte in time"] * 8
+        assert all(isinstance(each, NetworkError) and each.transient for each in failures)
+        # The one attempt counts once.
+        assert sum(not failure.is_shared for failure in failures) == 1
+        assert len({id(failure) for failure in failures}) == 8
+    work()
+    assert who.header(REPOSITORY) == "Bearer token-2"
+
+
+def test_what_is_wrong_with_one_repository_is_not_with_another() -> None:
+    endpoint = Endpoint(404, "token-2")
+    who = authorizer(endpoint)
+    failures: list[None] = []
+
+    def other() -> None:
+        who.challenged({"WWW-Authenticate": BEARER}, "c/d", None)
+
+    def ask(*request: Any) -> Answer:
+        if not failures:
+            failures.append(None)
+            thread.start()
+            while len(crowd.come) < 2:
+                time.sleep(0.001)
+        return endpoint(*request)
+
+    crowd = Crowd()
+    thread = threading.Thread(target=other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(who, "_lock", crowd)
+        patch.setattr(who, "_ask", ask)
+        with pytest.raises(NetworkError, match="answers 404"):
+            who.challenged({"WWW-Authenticate": BEARER}, REPOSITORY, None)
+        thread.join()
+    assert who.header("c/d") == "Bearer token-2"
 
 
 # What is said, and what is never said
