@@ -97,7 +97,8 @@ class Attempts:
             is_progress = gained and network is not None and network.retry_after is None
             if is_progress or counted:
                 return Verdict()
-            if attempts < self._retries and self._spend():
+            # What others have waited for was one attempt, however many they are.
+            if attempts < self._retries and (failure.is_shared or self._spend()):
                 return self._again(failure, attempts + 1, now)
         if is_refused and not alone:
             return Verdict(sheds=True)
@@ -129,9 +130,10 @@ class Attempts:
                 return Verdict(failure)
             # A little later than asked: those who were told the same come spread out.
             pause = min(asked + self._jitter(0, 1), LIMITS.retry_pause)
-        self._notify(
-            f"{failure.said}, trying again in {in_words(pause)} ({count} of {self._retries})"
-        )
+        if not failure.is_shared:
+            self._notify(
+                f"{failure.said}, trying again in {in_words(pause)} ({count} of {self._retries})"
+            )
         return Verdict(until=now + pause, counts=True)
 
 

@@ -23,6 +23,8 @@ class DockersaveError(Exception):
     """
 
     exit_code = 1
+    is_shared = False
+    """Whether another thread made the attempt that failed, and counts it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

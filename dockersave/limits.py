@@ -19,6 +19,8 @@ class Limits:
     """An image configuration; skopeo reads no more than 4 MiB of one."""
     token_answer: int = 1 * MIB
     """What a token endpoint or a credential helper may answer."""
+    token: int = 64 * KIB
+    """Characters of a token: most servers take headers of 8 to 32 KiB, Go's net/http of 1 MiB."""
     error_body: int = 64 * KIB
     """What is read of an error answer to explain it."""
     tags_page: int = 8 * MIB
@@ -81,6 +83,12 @@ class Limits:
     json_marks: int = 400_000
     """Commas, colons and opening brackets of a document in an archive: what parsing one takes
     in memory depends on them, not on its size."""
+    json_text: int = 8 * MIB
+    """What the text of one may take, with one, two or four bytes for each letter as Python has
+    them: an emoji makes a text of 8 MiB one of 32 MiB."""
+    answer_marks: int = 10_000
+    """The same as `json_marks` for what a token endpoint or a credential helper answers: they have
+    ten."""
 
     read: int = 256 * KIB
     """The most that is read from a connection at once: small enough to stay in a core's cache."""

@@ -15,6 +15,7 @@ from .errors import ContentError, NotFoundError, shown
 from .limits import LIMITS
 from .platforms import Platform
 from .verify import is_digest
+from .weight import is_too_heavy
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -329,7 +330,7 @@ def to_json(document: Any) -> bytes:
 
 
 def _object(body: bytes, what: str) -> dict[str, Any]:
-    if sum(map(body.count, (b",", b":", b"[", b"{"))) > LIMITS.json_marks:
+    if is_too_heavy(body):
         raise ContentError(f"the {what} has more values than documents have")
     try:
         # Engines read UTF-8 and numbers alone: what they take for something else must not pass.

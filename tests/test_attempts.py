@@ -135,6 +135,18 @@ def test_a_run_has_a_budget() -> None:
     assert len(policy.lines) == LIMITS.retries_per_run
 
 
+def test_what_many_have_waited_for_is_one_attempt() -> None:
+    policy = Policy()
+    shared = reset()
+    shared.is_shared = True
+    for _ in range(10):
+        assert policy.pauses(shared) == [1, 2, 4, 8, 16]
+    assert not policy.lines
+    for _ in range(LIMITS.retries_per_run):
+        assert policy.attempts.judge(reset(), 0, now=NOW).counts
+    assert policy.attempts.judge(reset(), 0, now=NOW).failure
+
+
 def test_many_threads_share_the_budget() -> None:
     policy = Policy(1)
     tried: list[bool] = []

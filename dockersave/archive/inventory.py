@@ -12,6 +12,7 @@ from ..compression import Decompressor
 from ..errors import ContentError
 from ..limits import LIMITS
 from ..verify import is_digest
+from ..weight import is_too_heavy
 from .reader import Found, Members
 
 _LINKS_MOST = 8
@@ -166,7 +167,7 @@ class Inventory:
         self._read += len(body)
         if self._read > LIMITS.archive_parsed:
             raise ContentError("is named too often by other documents")
-        if sum(map(body.count, (b",", b":", b"[", b"{"))) > LIMITS.json_marks:
+        if is_too_heavy(body):
             raise ContentError("has more values than documents have")
         return body
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from ..limits import LIMITS
 from ..verify import is_digest
+from ..weight import is_too_heavy
 
 _MAGIC = b"dsmap\x00\x01\n"
 _FOOTER = struct.Struct("<QQ8s")
@@ -116,7 +117,7 @@ class PartMap:
         if magic != _MAGIC or length > min(end, _TABLE_MOST):
             return None
         table = os.pread(fd, length, end - length)
-        if sum(map(table.count, (b",", b":", b"[", b"{"))) > LIMITS.json_marks:
+        if is_too_heavy(table):
             return None
         try:
             granule, rows = json.loads(table)

@@ -6,56 +6,32 @@ Specification" (Bearer with GET) and "Oauth2 Token Authentication" (with POST).
 
 from __future__ import annotations
 
-import json
+import copy
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 
 from ..errors import ContentError, CredentialsError, NetworkError
+from ..limits import LIMITS
 from . import failures, redirects
 from .challenge import Challenge, parse
 from .credentials import Credentials, Login
 from .realms import check_realm, with_query
 from .refusals import Refusals
 from .secrets import Secrets
+from .tokens import Ask, token_of
 
 _CLIENT = "dockersave"
-_LEAST_LIFE = 60.0
-"""Seconds that a token lives if its answer says less, or nothing (token specification)."""
-_MOST_LIFE = 1e9
 _MARGIN = 5.0
 """Seconds before its end at which a token is replaced: a request takes its time."""
 _FRESH = 10.0
 """Seconds in which a token cannot have expired: one that is refused so soon is not good enough."""
 _NO_OAUTH2 = frozenset({400, 401, 404, 405})
 """What token endpoints without OAuth2 say to a POST: ACR, Artifactory, GCR, Docker's own."""
-# What may stand behind "Bearer " in a header (RFC 6750, section 2.1), and nothing that ends it.
-_TOKEN = re.compile(r"[\x21-\x7e]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a token endpoint said.
-
-    Args:
-        status: of HTTP.
-        headers: with names in any case.
-        body: of at most `LIMITS.token_answer` bytes.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
-Ask = Callable[[str, str, Mapping[str, str], bytes | None], Answer]
-"""One exchange with a token endpoint: method, URL, headers, body; raises NetworkError."""
 
 
 @dataclass(slots=True)
@@ -67,6 +43,7 @@ class _Standing:
         challenge: the Bearer challenge that led to it, to repeat it when the token expires.
         begun, end: when the token was asked for and when it expires, in monotonic seconds.
         is_proven: whether the registry has taken the token once.
+        has_served: whether it has given something for it.
         is_second: whether the token replaced one that it had never taken.
         failure: why there is no way in; asking again would not help, and may lock an account.
         is_told: whether we have said who we are where nobody had asked.
@@ -77,6 +54,7 @@ class _Standing:
     begun: float = -math.inf
     end: float = math.inf
     is_proven: bool = False
+    has_served: bool = False
     is_second: bool = False
     failure: CredentialsError | None = None
     is_told: bool = False
@@ -113,6 +91,8 @@ class Authorizer:
         self._notify = notify
         self._lock = threading.Lock()
         self._standings: dict[str, _Standing] = {}
+        self._failures = 0
+        self._failed: tuple[_Standing, NetworkError | ContentError] | None = None
         self._offered: list[Challenge] = []
         self._warned = False
         self._secrets = secrets or Secrets()
@@ -130,10 +110,11 @@ class Authorizer:
         if standing is None:
             return None
         if time.monotonic() >= standing.end:
-            with self._lock:
-                if time.monotonic() >= standing.end:
-                    with self._remembering(standing):
-                        self._take_token(standing, repository, self._login(repository))
+            self._once(
+                standing,
+                lambda: time.monotonic() >= standing.end,
+                lambda: self._take_token(standing, repository, self._login(repository)),
+            )
         return standing.header
 
     def challenged(self, headers: Mapping[str, str], repository: str, sent: str | None) -> None:
@@ -150,12 +131,12 @@ class Authorizer:
             CredentialsError: there are no credentials, or none that are good enough.
             NetworkError: the token endpoint does not answer as it should.
         """
-        with self._lock:
-            standing = self._standings.setdefault(repository, _Standing())
-            if sent != standing.header:
-                return
-            with self._remembering(standing):
-                self._meet(standing, self._challenges(headers, standing), repository)
+        standing = self._standings.setdefault(repository, _Standing())
+        self._once(
+            standing,
+            lambda: sent == standing.header,
+            lambda: self._meet(standing, self._challenges(headers, standing), repository),
+        )
 
     def hidden(self, repository: str, sent: str | None) -> bool:
         """Say who we are where a registry hides what is private, instead of asking who is there.
@@ -185,8 +166,8 @@ class Authorizer:
             if self._login(repository) is None:
                 return False
             try:
-                offered = self._challenges({}, standing)
                 with self._remembering(standing):
+                    offered = self._challenges({}, standing)
                     if offered:
                         self._meet(standing, offered, repository)
             except (NetworkError, ContentError) as error:
@@ -194,11 +175,45 @@ class Authorizer:
                 self._notify(f"warning: {error.said}")
             return standing.header is not None
 
-    def accepted(self, repository: str, sent: str | None) -> None:
-        """Learn that a request was not refused, so that a later refusal means something else."""
+    def accepted(self, repository: str, sent: str | None, *, served: bool) -> None:
+        """Learn that a request was not refused, so that a later refusal means something else.
+
+        Args:
+            served: whether it got what it was for.
+        """
         standing = self._standings.get(repository)
         if standing and standing.header == sent:
             standing.is_proven = True
+            standing.has_served = standing.has_served or served
+
+    def may_have_expired(self, repository: str, sent: str | None) -> bool:
+        """Whether what was sent is a token that has served once, or was replaced since."""
+        standing = self._standings.get(repository)
+        if standing is None or not (sent or "").startswith("Bearer "):
+            return False
+        return standing.has_served or standing.header != sent
+
+    def _once(
+        self, standing: _Standing, is_needed: Callable[[], bool], act: Callable[[], None]
+    ) -> None:
+        """Do what is needed in one thread; those that wait for it share what comes of it.
+
+        Otherwise each of them would wait a whole timeout for a token service that is silent, one
+        after the other.
+        """
+        seen = self._failures
+        with self._lock:
+            if not is_needed():
+                return
+            if self._failed and self._failures != seen:
+                whose, failure = self._failed
+                # What is wrong with one repository need not be wrong with another.
+                if whose is standing or failure.transient:
+                    shared = copy.copy(failure)
+                    shared.is_shared = True
+                    raise shared
+            with self._remembering(standing):
+                act()
 
     @contextmanager
     def _remembering(self, standing: _Standing) -> Iterator[None]:
@@ -207,13 +222,19 @@ class Authorizer:
             raise CredentialsError(standing.failure.said, standing.failure.advice)
         try:
             yield
+            self._failed = None
         except CredentialsError as error:
             standing.failure = error
+            raise
+        except (NetworkError, ContentError) as error:
+            self._failures += 1
+            # As it is now: whoever catches it adds what it was about.
+            self._failed = standing, copy.copy(error)
             raise
 
     def _challenges(self, headers: Mapping[str, str], standing: _Standing) -> list[Challenge]:
         """What the registry asks for: gcr leaves it unsaid, except where `/v2/` is asked."""
-        offered = parse([headers.get("WWW-Authenticate", "")])
+        offered = parse([headers.get("WWW-Authenticate", "")[: LIMITS.link]])
         if offered:
             self._offered = offered
             return offered
@@ -221,7 +242,7 @@ class Authorizer:
             return [standing.challenge]
         if not self._offered:
             ping = self._ask("GET", self._ping, {}, None)
-            self._offered = parse([ping.headers.get("WWW-Authenticate", "")])
+            self._offered = parse([ping.headers.get("WWW-Authenticate", "")[: LIMITS.link]])
         # What was said about another repository: all but the scope holds for this one too.
         return [
             Challenge(one.scheme, {k: v for k, v in one.parameters.items() if k != "scope"})
@@ -275,7 +296,7 @@ class Authorizer:
             token, life = self._fetch_token(challenge, repository, login)
         standing.header, standing.challenge = f"Bearer {token}", challenge
         standing.begun, standing.end = begun, begun + life - _MARGIN
-        standing.is_proven = False
+        standing.is_proven = standing.has_served = False
         self._secrets.add_token(token)
 
     def _fetch_token(
@@ -307,36 +328,8 @@ class Authorizer:
             if answer.status == 403:  # GitLab's word to an account that it knows
                 raise self._say.denied(repository, login, detail)
             raise self._say.refused(login, detail)
-        return self._read_token(answer, realm)
-
-    def _read_token(self, answer: Answer, realm: str) -> tuple[str, float]:
         host = self._secrets.conceal(redirects.host_of(realm))
-        if answer.status != 200:
-            if answer.status in {404, 405}:
-                raise NetworkError(f"{host}: answers {answer.status} where tokens should be")
-            raise failures.of_answer(
-                answer.status,
-                answer.headers,
-                answer.body,
-                host,
-                "the request for a token",
-                self._secrets.conceal,
-            )
-        try:
-            document = json.loads(answer.body)
-        except (ValueError, RecursionError):
-            document = None
-        document = document if isinstance(document, dict) else {}
-        token = document.get("token") or document.get("access_token")
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise NetworkError(
-                f"{host}: gives no token",
-                "something on the way (a proxy, a login page) may answer in its place",
-                transient=True,
-            )
-        life: Any = document.get("expires_in")
-        is_sane = isinstance(life, int | float) and _LEAST_LIFE < life < _MOST_LIFE
-        return token, float(life) if is_sane else _LEAST_LIFE
+        return token_of(answer, host, self._secrets.conceal)
 
     def _login(self, repository: str) -> Login | None:
         if self._credentials is None:

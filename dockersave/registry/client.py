@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -20,7 +19,6 @@ from ..errors import (
     DockersaveError,
     NetworkError,
     NotFoundError,
-    shown,
 )
 from ..limits import LIMITS
 from ..oci import ACCEPT, Descriptor
@@ -32,18 +30,16 @@ from . import failures, redirects
 from .credentials import Credentials, Keyring
 from .documents import Document, are_comparable, media_type_of, name_of
 from .endpoint import Answered, Endpoint, mirror_base
-from .links import UnreadableLinkError, next_link
 from .retry import Retry
 from .secrets import Secrets
 from .stream import BlobStream, open_range
+from .tags import Pages
 from .transport import Transport
 
 T = TypeVar("T")
 
 _HUB_HOST = "registry-1.docker.io"
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
-_TAGS_AT_ONCE = 1000
-"""The most that distribution 3 and ECR give; other registries give fewer, Docker Hub more."""
 _FEW_LEFT = 10
 _STRIKES = 2
 """Failures in a row after which a mirror is asked no more."""
@@ -198,61 +194,9 @@ class Registry:
         Raises:
             As `manifest`.
         """
-        seen: set[str] = set()
-        size = 0
-        query: str | None = f"n={_TAGS_AT_ONCE}"
-        while query is not None:
-            # Not the query itself: of 10,000 long ones, memory would be full.
-            mark = digest_of(query.encode(errors="surrogateescape"))
-            if mark in seen or len(seen) >= LIMITS.tags_pages or size > LIMITS.tags:
-                raise ContentError(f"{self.name}: the list of tags has no end")
-            seen.add(mark)
-            page, query = self._retry.call(functools.partial(self._tags_page, repository, query))
-            size += sum(map(len, page)) + len(page)
-            yield from page
-
-    def _tags_page(self, repository: str, query: str) -> tuple[list[str], str | None]:
-        """The tags of one page, and the query for the next one."""
-        what, path = f"the tags of {repository}", f"{repository}/tags/list"
-        headers = {"Accept": "application/json"}
-        answered = self._home.get(path, repository, headers, query=query)
-        if answered.response.status in {400, 405} and query == f"n={_TAGS_AT_ONCE}":
-            self._transport.discard(answered.response)  # so many at once are not allowed
-            answered = self._home.get(path, repository, headers)
-        self._ok(self._home, answered, what)
-        body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
-        try:
-            if body.count(b",") > LIMITS.json_marks:
-                raise ContentError(f"{self.name}: {what} are more than a page can have")
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            document = None
-        tags = document.get("tags") if isinstance(document, dict) else 0
-        tags = [] if tags is None else tags  # of a repository without any
-        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise ContentError(f"{self.name}: {what} are no list")
-        return [shown(tag) for tag in tags], self._next_page(answered)
-
-    def _next_page(self, answered: Answered) -> str | None:
-        """The query for the next page of a list.
-
-        The path and the host that a registry names are not used: behind a proxy, it does not know
-        its own. So no credentials can be lured elsewhere, either.
-        """
-        try:
-            link = next_link(answered.response.headers.get("Link", ""))
-            if link is None:
-                return None
-            query = redirects.request_target(f"http://_/?{link.partition('?')[2]}")[2:]
-            if not query or len(query) > LIMITS.link:
-                raise UnreadableLinkError(link)
-        except UnreadableLinkError as unreadable:
-            raise ContentError(
-                f"{answered.host}: says that there are more tags, but not where"
-                f" ({self._secrets.shown(str(unreadable))})",
-                "the registry's Link header is at fault; a list without them would be wrong",
-            ) from None
-        return query
+        ask = functools.partial(self._ok, self._home)
+        pages = Pages(self._home, self._transport, self._secrets, ask)
+        return pages.tags(repository, self._retry)
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """Fetch a small blob whole, and check it.

@@ -16,10 +16,11 @@ from ..limits import LIMITS
 from ..options import Network
 from ..trace import SILENT, Trace
 from . import failures, redirects
-from .auth import Answer, Authorizer
+from .auth import Authorizer
 from .credentials import Credentials
 from .http import TARGET
 from .secrets import Secrets
+from .tokens import Answer
 from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
@@ -84,7 +85,6 @@ class Endpoint:
         self._lock = threading.Lock()
         self._authorizers: dict[str, Authorizer] = {}
         self._found: dict[str, str] = {}
-        self._worked: set[str] = set()
 
     def get(
         self,
@@ -202,10 +202,8 @@ class Endpoint:
             if sent:
                 carried["Authorization"] = sent
             response = self._exchange(method, url, carried, names)
-            if response.status < 400 and sent and sent.startswith("Bearer "):
-                self._worked.add(sent)
             # ECR Public says 400 to a token that has expired.
-            has_expired = response.status == 400 and sent in self._worked
+            has_expired = response.status == 400 and authorizer.may_have_expired(repository, sent)
             if is_home and response.status in _HIDDEN:
                 with ExitStack() as stack:
                     stack.callback(self._transport.discard, response)
@@ -214,7 +212,7 @@ class Endpoint:
                         continue
                     stack.pop_all()
             if response.status != 401 and not has_expired:
-                authorizer.accepted(repository, sent)
+                authorizer.accepted(repository, sent, served=response.status < 400)
                 return response
             # Storage says 401 to what has expired; only a registry asks who is there.
             if not is_home and "WWW-Authenticate" not in response.headers:

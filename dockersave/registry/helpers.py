@@ -20,6 +20,7 @@ from contextlib import suppress
 
 from ..cancellation import Cancellation
 from ..limits import LIMITS
+from ..weight import is_too_heavy
 
 # It becomes the name of a program: a path must not.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -71,7 +72,8 @@ def _answer(status: int, output: bytes) -> tuple[str, str] | None:
             return None
         raise HelperError(f"it ends with status {status}")
     try:
-        document = json.loads(output)
+        is_heavy = is_too_heavy(output, LIMITS.answer_marks)
+        document = None if is_heavy else json.loads(output)
     except (ValueError, RecursionError):
         document = None
     answer = document if isinstance(document, dict) else {}

@@ -52,10 +52,19 @@ class Pace:
         self.calm = False
         """Whether nothing is counted: a read of `LIMITS.read_least` bytes changes nothing then."""
 
-    def step(self) -> None:
-        """Something begins that is to be done with within one timeout."""
+    def step(self, within: float | None = None) -> None:
+        """Something begins that is to be done with within one timeout.
+
+        Args:
+            within: seconds, where it has less than that.
+        """
         self._in_body = False
         self._renew()
+        if within is not None and within < self._timeout:
+            # As if the rest had been waited for already.
+            self._waited = self._timeout - within
+            self._adjust(within)
+            self._is_short = True
 
     def body(self) -> None:
         """A body begins."""

@@ -188,13 +188,16 @@ class Body(Answer):
 
     def begin(self) -> None:
         """Read the head, and what comes before it (RFC 9110, section 15.2)."""
-        self._pace("step")
+        if self._lowest is not None:
+            self._lowest.pace.step()
         super().begin()
-        self._pace("body")
+        if self._lowest is not None:
+            self._lowest.pace.body()
 
-    def hurry(self) -> None:
-        """Have the rest come within one timeout."""
-        self._pace("step")
+    def hurry(self, within: float | None = None) -> None:
+        """Have the rest come within one timeout, or so many seconds."""
+        if self._lowest is not None:
+            self._lowest.pace.step(within)
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer with the body's next bytes."""
@@ -216,10 +219,6 @@ class Body(Answer):
         """Give the rest up."""
         super().close()
         self._ended()
-
-    def _pace(self, kind: str) -> None:
-        if self._lowest is not None:
-            getattr(self._lowest.pace, kind)()
 
     def _counted(self, count: int) -> int:
         self._come += count

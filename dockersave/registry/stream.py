@@ -18,6 +18,10 @@ from .transport import Response
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
+_END = 0.1
+"""Seconds for which the end of a body is waited once all of it is there: a new connection costs as
+much, and some servers never send it."""
+
 
 class BlobStream:
     """Bytes of a blob, in order, from one answer.
@@ -110,7 +114,8 @@ class BlobStream:
         """Give the connection back if everything was read from it; close it otherwise."""
         self._link = None
         if not self._left and not self._interrupted and not self._body.isclosed():
-            # The end of a chunked body is still to be read.
+            # The end of a chunked body is still to be read: it comes with the last bytes, or soon.
+            self._body.hurry(_END)
             with suppress(HTTPException, OSError, ValueError):
                 self._body.read(1)
         if self._body.isclosed() and not self._interrupted:

@@ -328,12 +328,8 @@ class Ledger(Books):
     @property
     def tasks(self) -> int:
         """How many workers can have something to do, about."""
-        return (
-            self.unassigned // LIMITS.piece_least
-            + len(self._wanting)
-            + len(self._begun)
-            + len(self._active)
-        )
+        lists = (self._wanting, self._begun, self._active)
+        return self.unassigned // LIMITS.piece_least + sum(map(len, lists))
 
     def limit(self, connections: int) -> None:
         """There never will be more connections than these."""

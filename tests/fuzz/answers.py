@@ -18,6 +18,7 @@ from dockersave.registry import (
     realms,
     redirects,
     stream,
+    tokens,
 )
 from tests.fuzz.inputs import json_bytes, near
 from tests.fuzz.target import Target, printable
@@ -60,8 +61,8 @@ TOKENS = [
 def check_token(case: tuple[int, bytes, str]) -> None:
     status, body, header = case
 
-    def ask(method: str, url: str, headers: Mapping[str, str], form: bytes | None) -> auth.Answer:
-        return auth.Answer(status, {"Retry-After": header}, body)
+    def ask(method: str, url: str, headers: Mapping[str, str], form: bytes | None) -> tokens.Answer:
+        return tokens.Answer(status, {"Retry-After": header}, body)
 
     found = credentials.Credentials(Network(user="user", password="canary-word"), {}, print)
     who = auth.Authorizer("https://registry.test:443", "registry.test", found, ask, print)
@@ -129,7 +130,7 @@ TARGETS = {
     ),
     "realms": Target("dockersave.registry.realms.check_realm", near(REALMS), check_realm),
     "tokens": Target(
-        "dockersave.registry.auth.Authorizer._read_token",
+        "dockersave.registry.tokens.token_of",
         st.tuples(st.sampled_from([200, 200, 200, 429, 500]), json_bytes(TOKENS), near(NUMBERS)),
         check_token,
     ),

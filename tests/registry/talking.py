@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 from urllib3 import HTTPHeaderDict
 
 from dockersave.options import Network
-from dockersave.registry.auth import Answer, Authorizer
+from dockersave.registry.auth import Authorizer
 from dockersave.registry.credentials import Credentials
+from dockersave.registry.tokens import Answer
 from tests.registry.canary import Canary
 
 ORIGIN = "https://registry.test:443"

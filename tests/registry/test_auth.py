@@ -6,12 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from urllib3 import HTTPHeaderDict
 
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError
-from dockersave.registry.auth import Answer
+from dockersave.limits import LIMITS
+from dockersave.registry.tokens import Answer
 from tests.registry.canary import Canary
 from tests.registry.talking import (
     BASIC,
@@ -92,13 +94,29 @@ def test_takes_the_token_by_either_name(answer: object) -> None:
     [
         b"", b"<html>login</html>", b"[]", b"null", b"{}", b'{"token": 1}', b'{"token": ["t"]}',
         b'{"token": "a b"}', b'{"token": "a\\r\\nX: y"}', b'{"token": "\\u00fc"}', b"\xff",
-        b"[" * 100_000,
+        b"[" * 100_000, b'{"token": "t", "x": [' + b"[]," * 300_000 + b"0]}",
+        '{"token": "t", "x": "\U0001f600'.encode() + b"x" * 2_200_000 + b'"}',
     ],
 )  # fmt: skip
 def test_no_token_in_the_answer_is_a_network_error(answer: bytes) -> None:
     with pytest.raises(NetworkError, match=r"auth\.test: gives no token") as info:
         refuse(authorizer(Endpoint(answer)), BEARER)
     assert info.value.transient
+
+
+def test_a_token_has_an_end() -> None:
+    longest = "t" * LIMITS.token
+    assert refuse(authorizer(Endpoint(longest)), BEARER) == f"Bearer {longest}"
+    with pytest.raises(NetworkError, match=r"auth\.test: gives a token of 65537 char") as caught:
+        refuse(authorizer(Endpoint(longest + "t")), BEARER)
+    assert not caught.value.transient
+    assert len(str(caught.value)) < 400
+
+
+def test_a_challenge_has_an_end() -> None:
+    who = authorizer(Endpoint())
+    with pytest.raises(CredentialsError, match="not known here"):
+        refuse(who, f'Bearer scope="{"x" * LIMITS.link}",realm="{REALM}"')
 
 
 @pytest.mark.parametrize(
@@ -176,7 +194,7 @@ def test_a_token_that_was_good_once_is_replaced_as_often_as_need_be() -> None:
     who = authorizer(Endpoint("token-1", "token-2", "token-3", "token-4"))
     for number in range(1, 5):
         assert refuse(who, BEARER) == f"Bearer token-{number}"
-        who.accepted(REPOSITORY, who.header(REPOSITORY))
+        who.accepted(REPOSITORY, who.header(REPOSITORY), served=True)
 
 
 def test_a_failing_endpoint_does_not_count_as_a_refusal() -> None:
@@ -238,7 +256,7 @@ def test_a_later_401_without_a_challenge_means_that_of_before() -> None:
     endpoint = Endpoint("token-1", "token-2")
     who = authorizer(endpoint)
     refuse(who, BEARER)
-    who.accepted(REPOSITORY, who.header(REPOSITORY))
+    who.accepted(REPOSITORY, who.header(REPOSITORY), served=True)
     assert refuse(who) == "Bearer token-2"
     assert endpoint.asked[0][1] == endpoint.asked[1][1]
 
@@ -286,6 +304,93 @@ def test_a_wrong_password_is_sent_once(canary: Canary) -> None:
     assert len(failures) == 8
     assert len({id(failure) for failure in failures}) == 8
     assert len(endpoint.asked) == 1
+
+
+class Crowd:
+    """A lock that knows how many have come for it."""
+
+    def __init__(self) -> None:
+        self.come: list[None] = []
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.come.append(None)
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+@pytest.mark.parametrize("has_expired", [False, True])
+def test_those_who_wait_for_a_silent_token_service_share_what_comes_of_it(
+    has_expired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = NetworkError("auth.test: no byte in time", transient=True)
+    endpoint = Endpoint("token-1", silence, silence, "token-2")
+    who = authorizer(endpoint)
+    refuse(who, BEARER)
+    if has_expired:
+        later = time.monotonic() + 1000
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    def work() -> None:
+        if not has_expired:
+            who.challenged({"WWW-Authenticate": BEARER}, REPOSITORY, "Bearer token-1")
+        who.header(REPOSITORY)
+
+    def answer() -> Answer:
+        # Once all are there: whoever comes later asks for himself.
+        while len(crowd.come) < 8:
+            time.sleep(0.001)
+        return endpoint(*asked)
+
+    for _ in range(2):
+        crowd = Crowd()
+        monkeypatch.setattr(who, "_lock", crowd)
+        asked: list[Any] = []
+
+        def ask(*request: Any, asked: list[Any] = asked) -> Answer:
+            asked[:] = request
+            return answer()
+
+        monkeypatch.setattr(who, "_ask", ask)
+        before = len(endpoint.asked)
+        failures = together(work)
+        assert len(endpoint.asked) == before + 1
+        assert [str(failure) for failure in failures] == ["auth.test: no byte in time"] * 8
+        assert all(isinstance(each, NetworkError) and each.transient for each in failures)
+        # The one attempt counts once.
+        assert sum(not failure.is_shared for failure in failures) == 1
+        assert len({id(failure) for failure in failures}) == 8
+    work()
+    assert who.header(REPOSITORY) == "Bearer token-2"
+
+
+def test_what_is_wrong_with_one_repository_is_not_with_another() -> None:
+    endpoint = Endpoint(404, "token-2")
+    who = authorizer(endpoint)
+    failures: list[None] = []
+
+    def other() -> None:
+        who.challenged({"WWW-Authenticate": BEARER}, "c/d", None)
+
+    def ask(*request: Any) -> Answer:
+        if not failures:
+            failures.append(None)
+            thread.start()
+            while len(crowd.come) < 2:
+                time.sleep(0.001)
+        return endpoint(*request)
+
+    crowd = Crowd()
+    thread = threading.Thread(target=other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(who, "_lock", crowd)
+        patch.setattr(who, "_ask", ask)
+        with pytest.raises(NetworkError, match="answers 404"):
+            who.challenged({"WWW-Authenticate": BEARER}, REPOSITORY, None)
+        thread.join()
+    assert who.header("c/d") == "Bearer token-2"
 
 
 # What is said, and what is never said

@@ -15,11 +15,13 @@ import pytest
 from dockersave.errors import ContentError, CredentialsError, NetworkError, NotFoundError
 from dockersave.limits import LIMITS
 from dockersave.oci import DOCKER_MANIFEST, Descriptor
-from dockersave.registry import client
+from dockersave.registry import stream as streams
+from dockersave.registry import tags
 from dockersave.verify import digest_of
 from tests.images import Store, image, random_layer, sample_image
 from tests.pace import Stopwatch
 from tests.registry.opening import descriptor_of, drain, opened
+from tests.registry.raw import chunked, raw_server
 from tests.registry.real import Registries, Registry
 from tests.registry.simulator import Fault, Simulator
 
@@ -170,7 +172,8 @@ def test_a_buffer_can_be_filled_again_and_again() -> None:
             part.close()
 
 
-def test_connections_are_used_again() -> None:
+def test_connections_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_END", 4.0)  # however slow the machine is
     with Simulator(STORE) as server, opened(server.host) as run:
         for faults in ((), (Fault.chunked(),)):
             server.faults.clear()
@@ -181,6 +184,18 @@ def test_connections_are_used_again() -> None:
         run.registry.blob("team/sample", BLOB).close()  # not read to its end
         drain(run.registry.blob("team/sample", BLOB))
         assert len({request.connection for request in server.requests}) == 2
+
+
+def test_an_end_of_chunks_that_does_not_come_is_not_waited_for() -> None:
+    def say(line: str) -> bytes:
+        return chunked(SAMPLE.config).removesuffix(b"0\r\n\r\n")
+
+    with raw_server(say) as server, opened(server.host, timeout=300.0) as run:
+        begun = time.monotonic()
+        for _ in range(3):
+            assert drain(run.registry.blob("team/sample", CONFIG)) == SAMPLE.config
+        assert time.monotonic() - begun < 100
+        assert server.connections == 3
 
 
 def test_a_kept_connection_that_was_closed_meanwhile() -> None:
@@ -404,7 +419,7 @@ def test_tags_come_page_by_page(absolute: bool) -> None:
 
 
 def test_a_list_of_tags_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LIMITS", replace(LIMITS, tags_pages=50))
+    monkeypatch.setattr(tags, "LIMITS", replace(LIMITS, tags_pages=50))
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.endless_tags())
         with pytest.raises(ContentError, match="the list of tags has no end"):
@@ -435,7 +450,7 @@ def test_no_tag_is_left_out_without_a_word(link: str) -> None:
 
 
 def test_a_tag_list_has_an_end_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LIMITS", replace(LIMITS, tags=1000))
+    monkeypatch.setattr(tags, "LIMITS", replace(LIMITS, tags=1000))
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.endless_tags())
         with pytest.raises(ContentError, match="no end"):

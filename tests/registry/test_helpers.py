@@ -156,6 +156,11 @@ FAULTS = {
     "number": ("""echo '{"Username": 1, "Secret": "x"}'""", "something else than credentials"),
     "surrogate": ("""echo '{"Username": "\\ud800", "Secret": "x"}'""", "is no use"),
     "deep": ("head -c 100000 /dev/zero | tr '\\0' '['", "something else than credentials"),
+    "many": (
+        """printf '{"Username":"a","Secret":"b","x":['
+        yes '[],' | head -n 20000 | tr -d '\\n'; echo '0]}'""",
+        "something else than credentials",
+    ),
     "babbling": ("cat $KNOWN; exec yes", f"it writes more than {LIMITS.token_answer} bytes"),
     "slow": ("cat $KNOWN; exec sleep 60", "it takes more than 1 s"),
     "orphan": ("cat $KNOWN; sleep 60 &", "it takes more than 1 s"),

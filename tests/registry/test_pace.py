@@ -26,6 +26,20 @@ def test_a_step_has_one_timeout_however_much_comes() -> None:
     assert not caught.value.in_body
 
 
+def test_a_step_may_have_less_than_a_timeout() -> None:
+    step = Clocked()
+    step.pace.step(0.5)
+    assert step.set == [0.5]
+    step.pace.spent(0.25, 1)
+    assert step.set == [0.5, 0.25]
+    with pytest.raises(Stalled):
+        step.pace.spent(0.25, 1)
+    step.pace.step()
+    assert step.set[-1] == 8.0
+    step.pace.step(9.0)
+    assert step.set[-1] == 8.0
+
+
 def test_a_body_that_brings_enough_goes_on_for_ever() -> None:
     body = Clocked()
     body.pace.body()

@@ -6,9 +6,10 @@ import pytest
 
 from dockersave.errors import CredentialsError
 from dockersave.options import Network
-from dockersave.registry.auth import Answer, Authorizer
+from dockersave.registry.auth import Authorizer
 from dockersave.registry.credentials import Credentials
 from dockersave.registry.realms import check_realm, with_query
+from dockersave.registry.tokens import Answer
 from tests.registry.canary import Canary
 
 ORIGIN = "https://registry.test:443"

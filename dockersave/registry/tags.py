@@ -1,0 +1,109 @@
+"""The tags of a repository, page by page.
+
+Source: OCI distribution specification 1.1, "Content discovery".
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+
+from ..errors import ContentError, shown
+from ..limits import LIMITS
+from ..verify import digest_of
+from ..weight import is_too_heavy
+from . import redirects
+from .endpoint import Answered, Endpoint
+from .links import UnreadableLinkError, next_link
+from .retry import Retry
+from .secrets import Secrets
+from .transport import Transport
+
+_TAGS_AT_ONCE = 1000
+"""The most that distribution 3 and ECR give; other registries give fewer, Docker Hub more."""
+
+
+class Pages:
+    """Reads lists of tags.
+
+    Args:
+        home: whom to ask.
+        transport: reads the answers.
+        secrets: left out of what is said.
+        ok: passes an answer on that is none above 400; takes it, and what was asked for.
+    """
+
+    def __init__(
+        self,
+        home: Endpoint,
+        transport: Transport,
+        secrets: Secrets,
+        ok: Callable[[Answered, str], Answered],
+    ) -> None:
+        self._home = home
+        self._transport = transport
+        self._secrets = secrets
+        self._ok = ok
+
+    def tags(self, repository: str, retry: Retry) -> Iterator[str]:
+        """The tags of a repository; each page is asked for when it is needed.
+
+        Raises:
+            NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError
+        """
+        seen: set[str] = set()
+        size = 0
+        query: str | None = f"n={_TAGS_AT_ONCE}"
+        while query is not None:
+            # Not the query itself: of 10,000 long ones, memory would be full.
+            mark = digest_of(query.encode(errors="surrogateescape"))
+            if mark in seen or len(seen) >= LIMITS.tags_pages or size > LIMITS.tags:
+                raise ContentError(f"{self._home.name}: the list of tags has no end")
+            seen.add(mark)
+            page, query = retry.call(functools.partial(self._page, repository, query))
+            size += sum(map(len, page)) + len(page)
+            yield from page
+
+    def _page(self, repository: str, query: str) -> tuple[list[str], str | None]:
+        """The tags of one page, and the query for the next one."""
+        what, path = f"the tags of {repository}", f"{repository}/tags/list"
+        headers = {"Accept": "application/json"}
+        answered = self._home.get(path, repository, headers, query=query)
+        if answered.response.status in {400, 405} and query == f"n={_TAGS_AT_ONCE}":
+            self._transport.discard(answered.response)  # so many at once are not allowed
+            answered = self._home.get(path, repository, headers)
+        self._ok(answered, what)
+        body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
+        try:
+            if is_too_heavy(body):
+                raise ContentError(f"{self._home.name}: {what} are more than a page can have")
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            document = None
+        tags = document.get("tags") if isinstance(document, dict) else 0
+        tags = [] if tags is None else tags  # of a repository without any
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise ContentError(f"{self._home.name}: {what} are no list")
+        return [shown(tag) for tag in tags], self._next(answered)
+
+    def _next(self, answered: Answered) -> str | None:
+        """The query for the next page of a list.
+
+        The path and the host that a registry names are not used: behind a proxy, it does not know
+        its own. So no credentials can be lured elsewhere, either.
+        """
+        try:
+            link = next_link(answered.response.headers.get("Link", ""))
+            if link is None:
+                return None
+            query = redirects.request_target(f"http://_/?{link.partition('?')[2]}")[2:]
+            if not query or len(query) > LIMITS.link:
+                raise UnreadableLinkError(link)
+        except UnreadableLinkError as unreadable:
+            raise ContentError(
+                f"{answered.host}: says that there are more tags, but not where"
+                f" ({self._secrets.shown(str(unreadable))})",
+                "the registry's Link header is at fault; a list without them would be wrong",
+            ) from None
+        return query

@@ -1,0 +1,83 @@
+"""What a token endpoint answers. Pure.
+
+Sources: distribution's "Token Authentication Specification" and "Oauth2 Token Authentication".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import NetworkError
+from ..limits import LIMITS
+from ..weight import is_too_heavy
+from . import failures
+from .secrets import Conceal
+
+_LEAST_LIFE = 60.0
+"""Seconds that a token lives if its answer says less, or nothing (token specification)."""
+_MOST_LIFE = 1e9
+# What may stand behind "Bearer " in a header (RFC 6750, section 2.1), and nothing that ends it.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a token endpoint said.
+
+    Args:
+        status: of HTTP.
+        headers: with names in any case.
+        body: of at most `LIMITS.token_answer` bytes.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+Ask = Callable[[str, str, Mapping[str, str], bytes | None], Answer]
+"""One exchange with a token endpoint: method, URL, headers, body; raises NetworkError."""
+
+
+def token_of(answer: Answer, host: str, conceal: Conceal) -> tuple[str, float]:
+    """The token in an answer, and its life in seconds.
+
+    Args:
+        answer: neither 401 nor 403.
+        host: who gave it, for messages.
+        conceal: leaves secrets out of what it says.
+
+    Raises:
+        DockersaveError: there is none in it.
+    """
+    if answer.status != 200:
+        if answer.status in {404, 405}:
+            raise NetworkError(f"{host}: answers {answer.status} where tokens should be")
+        raise failures.of_answer(
+            answer.status, answer.headers, answer.body, host, "the request for a token", conceal
+        )
+    try:
+        is_heavy = is_too_heavy(answer.body, LIMITS.answer_marks)
+        document = None if is_heavy else json.loads(answer.body)
+    except (ValueError, RecursionError):
+        document = None
+    document = document if isinstance(document, dict) else {}
+    token = document.get("token") or document.get("access_token")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise NetworkError(
+            f"{host}: gives no token",
+            "something on the way (a proxy, a login page) may answer in its place",
+            transient=True,
+        )
+    if len(token) > LIMITS.token:
+        raise NetworkError(
+            f"{host}: gives a token of {len(token)} characters",
+            f"no server takes back what is that long: more than {LIMITS.token} are not taken",
+        )
+    life: Any = document.get("expires_in")
+    is_sane = isinstance(life, int | float) and _LEAST_LIFE < life < _MOST_LIFE
+    return token, float(life) if is_sane else _LEAST_LIFE
