@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from .budget import Budget
-from .errors import ContentError, DockersaveError, NotFoundError, shown
+from .documents import Documents
+from .errors import ContentError, NotFoundError, shown
 from .image import Image, Variant
 from .kinds import (
     blobs_beside,
@@ -38,39 +38,6 @@ from .reference import Reference
 from .verify import check
 
 _PRIMARY = Platform("linux", "amd64")
-
-
-class Document(Protocol):
-    """What a registry says a manifest or an index is."""
-
-    @property
-    def body(self) -> bytes:
-        """Its bytes."""
-
-    @property
-    def media_type(self) -> str:
-        """What its Content-Type says."""
-
-    @property
-    def digest(self) -> str:
-        """What its bytes hash to."""
-
-
-class Documents(Protocol):
-    """What resolving needs of a registry."""
-
-    @property
-    def budget(self) -> Budget:
-        """What is left for the documents of the run."""
-
-    def manifest(self, repository: str, version: str) -> Document:
-        """A manifest or an index, by tag or digest."""
-
-    def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
-        """A small blob, verified."""
-
-    def conceal(self, error: DockersaveError) -> DockersaveError:
-        """An error about a document, without secrets that the registry has written into it."""
 
 
 @dataclass(slots=True)

@@ -1,9 +1,8 @@
 """The ledger: who fetches which bytes, what is left, and what is tried again. Pure.
 
 It owns all blobs of a run. Workers ask it what to do (`next`), and tell it what happened
-(`opened`, `step`, `wrote`, `hashed`, `ended`, `failed`). It has no threads, does no I/O and reads
-no clock, so every interleaving of small cases can be tried and whole runs can be simulated.
-Whoever shares it between threads holds one lock around every call.
+(`opened`, `wrote`, `hashed`, `ended`, `failed`). It has no threads, no clock and does no I/O, so
+small cases can be tried whole, and runs simulated. Who shares it holds one lock around each call.
 
 A byte of a blob is in one of three states:
 
@@ -320,16 +319,15 @@ class Ledger(Books):
             blob.round += 1
         if verdict.sheds:
             self._shed()
-        if verdict.until > blob.not_before:
-            blob.not_before = verdict.until
+        blob.not_before = max(blob.not_before, verdict.until)
         words = getattr(failure, "typed", failure)
         self._tell("failed", f"{blob.digest} at {lease.position}: {words}")
 
     @property
     def tasks(self) -> int:
         """How many workers can have something to do, about."""
-        lists = (self._wanting, self._begun, self._active)
-        return self.unassigned // LIMITS.piece_least + sum(map(len, lists))
+        begun = len(self._wanting) + len(self._begun) + len(self._active)
+        return self.unassigned // LIMITS.piece_least + begun
 
     def limit(self, connections: int) -> None:
         """There never will be more connections than these."""
