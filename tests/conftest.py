@@ -53,9 +53,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return Sharing(config, log)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """End the run of several processes where any program is missing.
+
+    Who starts them does not know the tests, and in one of them it is too late for a word.
+    """
+    option = session.config.option
+    if getattr(option, "tx", None) and not option.collectonly:
+        _need({name for names in PROGRAMS.values() for name in names})
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """End the run where a program is missing that a selected test talks to."""
-    if session.config.option.collectonly:
+    if session.config.option.collectonly or hasattr(session.config, "workerinput"):
         return
     wanted = {
         name
@@ -64,6 +74,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if item.get_closest_marker(marker)
         for name in names
     }
+    _need(wanted)
+
+
+def _need(wanted: set[str]) -> None:
     for name in sorted(wanted):
         try:
             program(name)
