@@ -86,6 +86,9 @@ class Limits:
     json_text: int = 8 * MIB
     """What the text of one may take, with one, two or four bytes for each letter as Python has
     them: an emoji makes a text of 8 MiB one of 32 MiB."""
+    document_marks: int = 100_000
+    """The same as `json_marks` for a manifest, an index or a config: a real one has hundreds, one
+    of 4096 layers 40,000."""
     answer_marks: int = 10_000
     """The same as `json_marks` for what a token endpoint or a credential helper answers: they have
     ten."""

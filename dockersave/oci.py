@@ -330,8 +330,8 @@ def to_json(document: Any) -> bytes:
 
 
 def _object(body: bytes, what: str) -> dict[str, Any]:
-    if is_too_heavy(body):
-        raise ContentError(f"the {what} has more values than documents have")
+    if is_too_heavy(body, LIMITS.document_marks):
+        raise ContentError(f"the {what} has more values or text than documents have")
     try:
         # Engines read UTF-8 and numbers alone: what they take for something else must not pass.
         document = json.loads(body.decode(), parse_constant=_no_number)

@@ -168,7 +168,7 @@ class Inventory:
         if self._read > LIMITS.archive_parsed:
             raise ContentError("is named too often by other documents")
         if is_too_heavy(body):
-            raise ContentError("has more values than documents have")
+            raise ContentError("has more values or text than documents have")
         return body
 
 

@@ -81,7 +81,10 @@ class Registry:
         self._retry = retry
         self._notify = notify
         self._cancellation = cancellation
-        self._transport = Transport(name, network, cancellation, trace=trace)
+        self._secrets = Secrets()
+        self._secrets.add_proxies(os.environ)
+        trace.hide(self._secrets.conceal)
+        self._transport = Transport(name, network, cancellation, trace=trace, secrets=self._secrets)
         keyring = keyring or Keyring(network.authfile, os.environ, notify, cancellation)
         credentials = Credentials(network, os.environ, notify, cancellation, keyring)
         # The flags name the registry's credentials; a mirror's come from config.json alone.
@@ -90,9 +93,6 @@ class Registry:
         is_hub = name == DOCKER_HUB
         scheme = "http" if network.speaks_plain(name) else "https"
         host = _HUB_HOST if is_hub else name
-        self._secrets = Secrets()
-        self._secrets.add_proxies(os.environ)
-        trace.hide(self._secrets.conceal)
         self._home = Endpoint(
             f"{scheme}://{host}/v2",
             name,

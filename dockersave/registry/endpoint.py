@@ -140,7 +140,7 @@ class Endpoint:
 
     def failure(self, error: Exception, url: str) -> DockersaveError:
         """What an exception of urllib3 means that came while an answer was read."""
-        return self._secrets.clean(self._transport.failure(error, url))
+        return self._transport.failure(error, url)
 
     def discard(self, answered: Answered) -> None:
         """Have nothing to do with an answer's body."""
@@ -201,7 +201,7 @@ class Endpoint:
             carried = {**headers, TARGET: redirects.request_target(url)}
             if sent:
                 carried["Authorization"] = sent
-            response = self._exchange(method, url, carried, names)
+            response = self._transport.send(method, url, carried, trusted_as=names)
             # ECR Public says 400 to a token that has expired.
             has_expired = response.status == 400 and authorizer.may_have_expired(repository, sent)
             if is_home and response.status in _HIDDEN:
@@ -222,21 +222,6 @@ class Endpoint:
             self._transport.discard(response)
             authorizer.challenged(answer_headers, repository, sent)
         raise CredentialsError(f"{self.name}: keeps asking for credentials")
-
-    def _exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        names: tuple[str, ...],
-        body: bytes | None = None,
-    ) -> Response:
-        try:
-            return self._transport.send(method, url, headers, trusted_as=names, body=body)
-        except NetworkError as error:
-            # It may quote what came instead of an answer.
-            self._secrets.clean(error)
-            raise
 
     def _authorizer(self, there: str) -> Authorizer:
         """Who we are to an origin: ourselves at home, nobody elsewhere."""
@@ -261,7 +246,7 @@ class Endpoint:
             there = redirects.origin(url)
             names = _trust_names(self.name, there) if there == self._origin else ()
             carried = {**headers, TARGET: redirects.request_target(url)}
-            response = self._exchange(method, url, carried, names, body)
+            response = self._transport.send(method, url, carried, trusted_as=names, body=body)
             if response.status not in redirects.STATUSES:
                 data = self._transport.read(response, LIMITS.token_answer, url, "the token")
                 self.trace.say("credentials", f"{redirects.host_of(url)} was asked for a token")

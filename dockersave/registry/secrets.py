@@ -137,10 +137,14 @@ class Secrets:
             if isinstance(one, BaseException) and id(one) not in seen:
                 seen.add(id(one))
                 waiting += [one.__cause__, one.__context__, *one.args]
-                one.args = tuple(
-                    self.conceal(each) if isinstance(each, str) else each for each in one.args
-                )
+                one.args = tuple(map(self._clean_part, one.args))
         return error
+
+    def _clean_part(self, part: object) -> object:
+        if isinstance(part, bytes):
+            text = part.decode(errors="surrogateescape")
+            return self.conceal(text).encode(errors="surrogateescape")
+        return self.conceal(part) if isinstance(part, str) else part
 
 
 def without_queries(text: str) -> str:

@@ -30,6 +30,7 @@ from . import failures, sockets
 from .pools import Dialling, pool_classes
 from .proxies import proxy_for, split_credentials
 from .redirects import host_of
+from .secrets import Secrets
 from .trust import Trust
 
 Response = urllib3.BaseHTTPResponse
@@ -50,6 +51,7 @@ class Transport:
         cancellation: wakes every thread that waits for a connection.
         environ: the process's environment: proxies, SSL_CERT_FILE.
         trace: gets a line for each request.
+        secrets: left out of failures, which may quote what came instead of an answer.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Transport:
         cancellation: Cancellation,
         environ: Mapping[str, str] | None = None,
         trace: Trace = SILENT,
+        secrets: Secrets | None = None,
     ) -> None:
+        self._secrets = secrets or Secrets()
         self._network = network
         self._trace = trace
         self.cancellation = cancellation
@@ -147,7 +151,7 @@ class Transport:
         """What an exception of urllib3 means, for the user and for whoever may try again."""
         self.cancellation.check()
         proxy = proxy_for(url, self._environ)
-        return failures.of_exchange(
+        failure = failures.of_exchange(
             error,
             host_of(url),
             proxy=host_of(proxy) if proxy else None,
@@ -155,6 +159,9 @@ class Transport:
             answered=self._answered,
             authorities=self.trust.source,
         )
+        # What it came from quotes as much, and --verbose shows it.
+        failure.__cause__ = error
+        return self._secrets.clean(failure)
 
     def read(self, response: Response, limit: int, url: str, what: str) -> bytes:
         """A small body, whole; unpacked where something on the way has packed it.

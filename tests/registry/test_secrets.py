@@ -206,6 +206,9 @@ ECHOES: dict[str, Say] = {
         b"", f"Location: http://{got[:40]}.test:1/", status="307 X"
     ),
     "status line": lambda server, line, got: f"{got}\r\n\r\n".encode(),
+    "chunk size": lambda server, line, got: (
+        answer(b"", "Transfer-Encoding: chunked", length=False) + f"{got}\r\n\r\n".encode()
+    ),
     "version": lambda server, line, got: f"HTTP/{got} 200 OK\r\n\r\n".encode(),
     "media type": lambda server, line, got: answer(
         json.dumps({"schemaVersion": 2, "mediaType": f"a/{got}"}).encode()
@@ -233,6 +236,31 @@ def test_whatever_a_registry_echoes(name: str, kind: str, monkeypatch: pytest.Mo
         said += str(caught.value) + "".join(run.lines)
     for secret in (PLAIN, pair):
         assert not any(part in said for part in (secret[:10], secret[:10].lower()))
+
+
+def test_a_blob_that_ends_in_what_was_sent() -> None:
+    def say(line: str) -> bytes:
+        if "Authorization: Basic" not in server.heads[-1]:
+            return answer(b"", 'WWW-Authenticate: Basic realm="x"', status="401 X")
+        head = answer(b"", "Transfer-Encoding: chunked", length=False)
+        return head + f"1\r\nx\r\n{PLAIN}\r\n\r\n".encode()
+
+    with (
+        raw_server(say) as server,
+        opened(server.host, user="me", password=PLAIN) as run,
+        pytest.raises(DockersaveError) as caught,
+    ):
+        drain(run.registry.blob("sample", CONFIG))
+    assert PLAIN[:8] not in "".join(traceback.format_exception(caught.value))
+
+
+def test_bytes_in_what_a_failure_came_from() -> None:
+    secrets = Secrets()
+    secrets.add([WORD])
+    failure = DockersaveError("it failed")
+    failure.__cause__ = ValueError(b"\xff" + WORD.encode() + b"\xff", 7)
+    assert secrets.clean(failure) is failure
+    assert failure.__cause__.args == (b"\xff***\xff", 7)
 
 
 def test_storage_that_echoes_a_signed_address() -> None:
