@@ -129,6 +129,8 @@ class UnpackedLayer:
         self._plain.finish()
         if self._kept:
             self._kept.commit(self.read)
+        # An image may have thousands of layers, and each of these a window.
+        del self._raw, self._plain, self._decompressor
 
     def renew(self) -> None:
         """What comes next begins again if the ledger has: see `write`."""
