@@ -87,8 +87,23 @@ class _WatchedTLS(_Watched, HTTPSConnection):
         )
 
 
+class _ConnectionsFirst(queue.LifoQueue[Any]):
+    """Places in a pool: those without a connection come last.
+
+    Where one that was made ahead turns out to be refused, the next request takes another of them,
+    and does not ask a server that has had enough for one more.
+    """
+
+    queue: list[Any]
+
+    def _put(self, item: Any) -> None:
+        self.queue.insert(len(self.queue) if item else 0, item)
+
+
 class Dialling(urllib3.HTTPConnectionPool):
     """A pool that can make connections ahead of the requests that will need them."""
+
+    QueueCls = _ConnectionsFirst
 
     def places(self, count: int) -> int:
         """Take places for new connections, so that each is made once.

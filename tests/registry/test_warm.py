@@ -82,6 +82,17 @@ def test_those_that_the_server_closes_do_no_harm(tls: bool) -> None:
         assert run.registry.manifest("sample", "latest").body
 
 
+def test_of_those_that_are_refused_the_others_are_used() -> None:
+    """A server that grants three connections resets the rest once something is sent on them."""
+    with Simulator(STORE) as server, opened(server.host, retries=0) as run:
+        server.faults.add(Fault.reset(over=3, on="connection"))
+        run.registry.manifest("sample", "latest")
+        run.registry.warm(8)
+        until(lambda: idle(run) == 8)
+        assert run.registry.manifest("sample", "latest").body
+        assert server.faults.struck(), "none was refused"
+
+
 def test_failures_are_silent() -> None:
     with opened("127.0.0.1:9") as run:
         run.registry.warm(3)
