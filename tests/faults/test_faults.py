@@ -164,8 +164,8 @@ def test_servers_that_limit_connections(
     name: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if LIMITED[name].on == "connection":
-        # Of those made ahead some are refused: the pause is there to let that be noticed.
-        monkeypatch.setattr(attempts, "_FIRST_PAUSE", 0.2)
+        # Of those made ahead some are refused, which a late machine notices during the real pauses.
+        monkeypatch.setattr(attempts, "_FIRST_PAUSE", 0.5)
     with registry() as server:
         server.faults.add(Fault.rate(3_000_000, on="storage"))
         identical(server, tmp_path, LIMITED[name], way=way)

@@ -86,7 +86,7 @@ class Registry:
         awaited in the log; it is not returned.
         """
         mark = f"{_MARK}{uuid.uuid4().hex}"
-        with urllib3.PoolManager(cert_reqs="CERT_NONE", retries=False, timeout=60) as pool:
+        with urllib3.PoolManager(ca_certs=self.ca_file, retries=False, timeout=60) as pool:
             pool.request("GET", self.url + mark)
         until(lambda: any(access.path == mark for access in self._logged()))
         return [access for access in self._logged() if not access.path.startswith(_MARK)]
