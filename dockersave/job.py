@@ -108,7 +108,7 @@ class Job:
 
         def expect(manifest: Manifest) -> None:
             # Connections shake hands while the config travels, where that takes a while.
-            if (registry.latency or 0.0) > FAR:
+            if registry.distance > FAR:
                 pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
                 registry.warm(min(pieces, self.session.network.usual_jobs))
 
@@ -323,7 +323,7 @@ class Job:
         """
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
-        latency = max((each.latency or 0.0 for each in session.registries), default=0.0)
+        latency = max((each.distance for each in session.registries), default=0.0)
         ledger = Ledger(
             blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
         )

@@ -103,8 +103,13 @@ def _occupy_standard_descriptors() -> None:
 
 def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> int:
     if talk is None:
-        from ..progress.console import Console
-
+        try:
+            from ..progress.console import Console
+        except DockersaveError:
+            # The static program has no room to unpack what talks.
+            words = f"dockersave: error: {failure.typed}\n  {failure.advice}\n"
+            os.write(2, words.encode(errors="backslashreplace"))
+            return failure.exit_code
         talk = Console()
     if verbose and failure.__traceback__ is not None:
         import traceback

@@ -41,6 +41,8 @@ T = TypeVar("T")
 _HUB_HOST = "registry-1.docker.io"
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _FEW_LEFT = 10
+_THINKING = 0.015
+"""Seconds that a registry may need for an answer, however near it is."""
 _STRIKES = 2
 """Failures in a row after which a mirror is asked no more."""
 
@@ -303,6 +305,16 @@ class Registry:
         Through a proxy there is none: how far away the registry is cannot be seen then.
         """
         return self._home.latency
+
+    @property
+    def distance(self) -> float:
+        """Seconds that a round trip to the registry takes, as far as is known; 0 if nothing is.
+
+        Where something near answers the attempt to connect (a proxy, a gateway), the answers tell,
+        if they take longer than a registry needs for thinking.
+        """
+        answer = self._home.answered_in or 0.0
+        return max(self.latency or 0.0, answer if answer > _THINKING else 0.0)
 
     def close(self) -> None:
         """Close every connection."""

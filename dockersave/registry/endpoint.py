@@ -155,6 +155,11 @@ class Endpoint:
         """Seconds of the fastest connect to it so far."""
         return self._transport.latency(self.base)
 
+    @property
+    def answered_in(self) -> float | None:
+        """Seconds of its fastest answer so far."""
+        return self._transport.answered_in(self.base)
+
     def refusal(self, answered: Answered, what: str) -> DockersaveError:
         """The error that an answer above 400 means; reads and closes the answer."""
         response = answered.response

@@ -140,7 +140,19 @@ class Dialling(urllib3.HTTPConnectionPool):
         except BaseException:
             connection.close()
             raise
-        self._put_conn(connection)
+        self._put_below(connection)
+
+    def _put_below(self, connection: Any) -> None:
+        """Leave a connection behind those that have been used: they need not be waited for."""
+        pool = cast(Any, self.pool)
+        if pool is None:
+            connection.close()
+            return
+        with pool.mutex:
+            is_one = [each is not None for each in pool.queue]
+            pool.queue.insert(is_one.index(True) if True in is_one else len(is_one), connection)
+            pool.unfinished_tasks += 1
+            pool.not_empty.notify()
 
     def give_back(self) -> None:
         """Let the place of a connection that there will not be go to another."""

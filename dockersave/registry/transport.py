@@ -78,6 +78,7 @@ class Transport:
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._answered = False
+        self._answers: dict[str, float] = {}
         self._closed = False
 
     def send(
@@ -129,6 +130,8 @@ class Transport:
                     raise failure from error
                 self._trace.say("connection", f"{host_of(url)} had closed the one that was kept")
         self._answered = True
+        took, there = time.monotonic() - begun, host_of(url)
+        self._answers[there] = min(took, self._answers.get(there, took))
         if self._trace.on:
             self._watch_end(response, _line(method, url, headers), begun)
         return response
@@ -252,6 +255,10 @@ class Transport:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return self._watch.latencies.get((parts.hostname or "", port))
+
+    def answered_in(self, url: str) -> float | None:
+        """Seconds from a request to the head of its answer, the fastest of a URL's host."""
+        return self._answers.get(host_of(url))
 
     def close(self) -> None:
         """Close every connection; threads that still wait for one are woken."""

@@ -211,6 +211,8 @@ class Workers:
                 now = time.monotonic()
                 if not self._ledger.opened(lease, asked, stream.start, stream.ranged, now):
                     return
+                # Others may ask for more of the blob now.
+                self._work.notify_all()
             for data in received(self._ledger, lease, reader, self._lock, self._wait_for_room):
                 self._take(lease, data)
 

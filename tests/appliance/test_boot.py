@@ -171,7 +171,7 @@ def test_init_script_goes_on_with_the_image_of_the_day_before(script: Script) ->
     archive = script.host.root / f".{ARCHIVE}"
     code, said = script.run("start", instead=hurry, offline=True)
     assert (code, archive.exists()) == (1, False)
-    assert f"error: {IMAGE}: {REGISTRY}: the network is unreachable\n" in said
+    assert f"error: {IMAGE}: {REGISTRY}: the network is unreachable (127.0.0.1)\n" in said
     assert script.run("start") == (0, "")
     saved = archive.read_bytes()
     assert script.run("start", instead=hurry, offline=True) == (0, said)

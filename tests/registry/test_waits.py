@@ -267,21 +267,20 @@ def test_a_blob_through_tls_in_tls(
 ) -> None:
     """The record inside comes byte by byte, each of them in a record of the proxy's."""
     ca = tmp_path_factory.mktemp("ca") / "ca.pem"
-    with Simulator(STORE, tls=True) as server, relaying(server.host) as (proxy, slow):
+    with Simulator(STORE, tls=True) as server, relaying(server.host) as proxy:
         ca.write_bytes(server.ca_pem)
         monkeypatch.setenv("HTTPS_PROXY", f"https://{proxy}")
         with opened(server.host, ca_file=str(ca), timeout=TIMEOUT) as run:
             stream = run.registry.blob("sample", descriptor_of(BLOB))
             stream.read(1000)
-            slow.set()
             with in_time(), pytest.raises(NetworkError, match="next to no data"):
                 drain(stream)
 
 
 @contextmanager
-def relaying(upstream: str) -> Iterator[tuple[str, threading.Event]]:
-    """A proxy that speaks TLS, and lets a byte through now and then once the event is set."""
-    slow, stop = threading.Event(), threading.Event()
+def relaying(upstream: str) -> Iterator[str]:
+    """A proxy that speaks TLS, and lets a byte through now and then after a part of `BLOB`."""
+    stop = threading.Event()
     threads: list[threading.Thread] = []
 
     def forth(ours: socket.socket, theirs: socket.socket) -> None:
@@ -301,9 +300,11 @@ def relaying(upstream: str) -> Iterator[tuple[str, threading.Event]]:
                 with socket.create_connection((host, int(port))) as theirs:
                     threads.append(threading.Thread(target=forth, args=(ours, theirs), daemon=True))
                     threads[-1].start()
-                    while not stop.is_set() and (data := theirs.recv(1 if slow.is_set() else 4096)):
+                    left = BLOB.size // 3
+                    while not stop.is_set() and (data := theirs.recv(4096 if left > 0 else 1)):
                         ours.sendall(data)
-                        stop.wait(0.05 if slow.is_set() else 0)
+                        left -= len(data)
+                        stop.wait(0 if left > 0 else 0.05)
         except OSError:
             pass  # the client has gone
 
@@ -311,7 +312,7 @@ def relaying(upstream: str) -> Iterator[tuple[str, threading.Event]]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
-            yield f"127.0.0.1:{server.getsockname()[1]}", slow
+            yield f"127.0.0.1:{server.getsockname()[1]}"
         finally:
             stop.set()
             thread.join(5)

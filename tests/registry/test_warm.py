@@ -158,3 +158,23 @@ def test_how_far_away_it_is(tls: bool) -> None:
         latency = run.registry.latency
         assert latency is not None
         assert 0 < latency < 20
+
+
+def test_what_has_answered_is_used_before_what_was_made_ahead() -> None:
+    """A connection that still shakes hands would be waited for."""
+    with Simulator(STORE) as server, opened(server.host) as run:
+        run.registry.manifest("sample", "latest")
+        [pool] = next(iter(run.registry._transport._managers.values())).pools._container.values()
+        assert pool.pool is not None
+        used = pool.pool.queue[-1]
+        run.registry.warm(4)
+        until(lambda: idle(run) == 4)
+        assert pool.pool.queue[-1] is used
+
+
+def test_a_far_registry_is_seen_by_its_answers() -> None:
+    """What answers the attempt to connect may be nearer than what answers requests."""
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(Fault.delay(0.2, on="manifest"))
+        run.registry.manifest("sample", "latest")
+        assert run.registry.distance >= 0.2

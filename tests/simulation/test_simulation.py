@@ -60,13 +60,13 @@ def test_kills_streams_and_hosts_without_threads_are_among_them() -> None:
 @pytest.mark.parametrize("make", [*BROKEN, KeepsWhatOthersTookOver])
 def test_a_known_bug_is_found(make: type[Ledger]) -> None:
     with pytest.raises(AssertionError, match=r"python -m tests\.simulation \d+"):
-        run_all(range(300), checked(make))
+        run_all(range(3000), checked(make))
 
 
 @pytest.mark.parametrize("make", BROKEN)
 def test_a_known_bug_is_found_by_what_becomes_of_it(make: type[Ledger]) -> None:
     with pytest.raises(AssertionError, match=r"goes on for ever|not what it should be"):
-        run_all(range(300), make)
+        run_all(range(3000), make)
 
 
 def test_a_process_whose_threads_all_wait_is_stuck() -> None:
