@@ -245,7 +245,7 @@ def test_the_documents_of_a_run_have_one_budget() -> None:
 
 
 def test_no_more_of_a_document_is_kept_than_is_used() -> None:
-    history = [{"created_by": f"step {n}", "empty_layer": True} for n in range(50_000)]
+    history = [{"created_by": f"step {n}", "empty_layer": True} for n in range(15_000)]
     document = image([LAYER], flavor="oci", config=config_document([LAYER]) | {"history": history})
     shelf = Shelf(document)
     tracemalloc.start()

@@ -123,7 +123,7 @@ def test_has_nothing_for_a_platform(entries: tuple[str, ...], wanted: str) -> No
 
 
 def test_what_there_is_instead_is_one_short_clean_line() -> None:
-    entries = [f"linux/arch{number}\x1b[2J" for number in range(LIMITS.references)]
+    entries = [f"linux/arch{number}\x1b[2J" for number in range(LIMITS.document_marks // 20)]
     with pytest.raises(NotFoundError) as info:
         oci.select(index(*entries), Platform.parse("amd64"))
     assert len(info.value.hint) < 1100
