@@ -12,8 +12,9 @@ export PYTHON DESTDIR
 VENV := .venv
 PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
 BOOTSTRAP = sh build/bootstrap.sh
-MANUAL = man/man1/dockersave.1 bash-completion/completions/dockersave zsh/site-functions/_dockersave \
-	fish/vendor_completions.d/dockersave.fish
+MANUAL = man/man1/dockersave.1 $(GUIDES:dockersave/help/%.md=man/man7/dockersave-%.7) \
+	bash-completion/completions/dockersave zsh/site-functions/_dockersave fish/vendor_completions.d/dockersave.fish
+GUIDES = $(wildcard dockersave/help/*.md)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-engines bench check format lock install install-manual uninstall manual clean venv needs-test
@@ -59,7 +60,7 @@ uninstall: ## remove it again
 	sh build/install.sh --remove "$(PREFIX)"
 	rm -f $(addprefix "$(DESTDIR)$(PREFIX)"/share/,$(MANUAL))
 
-manual: venv ## write the man page and the completions of bash, zsh and fish (dist/share)
+manual: venv ## write the man pages and the completions of bash, zsh and fish (dist/share)
 	$(VENV)/bin/python build/manual.py dist/share
 
 install-manual: manual ## install them

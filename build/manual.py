@@ -1,4 +1,6 @@
-"""Writes the man page and the completions of bash, zsh and fish, all from the command's own parser.
+"""Writes the man pages and the completions of bash, zsh and fish.
+
+The command's page and the completions come from its own parser, the others from its guides.
 
 python build/manual.py DIRECTORY
 """
@@ -17,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dockersave import __version__
 from dockersave.cli.arguments import parser
-from dockersave.cli.page import EPILOG, OPTIONS, SUMMARY
+from dockersave.cli.guides import markdown
+from dockersave.cli.page import EPILOG, OPTIONS, SUMMARY, TOPICS
 
 COMPLETIONS = {
     "bash": "bash-completion/completions/dockersave",
@@ -28,24 +31,24 @@ COMPLETIONS = {
 
 EXIT_CODES = {
     "0": "done",
-    "1": "a bug, or something unforeseen",
-    "2": "wrong usage, or a reference that cannot be parsed",
+    "1": "a bug, or an unexpected error",
+    "2": "wrong usage, or an unreadable reference",
     "3": "no such image, tag or platform",
-    "4": "credentials are missing or refused",
-    "5": "network or registry does not answer, gives up after retries, or limits the rate",
-    "6": "content is not what it claims to be: digest, size, malformed manifest",
-    "7": "the output cannot be written: disk full, permission, closed pipe",
+    "4": "credentials missing or refused",
+    "5": "network or registry unreachable, failing after retries, or rate limit reached",
+    "6": "wrong content: digest, size or malformed manifest",
+    "7": "output cannot be written: disk full, permission, closed pipe",
     "130, 143, 129": "stopped by SIGINT, SIGTERM, SIGHUP",
 }
 
 ENVIRONMENT = {
-    "HTTPS_PROXY, HTTP_PROXY, NO_PROXY": "proxies, and what needs none; also in lower case",
-    "SSL_CERT_FILE, SSL_CERT_DIR": "certificate authorities to trust in place of the host's",
-    "DOCKER_AUTH_CONFIG": "credentials: what config.json would hold, looked at before the files",
-    "REGISTRY_AUTH_FILE": "credentials, as --authfile",
-    "DOCKER_CONFIG": "the directory of Docker's config.json",
+    "HTTPS_PROXY, HTTP_PROXY, NO_PROXY": "proxies and exceptions; lower case works too",
+    "SSL_CERT_FILE, SSL_CERT_DIR": "certificate authorities to trust instead of the host's",
+    "DOCKER_AUTH_CONFIG": "credentials: content of a config.json, used before the files",
+    "REGISTRY_AUTH_FILE": "credentials file, like --authfile",
+    "DOCKER_CONFIG": "directory of Docker's config.json",
     "XDG_RUNTIME_DIR": "where podman keeps containers/auth.json",
-    "TERM": "no bar is drawn where it is empty or 'dumb'",
+    "TERM": "no progress bar if it is empty or 'dumb'",
 }
 
 BASH = """\
@@ -83,12 +86,14 @@ complete -o bashdefault -F _dockersave dockersave
 """What shtab does not know of bash: `--option=value`, and lists of images after `@`."""
 
 FILES = {
-    "~/.docker/config.json": "credentials and credential helpers of Docker",
-    "${XDG_RUNTIME_DIR}/containers/auth.json, ~/.config/containers/auth.json": "those of podman",
-    "/etc/docker/certs.d/HOST:PORT/, /etc/containers/certs.d/HOST:PORT/": (
-        "ca.crt to trust, client.cert and client.key to show"
+    "~/.docker/config.json": "Docker's credentials and credential helpers",
+    "${XDG_RUNTIME_DIR}/containers/auth.json, ~/.config/containers/auth.json": (
+        "podman's credentials"
     ),
-    "NAME.part": "what has been fetched of an archive that is not complete",
+    "/etc/docker/certs.d/HOST:PORT/, /etc/containers/certs.d/HOST:PORT/": (
+        "ca.crt: trusted authority; client.cert, client.key: client certificate"
+    ),
+    "NAME.part": "an incomplete archive; the same command continues it",
 }
 
 
@@ -119,8 +124,8 @@ def man_page() -> str:
         r"[\fIOPTIONS\fR] \fIIMAGE\fR [\fIIMAGE\fR ...]",
         ".SH DESCRIPTION",
         _escape(SUMMARY),
-        "Manifest, config and layers are verified by size and digest; the archive gets its name",
-        "when it is complete. A run that was stopped is continued by the same command.",
+        "Manifest, config and layers are verified by size and digest. The archive gets its name",
+        "when it is complete. An interrupted run continues when you run the command again.",
         ".PP",
         *_escape(about).strip().splitlines(),
         ".SH OPTIONS",
@@ -138,7 +143,45 @@ def man_page() -> str:
     lines += [".SH EXIT STATUS", *_list(EXIT_CODES)]
     lines += [".SH ENVIRONMENT", *_list(ENVIRONMENT), ".SH FILES", *_list(FILES)]
     lines += [".SH EXAMPLES", ".EX", *_escape(examples).splitlines(), ".EE"]
-    lines += [".SH SEE ALSO", ".BR docker\\-load (1),", ".BR podman\\-load (1),", ".BR skopeo (1)"]
+    lines.append(".SH SEE ALSO")
+    lines += [rf".BR dockersave\-{topic} (7)," for topic in TOPICS]
+    lines += [".BR docker\\-load (1),", ".BR podman\\-load (1),", ".BR skopeo (1)"]
+    return "\n".join(lines) + "\n"
+
+
+def _inline(text: str) -> str:
+    """A line of Markdown: `code` and **strong** in bold, *quoted* in italics."""
+    text = _escape(text)
+    text = re.sub(r"`([^`]+)`", r"\\fB\1\\fR", text)
+    text = re.sub(r"\*\*([^*]+)\*\*", r"\\fB\1\\fR", text)
+    return re.sub(r"\*([^*]+)\*", r"\\fI\1\\fR", text)
+
+
+def guide_page(topic: str) -> str:
+    """A guide as a page, in the man(7) macros. It has headings, lists, code and paragraphs."""
+    lines = [
+        f'.TH DOCKERSAVE\\-{topic.upper()} 7 "" "dockersave {__version__}" "dockersave"',
+        ".SH NAME",
+        rf"dockersave\-{topic} \- {_escape(TOPICS[topic])}",
+        ".SH DESCRIPTION",
+    ]
+    # What is in backticks or asterisks may go on in the next line, and a paragraph is one for roff.
+    text = markdown(topic).partition("\n")[2]
+    for number, part in enumerate(text.split("```")):
+        if number % 2:
+            code = part.partition("\n")[2]
+            lines += [".PP", ".in +4n", ".EX", *_escape(code).splitlines(), ".EE", ".in"]
+            continue
+        for block in re.split(r"\n\n+|\n(?=- |\d+\. )", part.strip()):
+            words = " ".join(block.split())
+            if block.startswith("## "):
+                lines.append(f".SH {_inline(words[3:])}")
+            elif item := re.match(r"(-|\d+\.) (.*)", words):
+                mark = r"\(bu" if item[1] == "-" else item[1]
+                lines += [f".IP {mark} 4", _inline(item[2])]
+            elif words:
+                lines += [".PP", _inline(words)]
+    lines += [".SH SEE ALSO", ".BR dockersave (1)"]
     return "\n".join(lines) + "\n"
 
 
@@ -149,6 +192,8 @@ def completion(shell: str) -> str:
         kinds = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
         if action.metavar in kinds:
             action.complete = kinds[action.metavar]  # type: ignore[attr-defined]
+        if action.dest == "help":
+            action.choices = list(TOPICS)
     text: str = shtab.complete(made, shell)
     return text + BASH if shell == "bash" else text
 
@@ -159,6 +204,7 @@ def main() -> None:
     arguments.add_argument("directory", type=Path)
     directory: Path = arguments.parse_args().directory
     texts = {"man/man1/dockersave.1": man_page()}
+    texts |= {f"man/man7/dockersave-{topic}.7": guide_page(topic) for topic in TOPICS}
     texts |= {path: completion(shell) for shell, path in COMPLETIONS.items()}
     for path, text in texts.items():
         file = directory / path

@@ -20,7 +20,7 @@ LAUNCHER_CFLAGS ?= -O3 -std=gnu11 -ffunction-sections -fdata-sections -fno-unwin
 LAUNCHER_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral -Werror
 LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c signals.c place.c unpack.c run.c)
 FROZEN_SOURCES := dockersave.spec LICENSE build/frozen.py build/components.py \
-	$(shell find build/instead dockersave -name '*.py' | LC_ALL=C sort)
+	$(shell find build/instead dockersave -name '*.py' -o -path '*/help/*.md' | LC_ALL=C sort)
 # Nothing of the machine or the moment may come into the result.
 FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=0 \
 	PYINSTALLER_CONFIG_DIR=$(STATIC)/pyinstaller

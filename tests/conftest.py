@@ -5,16 +5,24 @@ A component that is missing ends the run with one line before the first test: no
 
 from __future__ import annotations
 
+import shlex
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.internet import Internet
-from tests.processes import MissingProgramError, program
+from tests.engines.docker import Docker
+from tests.internet import Internet, environment
+from tests.processes import MissingProgramError, program, scratch
 from tests.registry.fronts import Front, nginx, squid, tinyproxy
 from tests.registry.real import Registries, Registry
+
+Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
+"""Runs a script of a document."""
 
 PROGRAMS = {
     "real": ("docker-registry", "nginx", "squid", "tinyproxy"),
@@ -150,3 +158,48 @@ def password_proxy(request: pytest.FixtureRequest, registries: Registries) -> It
     """Return each of the proxies that ask for `USER` and `PROXY_PASSWORD`."""
     with {"squid": squid, "tinyproxy": tinyproxy}[request.param](password=True) as front:
         yield front
+
+
+@pytest.fixture(scope="module")
+def docker_host() -> Iterator[str]:
+    """Return where a real dockerd listens."""
+    folder = scratch("readme")
+    judge = Docker(folder)
+    yield f"unix://{judge.socket}"
+    judge.close()
+    subprocess.run(["rm", "-rf", folder], check=True)
+
+
+@pytest.fixture
+def shell(internet: Internet, plain_registry: Registry, tmp_path: Path) -> Shell:
+    """Return what runs a script as somebody would who has installed the command."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    command = programs / "dockersave"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m dockersave "$@"\n')
+    command.chmod(0o755)
+    storage = tmp_path / "storage.conf"
+    storage.write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/root"\nrunroot = "{tmp_path}/run"\n'
+    )
+    env = environment(internet, tmp_path) | {
+        "CONTAINERS_STORAGE_CONF": str(storage),
+        "TOKEN": "canary-token",
+    }
+    env["PATH"] = f"{programs}:{env['PATH']}"
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        script = script.replace("localhost:5000", plain_registry.host)
+        work = tmp_path / "work"
+        work.mkdir(exist_ok=True)
+        return subprocess.run(
+            ["bash", "-c", f"set -euo pipefail\n{script}"],
+            cwd=work,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+
+    return run

@@ -35,14 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     talk: Console | None = None
     verbose = not {"-v", "-vv", "--verbose"}.isdisjoint(words)
     try:
-        if len(words) == 1 and _answer(words[0]):
+        if words[:1] == ["help"]:
+            words[0] = "--help"
+        if _answer(*words):
             return 0
         from .arguments import check, parser
 
         arguments = parser().read(words)
         verbose = arguments.verbose > 0
         if arguments.help or arguments.version:
-            _answer("--help" if arguments.help else "--version")
+            topics = [arguments.help] if isinstance(arguments.help, str) else []
+            _answer("--help" if arguments.help else "--version", *topics)
             return 0
         check(arguments)
         from ..progress.choice import console
@@ -71,20 +74,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _explain(talk, unforeseen, verbose)
 
 
-def _answer(word: str) -> bool:
+def _answer(*words: str) -> bool:
     """Answer what needs no parser.
 
     Returns:
         Whether there was an answer.
     """
-    if word == "--version":
-        text = f"dockersave {__version__}"
-    elif word in ("-h", "--help"):
-        from .page import page
+    match words:
+        case ["--version"]:
+            text = f"dockersave {__version__}"
+        case ["-h" | "--help"]:
+            from .page import page
 
-        text = page()
-    else:
-        return False
+            text = page()
+        case ["-h" | "--help", topic]:
+            from .guides import guide
+            from .page import TOPICS
+
+            if topic not in TOPICS:
+                return False
+            text = guide(topic)
+        case _:
+            return False
     from .stdout import write_lines
 
     write_lines([text])

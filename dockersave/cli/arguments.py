@@ -12,7 +12,7 @@ import sys
 
 from ..errors import UsageError
 from .habits import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
-from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, USAGE, WHAT, WHERE, page
+from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TOPICS, USAGE, WHAT, WHERE, page
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +86,14 @@ def _registry(text: str) -> str:
     return Network(insecure_registries=(text,)).insecure_registries[0]
 
 
+def _topic(text: str) -> str:
+    if text not in TOPICS:
+        raise argparse.ArgumentTypeError(
+            f"no guide on {_short(ascii(text))}; topics: {', '.join(TOPICS)}"
+        )
+    return text
+
+
 _KINDS: Mapping[str, Callable[[str], object]] = {
     "size": _size,
     "count": _count,
@@ -93,6 +101,7 @@ _KINDS: Mapping[str, Callable[[str], object]] = {
     "seconds": _seconds,
     "timeout": _timeout,
     "registry": _registry,
+    "topic": _topic,
 }
 
 _POINTLESS: Mapping[str, Sequence[str]] = {

@@ -18,12 +18,12 @@ SUMMARY = "Save container images from a registry into a tar file, without Docker
 USAGE = "dockersave [OPTIONS] IMAGE [IMAGE ...]"
 EPILOG = """\
 An IMAGE is written as for Docker: [registry[:port]/]name[:tag][@digest].
-@FILE stands for the images listed in FILE, one a line; # begins a comment.
+@FILE reads images from FILE, one per line; # starts a comment.
 
 exit codes:
   0 done    2 usage           4 credentials          6 wrong content
-  1 a bug   3 no such image   5 network or registry  7 output cannot be written
-  128 + n   stopped by signal n; the same command goes on (--xz, -o -: anew)
+  1 bug     3 no such image   5 network or registry  7 cannot write the output
+  128 + n   stopped by signal n; run it again to resume (--xz, -o -: restarts)
 
 examples:
   dockersave debian                      # writes library-debian-latest.tar
@@ -32,7 +32,18 @@ examples:
   dockersave --insecure localhost:5000/app
 """
 
+TOPICS: Mapping[str, str] = {
+    "boot": "init scripts, systemd, scratch images",
+    "registries": "trust, credentials, mirrors, proxies, rate limits",
+    "formats": "what each engine loads; names, compression",
+    "airgap": "from the connected machine to the disconnected site",
+    "module": "use it from Python, or from any other program",
+    "troubleshooting": "what each error means, and what to do",
+}
+"""The guides, each a text in `dockersave/help/`, and what it is about."""
+
 _HELP_COLUMN = 36
+_TOPIC_COLUMN = 20
 
 FORMATS = ("docker", "oci", "legacy")
 PROGRESS = ("auto", "bar", "plain", "json", "none")
@@ -63,83 +74,88 @@ def _values(names: str, metavar: str, meaning: str, *, kind: str | None = None) 
     return names, meaning, {"metavar": metavar, "kind": kind, "default": []}
 
 
-WHAT, WHERE, REGISTRY, NETWORK, TALK, ASK = (
+def _choice(names: str, metavar: str, meaning: str, *, kind: str) -> Option:
+    """An option that is a flag, too: its value may be left out."""
+    return names, meaning, {"metavar": metavar, "kind": kind, "nargs": "?", "const": True}
+
+
+WHAT, WHERE, REGISTRY, NETWORK, OUTPUT, ASK = (
     "what to save",
-    "where to, and how",
+    "where and how to save it",
     "registry",
     "network",
-    "talk",
+    "output",
     "ask instead of saving",
 )
 
 OPTIONS: Mapping[str, Sequence[Option]] = {
     WHAT: [
-        _value("--platform", "OS/ARCH[/VARIANT]", "default: this host's; 'all' keeps every one"),
+        _value("--platform", "OS/ARCH[/VARIANT]", "default: this host's; 'all' saves them all"),
         _value("--arch", "ARCH", "short for --platform linux/ARCH"),
-        _flag("--foreign", "fetch layers that lie elsewhere, too"),
+        _flag("--foreign", "also fetch layers hosted elsewhere"),
     ],
     WHERE: [
-        _value("-o --output", "FILE", "write FILE; - is standard output"),
-        _value("--working-dir", "DIR", "write everything there; default: here", default=""),
-        _value("--tarname", "NAME", "the archive's name in the working directory"),
-        _flag("--no-tar", "leave the directory structure, no archive"),
-        _flag("--no-rm", "keep the directory structure, too"),
-        _value("--layers-dir", "NAME", "the directory structure's name"),
+        _value("-o --output", "FILE", "write FILE; - means standard output"),
+        _value("--working-dir", "DIR", "write to DIR; default: current directory", default=""),
+        _value("--tarname", "NAME", "name of the archive in the working directory"),
+        _flag("--no-tar", "write a directory instead of an archive"),
+        _flag("--no-rm", "write a directory as well as the archive"),
+        _value("--layers-dir", "NAME", "name of that directory"),
         _value(
             "--format",
             "FORMAT",
-            "docker (default), oci or legacy (old Docker)",
+            "docker (default), oci, legacy (old Docker)",
             choices=FORMATS,
             default="docker",
         ),
         _flag("--gunzip", "store layers uncompressed"),
-        _flag("--xz", "compress, as -o NAME.tar.xz does"),
-        _flag("--zstd", "as -o NAME.tar.zst does; .tar.gz works, too"),
+        _flag("--xz", "compress the archive, like -o NAME.tar.xz"),
+        _flag("--zstd", "like -o NAME.tar.zst (.tar.gz works too)"),
         _values("--reuse", "FILE", "take layers from an archive; repeatable"),
-        _value("--cache-dir", "DIR", "keep layers there for other runs"),
-        _value("--cache-size", "SIZE", "at most that much; default: 10Gi", kind="size"),
+        _value("--cache-dir", "DIR", "cache layers in DIR for later runs"),
+        _value("--cache-size", "SIZE", "maximum size of the cache; default: 10Gi", kind="size"),
     ],
     REGISTRY: [
-        _flag("--insecure", "plain HTTP for all but Docker Hub"),
+        _flag("--insecure", "use plain HTTP, except for Docker Hub"),
         _values(
             "--insecure-registry",
             "HOST[:PORT]",
-            "plain HTTP for this one; repeatable",
+            "use plain HTTP for this one; repeatable",
             kind="registry",
         ),
         _flag("--skip-tls-verify", "do not check certificates"),
-        _value("--ca-file", "FILE", "trust these authorities as well"),
-        _value("--cert", "FILE", "show this client certificate"),
-        _value("--key", "FILE", "its key, unless it is in the same file"),
-        _value("--user", "NAME", "log in; asks for the password"),
-        _value("--password", "WORD", "the password (others can see it)"),
+        _value("--ca-file", "FILE", "also trust the authorities in FILE"),
+        _value("--cert", "FILE", "client certificate"),
+        _value("--key", "FILE", "its key, if it is not in the same file"),
+        _value("--user", "NAME", "log in; prompts for the password"),
+        _value("--password", "WORD", "the password (other users can see it)"),
         _flag("--password-stdin", "read the password from standard input"),
-        _flag("--ilogin", "ask for user and password"),
-        _value("--authfile", "FILE", "credentials as Docker and podman keep them"),
-        _values("--mirror", "URL", "try there first; repeatable"),
+        _flag("--ilogin", "prompt for user name and password"),
+        _value("--authfile", "FILE", "credentials file of Docker or podman"),
+        _values("--mirror", "URL", "try this mirror first; repeatable"),
     ],
     NETWORK: [
-        _value("--jobs", "N", "connections at once; default: 8 to 16", kind="jobs"),
-        _value("--retries", "N", "tries after a failure; default: 5", kind="count", default=5),
+        _value("--jobs", "N", "parallel connections; default: 8 to 16", kind="jobs"),
+        _value("--retries", "N", "retries of each request; default: 5", kind="count", default=5),
         _value(
             "--timeout",
             "SECONDS",
-            "to connect, and without data; default: 30",
+            "to connect, or without data; default: 30",
             kind="timeout",
             default=30.0,
         ),
-        _value("--limit-rate", "RATE", "bytes a second, such as 500k or 2M", kind="size"),
+        _value("--limit-rate", "RATE", "bytes per second, such as 500k or 2M", kind="size"),
         _value(
             "--wait",
             "SECONDS",
-            "for a network that is not up yet; default: 0",
+            "time to wait for the network; default: 0",
             kind="seconds",
             default=0.0,
         ),
     ],
-    TALK: [
-        _flag("-q --quiet", "say nothing but errors"),
-        _tally("-v --verbose", "layers and tracebacks; -vv: each request"),
+    OUTPUT: [
+        _flag("-q --quiet", "print only errors"),
+        _tally("-v --verbose", "layers and tracebacks; -vv: every request"),
         _value(
             "--progress",
             "KIND",
@@ -149,17 +165,17 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         ),
     ],
     ASK: [
-        _flag("--tags", "the repository's tags, one a line"),
-        _flag("--metadata", "the image's manifest as JSON"),
-        _flag("--sha", "the image's digest"),
+        _flag("--tags", "list the repository's tags, one per line"),
+        _flag("--metadata", "print the image's manifest as JSON"),
+        _flag("--sha", "print the image's digest"),
         _value("--verify", "FILE", "check a saved archive"),
-        _flag("--platforms", "the platforms that there are images for"),
-        _value("--list", "FILE", "what an archive holds, without checking it"),
-        _flag("--dry-run", "what would be fetched, reused and written"),
-        _flag("--json", "answer one of the last three as JSON"),
-        _flag("--licenses", "the licences of what this program is made of"),
-        _flag("--version", "the version"),
-        _flag("-h --help", "this page"),
+        _flag("--platforms", "list the image's platforms"),
+        _value("--list", "FILE", "list an archive's images, checking nothing"),
+        _flag("--dry-run", "show what would be fetched and written"),
+        _flag("--json", "print one of the last three as JSON"),
+        _flag("--licenses", "print the licences of all components"),
+        _flag("--version", "print the version"),
+        _choice("-h --help", "[TOPIC]", "this page, or a guide (topics below)", kind="topic"),
     ],
 }
 
@@ -173,4 +189,6 @@ def page() -> str:
             invocation = f"  {', '.join(names.split())} {settings.get('metavar', '')}"
             lines.append(f"{invocation.rstrip():{_HELP_COLUMN}}{meaning}")
         lines.append("")
-    return "\n".join(lines) + "\n" + EPILOG
+    lines.append("guides, shown by --help TOPIC:")
+    lines += [f"  {topic:{_TOPIC_COLUMN - 2}}{about}" for topic, about in TOPICS.items()]
+    return "\n".join([*lines, "", EPILOG])

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.documents import blocks
 from tests.processes import program
 
 ROOT = Path(__file__).parents[2]
@@ -43,10 +44,9 @@ def program_of(launcher: int) -> int | None:
 
 
 def example(language: str, containing: str = "") -> str:
-    """Return the README's only code block of a language that contains a text."""
-    readme = (ROOT / "README.md").read_text()
-    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
-    (found,) = (block for block in blocks if containing in block)
+    """Return the only code block of a language in the guide to booting that contains a text."""
+    guide = ROOT / "dockersave" / "help" / "boot.md"
+    (found,) = (block for block in blocks(guide, language) if containing in block)
     return found
 
 

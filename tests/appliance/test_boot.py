@@ -1,4 +1,4 @@
-"""The README's init script and systemd unit, as they are written there, on a host that boots."""
+"""The init script and systemd unit of `--help boot`, as they are there, on a host that boots."""
 
 from __future__ import annotations
 
@@ -181,7 +181,8 @@ def test_init_script_goes_on_with_the_image_of_the_day_before(script: Script) ->
 
 
 def exec_start() -> list[str]:
-    (line,) = re.findall(r"^ExecStart=(.*)$", example("ini", "[Service]"), re.MULTILINE)
+    unit = example("ini", "[Service]").replace("\\\n", " ")
+    (line,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
     return shlex.split(line)
 
 
@@ -249,7 +250,7 @@ LOG = "/srv/images.log"
 
 
 class System:
-    """A host whose first process is systemd, with the README's unit and no other service.
+    """A host whose first process is systemd, with the guide's unit and no other service.
 
     Its loopback is up: systemd sees to that.
 

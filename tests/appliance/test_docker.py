@@ -1,4 +1,4 @@
-"""The README's image `FROM scratch` in a real dockerd: the binary alone, as process 1."""
+"""The image `FROM scratch` of `--help boot` in a real dockerd: the binary alone, as process 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def docker(binary: Path) -> Iterator[Docker]:
-    """Run dockerd, with the README's image in it."""
+    """Run dockerd, with the guide's image in it."""
     folder = scratch("appliance-docker")
     engine = Docker(folder)
     context = folder / "context"

@@ -85,7 +85,7 @@ def test_licences_of_what_is_installed(run: Runner) -> None:
         (["--", "-x"], "cannot be part of a name"),
         (["debian", "alpine"], "2 images need a name"),
         (["save", "debian"], "there is no command save\n  dockersave debian\n"),
-        (["help"], "there is no command help\n  dockersave --help"),
+        (["--insecure", "help"], "there is no command help\n  dockersave --help"),
         (["https://hub.docker.com/_/debian"], "no scheme\n  write 'debian'\n"),
         (["hub.docker.com/r/org/app"], "is a web site, not a registry\n  write 'org/app'\n"),
         (["--platform", "linux/amd64,linux/arm64", "debian"], "several platforms\n  save one"),

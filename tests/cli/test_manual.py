@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.cli.page import FORMATS, OPTIONS, PROGRESS
+from dockersave.cli.guides import markdown
+from dockersave.cli.page import FORMATS, OPTIONS, PROGRESS, TOPICS
 from tests.cli.terminal import Terminal
 from tests.processes import program
 
@@ -45,6 +46,20 @@ def run(share: Path, *command: str) -> str:
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_man_page_of_a_guide(share: Path, topic: str) -> None:
+    file = str(share / f"man/man7/dockersave-{topic}.7")
+    plain = re.sub(".\b", "", run(share, "groff", "-man", "-Tutf8", "-ww", "-P-c", file))
+    guide = markdown(topic)
+    for heading in re.findall(r"^## (.*)$", guide, re.MULTILINE):
+        assert re.search(rf"^{re.escape(heading)}$", plain.replace("‐", "-"), re.M), heading
+    for block in re.findall(r"^```\w+\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE):
+        for line in filter(str.strip, block.splitlines()):
+            assert re.search(rf"^ +{re.escape(line.rstrip())}$", plain, re.M), "can be copied"
+    words = re.sub(r"```.*?```|[`*#\s]|^- ", "", guide, flags=re.DOTALL | re.MULTILINE)
+    assert words[-40:] in re.sub(r"[•\s]", "", plain.replace("‐\n", "")), "to its end"
 
 
 def test_the_man_page(share: Path) -> None:
@@ -87,6 +102,7 @@ def test_bash(share: Path, breaks: str) -> None:
     assert complete("--platf") == {"--platform", "--platforms"}
     assert complete("--format", "") == set(FORMATS)
     assert complete("--progress", "p") == {"plain"}
+    assert complete("--help", "") == set(TOPICS)
     assert "archive.tar" in complete("--verify", "arch")
     assert complete("--working-dir", "") == {"directory"}
     whole = "=" not in breaks
@@ -129,6 +145,7 @@ def test_fish(share: Path) -> None:
     assert complete("dockersave --") == {name for name in NAMES if name.startswith("--")}
     assert complete("dockersave --format ") == set(FORMATS)
     assert complete("dockersave --progress ") == set(PROGRESS)
+    assert complete("dockersave --help ") >= set(TOPICS)
     assert "archive.tar" in complete("dockersave --verify arch")
 
 
@@ -144,6 +161,7 @@ def test_zsh(share: Path) -> None:
         for line, expected in (
             ("--tarn", "<--tarname>"),
             ("--format leg", "<--format legacy>"),
+            ("--help trou", "<--help troubleshooting>"),
             ("--verify arch", "<--verify archive.tar>"),
             ("--working-dir dir", "<--working-dir directory"),
         ):
@@ -159,8 +177,13 @@ def test_zsh(share: Path) -> None:
 def test_make_knows_the_files(share: Path) -> None:
     written = {str(file.relative_to(share)) for file in share.rglob("*") if file.is_file()}
     written = {name for name in written if not name.startswith(("here/", ".", "zcomp"))}
-    (line,) = re.findall(r"^MANUAL = ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.M)
-    assert set(line.replace("\\\n", " ").split()) == {
-        name for name in written if "dockersave" in name
-    }
+    named = subprocess.run(
+        ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "print"],
+        input="print:\n\t@echo $(MANUAL)\n",
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(named.stdout.split()) == {name for name in written if "dockersave" in name}
     assert shutil.which("groff")
