@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from tests.bench.memory import images, memory, windows
 from tests.bench.peers import peers
 from tests.bench.ranges import without_ranges
 from tests.bench.rows import BASIC, Bench, Row
-from tests.bench.table import chart, markdown
+from tests.bench.table import chart, lines, markdown
+from tests.generated import write_between
 
 _ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     **BASIC,
@@ -36,6 +37,9 @@ _ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "memory-images": images,
 }
 _HERE = Path(__file__).parent
+_README = _HERE.parent.parent / "README.md"
+ALL, LINES = "all figures: python -m tests.bench", "lines as users have them: python -m tests.bench"
+"""Marks: of all figures, in README.md beside this file; and of the table in the project's."""
 _VERSION = re.compile(r"\d+(\.\d+)+")
 _MEMORY = Path("/dev/shm")
 
@@ -45,7 +49,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--quick", action="store_true", help="a tenth of the sizes, one round")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each command")
-    parser.add_argument("--write", action="store_true", help="write results.md and results.svg")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write README.md, its chart and the table in the project's README",
+    )
     parser.add_argument(
         "--only",
         nargs="+",
@@ -69,11 +77,14 @@ def main() -> int:
     finally:
         bench.close()
         shutil.rmtree(folder, ignore_errors=True)
-    text = markdown(rows, _about(rounds))
+    versions = _versions()
+    text = markdown(rows, _about(rounds, versions))
     print(f"\n{text}")
     if arguments.write:
-        (_HERE / "results.md").write_text(text)
-        (_HERE / "results.svg").write_text(chart(rows))
+        write_between(ALL, text, _HERE / "README.md")
+        if any(row.seconds for row in rows):
+            write_between(LINES, lines(rows, versions), _README)
+            (_HERE / "results.svg").write_text(chart(rows))
     return 0
 
 
@@ -81,18 +92,24 @@ def _memory() -> Path | None:
     return _MEMORY if os.access(_MEMORY, os.W_OK) else None
 
 
-def _about(rounds: int) -> str:
+def _versions() -> dict[str, str]:
+    """The versions of the programs that it is compared with."""
     commands = [["skopeo", "--version"], ["curl", "--version"]]
     commands += [[name, "version"] for name in peers("", "") if name != "skopeo"]
-    versions = []
+    versions = {}
     for command in commands:
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        name, version = command[0], _VERSION.search(shown)
-        versions.append(f"{name} {version[0] if version else 'of an unknown version'}")
+        version = _VERSION.search(shown)
+        versions[command[0]] = version[0] if version else "of an unknown version"
+    return versions
+
+
+def _about(rounds: int, versions: Mapping[str, str]) -> str:
+    programs = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {len(os.sched_getaffinity(0))} cores, "
         f"{platform.machine()}, Python {platform.python_version()}, "
-        f"{', '.join(versions)}, all output on a tmpfs. Ratios are medians of "
+        f"{programs}, all output on a tmpfs. Ratios are medians of "
         f"{rounds} interleaved pairs; smaller is better unless said otherwise."
     )
 

@@ -31,14 +31,12 @@ class Work:
         sizes: of its layers, in bytes.
         shape: of the line.
         goal: the most that it may take, over what the line could do.
-        versus: whether other programs are sent through it, too.
     """
 
     name: str
     sizes: tuple[int, ...]
     shape: Shape
     goal: float
-    versus: bool = False
 
     def ideal(self, size: int) -> float:
         """Seconds for so many bytes: eight connections all busy, or the line full but for three
@@ -58,12 +56,20 @@ _CAPPED = [
     for sizes in ((16,), (24,), (48,), (16, 2, 6, 1, 10))
 ]
 _AS_USED = [
-    Work("48 MB, 30 ms, 20 of 200 Mbit/s a connection", (48 * _MB,), _NEAR, 1.4, True),
-    Work("48 MB, 200 ms, 10 of 100 Mbit/s a connection", (48 * _MB,), _FAR, 1.5, True),
-    Work("30 × 1 MB, 30 ms, 20 of 200 Mbit/s a connection", (_MB,) * 30, _NEAR, 1.4, True),
-    Work("30 × 1 MB, 200 ms, 10 of 100 Mbit/s a connection", (_MB,) * 30, _FAR, 1.5, True),
-    Work("3.5 MB, 30 ms, 100 Mbit/s", (3_500_000,), Shape(0.030, shared=mbit(100)), 1.5, True),
+    Work("48 MB, 30 ms, 20 of 200 Mbit/s a connection", (48 * _MB,), _NEAR, 1.4),
+    Work("48 MB, 200 ms, 10 of 100 Mbit/s a connection", (48 * _MB,), _FAR, 1.5),
+    Work("30 × 1 MB, 30 ms, 20 of 200 Mbit/s a connection", (_MB,) * 30, _NEAR, 1.4),
+    Work("30 × 1 MB, 200 ms, 10 of 100 Mbit/s a connection", (_MB,) * 30, _FAR, 1.5),
+    Work("3.5 MB, 30 ms, 100 Mbit/s", (3_500_000,), Shape(0.030, shared=mbit(100)), 1.5),
 ]
+_PYTHON = tuple(round(size * _MB) for size in (48.5, 24.0, 64.4, 204.9, 6.2, 3.9, 0.1))
+"""Layers as those of an image of Python, 352 MB."""
+_VERSUS = [
+    Work("python-like, 352 MB, 30 ms, 20 of 200 Mbit/s a connection", _PYTHON, _NEAR, 1.4),
+    Work("python-like, 352 MB, 200 ms, 10 of 100 Mbit/s a connection", _PYTHON, _FAR, 1.5),
+    *_AS_USED,
+]
+"""What other programs are sent through, too."""
 _RESET = [
     Work(
         f"200 MB, 30 ms, 200 Mbit/s, resets after {low / _MB:g} to {high / _MB:g} MB",
@@ -95,7 +101,7 @@ def resets(bench: Bench) -> Iterator[Row]:
 
 def versus(bench: Bench) -> Iterator[Row]:
     """The same lines against the programs that people use, those of them that are here."""
-    for work in filter(lambda work: work.versus, _AS_USED):
+    for work in _VERSUS:
         repository, _ = _image(bench, work)
         pairs: dict[str, list[tuple[float, float]]] = {}
         for number in range(max(1, bench.rounds // 3)):
@@ -107,7 +113,7 @@ def versus(bench: Bench) -> Iterator[Row]:
             ratio = statistics.median(mine / theirs for mine, theirs in pair)
             mine, theirs = (statistics.median(side) for side in zip(*pair, strict=True))
             note = f"{mine:.2f} s against {theirs:.2f} s"
-            yield Row(work.name, name, ratio, 1.0, note=note)
+            yield Row(work.name, name, ratio, 1.0, note=note, seconds=(mine, theirs))
 
 
 def _measure(bench: Bench, work: Work) -> Row:
@@ -127,7 +133,7 @@ def _measure(bench: Bench, work: Work) -> Row:
         return Row(work.name, "the line", float("inf"), work.goal, note=f"fails: {why}")
     middle = statistics.median_low(taken)
     note = f"{middle:.2f} s against {ideal:.2f} s; {notes[taken.index(middle)]}"
-    return Row(work.name, "the line", middle / ideal, work.goal, note=note, charted=False)
+    return Row(work.name, "the line", middle / ideal, work.goal, note=note)
 
 
 def _image(bench: Bench, work: Work) -> tuple[str, int]:

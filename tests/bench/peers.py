@@ -20,6 +20,7 @@ def peers(host: str, repository: str) -> dict[str, Command]:
     image = f"{host}/{repository}:latest"
     commands: dict[str, Command] = {
         "crane": ["pull", "--insecure", image, "theirs.tar"],
+        "oras": ["backup", "--plain-http", "--output", "theirs.tar", image],
         "regctl": ["--host", f"reg={host},tls=disabled", "image", "export", image, "theirs.tar"],
         "skopeo": [
             *("copy", "-q", "--src-tls-verify=false"),

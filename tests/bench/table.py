@@ -1,13 +1,13 @@
-"""The measured rows as Markdown and as a chart."""
+"""The measured rows as Markdown, and those of lines as users have them as a chart."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from tests.bench.rows import Row
 
-_WIDTH, _LINE, _LABEL, _BAR = 860, 26, 430, 300
+_WIDTH, _LINE, _LABEL, _BAR = 980, 26, 550, 300
 
 
 def markdown(rows: Sequence[Row], about: str) -> str:
@@ -29,9 +29,28 @@ def markdown(rows: Sequence[Row], about: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def lines(rows: Sequence[Row], versions: Mapping[str, str]) -> str:
+    """Seconds over lines as users have them: a row for each, a column for each program.
+
+    Parameters:
+        rows: all that were measured.
+        versions: of the programs, by name.
+    """
+    seconds = {(row.work, row.against): row.seconds for row in rows if row.seconds}
+    names = list(dict.fromkeys(name for _, name in seconds))
+    heads = [f"{name} {versions.get(name, '')}".rstrip() for name in names]
+    text = [f"| line | dockersave | {' | '.join(heads)} |", f"|---|---|{'---|' * len(names)}"]
+    for work in dict.fromkeys(work for work, _ in seconds):
+        pairs = [seconds.get((work, name)) for name in names]
+        mine = next(pair[0] for pair in pairs if pair)
+        theirs = [f"{pair[1]:.1f}" if pair else "–" for pair in pairs]
+        text.append(f"| {work} | {mine:.1f} | {' | '.join(theirs)} |")
+    return "\n".join(text) + "\n"
+
+
 def chart(rows: Sequence[Row]) -> str:
-    """Bars for the ratios against peers: ours, with theirs as the full length."""
-    shown = [row for row in rows if row.unit == "×" and row.smaller and row.charted]
+    """Bars for lines as users have them: ours, with what others take as the full length."""
+    shown = [row for row in rows if row.seconds]
     height = _LINE * len(shown) + 46
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '

@@ -1,7 +1,8 @@
 """Loads every archive into every engine and writes down what loads where.
 
-python -m tests.engines --table FILE writes Markdown; the exit code is 1 if anything is not as
-expected. A file with the lines of MARKS in it, such as the README, gets the table between them.
+python -m tests.engines --table writes it into README.md beside this file, or into another file;
+the exit code is 1 if anything is not as expected. A file that has the marks gets the table between
+them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from pathlib import Path
 from tests.engines.judge import Judge, Refused
 from tests.engines.judges import Judges
 from tests.engines.matrix import JUDGES, KINDS, PAIR, Case, cases, limit_of, prepare
+from tests.generated import write_between
 from tests.processes import scratch
 from tests.registry.real import Registries, Registry
 
-MARKS = ("<!-- what loads where: python -m tests.engines -->\n", "<!-- so far -->\n")
+MARK = "what loads where: python -m tests.engines"
+README = Path(__file__).parent / "README.md"
 
 
 def judge_all(only: str) -> tuple[dict[tuple[Case, str], str], list[str]]:
@@ -101,25 +104,25 @@ def table(verdicts: dict[tuple[Case, str], str]) -> str:
     return f"{text}\n\nKinds of images: {kinds}.\n\n{footnotes}\n"
 
 
-def write(text: str, path: Path) -> None:
-    """Write the table into a file, between its marks if it has them."""
-    before, start, rest = (path.read_text() if path.exists() else "").partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    path.write_text(f"{before}{start}{text}{end}{after}" if start and end else text)
-
-
 def main() -> int:
     """Judge, print what is not as expected, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.engines", description=__doc__)
-    parser.add_argument("--table", metavar="FILE", default="-", help="where to write it; - here")
+    parser.add_argument(
+        "--table",
+        nargs="?",
+        metavar="FILE",
+        default="-",
+        const=README,
+        help="where to write it; default: README.md beside this file; - is standard output",
+    )
     parser.add_argument("--only", metavar="TEXT", default="", help="cases with this in the name")
     arguments = parser.parse_args()
     verdicts, surprises = judge_all(arguments.only)
     text = table(verdicts)
-    if arguments.table == "-":
+    if str(arguments.table) == "-":
         print(text)
     else:
-        write(text, Path(arguments.table))
+        write_between(MARK, text, Path(arguments.table))
     print("\n".join(surprises), file=sys.stderr)
     return 1 if surprises else 0
 
