@@ -19,7 +19,7 @@ GUIDES = $(wildcard dockersave/help/*.md)
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-engines bench check format lock install install-manual uninstall manual clean venv needs-test
 
-help: ## list what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## save, verify and list a sample image from a small registry on loopback
@@ -45,7 +45,7 @@ check: venv ## lint, formatting, types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: venv ## put the sources into shape
+format: venv ## format the sources
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
@@ -56,17 +56,17 @@ install: ## install the command (PREFIX=/usr/local, DESTDIR=)
 	@$(BOOTSTRAP) run
 	sh build/install.sh "$(PREFIX)"
 
-uninstall: ## remove it again
+uninstall: ## uninstall it
 	sh build/install.sh --remove "$(PREFIX)"
 	rm -f $(addprefix "$(DESTDIR)$(PREFIX)"/share/,$(MANUAL))
 
 manual: venv ## write the man pages and the completions of bash, zsh and fish (dist/share)
 	$(VENV)/bin/python build/manual.py dist/share
 
-install-manual: manual ## install them
+install-manual: manual ## install man pages and completions
 	for file in $(MANUAL); do install -D -m 644 "dist/share/$$file" "$(DESTDIR)$(PREFIX)/share/$$file" || exit; done
 
-clean: ## remove everything that was made here
+clean: ## remove everything that was built here
 	rm -rf .venv .venv.lock .demo build/out build/dockersave dist dockersave-static dockersave-static.sha256
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
 	find dockersave tests build -name __pycache__ -type d -prune -exec rm -rf {} +

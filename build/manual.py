@@ -98,8 +98,9 @@ FILES = {
 
 
 def _escape(text: str) -> str:
-    """Text as roff takes it: its hyphens are hyphens, and no line is a request."""
+    """Text as roff takes it: its hyphens are hyphens, no line is a request, and all is ASCII."""
     text = text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq")
+    text = re.sub(r"[^\x00-\x7f]", lambda found: rf"\[u{ord(found[0]):04X}]", text)
     return re.sub(r"^\.", r"\&.", text, flags=re.MULTILINE)
 
 

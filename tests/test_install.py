@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from dockersave.cli.guides import guide
+from dockersave.cli.page import TOPICS
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -69,6 +72,10 @@ def test_a_staged_install_with_odd_names(tmp_path: Path) -> None:
         check=True,
     )
     assert version.stdout.startswith("dockersave ")
+    for topic in TOPICS:
+        command = [str(prefix / "bin" / "dockersave"), "--help", topic]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert shown.stdout == guide(topic)
     # Half of it, as a copy that was interrupted leaves it, is not taken for all.
     assert not (prefix / "lib" / "dockersave.new").exists()
     begun = (prefix / "bin" / "dockersave").stat().st_mtime_ns
