@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.bench.lines import as_used, capped, resets, versus
 from tests.bench.memory import images, memory, windows
-from tests.bench.peers import peers
+from tests.bench.peers import CURRENT, peers
 from tests.bench.ranges import without_ranges
 from tests.bench.rows import BASIC, Bench, Row
 from tests.bench.table import chart, lines, markdown
@@ -82,9 +82,10 @@ def main() -> int:
     print(f"\n{text}")
     if arguments.write:
         write_between(ALL, text, _HERE / "README.md")
-        if any(row.seconds for row in rows):
-            write_between(LINES, lines(rows, versions), _README)
-            (_HERE / "results.svg").write_text(chart(rows))
+        current = [row for row in rows if versions.get(row.against) == CURRENT.get(row.against, "")]
+        if current:
+            write_between(LINES, lines(current, versions), _README)
+            (_HERE / "results.svg").write_text(chart(current))
     return 0
 
 

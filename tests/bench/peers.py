@@ -6,6 +6,9 @@ import shutil
 
 from tests.bench.measure import Command
 
+CURRENT = {"crane": "0.21.9", "oras": "1.3.3", "regctl": "0.11.5", "skopeo": "1.22.2"}
+"""What the README compares with: figures of other versions, such as Debian's, do not go there."""
+
 
 def peers(host: str, repository: str) -> dict[str, Command]:
     """The commands that save an image from a registry that speaks plain HTTP, by program.

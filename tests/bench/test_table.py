@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.bench.__main__ import ALL, LINES
+from tests.bench.peers import CURRENT
 from tests.bench.rows import Row
 from tests.bench.table import chart, lines, markdown
 from tests.engines.__main__ import MARK
@@ -53,6 +55,16 @@ def test_only_the_part_between_the_marks_is_replaced(mark: str, path: str, tmp_p
     first, _, rest = before.partition(f"<!-- {mark} -->\n")
     assert after.startswith(f"{first}<!-- {mark} -->\n| new |\n<!-- so far -->\n")
     assert after.endswith(rest.partition("<!-- so far -->\n")[2])
+
+
+def test_the_readme_compares_with_current_peers() -> None:
+    readme = (ROOT / "README.md").read_text()
+    (heading,) = re.findall(r"^\| \| dockersave .*$", readme, re.MULTILINE)
+    _, _, rest = readme.partition(f"<!-- {LINES} -->\n")
+    table = rest.partition("\n")[0]
+    for name, version in CURRENT.items():
+        assert f"{name} {version} " in heading
+        assert f"{name} {version}" in table
 
 
 def test_a_file_without_marks_becomes_the_text(tmp_path: Path) -> None:
