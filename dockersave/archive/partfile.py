@@ -91,16 +91,18 @@ class PartFile:
 
     def _check_kind(self, name: str) -> None:
         """Refuse to replace what is something else: a device, a pipe, a directory."""
-        right = os.path.isdir if self._directory else os.path.isfile
-        if os.path.exists(name) and not right(name):
+        try:
+            # Asked once: another run may publish or remove it meanwhile.
+            mode = os.stat(name).st_mode
+        except OSError:
+            # It is not there, or what cannot be asked is for whoever opens it to say.
+            return
+        is_directory = stat.S_ISDIR(mode)
+        if not (is_directory if self._directory else stat.S_ISREG(mode)):
             kind = "no directory" if self._directory else "no file"
-            if os.path.isdir(name):
-                kind = "a directory"
             raise OutputError(
-                f"cannot write {self.path}: {name} is {kind}",
-                "remove it, or choose another name with --output"
-                if os.path.isdir(name)
-                else _CHOOSE,
+                f"cannot write {self.path}: {name} is {'a directory' if is_directory else kind}",
+                "remove it, or choose another name with --output" if is_directory else _CHOOSE,
             )
         if self._directory and (why := stranger(name, complete=name != self.part)):
             raise OutputError(
@@ -154,9 +156,12 @@ class PartFile:
     def _open(self, name: str, flags: int) -> int:
         if not self._directory:
             return locks.open_to_lock(name, flags | os.O_NOFOLLOW, 0o666 | _MARK)
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o777 | _MARK)
-        return locks.open_to_lock(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        while True:
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o777 | _MARK)
+            # The run that made it may have published or removed it by now.
+            with suppress(FileNotFoundError):
+                return locks.open_to_lock(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
     def _lock(self, fd: int) -> None:
         if not locks.lock(fd):

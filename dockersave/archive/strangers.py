@@ -48,7 +48,11 @@ def stranger(folder: str, *, complete: bool) -> str:
 
 def _is_member(folder: str, path: str) -> bool:
     """Whether a save has written it: by its name, and by what it is."""
-    mode = os.lstat(os.path.join(folder, path)).st_mode
+    try:
+        mode = os.lstat(os.path.join(folder, path)).st_mode
+    except FileNotFoundError:
+        # Another run has published or removed it meanwhile.
+        return True
     if stat.S_ISDIR(mode):
         return _FOLDER.fullmatch(path) is not None
     # Where a layer occurs again, the legacy layout has a link.

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from tests.appliance.hosts import BareHost, leftovers, program_of
 from tests.appliance.test_hosts import PROC, READ_ONLY, tmpfs
 from tests.appliance.test_signals import WAITING, terminal, wait_until
+from tests.pace import Stopwatch
 from tests.processes import program
 
 SAVE = ["127.0.0.1:1/x", "--retries", "0"]
@@ -139,14 +139,14 @@ def test_ctrl_c_before_the_program_exists(probe: Path, tmp_path: Path) -> None:
     late = ["-e", "trace=socketpair,fork", "-e", "inject=fork:delay_enter=1000000"]
     # With one processor only the program is forked.
     command = ["taskset", "-c", "0", *strace(log, *late), str(probe), "sleep", "20"]
-    begin = time.monotonic()
+    watch = Stopwatch()
     _, code = terminal(
         [program("taskset"), *command[1:]],
         tmp_path,
         b"\x03",
         lambda: log.exists() and "socketpair" in log.read_text(),
     )
-    assert time.monotonic() - begin < 10
+    assert watch.own < 10
     assert (code, leftovers(tmp_path)) == (130, [])
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,6 +219,48 @@ def test_what_another_run_is_writing_is_not_replaced(directory: bool, tmp_path: 
     first.close()
     second.close()
     assert {path.name for path in tmp_path.iterdir()} == {"a", "a.part"}
+
+
+@pytest.mark.parametrize(
+    ("call", "asked", "directory"),
+    [
+        ("stat", "a.part", False),
+        ("stat", "a.part", True),
+        ("mkdir", "a.part", True),
+        ("lstat", "a.part/blobs", True),
+    ],
+)
+def test_what_another_run_publishes_meanwhile_is_in_nobodys_way(
+    call: str, asked: str, directory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked of `a.part`, it may be gone by the next question."""
+    part, real = tmp_path / "a.part", getattr(os, call)
+
+    def remove() -> None:
+        monkeypatch.undo()
+        shutil.rmtree(part) if directory else part.unlink()
+
+    def gone(name: str, *arguments: Any, **options: Any) -> Any:
+        if name != str(tmp_path / asked):
+            return real(name, *arguments, **options)
+        if call == "lstat":
+            remove()
+            return real(name, *arguments, **options)
+        try:
+            return real(name, *arguments, **options)
+        finally:
+            remove()
+
+    if directory:
+        (part / "blobs").mkdir(parents=True)
+    else:
+        part.touch()
+    file = PartFile(str(tmp_path / "a"), directory=directory)
+    monkeypatch.setattr(os, call, gone)
+    file.open()
+    assert file.is_new
+    assert os.path.samestat(os.fstat(file.fd), part.stat())
+    file.close()
 
 
 @pytest.mark.parametrize("what", ["of another run", "of somebody else"])

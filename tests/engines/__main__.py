@@ -41,9 +41,8 @@ def judge_all(only: str) -> tuple[dict[tuple[Case, str], str], list[str]]:
         for case in cases():
             if only not in str(case):
                 continue
-            archive = folder / "image.tar"
             try:
-                case.save(registry, archive)
+                archive = case.save(registry, folder)
             except AssertionError as error:
                 surprises.append(f"{case}: not saved: {error}")
                 continue

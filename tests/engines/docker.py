@@ -23,8 +23,8 @@ class Docker(Judge):
         command += ["--pidfile", self.folder / "pid", "-H", f"unix://{self.socket}"]
         daemon = Daemon(command, self.folder / "log", self._answers)
         self.stack.callback(daemon.stop)
-        version = self.docker("version", "--format", "{{.Server.Version}}")
-        self.version = int(version.partition(".")[0])
+        asked = ("version", "--format", "{{.Server.Version}}")
+        self.version = self.ask_version(*self._command(), *asked)
 
     def _answers(self) -> bool:
         try:

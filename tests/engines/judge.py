@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -70,8 +71,8 @@ class Judge(ABC):
         folder: for its store and whatever else it writes.
     """
 
-    version = 0
-    """The engine's major version, where what it can do depends on that."""
+    version: tuple[int, ...] = ()
+    """The engine's version, where what it can do depends on that."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -141,6 +142,10 @@ class Judge(ABC):
             said = "".join(done.stdout.splitlines(keepends=True)[-3:]) + done.stderr[-2000:]
             raise Refused(f"{name} {' '.join(arguments)}: {said.strip()}")
         return done.stdout
+
+    def ask_version(self, *command: str | Path) -> tuple[int, ...]:
+        """Run an engine's command and return the first two numbers that it printed."""
+        return tuple(map(int, re.findall(r"\d+", self.run(*command))[:2]))
 
     def json(self, *command: str | Path) -> Any:
         """Run an engine's command and return what it printed, parsed."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from dockersave import Network, Options, save
 from dockersave.archive.formats import FORMATS
@@ -32,7 +32,15 @@ JUDGES: dict[str, Callable[[Path], Judge]] = {
 BY_TAG_ONLY = {"skopeo oci-archive", "umoci"}
 """Judges that call an image what the OCI layout calls it: its tag."""
 
-Option: TypeAlias = Literal["", "--gunzip", "--xz", "--platform all", "and another with its tag"]
+Option: TypeAlias = Literal[
+    "",
+    "--gunzip",
+    "-o x.tar.gz",
+    "-o x.tar.zst",
+    "--xz",
+    "--platform all",
+    "and another with its tag",
+]
 PAIR: Option = "and another with its tag"
 """A second image in the archive, of another name, with the same tag."""
 OTHER = "oci-plain"
@@ -99,12 +107,14 @@ class Case:
         plain = self.format == "docker" and not self.option
         return (plain and self.kind != "many-layers") or self.kind in ("docker", "multi")
 
-    def save(self, registry: Registry, output: Path) -> None:
-        """Write the archive.
+    def save(self, registry: Registry, folder: Path) -> Path:
+        """Write the archive into a folder, with a name that says how it is compressed.
 
         Raises:
             DockersaveError: it failed.
         """
+        _, is_named, name = self.option.partition("-o ")
+        output = folder / (name if is_named else "image.tar")
         kind = KINDS[self.kind]
         names = [registry.reference(kind.repository, kind.tag or kind.document.digest)]
         if self.option == PAIR:
@@ -116,6 +126,7 @@ class Case:
             xz=self.option == "--xz",
         )
         save(*names, output=output, options=options, network=Network(insecure=True))
+        return output
 
     def check(self, judge: Judge, name: str, archive: Path, registry: Registry) -> None:
         """Let a judge load the archive, and compare what comes out with what was built.
@@ -165,9 +176,8 @@ def prepare(registries: Registries) -> Registry:
 
 def cases() -> Iterator[Case]:
     """Yield every archive that is worth judging."""
-    options: list[Option] = ["", "--gunzip", "--xz", "--platform all", PAIR]
     for form in FORMATS:
-        for option in options:
+        for option in get_args(Option):
             for name, kind in KINDS.items():
                 is_index = not isinstance(kind.document, Image)
                 if option == "--platform all" and (form == "legacy" or not is_index):
@@ -189,13 +199,13 @@ class Limit:
         judge: the engine.
         reason: in words, with the version that it was seen with.
         excludes: tells which archives are meant.
-        until: the major version of the engine in which it is gone.
+        until: the version of the engine in which it is gone.
     """
 
     judge: str
     reason: str
     excludes: Callable[[Case], bool]
-    until: float = math.inf
+    until: tuple[float, ...] = (math.inf,)
 
 
 def _is_oci(case: Case) -> bool:
@@ -206,8 +216,20 @@ def _is_legacy(case: Case) -> bool:
     return case.format == "legacy"
 
 
-def _is_xz(case: Case) -> bool:
-    return case.option == "--xz"
+def _is_gzip(case: Case) -> bool:
+    return case.option == "-o x.tar.gz"
+
+
+def _is_zstd(case: Case) -> bool:
+    return case.option == "-o x.tar.zst"
+
+
+def _is_compressed(case: Case) -> bool:
+    return _is_gzip(case) or _is_zstd(case) or case.option == "--xz"
+
+
+def _is_gzip_of_legacy(case: Case) -> bool:
+    return _is_gzip(case) and _is_legacy(case)
 
 
 def _has_docker_types(case: Case) -> bool:
@@ -244,14 +266,17 @@ def _is_nested_oci(case: Case) -> bool:
 
 LIMITS = [
     Limit("docker", "reads only `manifest.json`, which a pure OCI layout has not", _is_oci),
-    Limit("docker", "unpacks no zstd before version 23", _has_zstd, until=23),
+    Limit("docker", "unpacks no zstd before version 23", _has_zstd, until=(23,)),
+    Limit("docker", "unpacks no zstd before version 23", _is_zstd, until=(23,)),
     Limit("docker", "takes at most 125 layers", lambda case: case.kind == "many-layers"),
-    Limit("containerd", "unpacks archives of gzip and zstd only", _is_xz),
+    Limit("containerd", "`ctr images import` unpacks no archive, of whatever kind", _is_compressed),
     Limit("skopeo docker-archive", "reads only `manifest.json`", _is_oci),
+    Limit("skopeo docker-archive", "unpacks no gzip in version 1.9", _is_gzip, until=(1, 18)),
     Limit("skopeo oci-archive", "reads only OCI layouts", _is_legacy),
     Limit("umoci", "reads only OCI layouts", _is_legacy),
     Limit("umoci", "knows no media types of Docker's", _has_docker_types),
     Limit("umoci", "unpacks no zstd", _has_zstd),
+    Limit("podman", "unpacks gzip only of OCI layouts in version 4.3", _is_gzip_of_legacy, (5, 4)),
     Limit("podman", "takes one image of a pure OCI layout", _is_pair_of_oci),
     Limit(
         "skopeo oci-archive",
@@ -264,6 +289,8 @@ LIMITS = [
     Limit("umoci", "finds images only by their tag", lambda case: case.kind == "digest"),
 ]
 """Seen with Debian 12: dockerd 20.10, containerd 1.6, skopeo 1.9, umoci 0.4, podman 4.3.
+
+With Debian 13: containerd 1.7 unpacks no archive either; skopeo 1.18 does where 1.9 does not.
 
 The tests prove each of them: where a limit excludes an archive, the engine has to refuse it.
 """

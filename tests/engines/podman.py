@@ -11,6 +11,10 @@ from tests.engines.trees import Tree, of_folder
 class Podman(Judge):
     """`podman load`, and the file system from its store."""
 
+    def start(self) -> None:
+        """Remember which podman it is."""
+        self.version = self.ask_version("podman", "--version")
+
     def podman(self, *arguments: str | Path) -> str:
         """Run podman on the judge's own store."""
         return self.run(*self._command(), *arguments)

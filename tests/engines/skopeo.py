@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
-from tests.engines.judge import Facts, Judge, Refused
+from tests.engines.judge import Facts, Judge
 from tests.engines.trees import Tree, of_layers
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -24,7 +23,8 @@ class Skopeo(Judge):
     transport: str
 
     def start(self) -> None:
-        """Remember nothing yet."""
+        """Remember nothing yet, but which skopeo it is."""
+        self.version = self.ask_version("skopeo", "--version")
         self._images: dict[str, tuple[Path, str]] = {}
 
     def load(self, archive: Path) -> list[str]:
@@ -92,12 +92,7 @@ class SkopeoOci(Skopeo):
         Skopeo looks for names only among descriptors of the OCI's media types; a lone image it
         finds without being told a name.
         """
-        with tarfile.open(archive) as tar:
-            if "index.json" not in tar.getnames():
-                raise Refused("no OCI layout")
-            file = tar.extractfile("index.json")
-            assert file is not None
-            descriptors = json.load(file)["manifests"]
+        descriptors = self.json("tar", "-xOf", archive, "index.json")["manifests"]
         found = {}
         for descriptor in descriptors:
             name = descriptor.get("annotations", {}).get(REF_NAME, "")

@@ -38,9 +38,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture(scope="module")
 def archive(case: Case, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Save the archive that all judges get."""
-    path = tmp_path_factory.mktemp("matrix") / "image.tar"
-    case.save(registry, path)
-    return path
+    return case.save(registry, tmp_path_factory.mktemp("matrix"))
 
 
 @pytest.mark.parametrize("name", JUDGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from dockersave import Network, Options, save
 from dockersave.check import check_archive
+from dockersave.limits import LIMITS
 from tests.engines.containerd import SNAPSHOTTER, Containerd
 from tests.engines.docker import Docker
 from tests.engines.judge import Refused
@@ -116,7 +118,7 @@ def test_the_legacy_format_is_what_docker_save_writes(
     tmp_path: Path,
 ) -> None:
     docker = docker_of(judges)
-    if docker.version >= 25:
+    if docker.version >= (25,):
         pytest.skip("Docker writes it no more since version 25")
     registries.push({"verbose": verbose_image})
     reference = registries.get().reference(name)
@@ -276,6 +278,29 @@ def test_an_image_without_layers(
     judge.forget()
     assert judge.load(path) == [reference]
     assert judge.inspect(reference).image_id == image([]).config_digest
+
+
+@pytest.mark.parametrize(
+    ("engine", "suffix"),
+    [
+        *(("docker", suffix) for suffix in (".tar.gz", ".tar.xz")),
+        *(("podman", suffix) for suffix in (".tar.gz", ".tar.zst", ".tar.xz")),
+        *(("skopeo docker-archive", suffix) for suffix in (".tar.zst", ".tar.xz")),
+        *(("skopeo oci-archive", suffix) for suffix in (".tar.gz", ".tar.zst", ".tar.xz")),
+    ],
+)
+def test_a_compressed_archive_of_several_blocks(
+    engine: str, suffix: str, registries: Registries, judges: Judges, tmp_path: Path
+) -> None:
+    """Blocks of gzip, frames of zstd with the largest window that we ask for, streams of xz."""
+    noise = random.Random(1).randbytes(LIMITS.zstd_block // 16)
+    block = noise + bytes(LIMITS.zstd_block - 2 * len(noise)) + noise
+    document = image([layer([directory("etc"), file("etc/blocks", block * 2)], "none")])
+    registries.push({"blocks": document})
+    path, reference = tmp_path / f"x{suffix}", registries.get().reference("blocks")
+    save(reference, output=path, network=PLAIN)
+    ((_, tree),) = judges[engine].load_and_export(path)
+    assert not differences(built(document), tree)
 
 
 def test_two_names_for_one_image(registries: Registries, judges: Judges, tmp_path: Path) -> None:

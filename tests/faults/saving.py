@@ -80,7 +80,7 @@ def refused(registry: Simulator, output: Path, image: str = "sample", **wishes: 
 
 def settle(registry: Simulator) -> None:
     """Wait until the simulator has counted what it has sent."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while any(request.ended is None for request in registry.of(*BLOBS)):
         if time.monotonic() > end:
             return

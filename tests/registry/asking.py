@@ -14,7 +14,7 @@ Answer = urllib3.BaseHTTPResponse
 
 def get(registry: Simulator, path: str, method: str = "GET", **headers: str) -> Answer:
     """Ask once, on a connection of its own, following nothing."""
-    with urllib3.PoolManager(retries=False, timeout=5) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60) as pool:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         return pool.request(
             method,

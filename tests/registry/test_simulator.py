@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import urllib3
@@ -18,6 +19,7 @@ import urllib3
 from tests.images import Store, random_layer, read, sample_image
 from tests.images import image as build_image
 from tests.pace import Stopwatch
+from tests.registry import tokens
 from tests.registry.asking import blob, exchange, get
 from tests.registry.faults import Fault
 from tests.registry.simulator import Auth, Simulator, Tls, spawn
@@ -186,12 +188,13 @@ def test_bearer_authentication(own_server: bool) -> None:
         assert server == ({"token"} if own_server else {"registry"})
 
 
-def test_tokens_expire() -> None:
-    with Simulator(Store.of({"a/b": SAMPLE}), auth=Auth(lifetime=0.05, anonymous=True)) as registry:
+def test_tokens_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Simulator(Store.of({"a/b": SAMPLE}), auth=Auth(lifetime=60, anonymous=True)) as registry:
         ask = f"{registry.base_url}/token?scope=repository:a/b:pull"
         bearer = "Bearer " + json.loads(get(registry, ask).data)["token"]
         assert get(registry, "a/b/manifests/latest", Authorization=bearer).status == 200
-        time.sleep(0.06)
+        later = time.monotonic() + 61
+        monkeypatch.setattr(tokens, "time", SimpleNamespace(monotonic=lambda: later))
         assert get(registry, "a/b/manifests/latest", Authorization=bearer).status == 401
 
 

@@ -18,6 +18,7 @@ from dockersave.transfer.cache import Cache, Entry
 from tests.faults.saving import fetched, run, saved, sha256, start
 from tests.images import Store, image, random_layer
 from tests.images.content import digest_of
+from tests.pace import until
 from tests.registry.faults import Fault
 from tests.registry.simulator import Simulator
 
@@ -149,12 +150,9 @@ def test_what_a_killed_run_left_is_removed(server: Simulator, tmp_path: Path) ->
     folder = tmp_path / "cache"
     server.faults.add(Fault.rate(500_000, on="blob"))
     process = start(server, f"--cache-dir={folder}", cwd=tmp_path)
-    end = time.monotonic() + 10
-    while not list(folder.glob("tmp/*")) and time.monotonic() < end:
-        time.sleep(0.02)
+    until(lambda: list(folder.glob("tmp/*")))
     process.kill()
     process.communicate()
-    assert list(folder.glob("tmp/*"))
     server.faults.clear()
     done = run(server, f"--cache-dir={folder}", cwd=tmp_path)
     assert done.code == 0, done.err
