@@ -12,10 +12,10 @@ from ..leftover import is_there
 from ..members import Blob, Content, Link, Member
 from ..partfile import PartFile
 from ..partmap import PartMap
-from ..place import FilePlace, check_room, check_whole, reserve, write_all, writing
+from ..place import FilePlace, allocated, check_room, check_whole, reserve, write_all, writing
 from ..strangers import MAP, remove_members
 from ..tar import Plan, lay_out
-from . import Movable, Slot, digest_of, extent_of, least_room
+from . import Movable, Slot, digest_of, extent_of, least_room, room_to_leave
 
 
 class DirectoryTree:
@@ -28,7 +28,7 @@ class DirectoryTree:
     in_order = False
 
     def __init__(self, path: str) -> None:
-        self._size = 0
+        self._size = self.unreserved = 0
         self.file = PartFile(path, directory=True)
         self._fds: list[int] = []
         self._expected: dict[str, tuple[int, int, int] | None] = {}
@@ -82,6 +82,7 @@ class DirectoryTree:
                 name = self._name(entry.member.path)
                 place = FilePlace(name, fd, 0, partmap, extent, entry.size)
                 slots.append((entry, place, partmap.present(extent)))
+            self.unreserved = max(0, self._size - allocated(self.file.part))
             return slots
 
     def _check_room(self, needed: int, *, least: bool = False) -> None:
@@ -93,9 +94,7 @@ class DirectoryTree:
         Raises:
             OutputError: there is not.
         """
-        kept = 0
-        for folder, _, names in os.walk(self.file.part):
-            kept += sum(512 * os.lstat(os.path.join(folder, name)).st_blocks for name in names)
+        kept = allocated(self.file.part)
         check_room(self.file.fd, self.file.path, needed, kept, least=least)
 
     def _expect(self, path: str, fd: int) -> None:
@@ -181,6 +180,7 @@ class DirectoryTree:
             if self.file.is_new:
                 self.file.discard()
             raise
+        self.unreserved = room_to_leave(missing)
         return kept
 
     def append(self, member: Member, size: int, content: Movable) -> None:
