@@ -114,7 +114,8 @@ class Job:
                 pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
                 registry.warm(min(pieces, self.session.network.usual_jobs))
 
-        resolver = Resolver(registry, reference, self.local.read, expect=expect)
+        copies = LIMITS.legacy_copies if self.options.format == "legacy" else 1
+        resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
         wanted = self.options.platform
         if wanted == ALL_PLATFORMS:
             image = resolver.all_platforms()

@@ -42,8 +42,17 @@ class Limits:
     """Redirects of one request."""
     index_depth: int = 4
     """Indexes nested in one another."""
-    documents: int = 32 * MIB
-    """All manifests, indexes and configs of one run, which are kept until they are written."""
+    documents: int = 17 * MIB
+    """All manifests, indexes and configs of one run, which are kept until they are written, with
+    what is kept of them as objects: two of the largest configs, or thousands of real ones."""
+    document_mark: int = 64
+    """What is kept of a manifest or an index for each of its commas, colons and opening brackets:
+    a descriptor has seven of them, and takes 450 bytes."""
+    document_large: int = 1 * MIB
+    """Documents above this are read and parsed one at a time: each takes its size three times
+    meanwhile."""
+    legacy_copies: int = 4
+    """How often a config is in memory for the legacy format, which repeats it as Go writes it."""
     document_requests: int = 2_000
     """Requests for them, whatever they name: five can name each other billions of times."""
     document_requests_image: int = 4
