@@ -84,33 +84,32 @@ class ArchiveFile:
         check_room(file.fd, file.path, self._whole, freed)
         if file.is_new:
             return PartMap.create(file.fd, plan.size, extents)
-        old_fd = file.renew()
+        known = old.by_digest() if old else {}
+        kept = [(extent, known.get(extent.digest)) for extent in extents]
+        worth = [(to, at) for to, at in kept if at is not None and at.size == to.size]
         try:
-            known = old.by_digest() if old else {}
-            try:
-                check_room(file.fd, file.path, self._whole)
-            except OutputError:
-                # There is room for one of them.
-                os.ftruncate(old_fd, 0)
-                known = {}
+            check_room(file.fd, file.path, self._whole)
+        except OutputError:
+            # There is room for one of them.
+            worth = []
+        if old is None or not worth:
+            os.close(file.renew())
+            return PartMap.create(file.fd, plan.size, extents)
+        old_fd = file.begin_beside()
+        try:
             partmap = PartMap.create(file.fd, plan.size, extents)
             reserve(file.fd, self._whole)
-            for extent in extents:
-                source = known.get(extent.digest)
-                if old is None or source is None or source.size != extent.size:
-                    continue
-                for start, stop in old.present(source):
-                    copied = copy(
-                        old_fd,
-                        source.offset + start,
-                        file.fd,
-                        extent.offset + start,
-                        stop - start,
-                    )
-                    partmap.record(extent, start, start + copied)
-            return partmap
-        finally:
-            os.close(old_fd)
+            for to, at in worth:
+                for start, stop in old.present(at):
+                    begin = to.offset + start
+                    copied = copy(old_fd, at.offset + start, file.fd, begin, stop - start)
+                    partmap.record(to, start, start + copied)
+            os.fsync(file.fd)
+        except BaseException:
+            file.give_up_beside(old_fd)
+            raise
+        file.take_place(old_fd)
+        return partmap
 
     def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
         """Keep the layers at the beginning of the file, as far as they are those."""
