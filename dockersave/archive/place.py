@@ -26,7 +26,7 @@ _HINTS = {
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another file system",
     errno.EIO: "the disk reports an error; choose another place with --output or --working-dir",
     errno.EBADF: "redirect it to a file or a program that takes it",
-    errno.EMFILE: "raise the limit on open files (ulimit -n), or write an archive instead",
+    errno.EMFILE: "raise the limit on open files (ulimit -n), or use fewer --jobs",
     errno.ELOOP: "it is a symbolic link: remove it, or choose another name with --output",
 }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from ...errors import OutputError
 from ..leftover import is_there
@@ -49,7 +50,7 @@ class DirectoryTree:
             raise
 
     def _lay(self, plan: Plan, keep: AbstractSet[str]) -> list[Slot]:
-        with writing(self.file.part):
+        with _holding_many(), writing(self.file.part):
             entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
             extents = [extent_of(entry, 0) for entry in entries]
             self._size = sum(entry.size for entry in plan.entries)
@@ -243,6 +244,18 @@ class DirectoryTree:
         while self._fds:
             os.close(self._fds.pop())
         self.file.close()
+
+
+@contextmanager
+def _holding_many() -> Iterator[None]:
+    """Say of too many open files that there is one for each layer."""
+    try:
+        yield
+    except OutputError as failure:
+        cause = failure.__cause__
+        if isinstance(cause, OSError) and cause.errno == errno.EMFILE:
+            failure.hint = "raise the limit on open files (ulimit -n), or write an archive instead"
+        raise
 
 
 def _sync(path: str) -> None:
