@@ -85,6 +85,21 @@ complete -o bashdefault -F _dockersave dockersave
 """
 """What shtab does not know of bash: `--option=value`, and lists of images after `@`."""
 
+ZSH = """\
+  if [[ $PREFIX == @* ]]; then
+    compset -P @
+    _files
+    return
+  fi
+
+"""
+FISH = """
+
+complete -c dockersave -n 'string match -q "@*" -- (commandline -ct)' \\
+  -fa '(string replace -r "^" @ -- (__fish_complete_path (string sub -s 2 -- (commandline -ct))))'
+"""
+"""The same lists of images after `@`, in zsh and fish."""
+
 FILES = {
     "~/.docker/config.json": "Docker's credentials and credential helpers",
     "${XDG_RUNTIME_DIR}/containers/auth.json, ~/.config/containers/auth.json": (
@@ -196,7 +211,9 @@ def completion(shell: str) -> str:
         if action.dest == "help":
             action.choices = list(TOPICS)
     text: str = shtab.complete(made, shell)
-    return text + BASH if shell == "bash" else text
+    if shell == "zsh":
+        return text.replace("_shtab_dockersave() {\n", "_shtab_dockersave() {\n" + ZSH, 1)
+    return text + {"bash": BASH, "fish": FISH}[shell]
 
 
 def main() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .errors import ContentError
 from .limits import LIMITS
 
-_HINT = "save fewer images at once, or one platform of each"
+_HINT = "save fewer images at once, or one platform of each; --format legacy needs most"
 
 
 class Budget:
@@ -18,8 +20,7 @@ class Budget:
     """
 
     def __init__(self) -> None:
-        self.parsing = threading.Lock()
-        """Held while a document is parsed, which takes many times its size for a moment."""
+        self._large = threading.RLock()
         self._lock = threading.Lock()
         self._bytes = LIMITS.documents
         self._requests = LIMITS.document_requests
@@ -28,6 +29,19 @@ class Budget:
         """Allow for one more image that the user has named."""
         with self._lock:
             self._requests += LIMITS.document_requests_image
+
+    @contextmanager
+    def taking(self, size: int = LIMITS.manifest) -> Iterator[None]:
+        """Wait until a document may be read or parsed, which takes many times its size meanwhile.
+
+        Args:
+            size: of the document in bytes: small ones are not waited for when they are read.
+        """
+        if size <= LIMITS.document_large:
+            yield
+            return
+        with self._large:
+            yield
 
     def ask(self) -> None:
         """Count a request for a document.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .archive.members import Blob
-from .archive.place import check_room, free_room, writing
+from .archive.place import free_room
+from .archive.write.room import Room
 from .cancellation import Cancellation
 from .destination import Destination
 from .image import Image
@@ -17,7 +18,7 @@ from .job import Job
 from .options import Network, Options
 from .progress import Progress
 from .reference import Reference
-from .saving import SavedImage, running
+from .saving import SavedImage, room_for, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Forecast:
         compression: of the archive as a whole: `gzip`, `zstd`, `xz`; empty for none.
         free: what can be written where the output goes; None for a stream, or if the file system
             does not say.
-        kept: what `.part` files of earlier runs occupy there.
+        room: what the outputs take there.
     """
 
     images: tuple[SavedImage, ...]
@@ -60,7 +61,17 @@ class Forecast:
     size: int | None
     compression: str
     free: int | None
-    kept: int
+    room: Room
+
+    @property
+    def kept(self) -> int:
+        """What `.part` files of earlier runs occupy there."""
+        return self.room.kept
+
+    @property
+    def needed(self) -> int:
+        """What is needed there for all outputs together; where sizes are not known, at least."""
+        return self.room.needed
 
     @property
     def fetched(self) -> int:
@@ -73,25 +84,12 @@ class Forecast:
         return sum(layer.size for layer in self.layers if layer.is_reused)
 
     def check_room(self) -> None:
-        """Make sure that there is room for what would be written, as far as its size is known.
+        """Make sure that there is room for what would be written, as `save` does.
 
         Raises:
             OutputError: there is not enough, or the place cannot be looked at.
         """
-        for path in self.paths[:1]:
-            if self.layers and all(layer.source == path for layer in self.layers):
-                # It is there already, and is not written again.
-                return
-            folder = os.path.dirname(path) or "."
-            with writing(folder):
-                fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                # How far it can be compressed is seen when it is.
-                count = len(self.paths) - bool(self.compression)
-                needed = (self.size or 0) * count
-                check_room(fd, path, needed, self.kept)
-            finally:
-                os.close(fd)
+        self.room.check()
 
     def to_json(self) -> dict[str, Any]:
         """As a document of lists, objects, texts and numbers."""
@@ -119,6 +117,7 @@ class Forecast:
             "fetched": self.fetched,
             "reused": self.reused,
             "free": self.free,
+            "needed": self.needed,
             "kept": self.kept,
         }
 
@@ -156,7 +155,7 @@ def forecast(
             size=None if planned is None else job.plan(planned).size,
             compression=destination.compression,
             free=_free(destination),
-            kept=_kept(destination),
+            room=room_for(job, resolved, destination),
         )
 
 
@@ -184,11 +183,3 @@ def _free(destination: Destination) -> int | None:
             finally:
                 os.close(fd)
     return None
-
-
-def _kept(destination: Destination) -> int:
-    kept = 0
-    for path in destination.paths:
-        with suppress(OSError):
-            kept += os.stat(f"{path}.part").st_blocks * 512
-    return kept

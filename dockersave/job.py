@@ -66,6 +66,8 @@ class Job:
         self.local = local
         self.format: Format = FORMATS[options.format]()
         self.keeper = Keeper(options.cache_dir, options.cache_size, session.notify)
+        self.room_after = 0
+        """What outputs that follow the one that is written need on the disk, in bytes."""
         self.size = self.fetched = self.reused = 0
         self._counted = False
 
@@ -112,7 +114,8 @@ class Job:
                 pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
                 registry.warm(min(pieces, self.session.network.usual_jobs))
 
-        resolver = Resolver(registry, reference, self.local.read, expect=expect)
+        copies = LIMITS.legacy_copies if self.options.format == "legacy" else 1
+        resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
         wanted = self.options.platform
         if wanted == ALL_PLATFORMS:
             image = resolver.all_platforms()
@@ -181,10 +184,14 @@ class Job:
             self.size = output.commit(documents)
         return images
 
+    def _leave_room(self, output: Output) -> None:
+        self.keeper.leave_room(self.working_dir, output.unreserved + self.room_after)
+
     def _fill(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and any place can be written."""
         blobs, downloads = [], []
         slots = output.lay(self.plan(images))
+        self._leave_room(output)
         # The largest first: at the end there is less to be shared.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
             blob = self._blob(entry, self.sources(images, entry.member.data), have)
@@ -199,6 +206,7 @@ class Job:
 
         plan = self.plan(images)
         output.lay(plan)
+        self._leave_room(output)
         with closing(Window(self.working_dir)) as window:
             blobs: dict[str, Blob] = {}
             for entry in plan.entries:
@@ -229,6 +237,7 @@ class Job:
         members = self.format.layers(images)
         self.progress.phase("checking")
         sizes = dict(output.begin(members, self.session.cancellation.check))
+        self._leave_room(output)
         layers = {member.path: self._unpacked(images, member) for member in members}
         for path, size in sizes.items():
             layers[path].found(size)

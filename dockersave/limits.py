@@ -36,14 +36,25 @@ class Limits:
     link: int = 16 * KIB
     """An address that a registry gives: of the next page, or where a redirect leads. Signed ones of
     Amazon's S3 with a session token have some 2 KiB; most servers take no more than 8 KiB."""
+    places: int = 1 * MIB
+    """Characters of all such addresses that one registry's blobs were found at."""
     foreign_failures: int = 64
     """Requests for layers elsewhere that fail: a manifest may name 50,000 addresses for each."""
     redirects: int = 8
     """Redirects of one request."""
     index_depth: int = 4
     """Indexes nested in one another."""
-    documents: int = 32 * MIB
-    """All manifests, indexes and configs of one run, which are kept until they are written."""
+    documents: int = 17 * MIB
+    """All manifests, indexes and configs of one run, which are kept until they are written, with
+    what is kept of them as objects: two of the largest configs, or thousands of real ones."""
+    document_mark: int = 64
+    """What is kept of a manifest or an index for each of its commas, colons and opening brackets:
+    a descriptor has seven of them, and takes 450 bytes."""
+    document_large: int = 1 * MIB
+    """Documents above this are read and parsed one at a time: each takes its size three times
+    meanwhile."""
+    legacy_copies: int = 4
+    """How often a config is in memory for the legacy format, which repeats it as Go writes it."""
     document_requests: int = 2_000
     """Requests for them, whatever they name: five can name each other billions of times."""
     document_requests_image: int = 4

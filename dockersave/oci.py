@@ -117,12 +117,13 @@ class Config:
     Args:
         platform: what the image runs on.
         diff_ids: of its layers, bottom first.
-        document: what older formats repeat of it; not its history, which can be long.
+        stated: what it says of its platform, byte for byte: `architecture`, `os`, `os.version` and
+            `variant`, as far as they are there. Nothing else of it is kept, which can be long.
     """
 
     platform: Platform
     diff_ids: tuple[str, ...]
-    document: dict[str, Any]
+    stated: dict[str, str]
 
 
 class UnknownKindError(ContentError):
@@ -198,7 +199,7 @@ def parse_config(body: bytes, layers: int) -> Config:
         ContentError: it is malformed, or does not fit its manifest.
     """
     document = _object(body, "config")
-    rootfs = document.pop("rootfs", None)
+    rootfs = document.get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if diff_ids is None and not layers:
         diff_ids = []
@@ -209,9 +210,9 @@ def parse_config(body: bytes, layers: int) -> Config:
     names = [_in_any_case(document, key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(name, str) for name in names):
         raise ContentError("the config's platform is no text")
-    for key in [key for key in document if key.lower() == "history"]:
-        del document[key]
-    return Config(Platform.of(*names), tuple(diff_ids), document)
+    keys = ("architecture", "os", "os.version", "variant")
+    stated = {key: document[key] for key in keys if isinstance(document.get(key), str)}
+    return Config(Platform.of(*names), tuple(diff_ids), {k: v for k, v in stated.items() if v})
 
 
 def parse_descriptor(value: object, what: str) -> Descriptor:

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+def join_all(threads: Iterable[threading.Thread], cancel: Callable[[], object]) -> None:
+    """Wait for threads to end, whatever comes meanwhile.
+
+    A thread that lived on could write into files that are closed by then. So Ctrl-C, however often
+    it comes, makes them end soon, and is raised when they have.
+
+    Args:
+        threads: which.
+        cancel: makes all that they do end soon.
+    """
+    came: BaseException | None = None
+    for thread in threads:
+        while thread.is_alive():
+            try:
+                thread.join()
+            except (KeyboardInterrupt, SystemExit) as failure:
+                # What handlers of signals raise.
+                came = came or failure
+                cancel()
+    if came is not None:
+        raise came
 
 
 def in_parallel(
@@ -59,14 +83,13 @@ def in_parallel(
                 break
             running.append(thread)
         run()
-        for thread in running:
-            thread.join()
+        join_all(running, cancel)
     except BaseException as failure:
         # Ctrl-C comes wherever the main thread is, and mostly where it waits.
         fatal.insert(0, failure)
         cancel()
-        for thread in running:
-            thread.join()
+        with suppress(KeyboardInterrupt, SystemExit):
+            join_all(running, cancel)
     if fatal:
         raise fatal[0]
     return results

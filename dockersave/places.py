@@ -45,15 +45,22 @@ def check_places(destination: Destination, usual: str) -> None:
     if os.path.isdir(archive):
         raise OutputError(
             f"cannot write {shown(archive)}: it is a directory",
-            f"to write into it: -o {shown(os.path.join(archive, usual))}",
+            f"to write into it: -o {_quoted(os.path.join(archive, usual))}",
         )
     # Of a link to a device or a pipe something else is to be said.
     if os.path.islink(archive) and (os.path.isfile(archive) or not os.path.exists(archive)):
         target = os.path.join(os.path.dirname(archive), os.readlink(archive))
         raise OutputError(
             f"cannot write {shown(archive)}: it is a symbolic link",
-            f"write -o {shown(target)}, where it leads, or remove it",
+            f"write -o {_quoted(target)}, where it leads, or remove it",
         )
+
+
+def _quoted(path: str) -> str:
+    """A path as it can be typed."""
+    from shlex import quote
+
+    return quote(shown(path))
 
 
 def _name_most(folder: str) -> int:

@@ -36,6 +36,7 @@ from .oci import (
 from .platforms import Offer, Platform
 from .reference import Reference
 from .verify import check
+from .weight import kept_of
 
 _PRIMARY = Platform("linux", "amd64")
 
@@ -70,6 +71,7 @@ class Resolver:
         local: reads a config that lies on this machine's disk already; None if none does.
         budget: what is left for documents; the registry's, if it is not another one.
         expect: is told of a manifest whose layers will be asked for, while its config is.
+        copies: how often what is to become of it has a config in memory.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Resolver:
         local: Callable[[Descriptor], bytes | None] = lambda descriptor: None,
         budget: Budget | None = None,
         expect: Callable[[Manifest], object] = lambda manifest: None,
+        copies: int = 1,
     ) -> None:
+        self._copies = copies
         self._expect = expect
         self._registry = registry
         self._reference = reference
@@ -99,8 +103,8 @@ class Resolver:
         document = self._registry.manifest(self._reference.repository, version)
         if self._reference.digest:
             check(document.body, self._reference.digest, "the manifest")
-        self._budget.keep(len(document.body))
-        with self._concealing(), self._budget.parsing:
+        self._budget.keep(len(document.body) + kept_of(document.body))
+        with self._concealing(), self._budget.taking():
             return parse_document(document.body, document.digest, document.media_type)
 
     def image(self, wanted: Platform | None) -> Image:
@@ -257,7 +261,7 @@ class Resolver:
         config = None
         if not is_attestation:
             try:
-                with self._budget.parsing:
+                with self._budget.taking():
                     config = image_config(manifest, body)
             except ContentError as failure:
                 # It is kept as it is, if there is an image beside it.
@@ -322,7 +326,8 @@ class Resolver:
         document = self._registry.manifest(self._reference.repository, entry.digest)
         what = f"the manifest {entry.digest}"
         check(document.body, entry.digest, what, entry.size)
-        with self._budget.parsing:
+        self._budget.keep(kept_of(document.body))
+        with self._budget.taking():
             child = parse(document.body, entry.digest, document.media_type)
         is_known = entry.media_type in INDEX_TYPES | MANIFEST_TYPES
         if is_known and (entry.media_type in INDEX_TYPES) != isinstance(child, Index):
@@ -331,7 +336,7 @@ class Resolver:
 
     def _variant(self, manifest: Manifest) -> Variant:
         body = self._config_body(manifest)
-        with self._budget.parsing:
+        with self._budget.taking():
             return Variant(manifest, body, image_config(manifest, body))
 
     def _config_body(self, manifest: Manifest) -> bytes:
@@ -339,16 +344,20 @@ class Resolver:
             return manifest.body
         digest = manifest.config.digest
         if digest not in self._bodies:
-            self._budget.keep(min(manifest.config.size, LIMITS.config))
-            body = self._local(manifest.config)
-            if body is None:
-                self._budget.ask()
-                self._expect(manifest)
-                body = self._registry.read_blob(
-                    self._reference.repository, manifest.config, LIMITS.config
-                )
-            self._bodies[digest] = body
+            size = min(manifest.config.size, LIMITS.config)
+            self._budget.keep(size * self._copies)
+            with self._budget.taking(size):
+                self._bodies[digest] = self._read_config(manifest)
         return self._bodies[digest]
+
+    def _read_config(self, manifest: Manifest) -> bytes:
+        body = self._local(manifest.config)
+        if body is None:
+            self._budget.ask()
+            self._expect(manifest)
+            repository = self._reference.repository
+            body = self._registry.read_blob(repository, manifest.config, LIMITS.config)
+        return body
 
     @staticmethod
     def _check_platform(variant: Variant, wanted: Platform) -> None:

@@ -6,12 +6,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from .archive.members import Blob
 from .archive.write.directory import DirectoryTree
 from .archive.write.file import ArchiveFile
+from .archive.write.room import Room
 from .cancellation import Cancellation
 from .destination import STDOUT, Destination
 from .errors import CancelledError, DockersaveError
@@ -179,9 +180,13 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     job.progress.phase("resolving")
     images: Sequence[Image] = job.resolve(references)
     unchanged = False
+    room_for(job, images, destination).check()
     if destination.tree:
+        alone = replace(destination, tree=None)
+        job.room_after = room_for(job, images, alone).needed
         # First, since an archive that is compressed or a stream cannot be read back.
         images = _write_tree(job, images, destination.tree)
+        job.room_after = 0
     if destination.archive:
         images, unchanged = _write_archive(
             job, images, destination.archive, destination.compression
@@ -194,6 +199,23 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
         reused=job.reused,
         unchanged=unchanged,
     )
+
+
+def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Room:
+    """What the outputs take on the disk; an archive that seems to be there already takes nothing.
+
+    Raises:
+        OutputError: the place cannot be looked at.
+    """
+    known = job.with_known_sizes(images)
+    plan = None if known is None else job.plan(known)
+    compressed = bool(destination.compression)
+    archive = None if destination.is_stream else destination.archive
+    if archive and plan and not compressed:
+        with suppress(OSError):
+            archive = None if os.stat(archive).st_size == plan.size else archive
+    layers = job.format.layers(images)
+    return Room.of(archive, destination.tree, layers, plan, compressed=compressed)
 
 
 def _write_archive(

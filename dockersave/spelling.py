@@ -33,7 +33,8 @@ _PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"run the same command", lambda match: "make the same call"),
     (r"the same command", lambda match: "the same call"),
     (r"dockersave debian$", lambda match: "save('debian')"),
-    (r"-o ([^\s,;)]+)", lambda match: f"output='{match[1]}'"),
+    (r"-o '([^']+)'", lambda match: f"output='{match[1]}'"),
+    (r"-o ([^\s,;)']+)", lambda match: f"output='{match[1]}'"),
 )
 
 # A value has a digit, a capital or a mark in it, or is one of the few words; "--wait waits" has no

@@ -23,9 +23,22 @@ def is_too_heavy(body: bytes, marks: int = LIMITS.json_marks) -> bool:
         body: the document, as UTF-8.
         marks: the commas, colons and opening brackets that it may have.
     """
-    if sum(map(body.count, _MARKS)) > marks:
+    if _marks(body) > marks:
         return True
     if len(body) * 4 <= LIMITS.json_text:
         return False
     width = 4 if _WIDEST.search(body) else 2 if _WIDE.search(body) else 1
     return len(body) * width > LIMITS.json_text
+
+
+def kept_of(body: bytes) -> int:
+    """What is kept of a manifest or an index beside its bytes, in bytes.
+
+    Args:
+        body: the document.
+    """
+    return LIMITS.document_mark * _marks(body)
+
+
+def _marks(body: bytes) -> int:
+    return sum(map(body.count, _MARKS))

@@ -127,10 +127,54 @@ def test_an_archive_that_is_compressed(server: Simulator, monkeypatch: pytest.Mo
     assert found.compression == "gzip"
     (line,) = (each for each in outlook(found, as_json=False) if each.startswith("to write: "))
     assert line.endswith("kB, before it is compressed with gzip")
-    monkeypatch.setattr(place, "free_room", lambda fd: 1000)
+    packed = sum(layer.size for layer in found.layers[:1])
+    monkeypatch.setattr(place, "free_room", lambda fd: packed // 2)
     found.check_room()
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match=r"cannot write x.tar.gz and x: needs at least "):
         foreseen(server, output="x.tar.gz", tree=True).check_room()
+    monkeypatch.setattr(place, "free_room", lambda fd: packed // 2 - 1)
+    with pytest.raises(OutputError, match=r"cannot write x.tar.gz: needs at least "):
+        found.check_room()
+
+
+def test_archive_and_directory_need_room_together(
+    server: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is foreseen is what the save says, before it fetches anything."""
+    found = foreseen(server, output="x.tar", tree=True)
+    assert found.needed == foreseen(server, output="x.tar").needed + sum(
+        each.stat().st_size for each in saved_tree(server)
+    )
+    monkeypatch.setattr(place, "free_room", lambda fd: found.needed - 1)
+    with pytest.raises(OutputError) as foretold:
+        found.check_room()
+    server.requests.clear()
+    with pytest.raises(OutputError) as caught:
+        done(server, output="x.tar", tree=True)
+    assert caught.value.message.endswith(foretold.value.message)
+    assert "blob" not in {request.kind for request in server.requests}
+    assert not Path("x").exists()
+    assert not list(Path().glob("*.part"))
+    monkeypatch.setattr(place, "free_room", lambda fd: found.needed)
+    done(server, output="x.tar", tree=True)
+
+
+def saved_tree(server: Simulator) -> list[Path]:
+    """The files of the image as a directory."""
+    done(server, output="y.tar", tar=False, tree=True)
+    return [path for path in Path("y").rglob("*") if path.is_file()]
+
+
+def test_what_is_unpacked_needs_what_it_has_packed(
+    server: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = foreseen(server, output="x.tar", tree=True, gunzip=True)
+    assert both.needed == 2 * foreseen(server, output="x.tar", gunzip=True).needed > 0
+    monkeypatch.setattr(place, "free_room", lambda fd: both.needed - 1)
+    server.requests.clear()
+    with pytest.raises(OutputError, match=r"cannot write x.tar and x: needs at least"):
+        done(server, output="x.tar", tree=True, gunzip=True)
+    assert "blob" not in {request.kind for request in server.requests}
 
 
 def test_what_would_fail_fails(server: Simulator) -> None:

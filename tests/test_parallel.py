@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from dockersave.parallel import in_parallel
+from dockersave.parallel import in_parallel, join_all
 
 
 def nothing() -> None:
@@ -90,3 +90,26 @@ def test_ctrl_c_while_waiting_for_the_others(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         in_parallel(range(2), work, 2, ValueError, stopped.set)
     assert threading.active_count() == before
+
+
+def test_ctrl_c_again_and_again_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that lived on could write into a file that is closed by then."""
+    stopped = threading.Event()
+    join = threading.Thread.join
+    wishes = 3
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        nonlocal wishes
+        wishes -= 1
+        if wishes >= 0:
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    threads = [threading.Thread(target=stopped.wait, args=(30,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            join_all(threads, stopped.set)
+    assert not any(thread.is_alive() for thread in threads)

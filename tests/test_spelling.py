@@ -38,6 +38,7 @@ SOURCES = Path(dockersave.__file__).parent
         ("docker login, --ilogin or --user", "docker login, user= and password="),
         ("add -o bundle.tar", "add output='bundle.tar'"),
         ("write -o a/x.tar, where it leads", "write output='a/x.tar', where it leads"),
+        ("to write into it: -o 'my images/x.tar'", "to write into it: output='my images/x.tar'"),
         ("x: the same command goes on", "x: the same call goes on"),
         ("make room and run the same command again", "make room and make the same call again"),
         ("what --cache-to has written", "what --cache-to has written"),

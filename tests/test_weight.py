@@ -8,7 +8,9 @@ import tracemalloc
 import pytest
 
 from dockersave.limits import LIMITS
-from dockersave.weight import is_too_heavy
+from dockersave.oci import Manifest, parse_document
+from dockersave.verify import digest_of
+from dockersave.weight import is_too_heavy, kept_of
 
 MOST = LIMITS.json_text
 
@@ -61,3 +63,18 @@ def test_what_passes_takes_no_more_than_documents_may(body: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 48 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_what_is_kept_of_a_manifest_is_counted() -> None:
+    """Its descriptors take more memory than its bytes."""
+    layers = [{"mediaType": f"a/{n}", "digest": f"sha256:{n:064x}", "size": n} for n in range(4000)]
+    document = {"schemaVersion": 2, "layers": layers, "config": layers[0]}
+    body = json.dumps(document, separators=(",", ":")).encode()
+    tracemalloc.start()
+    try:
+        manifest = parse_document(body, digest_of(body))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(manifest, Manifest)
+    assert kept <= len(body) + kept_of(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..image import Image, Variant
@@ -85,7 +85,7 @@ def layout_index(images: Sequence[Image]) -> Member:
             annotations = {"io.containerd.image.name": f"{reference.name}@{root.digest}"}
         descriptor = Descriptor(root.media_type, root.digest, root.size, (), annotations).to_json()
         if config and not image.indexes:
-            descriptor["platform"] = _platform(config.document)
+            descriptor["platform"] = config.stated
         if descriptor not in descriptors:
             descriptors.append(descriptor)
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
@@ -104,8 +104,3 @@ def _reference_name(image: Image) -> str:
 
 _COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 _REFERENCE_NAME = re.compile(f"{_COMPONENT}(?:/{_COMPONENT})*")
-
-
-def _platform(config: Mapping[str, Any]) -> dict[str, str]:
-    keys = ("architecture", "os", "os.version", "variant")
-    return {key: config[key] for key in keys if isinstance(config.get(key), str) and config[key]}

@@ -74,7 +74,7 @@ class V1Layer:
 def v1_layers(variant: Variant) -> list[V1Layer]:
     """The v1 images that an image's layers make, bottom first."""
     assert variant.config is not None
-    image = _structure(variant.config.document, _IMAGE)
+    image = _structure(json.loads(variant.config_body), _IMAGE)
     layers: list[V1Layer] = []
     chain = parent = ""
     for position, diff_id in enumerate(variant.config.diff_ids):

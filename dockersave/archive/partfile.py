@@ -68,6 +68,8 @@ class PartFile:
             self.close()
         self.is_new = self._is_empty()
         self._check_is_left_over()
+        if not self._directory:
+            self._drop_spare()
         if not self._directory and os.fstat(self.fd).st_nlink > 1:
             self._drop_name()
 
@@ -194,6 +196,66 @@ class PartFile:
         old, self.fd = self.fd, fd
         locks.let_go(old)
         return old
+
+    def begin_beside(self) -> int:
+        """Begin an empty file beside it, under a spare name, which `take_place` gives it its own.
+
+        Returns:
+            The old one, open, locked and with its name until then: a run that is killed meanwhile
+            has lost nothing.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with writing(self._spare), ExitStack() as undo:
+            self.check_is_here()
+            self._drop_spare()
+            try:
+                fd = self._open(self._spare, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                # That is somebody else's.
+                return self.renew()
+            undo.callback(locks.close, fd)
+            self._lock(fd)
+            undo.pop_all()
+        old, self.fd = self.fd, fd
+        return old
+
+    def take_place(self, old: int) -> None:
+        """Give what was begun beside the old one its name, and let go of that.
+
+        Args:
+            old: the old one, which is closed.
+
+        Raises:
+            OutputError: it cannot be, or somebody has replaced the old one.
+        """
+        try:
+            with writing(self.part):
+                if not self._is(self.part):
+                    if not os.path.samestat(os.fstat(old), os.lstat(self.part)):
+                        raise self._is_gone()
+                    os.rename(self._spare, self.part)
+        finally:
+            locks.close(old)
+
+    def give_up_beside(self, old: int) -> None:
+        """Remove what was begun beside the old one, and go back to that.
+
+        Args:
+            old: the old one.
+        """
+        if self._is(self._spare):
+            with suppress(OSError):
+                os.unlink(self._spare)
+        locks.close(self.fd)
+        self.fd = old
+
+    def _drop_spare(self) -> None:
+        """Remove what a run has left that was killed before it was of use."""
+        with suppress(FileNotFoundError):
+            if os.lstat(self._spare).st_mode & _MARK and not self._is(self._spare):
+                os.unlink(self._spare)
 
     def publish(self) -> None:
         """Put it on the disk, then under its final name, replacing what is there.

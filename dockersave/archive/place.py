@@ -26,7 +26,7 @@ _HINTS = {
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another file system",
     errno.EIO: "the disk reports an error; choose another place with --output or --working-dir",
     errno.EBADF: "redirect it to a file or a program that takes it",
-    errno.EMFILE: "raise the limit on open files (ulimit -n), or write an archive instead",
+    errno.EMFILE: "raise the limit on open files (ulimit -n), or use fewer --jobs",
     errno.ELOOP: "it is a symbolic link: remove it, or choose another name with --output",
 }
 
@@ -58,12 +58,26 @@ def free_room(fd: int) -> int | None:
     return free * status.f_frsize if status.f_blocks else None
 
 
-def check_room(fd: int, path: str, needed: int, kept: int = 0, *, least: bool = False) -> None:
+def allocated(path: str) -> int:
+    """What a file, or a directory with all in it, takes on the disk, in bytes; 0 for none."""
+    try:
+        taken = 512 * os.lstat(path).st_blocks
+    except FileNotFoundError:
+        return 0
+    for folder, _, names in os.walk(path):
+        taken += sum(512 * os.lstat(os.path.join(folder, name)).st_blocks for name in names)
+    return taken
+
+
+def check_room(
+    fd: int, path: str, needed: int, kept: int = 0, *, least: bool = False, beside: str = ""
+) -> None:
     """Make sure that there is room before the first byte is fetched.
 
     Args:
         fd: the file or directory that is to be written.
         path: its final name, for messages.
+        beside: that of another one for which room is needed, too.
         needed: bytes in all.
         kept: bytes on the disk that are among them, or are freed first.
         least: whether more than that may be needed.
@@ -78,7 +92,8 @@ def check_room(fd: int, path: str, needed: int, kept: int = 0, *, least: bool = 
         more = " more" if kept > needed // 100 else ""
         amount = f"{'at least ' if least else ''}{in_bytes(missing)}{more}"
         raise OutputError(
-            f"cannot write {path}: needs {amount}, {in_bytes(free)} are free in {folder}",
+            f"cannot write {path}{beside and f' and {beside}'}: needs {amount}, "
+            f"{in_bytes(free)} are free in {folder}",
             "make room there, or choose another place with --output or --working-dir",
         )
 

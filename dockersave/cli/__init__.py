@@ -112,6 +112,20 @@ def _occupy_standard_descriptors() -> None:
             os.memfd_create("closed")
 
 
+def _traced(failure: BaseException) -> str:
+    """A traceback whose failures speak of options, as all does that the command says."""
+    import traceback
+
+    text = "".join(traceback.format_exception(failure))
+    chain: list[BaseException | None] = [failure]
+    for one in chain:
+        if one is not None:
+            chain += {one.__cause__, one.__context__}
+        if isinstance(one, DockersaveError):
+            text = text.replace(str(one), one.typed)
+    return text
+
+
 def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> int:
     if talk is None:
         try:
@@ -123,9 +137,7 @@ def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> i
             return failure.exit_code
         talk = Console()
     if verbose and failure.__traceback__ is not None:
-        import traceback
-
-        talk.write("".join(traceback.format_exception(failure)))
+        talk.write(_traced(failure))
     talk.failed(failure)
     talk.flush()
     return failure.exit_code

@@ -54,6 +54,7 @@ class Run:
         self._failure: BaseException | None = None
         self._asking = True
         self._done = False
+        self._is_alone = False
 
     def run(self) -> None:
         """Do it.
@@ -88,8 +89,12 @@ class Run:
         try:
             thread.start()
         except RuntimeError:
-            # No threads to be had: one connection, and signals as they come.
+            # No threads to be had: one connection, and a signal that stops what waits for somebody
+            # (a full pipe) is followed by an alarm.
+            self._is_alone = True
+            signal.signal(signal.SIGALRM, self._end_at_last)
             self._work(command)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             return
         while thread.is_alive() and not self._signal:
             thread.join(0.2)
@@ -113,7 +118,15 @@ class Run:
         self._signal, self._stopped_at = number, now
         if self._asking:
             raise _Signalled
+        if self._is_alone:
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
         self._cancellation.cancel()
+
+    def _end_at_last(self, number: int, frame: FrameType | None) -> None:
+        """End on the thread that does the work, wherever it is: it may hold what words need."""
+        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(128 + self._signal))
+        signal.setitimer(signal.ITIMER_REAL, _LEAST)
+        self._end_by_signal()
 
     def _end_by_signal(self) -> None:
         hint = self._failure.advice if isinstance(self._failure, DockersaveError) else ""

@@ -325,8 +325,11 @@ class Registry:
     ) -> BlobStream:
         path = f"{repository}/blobs/{descriptor.digest}"
 
+        exchange = endpoint.exchange()
+
         def get(headers: dict[str, str]) -> Answered:
-            return endpoint.get(path, repository, headers, remember=descriptor.digest)
+            digest = descriptor.digest
+            return endpoint.get(path, repository, headers, remember=digest, exchange=exchange)
 
         return open_range(get, endpoint, descriptor, start, stop)
 

@@ -6,6 +6,7 @@ Here requests get their credentials, follow redirects, and remember where blobs 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from . import failures, redirects
 from .auth import Authorizer
 from .credentials import Credentials
 from .http import TARGET
+from .places import Places
 from .secrets import Secrets
 from .tokens import Answer
 from .transport import Response, Transport
@@ -42,6 +44,39 @@ class Answered:
     def host(self) -> str:
         """Who answered."""
         return redirects.host_of(self.url)
+
+
+class Exchange:
+    """What belongs together, however often it is sent on or asked again: one answer is wanted.
+
+    Args:
+        timeout: seconds after which nothing more is asked; what was asked by then has its own.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._until = time.monotonic() + timeout
+        self._timeout = timeout
+        self._was_renewed = False
+
+    def check(self, name: str) -> None:
+        """Make sure that there is time for one more request.
+
+        Args:
+            name: who is asked.
+
+        Raises:
+            NetworkError: there is not.
+        """
+        if time.monotonic() > self._until:
+            raise NetworkError(
+                f"{name}: no answer within {self._timeout:g} seconds, redirects included",
+                transient=True,
+            )
+
+    def may_renew(self) -> bool:
+        """Whether a signed address may be asked for again: once."""
+        first, self._was_renewed = not self._was_renewed, True
+        return first
 
 
 class Endpoint:
@@ -78,13 +113,14 @@ class Endpoint:
         self._transport = transport
         self._credentials = credentials
         self._downgrade = network.skip_tls_verify
+        self._timeout = network.timeout
         self._notify = notify
         self._query = query
         self._origin = redirects.origin(base)
         self._ping = f"{base[: base.rindex('/v2') + 3]}/" if "/v2" in base else ""
         self._lock = threading.Lock()
         self._authorizers: dict[str, Authorizer] = {}
-        self._found: dict[str, str] = {}
+        self._found = Places()
 
     def get(
         self,
@@ -95,6 +131,7 @@ class Endpoint:
         method: str = "GET",
         query: str = "",
         remember: str | None = None,
+        exchange: Exchange | None = None,
     ) -> Answered:
         """Send a request, with credentials where they are asked for, wherever it leads.
 
@@ -105,38 +142,48 @@ class Endpoint:
             method: GET or HEAD.
             query: beside the endpoint's own.
             remember: the digest of a blob; where it was found is asked directly the next time.
+            exchange: what the request belongs to, if others do, too.
 
         Raises:
             NetworkError: no answer, or redirects that must not be followed.
             CredentialsError: none, or none that are good enough.
         """
+        exchange = exchange or self.exchange()
         if remember and (url := self._found.get(remember)):
             with suppress(NetworkError, CredentialsError):
-                answered = self._follow(method, url, repository, headers)
+                answered = self._follow(method, url, repository, headers, exchange)
                 if answered.response.status < 400 or answered.response.status in {416, 429}:
                     return answered
                 self._transport.discard(answered.response)
             # A signed URL has expired, or a server of the storage has gone: ask for another.
-            self._found.pop(remember, None)
+            self._found.forget(remember)
+            exchange.may_renew()
+            exchange.check(self.name)
             self.trace.say(
                 "blob", f"{redirects.host_of(url)} gives it no more: {self.name} is asked"
             )
         start = f"{self.base}/{path}"
         if parameters := "&".join(filter(None, (query, self._query))):
             start += f"?{parameters}"
-        answered = self._follow(method, start, repository, headers)
-        if answered.response.status in _EXPIRED and redirects.origin(answered.url) != self._origin:
+        answered = self._follow(method, start, repository, headers, exchange)
+        has_expired = answered.response.status in _EXPIRED
+        if has_expired and redirects.origin(answered.url) != self._origin and exchange.may_renew():
             # Signed addresses last for seconds where clocks differ, or the registry caches them.
             self._transport.discard(answered.response)
-            answered = self._follow(method, start, repository, headers)
+            exchange.check(self.name)
+            answered = self._follow(method, start, repository, headers, exchange)
         is_worth_it = answered.url != start and len(answered.url) <= LIMITS.link
         if remember and is_worth_it and answered.response.status < 400:
-            self._found[remember] = answered.url
+            self._found.remember(remember, answered.url)
         return answered
+
+    def exchange(self) -> Exchange:
+        """What begins now."""
+        return Exchange(self._timeout)
 
     def anonymous(self, url: str, headers: Mapping[str, str]) -> Answered:
         """Send a GET to any URL, without credentials to begin with."""
-        return self._follow("GET", url, "", headers)
+        return self._follow("GET", url, "", headers, self.exchange())
 
     def failure(self, error: Exception, url: str) -> DockersaveError:
         """What an exception of urllib3 means that came while an answer was read."""
@@ -178,7 +225,12 @@ class Endpoint:
         return failures.of_answer(response.status, response.headers, body, host, what, conceal)
 
     def _follow(
-        self, method: str, url: str, repository: str, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        repository: str,
+        headers: Mapping[str, str],
+        exchange: Exchange,
     ) -> Answered:
         for _ in range(LIMITS.redirects + 1):
             response = self._send(method, url, repository, headers)
@@ -191,6 +243,7 @@ class Endpoint:
             )
             if redirects.origin(url) != self._origin:
                 self._secrets.add_signed(url)
+            exchange.check(self.name)
         raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
 
     def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from .. import locks
-from ..archive.place import write_all
+from ..archive.place import free_room, reserve, write_all
 from ..errors import OutputError, UsageError, shown
 from ..limits import LIMITS
 from ..verify import Buffer, is_digest
@@ -54,6 +54,8 @@ class Cache:
         self._most = most
         self._notify = notify
         self._writable = self._is_ours
+        self._left: tuple[str, int] | None = None
+        self._said_full = False
         if not self._is_ours:
             notify(
                 f"{shown(directory)} was not made by --cache-dir: nothing is kept or removed there"
@@ -93,11 +95,48 @@ class Cache:
             os.makedirs(os.path.dirname(self.path_of(digest)), exist_ok=True)
             with self._locked():
                 if self._make_room(size):
+                    if not self._has_room(size):
+                        self._say_full()
+                        return None
                     name = f"{digest.partition(':')[2]}.{os.getpid()}.{threading.get_ident()}"
                     return Entry(self, os.path.join(folder, name), self.path_of(digest), size)
         except OSError as failure:
             self.give_up(failure)
         return None
+
+    def leave_room(self, folder: str, amount: int) -> None:
+        """Fill no disk that somebody else needs.
+
+        Args:
+            folder: where that is.
+            amount: what is needed there, in bytes; nothing that is reserved already.
+        """
+        self._left = folder, amount
+
+    def _has_room(self, size: int) -> bool:
+        """Whether there is room for a blob on the disk, and for what is not to be in its way.
+
+        Raises:
+            OSError: that cannot be seen.
+        """
+        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            free = free_room(fd)
+            if self._left is not None:
+                folder, amount = self._left
+                if os.stat(folder or ".").st_dev == os.fstat(fd).st_dev:
+                    size += amount
+        finally:
+            os.close(fd)
+        # Where nothing can be reserved, blobs on their way have yet to take what they need.
+        for _, status in _files(os.path.join(self._directory, "tmp")):
+            size += max(0, status.st_size - 512 * status.st_blocks)
+        return free is None or size <= free
+
+    def _say_full(self) -> None:
+        if not self._said_full:
+            self._said_full = True
+            self._notify(f"the cache {self._directory} keeps less: its disk has no room to spare")
 
     def give_up(self, failure: OSError) -> None:
         """Keep nothing more in this run, and say why, once."""
@@ -169,7 +208,12 @@ class Entry:
         self._lock = threading.Lock()
         self._fd = locks.open_to_lock(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         locks.lock(self._fd)
-        os.ftruncate(self._fd, size)
+        try:
+            os.ftruncate(self._fd, size)
+            reserve(self._fd, size)
+        except OSError:
+            self._end()
+            raise
 
     def write(self, position: int, data: Buffer) -> None:
         """Put bytes there; where that fails, the blob is not kept."""
@@ -266,6 +310,11 @@ class Keeper:
     def __init__(self, directory: str | None, most: int, notify: Callable[[str], None]) -> None:
         self._cache = Cache(directory, most, notify) if directory else None
         self._found: set[str] = set()
+
+    def leave_room(self, folder: str, amount: int) -> None:
+        """Fill no disk that the outputs need: see `Cache.leave_room`."""
+        if self._cache:
+            self._cache.leave_room(folder, amount)
 
     def find(self, digest: str) -> list[LocalFile]:
         """Where the cache has a blob."""

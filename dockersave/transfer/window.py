@@ -35,7 +35,7 @@ def spool(directory: str) -> int:
     with suppress(OSError):
         return os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
     # Some file systems have none without a name.
-    with writing(directory):
+    with writing(f"a temporary file in {directory}"):
         fd, name = tempfile.mkstemp(prefix=".dockersave-", dir=directory)
         os.unlink(name)
     return fd

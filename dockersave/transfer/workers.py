@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError, OutputError
 from ..limits import LIMITS
+from ..parallel import join_all
 from .blobs import Hashing, Lease, Wait
 from .download import Download
 from .gauge import Gauge
@@ -114,10 +115,12 @@ class Workers:
             self._work.notify_all()
         if not is_done:
             self._throttle.interrupt()
-        while self._threads:
-            self._threads.pop().join()
-        for download in self._downloads:
-            download.close()
+        try:
+            join_all(self._threads, self._cancellation.cancel)
+        finally:
+            self._threads.clear()
+            for download in self._downloads:
+                download.close()
 
     def _look(self) -> None:
         """Use more connections while it is the line that keeps us waiting."""

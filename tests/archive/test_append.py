@@ -65,6 +65,7 @@ class Taker:
 
     def __init__(self, written: bytearray) -> None:
         self.write = written.extend
+        self.takes_room = False
 
     def open(self) -> None: ...
 

@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 
+from dockersave.archive.members import Blob, Member
 from dockersave.archive.partfile import PartFile
 from dockersave.archive.place import copy, write_all
-from dockersave.archive.tar import END
+from dockersave.archive.tar import END, Plan, lay_out
+from dockersave.archive.write import file as archive_file
+from dockersave.archive.write.file import ArchiveFile
 from dockersave.errors import OutputError
+from dockersave.oci import Descriptor
+from dockersave.verify import digest_of
 
 
 def test_a_file_is_published_whole(tmp_path: Path) -> None:
@@ -303,3 +308,64 @@ def test_copying_ends_where_the_source_does() -> None:
     assert os.pread(target, 100, 0) == b"\x0023456789"
     os.close(source)
     os.close(target)
+
+
+# What cannot stay in its place
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_what_ends_while_blobs_are_copied_loses_nothing(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that has changed: its blobs move to other places, in a file beside the old one."""
+    kept = b"k" * 200_000
+    path, part, spare = (tmp_path / name for name in ("a", "a.part", "a.part~"))
+    begun = ArchiveFile(str(path))
+    for entry, place, _ in begun.lay(plan_of(b"gone", kept)):
+        place.write(0, kept if entry.size == len(kept) else b"gone")
+        place.record(0, entry.size)
+    begun.close()
+    before = part.read_bytes()
+
+    def end(*arguments: object) -> int:
+        if how == "killed":
+            os._exit(9)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive_file, "copy", end)
+        if how == "killed" and not (child := os.fork()):
+            ArchiveFile(str(path)).lay(plan_of(kept, b"new"))
+            os._exit(0)
+        if how == "killed":
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+            assert spare.exists()
+        else:
+            stopped = ArchiveFile(str(path))
+            with pytest.raises(KeyboardInterrupt):
+                stopped.lay(plan_of(kept, b"new"))
+            stopped.close()
+            assert not spare.exists()
+    assert part.read_bytes() == before
+    again = ArchiveFile(str(path))
+    have = {entry.size: ranges for entry, _, ranges in again.lay(plan_of(kept, b"new"))}
+    assert have == {len(kept): [(0, len(kept))], 3: []}
+    again.close()
+    assert not spare.exists()
+
+
+def test_a_spare_name_that_is_somebody_elses_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.part~").write_bytes(b"an editor's")
+    for contents in ((b"one", b"two"), (b"two", b"three")):
+        file = ArchiveFile(str(tmp_path / "a"))
+        for entry, place, _ in file.lay(plan_of(*contents)):
+            place.record(0, entry.size)
+        file.close()
+    assert (tmp_path / "a.part~").read_bytes() == b"an editor's"
+    assert (tmp_path / "a.part").exists()
+
+
+def plan_of(*contents: bytes) -> Plan:
+    """An archive of such blobs."""
+    stored = [Descriptor("", digest_of(each), len(each)) for each in contents]
+    return lay_out([Member(each.blob_path, Blob(each, each, 0)) for each in stored])

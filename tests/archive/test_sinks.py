@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ LAYERS = [random_layer(2_000, seed) for seed in range(60)]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Simulator]:
-    with Simulator(Store.of({"sample": image(LAYERS[:3]), "many": image(LAYERS)})) as registry:
+    packed = image([random_layer(2_000, 99, "gzip")])
+    store = Store.of({"sample": image(LAYERS[:3]), "many": image(LAYERS), "packed": packed})
+    with Simulator(store) as registry:
         yield registry
 
 
@@ -87,3 +91,40 @@ def test_bytes_of_the_first_output_are_not_counted_twice(server: Simulator, tmp_
     options = Options(tree=True, layers_dir="tree", working_dir=str(tmp_path))
     done = saved(server, Path("a.tar"), options=options)
     assert (done.fetched, done.reused) == (sum(layer.size for layer in LAYERS[:3]), 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "hint"),
+    [
+        (Options(tar=False, tree=True, layers_dir="tree"), "tree.part", "write an archive instead"),
+        (Options(gunzip=True, output="x.tar"), "a temporary file in", "use fewer --jobs"),
+    ],
+    ids=["tree", "archive"],
+)
+def test_too_many_open_files(
+    options: Options,
+    said: str,
+    hint: str,
+    server: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is advised is not what was asked for already."""
+    real = os.open
+
+    def few(path: str, flags: int, *mode: int, **options: int) -> int:
+        name = str(path)
+        if "/blobs/" in name or flags & os.O_TMPFILE == os.O_TMPFILE or "/.dockersave-" in name:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, flags, *mode, **options)
+
+    monkeypatch.setattr(os, "open", few)
+    with pytest.raises(OutputError) as caught:
+        saved(
+            server,
+            None,  # type: ignore[arg-type]
+            "packed",
+            options=dataclasses.replace(options, working_dir=str(tmp_path)),
+        )
+    assert said in caught.value.said
+    assert caught.value.advice == f"raise the limit on open files (ulimit -n), or {hint}"

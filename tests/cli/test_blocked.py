@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -208,3 +209,37 @@ def _screen(output: bytes) -> list[str]:
     screen = pyte.Screen(80, 24)
     pyte.ByteStream(screen).feed(output)
     return [line.rstrip() for line in screen.display if line.strip()]
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_heard_where_nobody_takes_the_archive(
+    kind: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    """`-o - | something` that has stopped reading; with no threads, too."""
+    reader, writer = os.pipe()
+    with Simulator(APP) as server:
+        process = subprocess.Popen(
+            [*COMMANDS[kind], "--insecure", f"{server.host}/app", "-o", "-"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            until_full(writer)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(reader)
+            os.close(writer)
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name}".encode() in said
+
+
+def until_full(writer: int) -> None:
+    """Wait until a pipe takes nothing more."""
+    while select.select([], [writer], [], 0)[1]:
+        time.sleep(0.01)

@@ -122,6 +122,13 @@ def test_without_verbose_there_is_no_traceback(run: Runner) -> None:
     assert "Traceback" in run("-v", "A").stderr
 
 
+def test_a_traceback_ends_with_what_the_command_says(run: Runner) -> None:
+    said = run("debian", "--xz", "--no-tar", "-v").stderr
+    assert "Traceback" in said
+    assert said.count("--no-tar writes no archive that --xz could compress") >= 2
+    assert "tar=False writes" not in said
+
+
 def test_a_save_says_what_it_saved(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
     reference = plain_registry.reference("docker")
     first = run("--insecure", reference)

@@ -147,6 +147,8 @@ def test_fish(share: Path) -> None:
     assert complete("dockersave --progress ") == set(PROGRESS)
     assert complete("dockersave --help ") >= set(TOPICS)
     assert "archive.tar" in complete("dockersave --verify arch")
+    assert complete("dockersave -o x.tar @arch") == {"@archive.tar"}
+    assert "@archive.tar" not in complete("dockersave debian@arch"), "that is a digest"
 
 
 def test_zsh(share: Path) -> None:
@@ -164,6 +166,7 @@ def test_zsh(share: Path) -> None:
             ("--help trou", "<--help troubleshooting>"),
             ("--verify arch", "<--verify archive.tar>"),
             ("--working-dir dir", "<--working-dir directory"),
+            ("-o x.tar @arch", "<-o x.tar @archive.tar>"),
         ):
             shell.type(f"dockersave {line}\t\n")
             shell.read_until(expected)

@@ -16,7 +16,7 @@ from dockersave.limits import Limits
 from dockersave.options import Options
 from dockersave.transfer import unpacking
 from tests.faults.saving import command, environment, fetched, run, saved, sha256, start
-from tests.images import Store, bomb_layer, image, random_layer
+from tests.images import Store, bomb_layer, config_document, image, random_layer
 from tests.pace import Stopwatch
 from tests.processes import free_port
 from tests.registry.faults import Fault
@@ -80,6 +80,31 @@ def test_memory_does_not_grow_with_the_image(
     assert max(small, large, many) <= 40, (small, large, many)
     # Buffers fill up that a small image does not need.
     assert large - small <= 8, (small, large)
+
+
+def with_config(size: int, seed: int) -> object:
+    """An image whose config has so many bytes."""
+    layers = [random_layer(1000, seed)]
+    config = config_document(layers, labels={"x": f"{seed}" + "x" * size})
+    return image(layers, config=config)
+
+
+@pytest.mark.parametrize("form", ["docker", "legacy"])
+@pytest.mark.parametrize(("size", "count"), [(2, 4), (4, 2), (7.9, 2), (7.9, 4)])
+def test_memory_of_large_configs(size: float, count: int, form: str, tmp_path: Path) -> None:
+    """What can be saved and what is refused, all at once, in one budget."""
+    store = Store()
+    for number in range(count):
+        one = with_config(int(size * MIB), number)
+        store.add(f"i{number}", one, "latest")  # type: ignore[arg-type]
+    prefix = [sys.executable, "-S", "-c", WRAPPER]
+    with Simulator(store) as server:
+        others = [f"{server.host}/i{number}" for number in range(1, count)]
+        words = ["-q", "-o", "x.tar", f"--format={form}", *others]
+        done = run(server, *words, cwd=tmp_path, image="i0", prefix=prefix, timeout=600)
+    fits = size * count * (4 if form == "legacy" else 1) < 17
+    assert done.code == (0 if fits else 6), done.err
+    assert int(done.out) / 1024 <= 64
 
 
 @pytest.mark.long

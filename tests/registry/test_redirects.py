@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
+from dockersave.registry import endpoint
+from dockersave.registry.places import Places
 from dockersave.registry.redirects import host_of, is_local_service, origin, target
+from dockersave.registry.transport import Transport
 from dockersave.verify import digest_of
 from tests.images import Store, image, random_layer
 from tests.registry.opening import descriptor_of, drain, opened
@@ -261,3 +267,46 @@ def test_a_registry_whose_addresses_are_always_expired() -> None:
         for _ in range(2):
             with pytest.raises(DockersaveError, match=f"{server.storage_host}: refuses the blob"):
                 run.registry.blob("team/sample", BLOB)
+
+
+def test_what_is_remembered_has_an_end() -> None:
+    """Thousands of blobs, each at an address as long as they come."""
+    places = Places()
+    for number in range(1000):
+        places.remember(f"sha256:{number}", f"https://storage.example/{number}/" + "x" * 16_000)
+    kept = [url for number in range(1000) if (url := places.get(f"sha256:{number}"))]
+    assert kept
+    assert sum(map(len, kept)) <= LIMITS.places
+    assert places.get("sha256:999"), "the last is the one that is wanted"
+    places.remember("sha256:999", "https://storage.example/other")
+    assert places.get("sha256:999") == "https://storage.example/other"
+    places.forget("sha256:999")
+    assert places.get("sha256:999") is None
+
+
+def test_an_expired_address_is_asked_for_again_once() -> None:
+    """A range, the same again, and all of it: not twice of each."""
+    with Simulator(STORE, storage=True) as server, opened(server.host) as run:
+        server.faults.add(Fault.status(403, on="storage"))
+        with pytest.raises(DockersaveError):
+            run.registry.blob("team/sample", BLOB, 5, 10)
+        assert [request.kind for request in server.requests] == ["blob", "storage"] * 3
+
+
+def test_an_exchange_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redirects that last a little less than the timeout each are not followed for ever."""
+    now = 100.0
+    monkeypatch.setattr(endpoint, "time", SimpleNamespace(monotonic=lambda: now))
+    with Simulator(STORE, storage=True) as server, opened(server.host, timeout=30) as run:
+        send = Transport.send
+
+        def slow(*arguments: Any, **options: Any) -> Any:
+            nonlocal now
+            now += 20
+            return send(*arguments, **options)
+
+        monkeypatch.setattr(Transport, "send", slow)
+        server.faults.add(Fault.status(403, on="storage"))
+        with pytest.raises(NetworkError, match="no answer within 30 seconds, redirects included"):
+            run.registry.blob("team/sample", BLOB, 5, 10)
+        assert [request.kind for request in server.requests] == ["blob", "storage"]

@@ -60,6 +60,10 @@ class Thread:
             self._joins.append(self._machine.current)
             self._machine.wait()
 
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return not self.is_over
+
     def _live(self) -> None:
         try:
             self._target()

@@ -203,7 +203,8 @@ def test_a_cache_that_cannot_be_written_fails_nothing(
         assert done.code == 0, done.err
         said = [line for line in done.err.splitlines() if "cache" in line]
         assert len(said) == 1
-        assert "cannot be written" in said[0]
+        why = "its disk has no room to spare" if reason == "a full disk" else "cannot be written"
+        assert why in said[0]
     finally:
         if mounted:
             subprocess.run(["umount", folder], check=True)
@@ -332,3 +333,43 @@ def test_a_lock_that_is_a_pipe(tmp_path: Path) -> None:
     lines: list[str] = []
     assert not store(Cache(str(tmp_path), 1000, lines.append), 1, 300)
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("way", ["", "--gunzip", "tar.zst", "--no-rm"])
+def test_it_takes_no_room_that_the_output_needs(
+    way: str, server: Simulator, tmp_path: Path
+) -> None:
+    """On one disk with the output it does without, rather than filling it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # What is unpacked lies on the disk before it has its place.
+    size = f"size={(2 if way in ('--no-rm', '--gunzip') else 1) * SIZE + 1_500_000}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", disk], check=True)
+    try:
+        options = Options(
+            working_dir=str(disk),
+            cache_dir=str(disk / "cache"),
+            gunzip=way == "--gunzip",
+            tree=way == "--no-rm",
+        )
+        output = disk / ("image.tar.zst" if way == "tar.zst" else "image.tar")
+        saved(server, output, options=options)
+        assert output.exists()
+        kept = set(cached(disk / "cache"))
+        assert LAYERS[0].digest.partition(":")[2] not in kept, "there is no room for it"
+        assert os.statvfs(disk).f_bavail, "the disk is not left full"
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_what_it_cannot_keep_is_said_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    cache = Cache(str(tmp_path / "cache"), 1 << 62, said.append)
+    cache.leave_room(str(tmp_path), 1 << 60)
+    for layer in LAYERS:
+        assert cache.begin(layer.digest, layer.size) is None
+    assert said == [f"the cache {tmp_path / 'cache'} keeps less: its disk has no room to spare"]
+    cache.leave_room("/proc", 1 << 60)
+    entry = cache.begin(LAYERS[0].digest, LAYERS[0].size)
+    assert entry is not None, "another disk's room is not its concern"
+    entry.close()

@@ -34,6 +34,9 @@ class Output(Protocol):
     in_order: bool
     """Whether it takes bytes in order only. Then `lay` tells of no places, and `write` is there."""
 
+    unreserved: int
+    """What it may still take on the disk and has not reserved, in bytes, once it is open."""
+
     def lay(self, plan: Plan) -> list[Slot]:
         """Open it for an archive that is planned to the last byte; write all that is no blob.
 
@@ -99,6 +102,14 @@ def least_room(layers: Iterable[Member]) -> int:
     """
     blobs = [layer.data for layer in layers]
     return sum(blob.served.size - blob.served.size // 8 for blob in blobs if isinstance(blob, Blob))
+
+
+def room_to_leave(layers: Iterable[Member]) -> int:
+    """What layers whose sizes are not known are left by a cache when they are unpacked, in bytes.
+
+    Programs are packed into a third of what they are; hardly an image into less than an eighth.
+    """
+    return 8 * least_room(layers)
 
 
 def rest_of(documents: Iterable[Member], position: int) -> bytes:

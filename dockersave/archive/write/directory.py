@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from ...errors import OutputError
 from ..leftover import is_there
 from ..members import Blob, Content, Link, Member
 from ..partfile import PartFile
 from ..partmap import PartMap
-from ..place import FilePlace, check_room, check_whole, reserve, write_all, writing
+from ..place import FilePlace, allocated, check_room, check_whole, reserve, write_all, writing
 from ..strangers import MAP, remove_members
 from ..tar import Plan, lay_out
-from . import Movable, Slot, digest_of, extent_of, least_room
+from . import Movable, Slot, digest_of, extent_of, least_room, room_to_leave
 
 
 class DirectoryTree:
@@ -28,7 +29,7 @@ class DirectoryTree:
     in_order = False
 
     def __init__(self, path: str) -> None:
-        self._size = 0
+        self._size = self.unreserved = 0
         self.file = PartFile(path, directory=True)
         self._fds: list[int] = []
         self._expected: dict[str, tuple[int, int, int] | None] = {}
@@ -49,7 +50,7 @@ class DirectoryTree:
             raise
 
     def _lay(self, plan: Plan, keep: AbstractSet[str]) -> list[Slot]:
-        with writing(self.file.part):
+        with _holding_many(), writing(self.file.part):
             entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
             extents = [extent_of(entry, 0) for entry in entries]
             self._size = sum(entry.size for entry in plan.entries)
@@ -82,6 +83,7 @@ class DirectoryTree:
                 name = self._name(entry.member.path)
                 place = FilePlace(name, fd, 0, partmap, extent, entry.size)
                 slots.append((entry, place, partmap.present(extent)))
+            self.unreserved = max(0, self._size - allocated(self.file.part))
             return slots
 
     def _check_room(self, needed: int, *, least: bool = False) -> None:
@@ -93,9 +95,7 @@ class DirectoryTree:
         Raises:
             OutputError: there is not.
         """
-        kept = 0
-        for folder, _, names in os.walk(self.file.part):
-            kept += sum(512 * os.lstat(os.path.join(folder, name)).st_blocks for name in names)
+        kept = allocated(self.file.part)
         check_room(self.file.fd, self.file.path, needed, kept, least=least)
 
     def _expect(self, path: str, fd: int) -> None:
@@ -181,6 +181,7 @@ class DirectoryTree:
             if self.file.is_new:
                 self.file.discard()
             raise
+        self.unreserved = room_to_leave(missing)
         return kept
 
     def append(self, member: Member, size: int, content: Movable) -> None:
@@ -243,6 +244,18 @@ class DirectoryTree:
         while self._fds:
             os.close(self._fds.pop())
         self.file.close()
+
+
+@contextmanager
+def _holding_many() -> Iterator[None]:
+    """Say of too many open files that there is one for each layer."""
+    try:
+        yield
+    except OutputError as failure:
+        cause = failure.__cause__
+        if isinstance(cause, OSError) and cause.errno == errno.EMFILE:
+            failure.hint = "raise the limit on open files (ulimit -n), or write an archive instead"
+        raise
 
 
 def _sync(path: str) -> None:

@@ -13,7 +13,7 @@ from ..partfile import PartFile
 from ..partmap import Extent, PartMap
 from ..place import FilePlace, check_room, check_whole, copy, reserve, write_all, writing
 from ..tar import Plan, fixed_parts, header, padding
-from . import Movable, Slot, digest_of, extent_of, least_room, rest_of
+from . import Movable, Slot, digest_of, extent_of, least_room, rest_of, room_to_leave
 
 
 class ArchiveFile:
@@ -32,7 +32,7 @@ class ArchiveFile:
     ) -> None:
         self.file = PartFile(path)
         self._leftover = leftover
-        self._size = self._whole = 0
+        self._size = self._whole = self.unreserved = 0
         self._position = -1
         """Where the next layer goes that is appended; -1 where all is planned."""
 
@@ -52,7 +52,7 @@ class ArchiveFile:
         entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
         extents = [extent_of(entry, entry.offset) for entry in entries]
         with writing(file.part):
-            self._whole = PartMap.planned(file.fd, plan.size, extents).whole
+            self._whole = whole_size(plan)
             old = PartMap.load(file.fd)
             if old is not None and (old.offset, old.extents) == (plan.size, tuple(extents)):
                 check_room(file.fd, file.path, self._whole, allocated(file.fd))
@@ -64,6 +64,7 @@ class ArchiveFile:
             else:
                 partmap = self._renew(old, plan, extents)
             reserve(file.fd, self._whole)
+            self.unreserved = max(0, self._whole - allocated(file.fd))
             have = [partmap.present(extent) for extent in extents]
             for offset, body in fixed_parts(plan):
                 write_all(file.fd, body, offset)
@@ -83,33 +84,32 @@ class ArchiveFile:
         check_room(file.fd, file.path, self._whole, freed)
         if file.is_new:
             return PartMap.create(file.fd, plan.size, extents)
-        old_fd = file.renew()
+        known = old.by_digest() if old else {}
+        kept = [(extent, known.get(extent.digest)) for extent in extents]
+        worth = [(to, at) for to, at in kept if at is not None and at.size == to.size]
         try:
-            known = old.by_digest() if old else {}
-            try:
-                check_room(file.fd, file.path, self._whole)
-            except OutputError:
-                # There is room for one of them.
-                os.ftruncate(old_fd, 0)
-                known = {}
+            check_room(file.fd, file.path, self._whole)
+        except OutputError:
+            # There is room for one of them.
+            worth = []
+        if old is None or not worth:
+            os.close(file.renew())
+            return PartMap.create(file.fd, plan.size, extents)
+        old_fd = file.begin_beside()
+        try:
             partmap = PartMap.create(file.fd, plan.size, extents)
             reserve(file.fd, self._whole)
-            for extent in extents:
-                source = known.get(extent.digest)
-                if old is None or source is None or source.size != extent.size:
-                    continue
-                for start, stop in old.present(source):
-                    copied = copy(
-                        old_fd,
-                        source.offset + start,
-                        file.fd,
-                        extent.offset + start,
-                        stop - start,
-                    )
-                    partmap.record(extent, start, start + copied)
-            return partmap
-        finally:
-            os.close(old_fd)
+            for to, at in worth:
+                for start, stop in old.present(at):
+                    begin = to.offset + start
+                    copied = copy(old_fd, at.offset + start, file.fd, begin, stop - start)
+                    partmap.record(to, start, start + copied)
+            os.fsync(file.fd)
+        except BaseException:
+            file.give_up_beside(old_fd)
+            raise
+        file.take_place(old_fd)
+        return partmap
 
     def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
         """Keep the layers at the beginning of the file, as far as they are those."""
@@ -148,6 +148,7 @@ class ArchiveFile:
                 os.ftruncate(fd, position)
                 self._pad(layers, kept)
         self._position = position
+        self.unreserved = room_to_leave(member for member in layers if member.path not in kept)
         return kept
 
     def _pad(self, layers: Sequence[Member], kept: Mapping[str, int]) -> None:
@@ -201,6 +202,12 @@ class ArchiveFile:
         if self._position == 0:
             self.file.discard()
         self.file.close()
+
+
+def whole_size(plan: Plan) -> int:
+    """What a planned archive takes while it is written, in bytes: its map follows it."""
+    entries = (entry for entry in plan.entries if isinstance(entry.member.data, Blob))
+    return PartMap.planned(-1, plan.size, [extent_of(each, each.offset) for each in entries]).whole
 
 
 def allocated(fd: int) -> int:

@@ -12,11 +12,14 @@ from ..members import Member
 from ..partfile import PartFile
 from ..place import check_whole, writing
 from ..tar import Plan, header, padding
-from . import Movable, Slot, rest_of
+from . import Movable, Slot, rest_of, room_to_leave
 
 
 class Target(Protocol):
     """Takes bytes in order."""
+
+    takes_room: bool
+    """Whether what is written takes room on a disk of this machine."""
 
     def open(self) -> None:
         """Prepare it."""
@@ -33,6 +36,8 @@ class Target(Protocol):
 
 class StandardOutput:
     """Standard output, whatever is at its other end."""
+
+    takes_room = False
 
     def open(self) -> None:
         """It is open."""
@@ -56,6 +61,8 @@ class SequentialFile:
     Args:
         path: its name.
     """
+
+    takes_room = True
 
     def __init__(self, path: str) -> None:
         self._file = PartFile(path)
@@ -103,16 +110,20 @@ class OrderedOutput:
         self._compressor = compressor(compression, target.write) if compression else None
         taker = self._compressor or target
         self._write: Callable[[bytes], object] = taker.write
-        self._position = 0
+        self._position = self.unreserved = 0
 
     def lay(self, plan: Plan) -> list[Slot]:
         """There are no places in it."""
         self._target.open()
+        # What cannot be compressed becomes a little larger.
+        self.unreserved = plan.size + plan.size // 64 if self._target.takes_room else 0
         return []
 
     def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
         """Nothing of a stream is left."""
         self._target.open()
+        # A stream's layers lie on the disk, too, until it is their turn.
+        self.unreserved = room_to_leave(layers)
         return {}
 
     def write(self, data: bytes) -> None:

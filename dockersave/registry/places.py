@@ -1,0 +1,40 @@
+"""Where blobs were found: the addresses that redirects have led to. Pure."""
+
+from __future__ import annotations
+
+import threading
+
+from ..limits import LIMITS
+
+
+class Places:
+    """Addresses by digest, as many as there is room for. All methods may be called by any thread.
+
+    A blob is asked for piece by piece, and then no more: what was found first makes room.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._urls: dict[str, str] = {}
+        self._size = 0
+
+    def get(self, digest: str) -> str | None:
+        """Where a blob was found."""
+        return self._urls.get(digest)
+
+    def remember(self, digest: str, url: str) -> None:
+        """Remember where a blob was found."""
+        with self._lock:
+            self._drop(digest)
+            self._urls[digest] = url
+            self._size += len(url)
+            while self._size > LIMITS.places:
+                self._drop(next(iter(self._urls)))
+
+    def forget(self, digest: str) -> None:
+        """Forget it."""
+        with self._lock:
+            self._drop(digest)
+
+    def _drop(self, digest: str) -> None:
+        self._size -= len(self._urls.pop(digest, ""))
