@@ -17,6 +17,7 @@ from dockersave.options import Options
 from dockersave.transfer import unpacking
 from tests.faults.saving import command, environment, fetched, run, saved, sha256, start
 from tests.images import Store, bomb_layer, image, random_layer
+from tests.images.layers import windowed_layer
 from tests.pace import Stopwatch
 from tests.processes import free_port
 from tests.registry.faults import Fault
@@ -80,6 +81,13 @@ def test_memory_does_not_grow_with_the_image(
     assert max(small, large, many) <= 40, (small, large, many)
     # Buffers fill up that a small image does not need.
     assert large - small <= 8, (small, large)
+
+
+def test_memory_of_large_windows(tmp_path: Path) -> None:
+    """However many layers look back on 128 MiB, one at a time is unpacked."""
+    store = Store.of({"windows": image([windowed_layer(150 * MIB, n) for n in range(3)])})
+    with Simulator(store) as server:
+        assert peak(server, "windows", tmp_path, "--gunzip") <= 128 + 40
 
 
 @pytest.mark.long
