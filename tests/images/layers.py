@@ -302,7 +302,7 @@ def random_layer(
 
 
 def windowed_layer(size: int, seed: int, window_log: int = 27) -> Layer:
-    """Build a zstd layer of one file, which states that it looks back on 2 ** `window_log` bytes."""
+    """Build a zstd layer of one file, whose frame states a window of 2 ** `window_log` bytes."""
     options: dict[int, int] = {
         zstd.CompressionParameter.compression_level: 1,
         zstd.CompressionParameter.window_log: window_log,
