@@ -27,8 +27,8 @@ MIB = 1 << 20
 SAMPLES = {
     "small": (3 * MIB, 1),
     "small-127": (3 * MIB, 127),
-    "medium": (120 * MIB, 1),
-    "medium-127": (120 * MIB, 127),
+    "medium": (300 * MIB, 1),
+    "medium-127": (300 * MIB, 127),
 }
 PACKED = [random_layer(size * MIB, size, "gzip") for size in (40, 20, 3)]
 OPTIONS = ["", "--gunzip", "-o-", "--no-tar", "--no-rm", "--cache-dir=cache", "--jobs=64"]
@@ -64,10 +64,15 @@ def peak(server: Simulator, name: str, folder: Path, *options: str) -> float:
     return int(done.out) / 1024
 
 
+def most(option: str) -> int:
+    """MiB that a run may hold: 64 threads have a stack and a connection each."""
+    return 40 if option == "--jobs=64" else 36
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_memory_of_a_small_image(option: str, server: Simulator, tmp_path: Path) -> None:
     for name in ("small", "small-127"):
-        assert peak(server, name, tmp_path, *filter(None, [option])) <= 40
+        assert peak(server, name, tmp_path, *filter(None, [option])) <= most(option)
 
 
 @pytest.mark.parametrize("option", ["", "--gunzip", "-o-", "--jobs=64"])
@@ -78,7 +83,7 @@ def test_memory_does_not_grow_with_the_image(
     small = peak(server, "small", tmp_path, *options)
     large = peak(server, "medium", tmp_path, *options)
     many = peak(server, "medium-127", tmp_path, *options)
-    assert max(small, large, many) <= 40, (small, large, many)
+    assert max(small, large, many) <= most(option), (small, large, many)
     # Buffers fill up that a small image does not need.
     assert large - small <= 8, (small, large)
 
@@ -97,7 +102,7 @@ def test_memory_of_a_large_image(layers: int, option: str, tmp_path: Path) -> No
     store = Store()
     store.add("large", sample(4096 * MIB, layers), "latest")  # type: ignore[arg-type]
     with Simulator(store) as server:
-        assert peak(server, "large", tmp_path, *filter(None, [option])) <= 40
+        assert peak(server, "large", tmp_path, *filter(None, [option])) <= most(option)
 
 
 def disk(folder: Path, pid: int) -> int:
