@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import ContentError
 
-_PIECE = 1024 * 1024
+_PIECE = 256 * 1024
 _STEP = 4 * 1024
 """What a stream behind another is begun with: what it does not take is copied for the next one,
 and a file may be made of streams of a few bytes."""
@@ -66,6 +66,33 @@ _KINDS: dict[str, tuple[tuple[bytes, ...], Callable[[], Make]]] = {
 }
 """What a compressed stream begins with; what Docker tells them by, too."""
 _HEAD = max(len(magic) for magics, _ in _KINDS.values() for magic in magics)
+_FRAME_HEAD = 18
+"""The most that is before the first block of a Zstandard frame (RFC 8878, section 3.1.1.1)."""
+
+
+def window_of(head: bytes) -> int | None:
+    """How much a Zstandard frame needs to look back on, in bytes (RFC 8878, section 3.1.1.1).
+
+    Args:
+        head: its first bytes.
+
+    Returns:
+        0 where it needs nothing, None where more bytes are needed to tell.
+    """
+    if head[:4] != _KINDS["zstd"][0][0]:
+        return 0 if len(head) >= 4 else None
+    if len(head) < 6:
+        return None
+    descriptor = head[4]
+    if not descriptor & 0x20:
+        exponent, mantissa = divmod(head[5], 8)
+        return (8 + mantissa) << (7 + exponent)
+    # A single segment: the window is the content, whose size is in the head.
+    start = 5 + (0, 1, 2, 4)[descriptor & 3]
+    length = (1, 2, 4, 8)[descriptor >> 6]
+    if len(head) < start + length:
+        return None
+    return int.from_bytes(head[start : start + length], "little") + (256 if length == 2 else 0)
 
 
 class Decompressor:
@@ -77,11 +104,16 @@ class Decompressor:
 
     Args:
         what: what it is, for messages.
+        may_have: asked for each window that Zstandard needs, in bytes; where it says no, what needs
+            it is not taken.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, may_have: Callable[[int], bool] = lambda window: True) -> None:
         self._what = what
+        self._may_have = may_have
         self.kind = ""
+        self.held = 0
+        """How many bytes, of those that were fed last, were not taken: they are to be fed again."""
         self._head = b""
         self._make: Make | None = None
         self._stream: Any = None
@@ -92,18 +124,23 @@ class Decompressor:
         """Take the next bytes.
 
         Returns:
-            What they become, 1 MiB at a time at most, decompressed as it is asked for. All of
+            What they become, 256 KiB at a time at most, decompressed as it is asked for. All of
             it has to be taken before more is fed.
 
         Raises:
             ContentError: they cannot be decompressed.
         """
-        if not self._begun:
-            self._head += data
-            if len(self._head) < _HEAD:
-                return
-            data = self._begin()
+        fed, self.held = len(data), 0
+        data, self._head = self._head + data, b""
+        if not self._begun and len(data) < _HEAD:
+            self._head = data
+            return
         yield from self._pieces(data)
+        # What was there before is kept here.
+        kept = max(0, self.held - fed)
+        if self.held:
+            self._head = data[len(data) - self.held :][:kept]
+            self.held -= kept
 
     def finish(self) -> Iterator[bytes]:
         """There is no more.
@@ -114,31 +151,33 @@ class Decompressor:
         Raises:
             ContentError: there should be more.
         """
-        if not self._begun and self._head:
-            yield from self._pieces(self._begin())
+        if self._head:
+            # Too short for a window: it is not asked for.
+            head, self._head = self._head, b""
+            yield from self._pieces(head, is_last=True)
         if self._stream is not None and not self._stream.eof:
             raise ContentError(f"the compressed content of {self._what} is cut off")
 
-    def _begin(self) -> bytes:
+    def _begin(self, head: bytes) -> None:
         self._begun = True
         for kind, (magics, load) in _KINDS.items():
-            if self._head.startswith(magics):
+            if head.startswith(magics):
                 self.kind, self._make = kind, load()
-        head, self._head = self._head, b""
-        return head
 
-    def _pieces(self, data: bytes) -> Iterator[bytes]:
+    def _pieces(self, data: bytes, *, is_last: bool = False) -> Iterator[bytes]:
+        if not self._begun:
+            self._begin(data)
         if self._make is None:
             yield data
             return
         try:
-            yield from self._decompress(data)
+            yield from self._decompress(data, is_last)
         except Exception as failure:
             if not isinstance(failure, (zlib.error, EOFError, OSError, *_errors())):
                 raise
             raise ContentError(f"{self._what} cannot be decompressed: {failure}") from failure
 
-    def _decompress(self, data: bytes) -> Iterator[bytes]:
+    def _decompress(self, data: bytes, is_last: bool) -> Iterator[bytes]:
         rest, step = memoryview(data), len(data)
         while rest:
             if self._stream is not None and self._stream.eof:
@@ -148,8 +187,15 @@ class Decompressor:
                     zeros = len(rest[:step]) - len(bytes(rest[:step]).lstrip(b"\x00"))
                     rest = rest[zeros:]
                     continue
-                self._next_stream()
-            elif self._stream is None:
+            if self._stream is None or self._stream.eof:
+                if self.kind == "zstd" and not is_last:
+                    window = window_of(bytes(rest[:_FRAME_HEAD]))
+                    if window is None:
+                        self._head = bytes(rest)
+                        return
+                    if not self._may_have(window):
+                        self.held = len(rest)
+                        return
                 self._next_stream()
             chunk, rest = rest[:step], rest[step:]
             yield from self._unpack(chunk)

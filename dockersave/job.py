@@ -250,6 +250,8 @@ class Job:
         def appending(workers: Workers) -> Callable[[], bool]:
             # One layer more than is unpacked at once lies ready for the one that is wanted.
             workers.grant_room(threads + 1)
+            for layer in waiting:
+                layer.claim = workers.claim
 
             def append() -> Iterator[bool]:
                 for member in missing:

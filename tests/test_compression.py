@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockersave.compression import Decompressor
+from dockersave.compression import Decompressor, window_of
 from dockersave.errors import ContentError
 
 if sys.version_info >= (3, 14):
@@ -196,3 +196,43 @@ def test_xz_with_a_dictionary_of_a_gigabyte() -> None:
     header += zlib.crc32(bytes(header)).to_bytes(4, "little")
     with pytest.raises(ContentError, match=r"(?i)memory"):
         unpacked([data[:12] + bytes(header) + data[24:]])
+
+
+@pytest.mark.parametrize("window_log", [10, 17, 20, 23, 27])
+def test_how_far_a_stream_looks_back(window_log: int) -> None:
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: window_log}
+    packer = zstd.ZstdCompressor(options=options)
+    head = packer.compress(CONTENT) + packer.flush()
+    assert window_of(head[:18]) == window_of(head[:6]) == 1 << window_log
+    assert window_of(head[:5]) is None
+
+
+@pytest.mark.parametrize("size", [100, 1000, 70_000, 20_000_000])
+def test_one_segment_looks_back_on_all_of_it(size: int) -> None:
+    """RFC 8878, section 3.1.1.1: then there is no window but the content."""
+    descriptor = {100: 0x20, 1000: 0x60, 70_000: 0xA0, 20_000_000: 0xE1}[size]
+    length = {0x20: 1, 0x60: 2, 0xA0: 4, 0xE1: 8}[descriptor]
+    stated = (size - (256 if length == 2 else 0)).to_bytes(length, "little")
+    dictionary = b"\x07" if descriptor & 3 else b""
+    head = b"\x28\xb5\x2f\xfd" + bytes([descriptor]) + dictionary + stated
+    assert window_of(head) == window_of(head + b"more") == size
+    assert window_of(head[:-1]) is None
+
+
+@pytest.mark.parametrize("head", [b"\x50\x2a\x4d\x18\xff\xff\0\0", b"\0\0\0\0", b"x" * 18])
+def test_what_needs_no_window(head: bytes) -> None:
+    assert window_of(head) == 0
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.lists(st.booleans(), max_size=30))
+def test_what_is_not_taken_is_fed_again(size: int, answers: list[bool]) -> None:
+    frames = [random.Random(seed).randbytes(40) for seed in range(4)]
+    data = b"".join(zstd.compress(frame) for frame in frames)
+    decompressor = Decompressor("a layer", lambda window: not answers or answers.pop())
+    found, at = b"", 0
+    while at < len(data):
+        part = data[at : at + size]
+        found += b"".join(decompressor.feed(part))
+        at += len(part) - decompressor.held
+    assert found + b"".join(decompressor.finish()) == b"".join(frames)

@@ -148,7 +148,9 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     if arguments.list:
         return lambda cancellation: _list_archive(arguments, cancellation)
     from ..reference import Reference
+    from .lean import import_urllib3
 
+    import_urllib3()
     references = [Reference.parse(image) for image in _images(arguments.images)]
     if not references:
         raise UsageError("no image was named", "dockersave debian; dockersave --help shows more")

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from ..limits import LIMITS
 from .spans import Span, gaps, merged, total
 from .throttle import Stream
 
@@ -87,10 +88,11 @@ class Blob:
         self.missing = gaps(have, self.extent)
         self.present = self.reused = total(have)
         self.hashed = 0
-        self.is_hashing = False
+        self.is_hashing = self.waits = False
         self.doubtful = bool(have)
         """Whether bytes in it come from this machine's disk: if they are wrong, no server is to
         blame."""
+        """`waits`: whether what has come of it waits for memory, and the rest with it."""
 
     @property
     def extent(self) -> int:
@@ -151,6 +153,11 @@ class Lease:
     def rate(self, now: float) -> float:
         """Bytes a second since the first came; 0 where that cannot be said yet."""
         return self.gained / (now - self.first) if now - self.first > 0.02 else 0.0
+
+    @property
+    def has_progressed(self) -> bool:
+        """Whether it brought more than what a connection costs."""
+        return self.gained >= min(LIMITS.read_least, self.stop - self.start)
 
 
 class Hashing(NamedTuple):

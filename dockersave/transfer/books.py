@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import CancelledError, ContentError
 from .blobs import Blob, Lease, Source
+from .memory import Memory
 from .spans import Span, merged, total
 
 
@@ -25,6 +26,7 @@ class Books:
         self.blobs = blobs
         self.failure: Exception | None = None
         self._tell = tell
+        self.memory = Memory()
         for number, blob in enumerate(blobs):
             blob.number = number
         # What follows from the blobs, kept so that nobody has to look at all of them each time.
@@ -91,6 +93,7 @@ class Books:
             self._active.remove(lease)
         blob.leases.clear()
         blob.epoch += 1
+        self.memory.release(blob)
         self.unassigned -= total(blob.missing)
         blob.begin([])
         self.unassigned += total(blob.missing)

@@ -38,8 +38,12 @@ class Download(Protocol):
     def read(self, position: int, amount: int) -> bytes:
         """Give back bytes that have not been hashed yet; at most `amount`, at least one."""
 
-    def hash(self, data: Buffer) -> None:
+    def hash(self, data: Buffer) -> int:
         """Take the next bytes in order.
+
+        Returns:
+            How many were taken. Fewer than all where there is no memory for the rest just now: then
+            `read` gives them back, and they are to come again.
 
         Raises:
             ContentError: what came so far is wrong.
@@ -89,9 +93,10 @@ class BlobDownload:
         """Read them back from there."""
         return self.place.read(position, amount)
 
-    def hash(self, data: Buffer) -> None:
+    def hash(self, data: Buffer) -> int:
         """Hash them."""
         self._verifier.update(data)
+        return len(data)
 
     def judge(self) -> None:
         """Compare size and digest."""

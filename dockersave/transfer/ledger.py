@@ -15,7 +15,8 @@ What always holds (`tests/transfer/invariants.py` checks it after every step):
 1.  Present, leased and missing bytes of a blob are the whole blob, and no byte is in two states.
 2.  While a blob is neither done nor failed, at least one of these is true: somebody holds a lease
     on it or hashes it; `next` has work for it, now; a stated moment is waited for; every
-    connection that is allowed is busy elsewhere; or there is no room for it yet.
+    connection that is allowed is busy elsewhere; there is no room for it yet; or another blob
+    has the memory that it needs (`memory.py`), and one of these is true of that one.
 3.  Whatever can begin again is counted here: `Blob.strikes` (wrong bytes), `Blob.attempts`
     (requests in a row that brought no byte of this blob), sources (each is dropped once) and
     `capacity` (connections given up). What brought bytes that stayed is progress: it sets the
@@ -112,7 +113,7 @@ class Ledger(Books):
                 until = min(until, blob.not_before)
                 continue
             whole = not source.is_local and (blob.whole or source.server in self._whole_only)
-            if blob.leases and (whole or blob.sequential or not blob.has_answered):
+            if blob.waits or (blob.leases and (whole or blob.sequential or not blob.has_answered)):
                 continue
             start, stop = self._piece(blob, source, whole)
             if start == stop:
@@ -206,7 +207,7 @@ class Ledger(Books):
             at: their position in the blob.
         """
         blob = lease.blob
-        if lease not in blob.leases or self.failure:
+        if lease not in blob.leases or blob.waits or self.failure:
             return _END
         if lease.whole and lease.position in (lease.start, lease.stop):
             # Something may have become missing before it while it was skipped.
@@ -261,7 +262,7 @@ class Ledger(Books):
             self.received += amount
             for other in self._active:
                 other.is_overtaken = other.is_overtaken or other is not lease
-            if _is_progress(lease):
+            if lease.has_progressed:
                 blob.attempts = 0
 
     def ended(self, lease: Lease) -> None:
@@ -289,7 +290,7 @@ class Ledger(Books):
         blob = lease.blob
         if lease not in blob.leases:
             return
-        has_progressed = _is_progress(lease)
+        has_progressed = lease.has_progressed
         self._release(lease)
         if self.failure:
             return
@@ -352,7 +353,7 @@ class Ledger(Books):
 
     def hashing(self, blob: Blob, most: int) -> Hashing | None:
         """What of a blob can be hashed now, `most` bytes at most, unless somebody does so."""
-        if blob.done or blob.is_hashing:
+        if blob.done or blob.is_hashing or (blob.waits and not self.memory.is_free_for(blob)):
             return None
         edge = blob.edge
         if edge == blob.hashed and blob.extent:
@@ -364,16 +365,18 @@ class Ledger(Books):
         """A range has been hashed.
 
         Args:
-            task: which.
+            task: which, and up to where.
             failure: what is wrong with the blob. None where it is right, or not at its end.
         """
         blob = task.blob
         blob.is_hashing = False
         blob.hashed = task.stop
+        blob.waits = blob.waits and task.stop < blob.edge
         if failure:
             self._judged_wrong(blob, failure)
         elif task.is_last:
             blob.done = True
+            self.memory.release(blob)
             keep_in(self._undone, blob, False)
             keep_in(self._begun, blob, False)
 
@@ -394,7 +397,3 @@ class Ledger(Books):
                 self._restart(blob, failure)
         if not blob.sources:
             self._fail(failure)
-
-
-def _is_progress(lease: Lease) -> bool:
-    return lease.gained >= min(LIMITS.read_least, lease.stop - lease.start)

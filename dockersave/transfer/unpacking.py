@@ -45,6 +45,9 @@ class UnpackedLayer:
         self._fd = -1
         self._epoch = -1
         self._is_there = False
+        self._held = b""
+        self.claim: Callable[[Blob], bool] = lambda blob: True
+        """Asked before much memory is needed: see `Workers.claim`."""
 
     def found(self, size: int) -> None:
         """It is in its place already.
@@ -89,22 +92,33 @@ class UnpackedLayer:
         # A local source may hold the layer unpacked: then it has its diff_id's digest.
         self._raw = Verifier(None if is_local else self.digest, None, name)
         self._plain = Verifier(self.diff_id, None, f"{name}, unpacked,")
-        self._decompressor = Decompressor(name)
+        self._held = b""
+        self._decompressor = Decompressor(name, self._may_have)
 
     def read(self, position: int, amount: int) -> bytes:
-        """Nothing is kept of what was written."""
-        raise NotImplementedError("what comes in order is hashed as it comes")
+        """What could not be unpacked yet; nothing else is kept of what was written."""
+        return self._held[:amount]
 
-    def hash(self, data: Buffer) -> None:
+    def _may_have(self, window: int) -> bool:
+        return window <= LIMITS.window_each or self.claim(self.blob)
+
+    def hash(self, data: Buffer) -> int:
         """Unpack the next bytes.
+
+        Returns:
+            How many were; fewer than all where there is no memory for the rest just now.
 
         Raises:
             ContentError: they cannot be, or there are too many of them.
             OutputError: there is no room.
         """
-        self._raw.update(data)
-        for piece in self._decompressor.feed(bytes(data)):
+        data = bytes(data)
+        for piece in self._decompressor.feed(data):
             self._store(piece)
+        taken = len(data) - self._decompressor.held
+        self._raw.update(data[:taken])
+        self._held = (self._held or data)[taken:]
+        return taken
 
     def _store(self, data: bytes) -> None:
         self.unpacked_size += len(data)
@@ -129,11 +143,18 @@ class UnpackedLayer:
         self._plain.finish()
         if self._kept:
             self._kept.commit(self.read)
+        self._forget()
+
+    def _forget(self) -> None:
         # An image may have thousands of layers, and each of these a window.
+        self._epoch = -1
         del self._raw, self._plain, self._decompressor
 
     def renew(self) -> None:
-        """What comes next begins again if the ledger has: see `write`."""
+        """What comes next begins again if the ledger has: see `write`. Its window does so now."""
+        if self._epoch not in (-1, self.blob.epoch):
+            self.close()
+            self._forget()
 
     def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
         """Give the unpacked layer away, chunk by chunk, freeing each.
@@ -142,7 +163,7 @@ class UnpackedLayer:
             write: takes an offset in the layer, and the bytes there.
             backwards: the last chunk first, so that space is freed as it goes.
         """
-        chunk = 8 * LIMITS.read
+        chunk = 2 * LIMITS.read
         starts = range(0, self.unpacked_size, chunk)
         for start in reversed(starts) if backwards else starts:
             write(start, os.pread(self._fd, chunk, start))

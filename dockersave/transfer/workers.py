@@ -10,7 +10,7 @@ from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError, OutputError
 from ..limits import LIMITS
 from ..parallel import join_all
-from .blobs import Hashing, Lease, Wait
+from .blobs import Blob, Hashing, Lease, Wait
 from .download import Download
 from .gauge import Gauge
 from .ledger import Ledger
@@ -102,6 +102,11 @@ class Workers:
         with self._lock:
             self._ledger.horizon = horizon
             self._work.notify_all()
+
+    def claim(self, blob: Blob) -> bool:
+        """Whether a blob may be unpacked with a large window now; if not, it is put off."""
+        with self._lock:
+            return self._ledger.memory.claim(blob)
 
     def close(self) -> None:
         """Stop, and wait for the threads.
@@ -241,11 +246,14 @@ class Workers:
                     part: memoryview | bytes = data[at - position : task.stop - position]
                 else:
                     stop = position if at < position < task.stop else task.stop
-                    part = download.read(at, min(stop - at, LIMITS.read))
-                download.hash(part)
-                at += len(part)
+                    part = download.read(at, min(stop - at, LIMITS.read_back))
+                taken = download.hash(part)
+                at += taken
                 if self._ledger.failure:
                     return
+                if taken < len(part):
+                    break
+            task = task._replace(stop=at)
             if task.is_last:
                 download.judge()
         except ContentError as wrong:

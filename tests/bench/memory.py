@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 
 from dockersave.limits import MIB
 from tests.bench.measure import peak_memory
 from tests.bench.rows import Bench, Row, hash_of
-from tests.images import Layer, image, layer, raw_layer
-from tests.images.content import Pattern, read
-from tests.images.layers import OCI_LAYER, file
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from tests.images import image, layer
+from tests.images.layers import file, windowed_layer
 
 _IMAGES = 1000
-_WINDOW = 27  # the logarithm of 128 MiB
 
 
 def memory(bench: Bench) -> Iterator[Row]:
@@ -48,30 +40,11 @@ def windows(bench: Bench) -> Iterator[Row]:
     """Layers that cannot be unpacked without the last 128 MiB of what was unpacked before."""
     size = 160 * MIB  # smaller ones get smaller windows
     repository = bench.push(
-        "bench/windows", lambda: image([_windowed(n, size) for n in range(2)], flavor="oci")
+        "bench/windows", lambda: image([windowed_layer(size, n) for n in range(4)], flavor="oci")
     )
     used = peak_memory(bench.save(repository, "--gunzip"), bench.work)
-    work = "peak memory, --gunzip, 2 zstd layers with windows of 128 MiB"
+    work = "peak memory, --gunzip, 4 zstd layers with windows of 128 MiB"
     yield Row(work, "", used / MIB, 128 + 32, "MiB")
-
-
-def _windowed(seed: int, size: int) -> Layer:
-    tar = read(layer([file("noise", Pattern(seed, size))], "none").data)
-    plain = raw_layer(tar, "none")
-    options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: 1,
-        zstd.CompressionParameter.window_log: _WINDOW,
-    }
-    packed = raw_layer(zstd.compress(tar, options=options), "none")
-    return Layer(
-        OCI_LAYER + "+zstd",
-        packed.digest,
-        packed.size,
-        packed.data,
-        plain.diff_id,
-        plain.size,
-        "zstd",
-    )
 
 
 def images(bench: Bench) -> Iterator[Row]:

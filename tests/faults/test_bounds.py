@@ -17,6 +17,7 @@ from dockersave.options import Options
 from dockersave.transfer import unpacking
 from tests.faults.saving import command, environment, fetched, run, saved, sha256, start
 from tests.images import Store, bomb_layer, config_document, image, random_layer
+from tests.images.layers import windowed_layer
 from tests.pace import Stopwatch
 from tests.processes import free_port
 from tests.registry.faults import Fault
@@ -26,8 +27,8 @@ MIB = 1 << 20
 SAMPLES = {
     "small": (3 * MIB, 1),
     "small-127": (3 * MIB, 127),
-    "medium": (120 * MIB, 1),
-    "medium-127": (120 * MIB, 127),
+    "medium": (300 * MIB, 1),
+    "medium-127": (300 * MIB, 127),
 }
 PACKED = [random_layer(size * MIB, size, "gzip") for size in (40, 20, 3)]
 OPTIONS = ["", "--gunzip", "-o-", "--no-tar", "--no-rm", "--cache-dir=cache", "--jobs=64"]
@@ -63,10 +64,15 @@ def peak(server: Simulator, name: str, folder: Path, *options: str) -> float:
     return int(done.out) / 1024
 
 
+def most(option: str) -> int:
+    """MiB that a run may hold: 64 threads have a stack and a connection each."""
+    return 40 if option == "--jobs=64" else 36
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_memory_of_a_small_image(option: str, server: Simulator, tmp_path: Path) -> None:
     for name in ("small", "small-127"):
-        assert peak(server, name, tmp_path, *filter(None, [option])) <= 40
+        assert peak(server, name, tmp_path, *filter(None, [option])) <= most(option)
 
 
 @pytest.mark.parametrize("option", ["", "--gunzip", "-o-", "--jobs=64"])
@@ -77,7 +83,7 @@ def test_memory_does_not_grow_with_the_image(
     small = peak(server, "small", tmp_path, *options)
     large = peak(server, "medium", tmp_path, *options)
     many = peak(server, "medium-127", tmp_path, *options)
-    assert max(small, large, many) <= 40, (small, large, many)
+    assert max(small, large, many) <= most(option), (small, large, many)
     # Buffers fill up that a small image does not need.
     assert large - small <= 8, (small, large)
 
@@ -107,6 +113,13 @@ def test_memory_of_large_configs(size: float, count: int, form: str, tmp_path: P
     assert int(done.out) / 1024 <= 64
 
 
+def test_memory_of_large_windows(tmp_path: Path) -> None:
+    """However many layers look back on 128 MiB, one at a time is unpacked."""
+    store = Store.of({"windows": image([windowed_layer(150 * MIB, n) for n in range(3)])})
+    with Simulator(store) as server:
+        assert peak(server, "windows", tmp_path, "--gunzip") <= 128 + 40
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("layers", [1, 127])
 @pytest.mark.parametrize("option", OPTIONS)
@@ -114,7 +127,7 @@ def test_memory_of_a_large_image(layers: int, option: str, tmp_path: Path) -> No
     store = Store()
     store.add("large", sample(4096 * MIB, layers), "latest")  # type: ignore[arg-type]
     with Simulator(store) as server:
-        assert peak(server, "large", tmp_path, *filter(None, [option])) <= 40
+        assert peak(server, "large", tmp_path, *filter(None, [option])) <= most(option)
 
 
 def disk(folder: Path, pid: int) -> int:

@@ -301,6 +301,21 @@ def random_layer(
     )
 
 
+def windowed_layer(size: int, seed: int, window_log: int = 27) -> Layer:
+    """Build a zstd layer of one file, whose frame states a window of 2 ** `window_log` bytes."""
+    options: dict[int, int] = {
+        zstd.CompressionParameter.compression_level: 1,
+        zstd.CompressionParameter.window_log: window_log,
+    }
+    tar = random_layer(size, seed)
+    packer = zstd.ZstdCompressor(options=options)
+    body = b"".join(packer.compress(chunk) for chunk in chunks(tar.data)) + packer.flush()
+    blob = Blob.of(OCI_LAYER + "+zstd", body)
+    return Layer(
+        blob.media_type, blob.digest, blob.size, body, tar.digest, tar.size, "zstd", (), tar.entries
+    )
+
+
 def unpack(layer: Layer) -> bytes:
     """Return the tar of a layer that fits into memory."""
     packed = read(layer.data)

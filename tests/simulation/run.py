@@ -45,7 +45,10 @@ _SMALL = replace(
     window_in_memory=2048,
     retry_pause=2.0,
 )
-_MODULES = ("attempts", "transfer.ledger", "transfer.cutting", "transfer.throttle")
+_MODULES = (
+    *("attempts", "transfer.blobs", "transfer.ledger", "transfer.cutting"),
+    "transfer.throttle",
+)
 _PATCHED = (*_MODULES, "transfer.window", "transfer.workers")
 _PATIENCE = 3600.0
 """Seconds that a run may take at most. Its slowest line has brought all of it by then."""

@@ -1,0 +1,34 @@
+"""What the command line's own libraries import, and it never uses, is left out.
+
+Only here: who uses dockersave as a module has urllib3 whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NEVER_USED: dict[str, Any] = {
+    # For the name of urllib3's HTTP/2, which nothing asks for; with what it imports 1.2 MiB.
+    "importlib.metadata": SimpleNamespace(version=None),
+    # For answers that are packed so, of which there are none; 0.5 MiB. Layers are another matter.
+    "backports.zstd": None,
+    "compression.zstd": None,
+}
+
+
+def import_urllib3() -> None:
+    """Import urllib3 without HTTP/2 and Zstandard: 1.6 MiB of memory and 8 ms less."""
+    absent = object()
+    before = {name: sys.modules.get(name, absent) for name in _NEVER_USED}
+    sys.modules.update({name: _NEVER_USED[name] for name in before if before[name] is absent})
+    try:
+        import urllib3  # noqa: F401
+    finally:
+        for name in before:
+            if before[name] is absent:
+                del sys.modules[name]
