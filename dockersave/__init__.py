@@ -59,11 +59,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .archive.references import CheckedImage, Fault
-    from .ask import Registry, ResolvedImage
+    from .archive.read.listing import ListedImage, ListedLayer, ListedVariant, Listing, list_archive
+    from .archive.read.references import CheckedImage, Fault
+    from .archive.read.verify import Report, check_archive
     from .cancellation import Cancellation
-    from .check import Report, check_archive
-    from .dryrun import Forecast, ForecastLayer, forecast
     from .errors import (
         CancelledError,
         ContentError,
@@ -75,14 +74,15 @@ if TYPE_CHECKING:
         SaveFailures,
         UsageError,
     )
-    from .listing import ListedImage, ListedLayer, ListedVariant, Listing, list_archive
-    from .oci import Descriptor
-    from .options import Network, Options
-    from .platforms import Offer, Platform
+    from .model.manifests import Descriptor
+    from .model.options import Network, Options
+    from .model.platforms import Offer, Platform
+    from .model.reference import Reference
     from .progress import Progress, Transfer
-    from .reference import Reference
-    from .saving import Saved, SavedImage, save
-    from .tasks import save_async
+    from .resolving.questions import Registry, ResolvedImage
+    from .saving.dryrun import Forecast, ForecastLayer, forecast
+    from .saving.save import Saved, SavedImage, save
+    from .saving.tasks import save_async
 
 __version__ = "1.0.0"
 
@@ -127,19 +127,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ask": ("Registry", "ResolvedImage"),
+    "resolving.questions": ("Registry", "ResolvedImage"),
     "cancellation": ("Cancellation",),
-    "archive.references": ("CheckedImage", "Fault"),
-    "check": ("Report", "check_archive"),
-    "dryrun": ("Forecast", "ForecastLayer", "forecast"),
-    "listing": ("ListedImage", "ListedLayer", "ListedVariant", "Listing", "list_archive"),
-    "oci": ("Descriptor",),
-    "options": ("Network", "Options"),
-    "platforms": ("Offer", "Platform"),
+    "archive.read.references": ("CheckedImage", "Fault"),
+    "archive.read.verify": ("Report", "check_archive"),
+    "saving.dryrun": ("Forecast", "ForecastLayer", "forecast"),
+    "archive.read.listing": (
+        "ListedImage",
+        "ListedLayer",
+        "ListedVariant",
+        "Listing",
+        "list_archive",
+    ),
+    "model.manifests": ("Descriptor",),
+    "model.options": ("Network", "Options"),
+    "model.platforms": ("Offer", "Platform"),
     "progress": ("Progress", "Transfer"),
-    "reference": ("Reference",),
-    "saving": ("Saved", "SavedImage", "save"),
-    "tasks": ("save_async",),
+    "model.reference": ("Reference",),
+    "saving.save": ("Saved", "SavedImage", "save"),
+    "saving.tasks": ("save_async",),
 }
 
 

@@ -55,7 +55,7 @@ def as_arguments(text: str) -> str:
 
 
 def _argument(match: re.Match[str]) -> str:
-    from .options import Network, Options
+    from .model.options import Network, Options
 
     option = match[1]
     name = option.replace("-", "_")

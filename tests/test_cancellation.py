@@ -16,7 +16,7 @@ import pytest
 
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError
-from dockersave.options import Options
+from dockersave.model.options import Options
 from tests.faults.saving import fetched, run, saved, sha256, start
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch, until

@@ -44,12 +44,12 @@ def compare(one: Path, other: Path) -> list[str]:
 
 def test_names_what_differs(tmp_path: Path) -> None:
     same = {"libc.so.6": b"code"}
-    a = {"dockersave.oci": b"1", "dockersave.image": b"22", "gone": b"3"}
-    b = {"dockersave.oci": b"1", "dockersave.image": b"2?", "new": b"4"}
+    a = {"dockersave.model.manifests": b"1", "dockersave.model.image": b"22", "gone": b"3"}
+    b = {"dockersave.model.manifests": b"1", "dockersave.model.image": b"2?", "new": b"4"}
     first = checkout(tmp_path / "a", b"L", {**same, "dockersave-static": program(a), "x": b"x"})
     second = checkout(tmp_path / "b", b"l", {**same, "dockersave-static": program(b), "x": b"y"})
     assert compare(first, second) == [
         *("dockersave-static", "launcher"),
-        *("module dockersave.image", "module gone", "module new", "x"),
+        *("module dockersave.model.image", "module gone", "module new", "x"),
     ]
     assert compare(first, first) == []

@@ -17,11 +17,11 @@ import pytest
 import dockersave
 from dockersave.cli import main
 from dockersave.cli.arguments import check, parser
+from dockersave.cli.console.jsonlines import __doc__ as json_schema
 from dockersave.cli.guides import guide
 from dockersave.cli.page import TOPICS, page
 from dockersave.errors import DockersaveError, UsageError
 from dockersave.limits import KIB
-from dockersave.progress.jsonlines import __doc__ as json_schema
 from tests.conftest import Shell
 from tests.documents import GUIDES, NAMES, ROOT, blocks, commands, documents, options
 from tests.internet import Internet

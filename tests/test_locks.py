@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dockersave import locks
-from dockersave.archive.partfile import PartFile
+from dockersave.archive.write.partfile import PartFile
 from dockersave.errors import OutputError
 
 

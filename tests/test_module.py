@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import dockersave
-from dockersave.archive.formats import FORMATS as WRITTEN
-from dockersave.options import FORMATS
+from dockersave.archive.formats.oci import FORMATS as WRITTEN
+from dockersave.model.options import FORMATS
 from dockersave.progress import Transfer
 from tests.images import Store, image, random_layer
 from tests.internet import Internet

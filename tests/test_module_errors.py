@@ -13,7 +13,7 @@ import pytest
 
 import dockersave
 from dockersave import errors
-from dockersave.oci import UnknownKindError
+from dockersave.model.manifests import UnknownKindError
 
 
 def all_errors() -> list[errors.DockersaveError]:

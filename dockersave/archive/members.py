@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..oci import Descriptor
+from ..model.manifests import Descriptor
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..limits import LIMITS
-from ..verify import is_digest
-from ..weight import is_too_heavy
+from ..model.digest import is_digest
+from ..model.weight import is_too_heavy
 
 _MAGIC = b"dsmap\x00\x01\n"
 _FOOTER = struct.Struct("<QQ8s")

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from ..errors import OutputError
 from ..limits import LIMITS
-from ..progress.units import in_bytes
-from ..verify import Buffer
+from ..model.digest import Buffer
+from ..units import in_bytes
 from .partmap import Extent, PartMap
 
 _HINTS = {

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..progress.console import Console
+    from .console.console import Console
 
 _BUG = "this is a bug in dockersave; run it again with --verbose and report what it prints"
 _MEMORY_HINT = "use fewer --jobs, or raise the limit (ulimit -v, or that of the container)"
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _answer("--help" if arguments.help else "--version", *topics)
             return 0
         check(arguments)
-        from ..progress.choice import console
         from .command import Run
+        from .console.choice import console
 
         talk = console(arguments.progress, quiet=arguments.quiet, verbose=verbose)
         Run(arguments, talk).run()
@@ -129,7 +129,7 @@ def _traced(failure: BaseException) -> str:
 def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> int:
     if talk is None:
         try:
-            from ..progress.console import Console
+            from .console.console import Console
         except DockersaveError:
             # The static program has no room to unpack what talks.
             words = f"dockersave: error: {failure.typed}\n  {failure.advice}\n"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from ..dryrun import Forecast
-from ..listing import Listing
-from ..platforms import Offer
-from ..progress.units import in_bytes
-from ..reference import Reference
+from ..archive.read.listing import Listing
+from ..model.platforms import Offer
+from ..model.reference import Reference
+from ..saving.dryrun import Forecast
+from ..units import in_bytes
 
 
 def platforms(reference: Reference, offers: Sequence[Offer], *, as_json: bool) -> Iterator[str]:

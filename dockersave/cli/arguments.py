@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import NoReturn
 
-    from ..options import Network, Options
+    from ..model.options import Network, Options
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
@@ -56,7 +56,7 @@ def _count(text: str) -> int:
 
 
 def _jobs(text: str) -> int | None:
-    from ..options import Network
+    from ..model.options import Network
 
     return Network(jobs=_count(text)).jobs
 
@@ -69,19 +69,19 @@ def _float(text: str) -> float:
 
 
 def _seconds(text: str) -> float:
-    from ..options import Network
+    from ..model.options import Network
 
     return Network(wait=_float(text)).wait
 
 
 def _timeout(text: str) -> float:
-    from ..options import Network
+    from ..model.options import Network
 
     return Network(timeout=_float(text)).timeout
 
 
 def _registry(text: str) -> str:
-    from ..options import Network
+    from ..model.options import Network
 
     return Network(insecure_registries=(text,)).insecure_registries[0]
 
@@ -249,7 +249,7 @@ def _short(text: str) -> str:
 
 def options(arguments: argparse.Namespace) -> Options:
     """What to save, where to, and how."""
-    from ..options import Options
+    from ..model.options import Options
 
     return Options(
         platform=f"linux/{arguments.arch}" if arguments.arch else arguments.platform,
@@ -272,7 +272,7 @@ def options(arguments: argparse.Namespace) -> Options:
 
 def network(arguments: argparse.Namespace) -> Network:
     """How registries are reached; credentials as they were given, none asked for yet."""
-    from ..options import Network
+    from ..model.options import Network
 
     return Network(
         insecure=arguments.insecure,

@@ -20,9 +20,9 @@ from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_line
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ..options import Network
-    from ..progress.console import Console
-    from ..reference import Reference
+    from ..model.options import Network
+    from ..model.reference import Reference
+    from .console.console import Console
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 0.9
@@ -147,7 +147,7 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
         return lambda cancellation: _verify(arguments.verify, talk, cancellation)
     if arguments.list:
         return lambda cancellation: _list_archive(arguments, cancellation)
-    from ..reference import Reference
+    from ..model.reference import Reference
     from .lean import import_urllib3
 
     import_urllib3()
@@ -155,7 +155,7 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     if not references:
         raise UsageError("no image was named", "dockersave debian; dockersave --help shows more")
     if (platform := options(arguments).platform) not in (None, "all"):
-        from ..platforms import Platform
+        from ..model.platforms import Platform
 
         Platform.parse(platform)
     for path in arguments.reuse:
@@ -187,7 +187,7 @@ def _save(
     talk: Console,
     cancellation: Cancellation,
 ) -> None:
-    from ..saving import save
+    from ..saving.save import save
 
     saved = save(
         *references,
@@ -211,7 +211,7 @@ def _foresee(
     talk: Console,
     cancellation: Cancellation,
 ) -> None:
-    from ..dryrun import forecast
+    from ..saving.dryrun import forecast
     from .answers import outlook
 
     found = forecast(
@@ -234,7 +234,7 @@ def _ask(
     talk: Console,
     cancellation: Cancellation,
 ) -> None:
-    from ..ask import Registry
+    from ..resolving.questions import Registry
 
     platform = options(arguments).platform
     trace = _trace(arguments, talk)
@@ -266,7 +266,7 @@ def _trace(arguments: Namespace, talk: Console) -> Callable[[str], None] | None:
 
 
 def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:
-    from ..check import check_archive
+    from ..archive.read.verify import check_archive
 
     try:
         report = check_archive(path, progress=talk, cancellation=cancellation)
@@ -278,7 +278,7 @@ def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:
 
 
 def _list_archive(arguments: Namespace, cancellation: Cancellation) -> None:
-    from ..listing import list_archive
+    from ..archive.read.listing import list_archive
     from .answers import listing
 
     found = list_archive(arguments.list, cancellation=cancellation)

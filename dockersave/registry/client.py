@@ -21,11 +21,11 @@ from ..errors import (
     NotFoundError,
 )
 from ..limits import LIMITS
-from ..oci import ACCEPT, Descriptor
-from ..options import Network
-from ..reference import DOCKER_HUB
+from ..model.digest import check, digest_of, is_digest
+from ..model.manifests import ACCEPT, Descriptor
+from ..model.options import Network
+from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
-from ..verify import check, digest_of, is_digest
 from . import failures, redirects
 from .credentials import Credentials, Keyring
 from .documents import Document, are_comparable, media_type_of, name_of

@@ -17,8 +17,8 @@ from typing import Any
 from ..cancellation import Cancellation
 from ..errors import CredentialsError, shown
 from ..limits import LIMITS
-from ..options import Network
-from ..reference import DOCKER_HUB
+from ..model.options import Network
+from ..model.reference import DOCKER_HUB
 from .logins import Login, as_login, by_place, keys_of, of_entry, of_variable
 
 __all__ = ["Credentials", "Keyring", "Login"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..verify import is_digest
+from ..model.digest import is_digest
 
 
 @dataclass(frozen=True, slots=True)

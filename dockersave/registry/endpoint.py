@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
 from ..limits import LIMITS
-from ..options import Network
+from ..model.options import Network
 from ..trace import SILENT, Trace
 from . import failures, redirects
 from .auth import Authorizer

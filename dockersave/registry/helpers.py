@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from ..cancellation import Cancellation
 from ..limits import LIMITS
-from ..weight import is_too_heavy
+from ..model.weight import is_too_heavy
 
 # It becomes the name of a program: a path must not.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

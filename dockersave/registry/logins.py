@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import shown
-from ..reference import DOCKER_HUB
+from ..model.reference import DOCKER_HUB
 
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _TOKEN_USER = "<token>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import CredentialsError
-from ..reference import DOCKER_HUB
+from ..model.reference import DOCKER_HUB
 from .challenge import Challenge
 from .credentials import Credentials, Login
 from .secrets import Secrets

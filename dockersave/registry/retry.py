@@ -10,7 +10,7 @@ from typing import TypeVar
 from ..attempts import Attempts
 from ..cancellation import Cancellation
 from ..errors import ContentError, NetworkError
-from ..options import Network
+from ..model.options import Network
 from ..trace import SILENT, Trace
 
 T = TypeVar("T")

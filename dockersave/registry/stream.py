@@ -11,7 +11,7 @@ from contextlib import suppress
 from http.client import HTTPException
 
 from ..errors import ContentError, DockersaveError, NetworkError, shown
-from ..oci import Descriptor
+from ..model.manifests import Descriptor
 from .endpoint import Answered, Endpoint
 from .sockets import body_of, end, link_of
 from .transport import Response

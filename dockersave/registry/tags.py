@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ContentError, shown
 from ..limits import LIMITS
-from ..verify import digest_of
-from ..weight import is_too_heavy
+from ..model.digest import digest_of
+from ..model.weight import is_too_heavy
 from . import redirects
 from .endpoint import Answered, Endpoint
 from .links import UnreadableLinkError, next_link

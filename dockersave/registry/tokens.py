@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import NetworkError
 from ..limits import LIMITS
-from ..weight import is_too_heavy
+from ..model.weight import is_too_heavy
 from . import failures
 from .secrets import Conceal
 

@@ -24,7 +24,7 @@ from .. import __version__
 from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError, shown
 from ..limits import LIMITS
-from ..options import Network
+from ..model.options import Network
 from ..trace import SILENT, Trace
 from . import failures, sockets
 from .pools import Dialling, pool_classes

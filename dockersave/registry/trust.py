@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 
 from ..errors import UsageError
-from ..options import Network
+from ..model.options import Network
 
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch

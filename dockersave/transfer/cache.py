@@ -26,7 +26,7 @@ from .. import locks
 from ..archive.place import free_room, reserve, write_all
 from ..errors import OutputError, UsageError, shown
 from ..limits import LIMITS
-from ..verify import Buffer, is_digest
+from ..model.digest import Buffer, is_digest
 from .sources import LocalFile
 
 _PATIENCE = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..verify import Buffer, Verifier
+from ..model.digest import Buffer, Verifier
 from .blobs import Blob
 from .cache import CacheWriter
 

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from ..archive.leftover import blobs_of
+from ..archive.read.leftover import blobs_of
 from ..errors import (
     CancelledError,
     ContentError,
@@ -21,8 +21,8 @@ from ..errors import (
     NotFoundError,
 )
 from ..limits import LIMITS
-from ..oci import Descriptor
-from ..verify import check, is_digest
+from ..model.digest import check, is_digest
+from ..model.manifests import Descriptor
 from .throttle import Stream
 
 

@@ -15,7 +15,7 @@ from ..archive.place import write_all, writing
 from ..compression import Decompressor
 from ..errors import ContentError
 from ..limits import LIMITS
-from ..verify import Buffer, Verifier
+from ..model.digest import Buffer, Verifier
 from .blobs import Blob
 from .cache import CacheWriter
 from .window import spool

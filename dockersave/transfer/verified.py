@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ..attempts import Attempts
 from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError
-from ..oci import Descriptor
-from ..verify import Verifier
+from ..model.digest import Verifier
+from ..model.manifests import Descriptor
 from .blobs import Blob, Hashing, Lease, Source, Wait
 from .ledger import Ledger
 from .reading import asked_for, received

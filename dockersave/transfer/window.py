@@ -18,7 +18,7 @@ from ..archive.place import write_all, writing
 from ..archive.tar import END, Plan, padding
 from ..errors import OutputError
 from ..limits import LIMITS
-from ..verify import Buffer
+from ..model.digest import Buffer
 from .blobs import Blob
 
 

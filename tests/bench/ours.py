@@ -12,8 +12,8 @@ import sys
 import time
 
 import dockersave.registry.client  # noqa: F401  loaded before the clock starts
-from dockersave.options import Network
-from dockersave.saving import save
+from dockersave.model.options import Network
+from dockersave.saving.save import save
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from dockersave.cli import habits
 from dockersave.cli.arguments import check, network, options, parser
 from dockersave.cli.page import FORMATS as page_formats
 from dockersave.cli.page import OPTIONS, page
-from dockersave.options import FORMATS
+from dockersave.model.options import FORMATS
 
 SECRET = "canary-s3cret"
 

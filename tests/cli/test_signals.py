@@ -16,7 +16,7 @@ import pytest
 
 from dockersave import Cancellation
 from dockersave.cli import command
-from dockersave.progress.console import Console
+from dockersave.cli.console.console import Console
 from tests.cli.command import COMMAND, Runner, environment, fill, on_a_terminal
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dockersave import Network, Options, save
-from dockersave.check import check_archive
+from dockersave.archive.read.verify import check_archive
 from dockersave.limits import LIMITS
 from tests.engines.containerd import SNAPSHOTTER, Containerd
 from tests.engines.docker import Docker

@@ -17,8 +17,8 @@ import pytest
 
 from dockersave.cancellation import Cancellation
 from dockersave.errors import DockersaveError
-from dockersave.options import Network, Options
-from dockersave.saving import Saved, save
+from dockersave.model.options import Network, Options
+from dockersave.saving.save import Saved, save
 from tests.pace import until, without_progress
 from tests.registry.simulator import Simulator
 

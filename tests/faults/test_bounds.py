@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.check import check_archive
+from dockersave.archive.read.verify import check_archive
 from dockersave.errors import ContentError, NetworkError
 from dockersave.limits import Limits
-from dockersave.options import Options
+from dockersave.model.options import Options
 from dockersave.transfer import unpacking
 from tests.faults.saving import command, environment, fetched, run, saved, sha256, start
 from tests.images import Store, bomb_layer, config_document, image, random_layer

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dockersave.errors import DockersaveError
-from dockersave.options import Options
+from dockersave.model.options import Options
 from tests.faults.saving import saved, sha256
 from tests.images import Store, image, random_layer
 from tests.registry.faults import Fault

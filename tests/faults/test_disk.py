@@ -18,7 +18,7 @@ import pytest
 from dockersave.archive import place
 from dockersave.cli import main
 from dockersave.errors import OutputError
-from dockersave.options import Options
+from dockersave.model.options import Options
 from tests.faults.saving import fetched, run, saved, sha256
 from tests.images import Store, file, image, layer, random_layer
 from tests.pace import without_progress

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dockersave import attempts
-from dockersave.options import Options
+from dockersave.model.options import Options
 from tests.faults.saving import fetched, refused, saved, sha256
 from tests.images import Store, image, random_layer
 from tests.registry.simulator import Auth, Fault, Simulator

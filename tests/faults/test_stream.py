@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.limits import LIMITS
-from dockersave.options import Options
+from dockersave.model.options import Options
 from dockersave.transfer import window
 from tests.faults.saving import fetched, run, saved, sha256, start
 from tests.images import Store, image, random_layer

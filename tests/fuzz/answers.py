@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hypothesis import strategies as st
 
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry import (
     auth,
     challenge,

@@ -7,12 +7,14 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from dockersave import kinds, oci, reference
-from dockersave.archive import formats, legacy
+from dockersave.archive.formats import legacy
+from dockersave.archive.formats import oci as formats
 from dockersave.errors import ContentError, NotFoundError, UsageError
-from dockersave.image import Image, Variant
-from dockersave.platforms import Platform
-from dockersave.verify import digest_of, is_digest
+from dockersave.model import kinds, reference
+from dockersave.model import manifests as oci
+from dockersave.model.digest import digest_of, is_digest
+from dockersave.model.image import Image, Variant
+from dockersave.model.platforms import Platform
 from tests.fuzz.inputs import json_bytes, near
 from tests.fuzz.target import DIGEST, Target, printable
 
@@ -116,17 +118,19 @@ _MANIFEST_BODY = oci.to_json(MANIFEST)
 
 
 TARGETS = {
-    "references": Target("dockersave.reference._parse", near(REFERENCES), check_reference),
+    "references": Target("dockersave.model.reference._parse", near(REFERENCES), check_reference),
     "platforms": Target(
-        "dockersave.platforms.Platform.parse", near(["linux/arm/v7", "x86_64", "/"]), check_platform
+        "dockersave.model.platforms.Platform.parse",
+        near(["linux/arm/v7", "x86_64", "/"]),
+        check_platform,
     ),
     "manifests": Target(
-        "dockersave.oci.parse_document",
+        "dockersave.model.manifests.parse_document",
         st.tuples(json_bytes([MANIFEST, SCHEMA_1]), st.sampled_from(LABELS), st.just("amd64")),
         check_document,
     ),
     "indexes": Target(
-        "dockersave.oci.parse_document",
+        "dockersave.model.manifests.parse_document",
         st.tuples(
             json_bytes([INDEX, INDEX, {**MANIFEST, **INDEX}]),
             st.sampled_from(LABELS),
@@ -134,5 +138,7 @@ TARGETS = {
         ),
         check_document,
     ),
-    "configs": Target("dockersave.oci.parse_config", json_bytes([CONFIG_DOCUMENT]), check_config),
+    "configs": Target(
+        "dockersave.model.manifests.parse_config", json_bytes([CONFIG_DOCUMENT]), check_config
+    ),
 }

@@ -15,12 +15,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dockersave import check as checking
-from dockersave import oci
-from dockersave.archive import partmap, reader
+from dockersave.archive import partmap
+from dockersave.archive.read import reader
+from dockersave.archive.read import verify as checking
 from dockersave.compression import Decompressor
 from dockersave.errors import ContentError
-from dockersave.verify import digest_of
+from dockersave.model import manifests as oci
+from dockersave.model.digest import digest_of
 from tests.fuzz.inputs import json_bytes, mangled
 from tests.fuzz.target import DIGEST, Target, printable
 from tests.images import file, layer, read
@@ -183,14 +184,16 @@ def check_compressed(data: bytes) -> None:
 
 
 TARGETS = {
-    "saved archives": Target("dockersave.check.check_archive", archives(), check_archive),
+    "saved archives": Target(
+        "dockersave.archive.read.verify.check_archive", archives(), check_archive
+    ),
     "compressed content": Target(
         "dockersave.compression.Decompressor.feed",
         mangled(st.sampled_from(PACKED)).filter(bool),
         check_compressed,
     ),
     "archives": Target(
-        "dockersave.archive.reader.read_tar",
+        "dockersave.archive.read.reader.read_tar",
         mangled(st.sampled_from(TARS)) | mangled(st.sampled_from(TARS)).map(_restamped),
         check_tar,
     ),

@@ -10,7 +10,7 @@ from dockersave.cli import arguments
 from dockersave.cli.page import OPTIONS
 from dockersave.errors import CredentialsError, UsageError
 from dockersave.limits import LIMITS
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry import credentials, helpers, proxies
 from tests.fuzz.inputs import json_bytes, near
 from tests.fuzz.target import Target, printable

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dockersave.cancellation import Cancellation
-from dockersave.oci import Descriptor
-from dockersave.options import Network
+from dockersave.model.manifests import Descriptor
+from dockersave.model.options import Network
 from dockersave.registry.client import Registry
 from dockersave.registry.retry import Retry
 from dockersave.registry.stream import BlobStream

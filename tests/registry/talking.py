@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from urllib3 import HTTPHeaderDict
 
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry.auth import Authorizer
 from dockersave.registry.credentials import Credentials
 from dockersave.registry.tokens import Answer

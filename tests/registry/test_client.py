@@ -14,10 +14,10 @@ import pytest
 
 from dockersave.errors import ContentError, CredentialsError, NetworkError, NotFoundError
 from dockersave.limits import LIMITS
-from dockersave.oci import DOCKER_MANIFEST, Descriptor
+from dockersave.model.digest import digest_of
+from dockersave.model.manifests import DOCKER_MANIFEST, Descriptor
 from dockersave.registry import stream as streams
 from dockersave.registry import tags
-from dockersave.verify import digest_of
 from tests.images import Store, image, random_layer, sample_image
 from tests.pace import Stopwatch
 from tests.registry.opening import descriptor_of, drain, opened

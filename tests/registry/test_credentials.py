@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dockersave.errors import CredentialsError
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry.credentials import Credentials, Login
 from tests.registry.canary import Canary
 

@@ -16,7 +16,7 @@ import pytest
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError
 from dockersave.limits import LIMITS
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry import helpers
 from dockersave.registry.credentials import Credentials, Login
 from tests.pace import Stopwatch

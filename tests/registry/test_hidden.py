@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.errors import CredentialsError, DockersaveError, NotFoundError
-from dockersave.oci import Descriptor
+from dockersave.model.manifests import Descriptor
 from tests.images import image, random_layer
 from tests.registry.opening import Run, drain, opened
 from tests.registry.raw import Raw, answer, raw_server

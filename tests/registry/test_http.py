@@ -6,9 +6,9 @@ import pytest
 
 from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
-from dockersave.oci import ACCEPT, Descriptor
+from dockersave.model.digest import digest_of
+from dockersave.model.manifests import ACCEPT, Descriptor
 from dockersave.registry.http import MalformedAnswer, content_length, is_chunked
-from dockersave.verify import digest_of
 from tests.images import image, random_layer
 from tests.registry.opening import drain, opened
 from tests.registry.raw import answer, chunked, raw_server

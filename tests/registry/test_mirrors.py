@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dockersave.errors import ContentError, NetworkError, NotFoundError, UsageError
-from dockersave.oci import Descriptor
+from dockersave.model.digest import digest_of
+from dockersave.model.manifests import Descriptor
 from dockersave.registry.endpoint import mirror_base
-from dockersave.verify import digest_of
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.canary import Canary
 from tests.registry.opening import descriptor_of, drain, opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockersave.errors import CredentialsError
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry.auth import Authorizer
 from dockersave.registry.credentials import Credentials
 from dockersave.registry.realms import check_realm, with_query

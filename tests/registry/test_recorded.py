@@ -22,8 +22,8 @@ import pytest
 import trustme
 
 from dockersave import errors
-from dockersave.oci import Descriptor
-from dockersave.reference import Reference
+from dockersave.model.manifests import Descriptor
+from dockersave.model.reference import Reference
 from dockersave.registry import connecting
 from tests.registry.opening import Run, drain, opened
 

@@ -9,11 +9,11 @@ import pytest
 
 from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
+from dockersave.model.digest import digest_of
 from dockersave.registry import endpoint
 from dockersave.registry.places import Places
 from dockersave.registry.redirects import host_of, is_local_service, origin, target
 from dockersave.registry.transport import Transport
-from dockersave.verify import digest_of
 from tests.images import Store, image, random_layer
 from tests.registry.opening import descriptor_of, drain, opened
 from tests.registry.simulator import Auth, Fault, Simulator

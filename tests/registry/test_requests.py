@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dockersave
-from dockersave.options import Network
+from dockersave.model.options import Network
 from tests.images import Image, sample_image, sample_index
 from tests.pace import until
 from tests.registry.real import PASSWORD, USER, Access, Registries, Registry

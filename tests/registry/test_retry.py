@@ -21,7 +21,7 @@ from dockersave.errors import (
     NotFoundError,
 )
 from dockersave.limits import LIMITS
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry.retry import Retry
 from tests.images import Store, image, random_layer
 from tests.registry.opening import opened

@@ -14,10 +14,10 @@ import pytest
 
 from dockersave.errors import DockersaveError
 from dockersave.limits import LIMITS
-from dockersave.oci import Descriptor
-from dockersave.reference import Reference
+from dockersave.model.manifests import Descriptor
+from dockersave.model.reference import Reference
 from dockersave.registry.secrets import Secrets, without_queries
-from dockersave.resolve import Resolver
+from dockersave.resolving.resolver import Resolver
 from tests.images import image, random_layer
 from tests.registry.opening import drain, opened
 from tests.registry.raw import Raw, answer, raw_server

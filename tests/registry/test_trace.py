@@ -13,7 +13,7 @@ import pytest
 
 import dockersave
 from dockersave.cancellation import Cancellation
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry.client import Registry
 from dockersave.registry.retry import Retry
 from dockersave.trace import Trace

@@ -21,7 +21,7 @@ import pytest
 import trustme
 
 from dockersave.errors import NetworkError, UsageError
-from dockersave.options import Network
+from dockersave.model.options import Network
 from dockersave.registry import trust
 from dockersave.registry.trust import Trust
 from tests.images import Store, image, random_layer, sample_image

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dockersave.cancellation import Cancellation
-from dockersave.options import Network
-from dockersave.session import Session
+from dockersave.model.options import Network
+from dockersave.resolving.session import Session
 from tests.registry.test_credentials import Finder, config, entry
 
 

@@ -18,6 +18,7 @@ from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, DockersaveError, OutputError
 from dockersave.limits import LIMITS
+from dockersave.model.digest import Buffer
 from dockersave.transfer.blobs import Blob, Source
 from dockersave.transfer.download import BlobDownload, Place
 from dockersave.transfer.gauge import Gauge
@@ -26,7 +27,6 @@ from dockersave.transfer.spans import merged
 from dockersave.transfer.throttle import Throttle
 from dockersave.transfer.window import Emitter, Window, WindowPlace, is_restartable
 from dockersave.transfer.workers import Workers
-from dockersave.verify import Buffer
 from tests.simulation.machine import Killed, Machine
 from tests.simulation.registry import PROGRESS, Found, Remote, Server, a_server
 from tests.transfer.invariants import check_account

@@ -14,6 +14,7 @@ from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
 from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
+from dockersave.model.digest import Buffer, digest_of
 from dockersave.transfer import cutting, ledger, workers
 from dockersave.transfer.blobs import Blob, Source
 from dockersave.transfer.download import BlobDownload, Download
@@ -21,7 +22,6 @@ from dockersave.transfer.gauge import Gauge
 from dockersave.transfer.ledger import Ledger
 from dockersave.transfer.throttle import Throttle
 from dockersave.transfer.workers import Workers
-from dockersave.verify import Buffer, digest_of
 
 BODY = random.Random(3).randbytes(2 << 20)
 SMALL = replace(LIMITS, piece_least=8 << 10, granule=1, split_least=8 << 10, read=64 << 10)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.options import Options
+from dockersave.model.options import Options
 from dockersave.transfer.cache import Cache, Entry
 from tests.faults.saving import fetched, run, saved, sha256, start
 from tests.images import Store, image, random_layer

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dockersave.errors import ContentError
+from dockersave.model.digest import Buffer
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.cache import CacheWriter, Entry
 from dockersave.transfer.download import BlobDownload
-from dockersave.verify import Buffer
 from tests.transfer.lines import BODY, Line, Memory, at_work, blob_of
 
 HALF = len(BODY) // 2

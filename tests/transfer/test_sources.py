@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.options import Options
+from dockersave.model.options import Options
 from tests.faults.saving import fetched, run, saved, sha256
 from tests.images import Store, image, random_layer
 from tests.registry.faults import Fault

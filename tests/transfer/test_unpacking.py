@@ -16,12 +16,12 @@ from dockersave.attempts import Attempts
 from dockersave.compression import Decompressor
 from dockersave.errors import ContentError, NetworkError, OutputError
 from dockersave.limits import LIMITS
+from dockersave.model.digest import Buffer
 from dockersave.transfer import unpacking
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.cache import CacheWriter, Entry
 from dockersave.transfer.sources import LocalBlob
 from dockersave.transfer.unpacking import UnpackedLayer
-from dockersave.verify import Buffer
 from tests.images import Layer, random_layer, raw_layer
 from tests.images.content import digest_of, read
 from tests.images.layers import Compression, unpack, windowed_layer

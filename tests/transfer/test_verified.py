@@ -12,10 +12,10 @@ import pytest
 from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, ContentError, NetworkError, NotFoundError
-from dockersave.oci import Descriptor
+from dockersave.model.digest import digest_of
+from dockersave.model.manifests import Descriptor
 from dockersave.transfer.throttle import Throttle
 from dockersave.transfer.verified import VerifiedBlob
-from dockersave.verify import digest_of
 from tests.transfer.lines import BODY, Line, Once, attempts, broken
 
 

@@ -18,12 +18,12 @@ from dockersave.archive.members import Content, Member
 from dockersave.archive.tar import Plan, fixed_parts, lay_out
 from dockersave.errors import ContentError, OutputError
 from dockersave.limits import LIMITS
-from dockersave.oci import Descriptor
+from dockersave.model.digest import Buffer, digest_of
+from dockersave.model.manifests import Descriptor
 from dockersave.transfer import window as window_module
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.download import BlobDownload
 from dockersave.transfer.window import Emitter, Window, WindowPlace, is_restartable, spool
-from dockersave.verify import Buffer, digest_of
 from tests.transfer.lines import (
     BODY,
     Line,

@@ -11,9 +11,9 @@ import pytest
 
 from dockersave.cancellation import Cancellation
 from dockersave.errors import ContentError, NetworkError, OutputError
+from dockersave.model.digest import Buffer, digest_of
 from dockersave.transfer.download import BlobDownload
 from dockersave.transfer.sources import LocalBlob, LocalFile
-from dockersave.verify import Buffer, digest_of
 from tests.transfer.lines import (
     BODY,
     PIECE,

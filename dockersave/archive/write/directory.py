@@ -9,14 +9,14 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 from ...errors import OutputError
-from ..leftover import is_there
 from ..members import Blob, Content, Link, Member
-from ..partfile import PartFile
 from ..partmap import PartMap
 from ..place import FilePlace, allocated, check_room, check_whole, reserve, write_all, writing
-from ..strangers import MAP, remove_members
+from ..read.leftover import is_there
 from ..tar import Plan, lay_out
 from . import Movable, Slot, digest_of, extent_of, least_room, room_to_leave
+from .partfile import PartFile
+from .strangers import MAP, remove_members
 
 
 class DirectoryTree:

@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 
 from ..members import Blob
-from ..partfile import unmark
 from ..place import FilePlace
 from ..tar import Plan, fixed_parts
 from . import Slot
+from .partfile import unmark
 
 
 class ExistingArchive:

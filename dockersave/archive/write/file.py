@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO
 
 from ...errors import OutputError
-from ..leftover import blobs_of, is_there, stated_size
 from ..members import Blob, Member
-from ..partfile import PartFile
 from ..partmap import Extent, PartMap
 from ..place import FilePlace, check_room, check_whole, copy, reserve, write_all, writing
+from ..read.leftover import blobs_of, is_there, stated_size
 from ..tar import Plan, fixed_parts, header, padding
 from . import Movable, Slot, digest_of, extent_of, least_room, rest_of, room_to_leave
+from .partfile import PartFile
 
 
 class ArchiveFile:

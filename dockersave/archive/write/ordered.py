@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ..compressors import compressor
 from ..members import Member
-from ..partfile import PartFile
 from ..place import check_whole, writing
 from ..tar import Plan, header, padding
 from . import Movable, Slot, rest_of, room_to_leave
+from .compressors import compressor
+from .partfile import PartFile
 
 
 class Target(Protocol):

@@ -1,0 +1,1 @@
+"""Image → members: one file for each format."""

@@ -1,0 +1,122 @@
+"""Tar headers as they are found, byte by byte, believing nothing. Pure.
+
+Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header"; GNU tar's
+manual, "Basic Tar Format" (long names, numbers in base 256).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import ContentError
+from ...limits import LIMITS
+from ..tar import BLOCK
+
+FILES = frozenset(b"0\x007")
+HARD_LINK, SYMBOLIC_LINK, DIRECTORY = b"125"
+GNU_SPARSE = ord("S")
+LONG_NAMES = {ord("L"): "path", ord("K"): "linkpath"}
+PAX, PAX_GLOBAL = frozenset(b"xX"), ord("g")
+EXTENSIONS = frozenset(LONG_NAMES) | PAX | {PAX_GLOBAL}
+"""Kinds whose content belongs to the next header, or to all."""
+
+_POSIX, _GNU = b"ustar\x00", b"ustar "
+_KEYS = frozenset({b"path", b"linkpath", b"size"})
+_DIGITS_MOST = 20
+"""Of a number in an extended header: more than any size has, and nothing to be parsed for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One block of 512 bytes.
+
+    Args:
+        kind: what it is the header of; the byte that says so.
+        name: of the member.
+        target: where a link leads.
+        size: of the content that follows, in bytes.
+    """
+
+    kind: int
+    name: str
+    target: str
+    size: int
+
+
+def parse_header(block: bytes, position: int) -> Header:
+    """Read a header block.
+
+    Args:
+        block: 512 bytes.
+        position: where it was found, for messages.
+
+    Raises:
+        ContentError: it is none, or its size cannot be.
+    """
+    total = sum(block[:148]) + sum(block[156:]) + 8 * 0x20
+    high = sum(byte >= 0x80 for byte in block) - sum(byte >= 0x80 for byte in block[148:156])
+    # Some old programs added signed bytes up.
+    if len(block) != BLOCK or _number(block[148:156]) not in (total, total - 256 * high):
+        if position:
+            raise ContentError(f"there is no tar header at byte {position}")
+        raise ContentError("it is no tar archive")
+    size = _number(block[124:136])
+    if size is None or not 0 <= size <= LIMITS.blob:
+        raise ContentError(f"the size in the tar header at byte {position} cannot be")
+    kind, name = block[156], _string(block[:100])
+    if block[257:263] == _POSIX and (prefix := _string(block[345:500])):
+        name = f"{prefix}/{name}"
+    if kind == 0 and name.endswith("/"):
+        # Before POSIX, a directory was a file whose name said so.
+        kind = DIRECTORY
+    return Header(kind, name, _string(block[157:257]), size)
+
+
+def parse_records(body: bytes) -> dict[str, str]:
+    """The records of an extended header that matter here.
+
+    Raises:
+        ContentError: it is malformed.
+    """
+    records: dict[str, str] = {}
+    start = 0
+    while start < len(body):
+        length, space, _ = body[start : start + _DIGITS_MOST].partition(b" ")
+        stop = start + int(length) if space and length.isdigit() else 0
+        if not start + len(length) + 2 < stop <= len(body):
+            raise ContentError("an extended tar header is malformed")
+        key, _, value = body[start + len(length) + 1 : stop - 1].partition(b"=")
+        if key in _KEYS:
+            records[text(key)] = text(value)
+        elif key.startswith(b"GNU.sparse"):
+            records["sparse"] = ""
+        start = stop
+    return records
+
+
+def parse_size(stated: str) -> int:
+    """A size in an extended header; -1 if it is no number, or one that cannot be."""
+    if not (stated.isascii() and stated.isdigit() and len(stated) < _DIGITS_MOST):
+        return -1
+    return int(stated)
+
+
+def text(data: bytes) -> str:
+    """A name, whatever bytes it is made of."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _string(field: bytes) -> str:
+    return text(field.partition(b"\x00")[0])
+
+
+def _number(field: bytes) -> int | None:
+    """A number in octal digits, or in base 256; None if it is neither."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    if field[0] == 0xFF:
+        return int.from_bytes(field, "big", signed=True)
+    digits = field.partition(b"\x00")[0].strip()
+    if not digits:
+        return 0
+    return int(digits, 8) if digits.isdigit() and not digits.strip(b"01234567") else None

@@ -1,0 +1,204 @@
+"""What an archive holds, hashed: all that can be known of it from reading it once, in order."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from ...compression import Decompressor
+from ...errors import ContentError
+from ...limits import LIMITS
+from ...model.digest import is_digest
+from ...model.weight import is_too_heavy
+from .reader import Found, Members
+
+_LINKS_MOST = 8
+
+
+@dataclass(slots=True)
+class Item:
+    """A file of an archive.
+
+    Args:
+        path: its name.
+        size: in bytes.
+        digests: of its content, by each algorithm that its name calls for, sha256 first.
+        diff_ids: of its decompressed content, likewise; the same where it is not compressed.
+        fault: why it cannot be decompressed, or empty.
+    """
+
+    path: str
+    size: int
+    digests: tuple[str, ...] = ()
+    diff_ids: tuple[str, ...] = ()
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class Inventory:
+    """The files and links of an archive.
+
+    Args:
+        items: the files, by their names.
+        links: where links lead, by their names.
+        faults: members that must not be in an archive: name, and why.
+        cut: why the archive could not be read to its end, or empty.
+    """
+
+    items: dict[str, Item] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    cut: str = ""
+    _documents: dict[str, bytes] = field(default_factory=dict)
+    _kept: int = 0
+    _read: int = 0
+
+    @classmethod
+    def of(cls, members: Members, *, hashed: bool = True) -> Inventory:
+        """Read all members.
+
+        Args:
+            members: of the archive.
+            hashed: whether files are hashed; else each is taken for what its name says it is,
+                and only documents are read.
+        """
+        inventory = cls()
+        try:
+            for count, (found, content) in enumerate(members):
+                if count >= LIMITS.archive_members:
+                    raise ContentError(f"there are more than {LIMITS.archive_members} members")
+                inventory._add(found, content, inventory._hash if hashed else inventory._look_at)
+        except ContentError as failure:
+            inventory.cut = failure.said
+        return inventory
+
+    def _add(
+        self,
+        found: Found,
+        content: Iterator[bytes],
+        read: Callable[[Found, Iterator[bytes]], Item],
+    ) -> None:
+        if found.fault:
+            self._blame(found.path, found.fault)
+        elif found.kind == "link":
+            if self.links.setdefault(found.path, found.target) != found.target:
+                self._blame(found.path, "is there twice")
+        elif found.kind == "file":
+            item = read(found, content)
+            if self.items.setdefault(found.path, item) != item or found.path in self.links:
+                # Some engines take the first, some the last.
+                self._blame(found.path, "is there twice, with different content")
+
+    def _blame(self, path: str, message: str) -> None:
+        if len(self.faults) < LIMITS.archive_faults:
+            self.faults.append((path, message))
+
+    def _hash(self, found: Found, content: Iterator[bytes]) -> Item:
+        item = Item(found.path, found.size)
+        digests, diff_ids = _Hashes(found.path), _Hashes(found.path)
+        decompressor = Decompressor("it")
+        body = bytearray()
+        unpacked = 0
+
+        def unpack(pieces: Iterator[bytes]) -> None:
+            nonlocal unpacked
+            try:
+                for piece in pieces:
+                    unpacked += len(piece)
+                    if unpacked > LIMITS.unpacked_layer:
+                        raise ContentError("it is too large when unpacked")
+                    if decompressor.kind:
+                        diff_ids.update(piece)
+            except ContentError as failure:
+                item.fault = failure.said
+
+        for data in content:
+            digests.update(data)
+            if found.size <= LIMITS.archive_document:
+                body += data
+            if not item.fault:
+                unpack(decompressor.feed(data))
+        if not item.fault:
+            unpack(decompressor.finish())
+        item.digests = digests.values
+        item.diff_ids = diff_ids.values if decompressor.kind else item.digests
+        if body.startswith((b"{", b"[")) or body == b"null":
+            self._keep(found.path, bytes(body))
+        return item
+
+    def _look_at(self, found: Found, content: Iterator[bytes]) -> Item:
+        if found.size <= LIMITS.archive_document:
+            body = next(content, b"")
+            if body.startswith((b"{", b"[")):
+                self._keep(found.path, body + b"".join(content))
+        digest = named_digest(found.path)
+        return Item(found.path, found.size, (digest,) if digest else ())
+
+    def _keep(self, path: str, body: bytes) -> None:
+        packed = zlib.compress(body, 1)
+        self._kept += len(packed)
+        if self._kept > LIMITS.archive_documents:
+            raise ContentError("there are too many documents to check at once")
+        self._documents[path] = packed
+
+    def find(self, path: str) -> Item | None:
+        """The file of that name, or the one that a link of that name leads to."""
+        for _ in range(_LINKS_MOST):
+            if path not in self.links:
+                break
+            path = self.links[path]
+        return self.items.get(path)
+
+    def document(self, path: str) -> bytes:
+        """The content of a JSON document.
+
+        Raises:
+            ContentError: it is none, or it is larger than documents are.
+        """
+        item = self.find(path)
+        packed = self._documents.get(item.path) if item else None
+        if packed is None:
+            large = item is not None and item.size > LIMITS.archive_document
+            raise ContentError("is larger than documents are" if large else "is no JSON")
+        body = zlib.decompress(packed)
+        self._read += len(body)
+        if self._read > LIMITS.archive_parsed:
+            raise ContentError("is named too often by other documents")
+        if is_too_heavy(body):
+            raise ContentError("has more values or text than documents have")
+        return body
+
+
+class _Hashes:
+    """Hashes content by sha256, and by sha512 where its name calls for that."""
+
+    def __init__(self, path: str) -> None:
+        names = ["sha256", "sha512"] if path.startswith("blobs/sha512/") else ["sha256"]
+        self._hashes = [hashlib.new(name) for name in names]
+
+    def update(self, data: bytes) -> None:
+        for each in self._hashes:
+            each.update(data)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return tuple(f"{each.name}:{each.hexdigest()}" for each in self._hashes)
+
+
+def named_digest(path: str) -> str:
+    """The digest that a file's name says it has; empty if it says none.
+
+    `blobs/<algorithm>/<hex>` (OCI), `<hex>.json` (docker save), `sha256:<hex>` and
+    `<hex>.tar.gz` (crane).
+    """
+    parts = path.split("/")
+    if parts[0] == "blobs" and len(parts) == 3 and is_digest(f"{parts[1]}:{parts[2]}"):
+        return f"{parts[1]}:{parts[2]}"
+    match = _NAMED.fullmatch(path)
+    return f"sha256:{match[1]}" if match else ""
+
+
+_NAMED = re.compile(r"(?:sha256:)?([0-9a-f]{64})(?:\.json|\.tar\.gz)?")

@@ -1,0 +1,343 @@
+"""What an archive holds, as its documents say: `--list`. Nothing is hashed, so nothing is proven.
+
+Of a tar file that is not compressed only headers and documents are read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from ...cancellation import Cancellation
+from ...compression import Decompressor
+from ...errors import ContentError, shown
+from ...limits import LIMITS
+from ...model.digest import digest_of
+from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor, parse_document
+from ...progress import Progress
+from .inventory import Inventory, named_digest
+from .reader import Members, read_file
+from .verify import STDIN, Reading
+
+_NAME = "io.containerd.image.name"
+_REF_NAME = "org.opencontainers.image.ref.name"
+_HEAD = 512
+"""Bytes that tell whether a file is compressed, or a document."""
+_HINT = "--verify says all that is wrong with it"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedLayer:
+    """A layer of an image in an archive.
+
+    Args:
+        digest: as its manifest names it; where there is none, its diff_id.
+        size: as it is stored, in bytes.
+        is_here: whether the archive has it; foreign layers may be left out.
+    """
+
+    digest: str
+    size: int
+    is_here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVariant:
+    """An image for one platform.
+
+    Args:
+        platform: what it runs on; empty where that is not said.
+        digest: of its manifest; of its config where the archive keeps no manifests.
+        layers: bottom first.
+    """
+
+    platform: str
+    digest: str
+    layers: tuple[ListedLayer, ...]
+
+    @property
+    def size(self) -> int:
+        """Of all layers together, in bytes."""
+        return sum(layer.size for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """What one name stands for.
+
+    Args:
+        names: its names, in their order; none if it has none.
+        digest: of its manifest or index; of its config where the archive keeps no manifests.
+        variants: one for each platform that the archive has.
+    """
+
+    names: tuple[str, ...]
+    digest: str
+    variants: tuple[ListedVariant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What an archive holds.
+
+    Args:
+        path: of the archive.
+        formats: what it is: `docker`, `oci`, `legacy`, or several of them.
+        compression: of the whole archive, such as `gzip`; empty for none.
+        images: what is in it.
+    """
+
+    path: str
+    formats: tuple[str, ...]
+    compression: str
+    images: tuple[ListedImage, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a document of lists, objects, texts and numbers."""
+        return {
+            "path": self.path,
+            "formats": list(self.formats),
+            "compression": self.compression,
+            "images": [
+                {
+                    "names": list(image.names),
+                    "digest": image.digest,
+                    "variants": [
+                        {
+                            "platform": variant.platform,
+                            "digest": variant.digest,
+                            "size": variant.size,
+                            "layers": [
+                                {
+                                    "digest": layer.digest,
+                                    "size": layer.size,
+                                    "is_here": layer.is_here,
+                                }
+                                for layer in variant.layers
+                            ],
+                        }
+                        for variant in image.variants
+                    ],
+                }
+                for image in self.images
+            ],
+        }
+
+
+def list_archive(
+    path: str | os.PathLike[str], *, cancellation: Cancellation | None = None
+) -> Listing:
+    """Tell what is in an archive, without checking that it is right.
+
+    Args:
+        path: as for `check_archive`.
+        cancellation: stops it from another thread.
+
+    Raises:
+        UsageError: it cannot be read.
+        ContentError: it is no image archive, or its documents cannot be read.
+        CancelledError: it was stopped.
+    """
+    name = os.fspath(path)
+    reading = Reading(name, Progress(), cancellation or Cancellation())
+    with closing(reading), reading.explaining():
+        plain = _open_plain(name)
+        if plain is None:
+            inventory = Inventory.of(reading.members(), hashed=False)
+        else:
+            try:
+                inventory = Inventory.of(_members(plain), hashed=False)
+            finally:
+                os.close(plain)
+    try:
+        if inventory.cut:
+            raise ContentError(inventory.cut)
+        formats, images = _Contents(inventory).read()
+    except ContentError as failure:
+        raise ContentError(f"{name}: {failure.said}", _HINT) from failure
+    return Listing(name, formats, reading.compression, images)
+
+
+def _open_plain(path: str) -> int | None:
+    """Open a file whose members can be looked at in place; None if there is no such file."""
+    if path == STDIN or not stat.S_ISREG(os.stat(path).st_mode):
+        return None
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    decompressor = Decompressor("the archive")
+    head = os.pread(fd, _HEAD, 0)
+    try:
+        for _ in decompressor.feed(head):
+            break
+    except ContentError:
+        pass
+    if decompressor.kind:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _members(fd: int) -> Members:
+    for found, offset in read_file(fd):
+        yield found, _content(fd, offset, found.size)
+
+
+def _content(fd: int, offset: int, size: int) -> Iterator[bytes]:
+    end = offset + size
+    most = _HEAD
+    while offset < end and (data := os.pread(fd, min(end - offset, most), offset)):
+        offset += len(data)
+        # Of what is no document, no more than the beginning is asked for.
+        most = LIMITS.read
+        yield data
+    if offset < end:
+        raise ContentError("the archive is cut off")
+
+
+class _Contents:
+    """The images that the documents of an archive name."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._variants: dict[str, tuple[ListedVariant, ...] | None] = {}
+
+    def read(self) -> tuple[tuple[str, ...], tuple[ListedImage, ...]]:
+        """All of them, and the formats of the archive."""
+        formats: list[str] = []
+        images: list[ListedImage] = []
+        if self._inventory.find("manifest.json"):
+            formats.append("docker")
+        if self._inventory.find("index.json"):
+            formats.append("oci")
+            images = self._layout()
+        if "docker" in formats and not any(image.names for image in images):
+            images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
+        if not formats and self._inventory.find("repositories"):
+            formats.append("legacy")
+            images = list(self._legacy())
+        if not formats:
+            raise ContentError("this is no image archive: it has no manifest.json or index.json")
+        return tuple(formats), tuple(images)
+
+    def _json(self, path: str) -> Any:
+        try:
+            return json.loads(self._inventory.document(path))
+        except (ValueError, RecursionError):
+            raise ContentError(f"{shown(path)} is no JSON") from None
+
+    def _layout(self) -> list[ListedImage]:
+        names: dict[str, list[str]] = {}
+        found: dict[str, tuple[ListedVariant, ...]] = {}
+        for number, entry in enumerate(_list(_object(self._json("index.json")).get("manifests"))):
+            descriptor = parse_descriptor(entry, f"manifests[{number}]")
+            variants = self._manifest(descriptor, LIMITS.index_depth)
+            if variants is None:
+                raise ContentError(f"{descriptor.blob_path} is missing, and index.json names it")
+            found[descriptor.digest] = variants
+            names.setdefault(descriptor.digest, [])
+            notes = descriptor.annotations
+            if name := notes.get(_NAME) or notes.get(_REF_NAME):
+                names[descriptor.digest].append(shown(name))
+        return [
+            ListedImage(tuple(names[digest]), digest, variants)
+            for digest, variants in found.items()
+        ]
+
+    def _manifest(self, descriptor: Descriptor, depth: int) -> tuple[ListedVariant, ...] | None:
+        """The images below a descriptor; None if what it names is not in the archive."""
+        path = descriptor.blob_path
+        if path in self._variants:
+            # Read once, however often it is named.
+            return self._variants[path]
+        if not self._inventory.find(path):
+            return None
+        self._variants[path] = ()
+        body = self._inventory.document(path)
+        document = parse_document(body, descriptor.digest, descriptor.media_type)
+        if isinstance(document, Manifest):
+            self._variants[path] = (self._image(document),)
+        elif depth == 0:
+            raise ContentError(f"indexes are nested more than {LIMITS.index_depth} deep")
+        else:
+            self._variants[path] = tuple(
+                variant
+                for entry in document.manifests
+                if not entry.is_attestation
+                # Docker's containerd store saves an index with those of its images that it has.
+                for variant in self._manifest(entry, depth - 1) or ()
+            )
+        return self._variants[path]
+
+    def _image(self, manifest: Manifest) -> ListedVariant:
+        layers = [
+            ListedLayer(layer.digest, layer.size, bool(self._inventory.find(layer.blob_path)))
+            for layer in manifest.layers
+        ]
+        platform = self._platform(manifest.config.blob_path, len(layers))
+        return ListedVariant(platform, manifest.descriptor.digest, tuple(layers))
+
+    def _platform(self, config: str, layers: int) -> str:
+        try:
+            return str(parse_config(self._inventory.document(config), layers).platform)
+        except ContentError:
+            # What is no image has none; --verify says what is wrong with an image's.
+            return ""
+
+    def _docker(self, entry: object) -> ListedImage:
+        document = _object(entry)
+        path = document.get("Config")
+        paths = [str(each) for each in _list(document.get("Layers"))]
+        names = tuple(shown(str(each)) for each in _list(document.get("RepoTags")))
+        item = self._inventory.find(path) if isinstance(path, str) else None
+        if item is None:
+            raise ContentError(f"{shown(str(path))} is missing, and manifest.json names it")
+        body = self._inventory.document(item.path)
+        config = parse_config(body, len(paths))
+        layers = []
+        for where, diff_id in zip(paths, config.diff_ids, strict=True):
+            layer = self._inventory.find(where)
+            digest = named_digest(layer.path) if layer else ""
+            layers.append(
+                ListedLayer(digest or diff_id, layer.size if layer else 0, layer is not None)
+            )
+        digest = named_digest(item.path) or digest_of(body)
+        variant = ListedVariant(str(config.platform), digest, tuple(layers))
+        return ListedImage(names, digest, (variant,))
+
+    def _legacy(self) -> Iterator[ListedImage]:
+        for name, tags in _object(self._json("repositories")).items():
+            for tag, v1_id in _object(tags).items():
+                layers = tuple(self._chain(str(v1_id)))[::-1]
+                digest = shown(f"sha256:{v1_id}")
+                yield ListedImage(
+                    (shown(f"{name}:{tag}"),), digest, (ListedVariant("", digest, layers),)
+                )
+
+    def _chain(self, v1_id: str) -> Iterator[ListedLayer]:
+        for _ in range(LIMITS.layers):
+            layer = self._inventory.find(f"{v1_id}/layer.tar")
+            yield ListedLayer(
+                shown(f"sha256:{v1_id}"), layer.size if layer else 0, layer is not None
+            )
+            v1_id = str(_object(self._json(f"{v1_id}/json")).get("parent") or "")
+            if not v1_id:
+                return
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ContentError("a document is not what it should be")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    """A list; Go writes null for an empty one."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ContentError("a document is not what it should be")
+    return value

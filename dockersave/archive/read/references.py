@@ -1,0 +1,387 @@
+"""Following what an archive's documents name, down to the layers. Reads an inventory only."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from ...errors import ContentError, UsageError, shown
+from ...limits import LIMITS
+from ...model.kinds import image_config, may_be_image
+from ...model.manifests import (
+    Config,
+    Descriptor,
+    Index,
+    Manifest,
+    parse_config,
+    parse_descriptor,
+    parse_document,
+)
+from ...model.reference import Reference
+from .inventory import Inventory, Item, named_digest
+
+_NAME = "io.containerd.image.name"
+_REF_NAME = "org.opencontainers.image.ref.name"
+_FAULTS_MOST = 100
+_LINE_MOST = 1000
+"""Characters of a fault or a note: enough for two digests and the names of two members."""
+_V1_DOCUMENT = re.compile(r"[0-9a-f]{64}/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong.
+
+    Args:
+        member: the member that is wrong, or missing; empty if it is the archive as a whole.
+        message: what is wrong with it.
+    """
+
+    member: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.member}: {self.message}" if self.member else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedImage:
+    """An image that an archive names.
+
+    Args:
+        names: its names in the archive, in their order; none if it has none.
+        digest: of its manifest or index; of its config where the archive keeps no manifests.
+        platform: what it runs on; empty for an index.
+    """
+
+    names: tuple[str, ...]
+    digest: str
+    platform: str
+
+
+class References:
+    """All that the documents of an archive name.
+
+    Args:
+        inventory: what the archive holds.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.images: list[CheckedImage] = []
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        self._inventory = inventory
+        self._seen: set[tuple[str, str]] = set()
+        self._platforms: dict[str, str] = {}
+        self._configs: set[str] = set()
+        self._named: set[str] = set()
+        self._foreign: set[str] = set()
+        if inventory.cut:
+            self._fault("", inventory.cut)
+        for path, message in inventory.faults:
+            self._fault(path, message)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Which formats the archive has the documents of."""
+        there = {
+            "docker": self._inventory.find("manifest.json"),
+            "oci": self._inventory.find("index.json"),
+            "legacy": any(_V1_DOCUMENT.fullmatch(path) for path in self._inventory.items),
+        }
+        return tuple(name for name, is_there in there.items() if is_there)
+
+    def follow(self) -> None:
+        """Follow everything."""
+        for item in self._inventory.items.values():
+            digest = named_digest(item.path)
+            if digest and digest not in item.digests:
+                self._fault(item.path, f"hashes to {item.digests[0]}")
+        docker = self._list("manifest.json", "has no list of images")
+        self._configs = {
+            found.path
+            for entry in docker
+            if isinstance(entry, dict) and (found := self._find(entry.get("Config")))
+        }
+        if self._inventory.find("index.json") or self._inventory.find("oci-layout"):
+            self._layout()
+        are_named = any(image.names for image in self.images)
+        for entry in docker:
+            with self._blaming("manifest.json"):
+                image = self._docker_image(entry)
+                if image and not are_named:
+                    self.images.append(image)
+        if self._inventory.find("repositories"):
+            self._repositories()
+        if not self.formats:
+            self._fault("", "this is no image archive: it has no manifest.json and no index.json")
+        elif not self.images and not self.faults:
+            self._fault("", "the archive names no image")
+
+    def _fault(self, member: str, message: str) -> None:
+        fault = Fault(shown(member), shown(message, _LINE_MOST))
+        if len(self.faults) < _FAULTS_MOST and fault not in self.faults:
+            self.faults.append(fault)
+
+    def _note(self, line: str) -> None:
+        line = shown(line, _LINE_MOST)
+        if len(self.notes) < _FAULTS_MOST and line not in self.notes:
+            self.notes.append(line)
+
+    @contextmanager
+    def _blaming(self, member: str) -> Iterator[None]:
+        try:
+            yield
+        except ContentError as failure:
+            self._fault(member, failure.said)
+
+    def _find(self, path: object) -> Item | None:
+        return self._inventory.find(path) if isinstance(path, str) else None
+
+    def _json(self, path: str) -> Any:
+        try:
+            return json.loads(self._inventory.document(path))
+        except (ValueError, RecursionError):
+            raise ContentError("is no JSON") from None
+
+    def _list(self, path: str, otherwise: str) -> list[Any]:
+        if self._inventory.find(path):
+            with self._blaming(path):
+                document = self._json(path)
+                if document is None:
+                    # What programs in Go write for an empty list.
+                    return []
+                if isinstance(document, list):
+                    return document
+                raise ContentError(otherwise)
+        return []
+
+    # OCI image layout (OCI image specification, image-layout.md).
+
+    def _layout(self) -> None:
+        for path in ("index.json", "oci-layout"):
+            if not self._inventory.find(path):
+                self._fault(path, "is missing")
+                return
+        with self._blaming("oci-layout"):
+            layout = self._json("oci-layout")
+            if not isinstance(layout, dict) or layout.get("imageLayoutVersion") != "1.0.0":
+                raise ContentError("is of a version that nobody knows")
+        with self._blaming("index.json"):
+            document = self._json("index.json")
+            if not isinstance(document, dict) or "manifests" not in document:
+                raise ContentError("has no list of manifests")
+            # Docker 25 writes null where it saves an image without a name.
+            entries = [] if document["manifests"] is None else document["manifests"]
+            if not isinstance(entries, list):
+                raise ContentError("has no list of manifests")
+            named: dict[str, tuple[list[str], str]] = {}
+            for number, entry in enumerate(entries):
+                descriptor = parse_descriptor(entry, f"manifests[{number}]")
+                platform = self._manifest(descriptor, "index.json", LIMITS.index_depth)
+                if platform is None:
+                    self._fault(descriptor.blob_path, "is missing, and index.json names it")
+                names, _ = named.setdefault(descriptor.digest, ([], platform or ""))
+                notes = descriptor.annotations
+                if name := notes.get(_NAME) or notes.get(_REF_NAME):
+                    names.append(shown(name))
+            self.images += [
+                CheckedImage(tuple(names), digest, platform)
+                for digest, (names, platform) in named.items()
+            ]
+
+    def _manifest(self, descriptor: Descriptor, parent: str, depth: int) -> str | None:
+        """Follow a manifest or an index.
+
+        Returns:
+            Its platform, empty if it has none or cannot be read; None if it is not there.
+        """
+        path = descriptor.blob_path
+        if not self._sized(descriptor, parent):
+            return None
+        if path not in self._platforms:
+            self._platforms[path] = ""
+            # What is not what its name says was reported, and what it says counts for nothing.
+            if descriptor.digest in self._digests(path):
+                with self._blaming(path):
+                    self._platforms[path] = self._open(descriptor, path, depth)
+        return self._platforms[path]
+
+    def _open(self, descriptor: Descriptor, path: str, depth: int) -> str:
+        body = self._inventory.document(path)
+        document = parse_document(body, descriptor.digest, descriptor.media_type)
+        if isinstance(document, Manifest):
+            return self._image(document, path, attached=descriptor.is_attestation)
+        if depth == 0:
+            raise ContentError(f"is an index nested more than {LIMITS.index_depth} deep")
+        self._index(document, path, depth)
+        return ""
+
+    def _index(self, index: Index, path: str, depth: int) -> None:
+        missing = [
+            entry for entry in index.manifests if self._manifest(entry, path, depth - 1) is None
+        ]
+        # Docker's containerd store saves an index with those of its images that it has.
+        are_all = len(missing) == len(index.manifests)
+        for entry in missing:
+            if are_all:
+                self._fault(entry.blob_path, f"is missing, and {path} names it")
+            else:
+                self._note(f"{entry.blob_path} ({entry.platform or 'no platform'}) is not here")
+
+    def _image(self, manifest: Manifest, path: str, *, attached: bool) -> str:
+        config: Config | None = None
+        if not self._sized(manifest.config, path):
+            self._fault(manifest.config.blob_path, f"is missing, and {path} names it")
+        elif may_be_image(manifest) and not attached:
+            where = manifest.config.blob_path
+            try:
+                config = image_config(manifest, self._inventory.document(where))
+            except ContentError as failure:
+                if where in self._configs:
+                    # Docker 25.0 names no layers in its manifests; manifest.json does.
+                    self._note(f"{path}: {failure.said}")
+                else:
+                    self._fault(where, failure.said)
+        for number, layer in enumerate(manifest.layers):
+            self._named.add(layer.hex)
+            if not self._sized(layer, path):
+                self._absent(layer.blob_path, path, is_foreign=layer.is_foreign or bool(layer.urls))
+            elif config:
+                self._layer(layer.blob_path, config.diff_ids[number], manifest.config.blob_path)
+        return str(config.platform) if config else ""
+
+    def _sized(self, descriptor: Descriptor, parent: str) -> bool:
+        """Whether a blob is there; that it has the right size is checked."""
+        item = self._inventory.find(descriptor.blob_path)
+        if item and item.size != descriptor.size:
+            stated = f"{parent} says {descriptor.size}"
+            self._fault(descriptor.blob_path, f"has {item.size} bytes, and {stated}")
+        return item is not None
+
+    def _digests(self, path: str) -> tuple[str, ...]:
+        item = self._inventory.find(path)
+        return item.digests if item else ()
+
+    def _absent(self, path: str, parent: str, *, is_foreign: bool) -> None:
+        if is_foreign:
+            self._foreign.add(path)
+            self._note(
+                f"{shown(path)} is not here: a foreign layer, which engines get from elsewhere"
+            )
+        else:
+            self._fault(path, f"is missing, and {parent} names it")
+
+    def _layer(self, path: str, diff_id: str, config: str) -> None:
+        item = self._inventory.find(path)
+        if item is None or (item.path, diff_id) in self._seen:
+            return
+        self._seen.add((item.path, diff_id))
+        known = {each.partition(":")[0] for each in item.diff_ids}
+        if item.fault:
+            self._fault(path, item.fault.removeprefix("it "))
+        elif diff_id.partition(":")[0] not in known:
+            self._note(f"{path} was not compared with its diff_id, {diff_id}")
+        elif diff_id not in item.diff_ids:
+            self._fault(path, f"unpacks to {item.diff_ids[0]}, and {config} says {diff_id}")
+
+    # Docker's manifest.json (moby, image/spec/v1.2.md).
+
+    def _docker_image(self, entry: object) -> CheckedImage | None:
+        if not isinstance(entry, dict):
+            raise ContentError("has an entry that is no image")
+        paths, tags = entry.get("Layers") or [], entry.get("RepoTags") or []
+        if not _are_texts(paths) or not _are_texts(tags):
+            raise ContentError("has an entry that is no image")
+        names = [_checked_name(tag) for tag in tags]
+        where = entry.get("Config")
+        item = self._find(where)
+        if item is None:
+            self._fault(str(where), "is missing, and manifest.json names it")
+            return None
+        config = self._docker_config(item, len(paths))
+        if config is None:
+            return None
+        sources = entry.get("LayerSources")
+        foreign = sources if isinstance(sources, Mapping) else {}
+        for path, diff_id in zip(paths, config.diff_ids, strict=True):
+            if self._inventory.find(path):
+                self._layer(path, diff_id, item.path)
+            else:
+                is_foreign = _is_foreign(foreign.get(diff_id))
+                self._absent(path, "manifest.json", is_foreign=is_foreign)
+        return CheckedImage(tuple(names), item.digests[0], str(config.platform))
+
+    def _docker_config(self, item: Item, layers: int) -> Config | None:
+        digest = named_digest(item.path)
+        if not digest or digest in item.digests:
+            try:
+                return parse_config(self._inventory.document(item.path), layers)
+            except ContentError as failure:
+                self._fault(item.path, failure.said)
+        return None
+
+    # Docker before 1.10 (moby, image/spec/v1.md).
+
+    def _repositories(self) -> None:
+        with self._blaming("repositories"):
+            document = self._json("repositories")
+            document = {} if document is None else document
+            if not isinstance(document, dict):
+                raise ContentError("is no JSON object")
+            known = self._known_ids()
+            for name, tags in document.items():
+                if tags is None:
+                    continue
+                if not isinstance(tags, dict) or not _are_texts(list(tags.values())):
+                    raise ContentError(f"has no tags for {shown(name)}")
+                for tag, v1_id in tags.items():
+                    if self._inventory.find(f"{v1_id}/json"):
+                        self._v1_image(v1_id, f"{name}:{tag}")
+                    elif v1_id not in known:
+                        self._fault(v1_id, "is missing, and repositories names it")
+
+    def _known_ids(self) -> set[str]:
+        items = self._inventory.items.values()
+        digests = {digest for item in items for digest in (*item.digests, *item.diff_ids)}
+        return self._named | {digest.partition(":")[2] for digest in digests}
+
+    def _v1_image(self, v1_id: str, name: str) -> None:
+        if "docker" not in self.formats:
+            self.images.append(CheckedImage((shown(name),), shown(f"sha256:{v1_id}"), ""))
+        for _ in range(LIMITS.layers):
+            if not self._inventory.find(f"{v1_id}/json"):
+                self._fault(f"{v1_id}/json", "is missing, and another layer names it")
+                return
+            document = self._json(f"{v1_id}/json")
+            if not isinstance(document, dict) or document.get("id") != v1_id:
+                self._fault(f"{v1_id}/json", "describes another layer")
+                return
+            layer = f"{v1_id}/layer.tar"
+            if not self._inventory.find(layer) and layer not in self._foreign:
+                self._fault(layer, "is missing")
+            if not (v1_id := str(document.get("parent") or "")):
+                return
+
+
+def _are_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_foreign(source: object) -> bool:
+    kind = source.get("mediaType") if isinstance(source, dict) else None
+    return isinstance(kind, str) and Descriptor(kind, "", 0).is_foreign
+
+
+def _checked_name(name: str) -> str:
+    try:
+        reference = Reference.parse(name)
+    except UsageError as failure:
+        raise ContentError(f"has a name that no engine takes: {shown(failure.said)}") from None
+    if reference.digest or not name.endswith(f":{reference.tag}"):
+        raise ContentError(f"has a name without a tag, which no engine takes: {shown(name)}")
+    return str(reference)

@@ -1,0 +1,204 @@
+"""Whether a saved archive is what it claims to be, whoever wrote it: `--verify`.
+
+Every file that is named by its digest is hashed; every reference is followed from
+`index.json`, `manifest.json` and `repositories` down to the layers; every layer is decompressed
+and compared with its diff_id. The archive is read once, in order, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+
+from ...cancellation import Cancellation
+from ...compression import Decompressor
+from ...errors import ContentError, UsageError
+from ...limits import LIMITS, MIB
+from ...progress import Progress
+from .inventory import Inventory
+from .reader import Members, read_directory, read_tar
+from .references import CheckedImage, Fault, References
+
+STDIN = "-"
+_TICK = 0.1
+_SILENCE = 64 * MIB
+"""What a compressed archive may go on for without unpacking to anything, in bytes. Zeros behind
+its end do, and a pipe could bring them for ever; the blocks of all compressions are smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found.
+
+    Args:
+        path: what was checked.
+        formats: what the archive is: `docker`, `oci`, `legacy`, or several of them.
+        compression: of the whole archive, such as `gzip`; empty for none.
+        images: what is in it.
+        files: how many files.
+        size: bytes that were read.
+        faults: what is wrong with it; it is right if there is nothing.
+        notes: what is not wrong, and good to know.
+    """
+
+    path: str
+    formats: tuple[str, ...]
+    compression: str
+    images: tuple[CheckedImage, ...]
+    files: int
+    size: int
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+    def failure(self) -> ContentError:
+        """What to raise where something is wrong."""
+        more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
+        return ContentError(
+            f"{self.path} is damaged: {self.faults[0]}{more}", "save or copy the archive again"
+        )
+
+
+def check_archive(
+    path: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    cancellation: Cancellation | None = None,
+) -> Report:
+    """Check an archive that dockersave, docker, podman, skopeo, crane or regctl has written.
+
+    Args:
+        path: a tar file, or a named pipe, plain or compressed with gzip, xz, zstd or bzip2; `-`
+            for standard input; or a directory with the same content as files.
+        progress: is shown how much has been read.
+        cancellation: stops the check from another thread.
+
+    Returns:
+        What is in it, and what is wrong.
+
+    Raises:
+        UsageError: it cannot be read.
+        CancelledError: the check was stopped.
+    """
+    name = os.fspath(path)
+    reading = Reading(name, progress or Progress(), cancellation or Cancellation())
+    with closing(reading), reading.explaining():
+        inventory = Inventory.of(reading.members())
+    references = References(inventory)
+    if not inventory.cut:
+        references.follow()
+    return Report(
+        path=name,
+        formats=references.formats,
+        compression=reading.compression,
+        images=tuple(references.images),
+        files=len(inventory.items),
+        size=reading.present,
+        faults=tuple(references.faults),
+        notes=tuple(references.notes),
+    )
+
+
+class Reading:
+    """The bytes of an archive, on their way; a `Transfer` for those who look on.
+
+    Args:
+        path: as for `check_archive`.
+        progress: is shown how much has been read.
+        cancellation: ends it.
+    """
+
+    def __init__(self, path: str, progress: Progress, cancellation: Cancellation) -> None:
+        self.digest = path
+        self.size = 0
+        self.present = 0
+        self.reused = 0
+        self.done = False
+        self._progress = progress
+        self._cancellation = cancellation
+        self._decompressor = Decompressor("the archive")
+        self._fd = -1
+        self._ticked = time.monotonic()
+
+    @property
+    def compression(self) -> str:
+        """Of the archive as a whole, such as `gzip`; empty for none."""
+        return self._decompressor.kind
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Say what it means that the archive cannot be read.
+
+        Raises:
+            UsageError: it cannot be.
+        """
+        try:
+            yield
+        except OSError as failure:
+            raise UsageError(
+                f"cannot read {self.digest}: {os.strerror(failure.errno or 0)}",
+                "name an archive, or a directory of --no-tar, that is there for you to read",
+            ) from failure
+
+    def members(self) -> Members:
+        """Open it, and read its members in order."""
+        if self.digest == STDIN:
+            self._fd = os.dup(0)
+        elif stat.S_ISDIR(mode := os.stat(self.digest).st_mode):
+            return self._watched(read_directory(self.digest))
+        elif not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            # Before it is opened: some devices do something then, and others have no end.
+            raise UsageError(
+                f"cannot read {self.digest}: it is neither a file, a directory nor a pipe",
+                "- stands for standard input",
+            )
+        else:
+            self._fd = os.open(self.digest, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(OSError):
+            status = os.fstat(self._fd)
+            self.size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        self._progress.start([self])
+        return read_tar(self._unpacked())
+
+    def _watched(self, members: Members) -> Members:
+        self._progress.start([self])
+        for found, content in members:
+            self.size += found.size
+            yield found, map(self._count, content)
+
+    def _unpacked(self) -> Iterator[bytes]:
+        silence = 0
+        while data := os.read(self._fd, LIMITS.read):
+            silence += len(data)
+            for piece in self._decompressor.feed(self._count(data)):
+                self._cancellation.check()
+                silence = 0 if piece else silence
+                yield piece
+            if silence > _SILENCE:
+                raise ContentError(f"more than {_SILENCE} bytes of it unpack to nothing")
+        yield from self._decompressor.finish()
+
+    def _count(self, data: bytes) -> bytes:
+        self._cancellation.check()
+        self.present += len(data)
+        now = time.monotonic()
+        if now - self._ticked > _TICK:
+            self._ticked = now
+            self._progress.tick()
+        return data
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.done = True
+        self._progress.tick()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

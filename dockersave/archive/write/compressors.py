@@ -1,0 +1,259 @@
+"""How an archive is compressed: with all cores, and the same bytes whatever their number.
+
+Content is cut into blocks of a fixed size, each compressed by itself, by as many threads as there
+are. What of them makes a file, each format says:
+
+- gzip: one member, the blocks of which end at a byte (RFC 1951, section 3.2.4), each begun with
+  what was before it as a dictionary. Old programs read no second member.
+- zstd: frames one behind the other (RFC 8878, section 3.1), none of which asks for a window larger
+  than a block: k3s takes 2^25 bytes at most, Docker and containerd were not asked for more.
+- xz: streams one behind the other (The .xz File Format 1.2.1, section 1.1).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from ...compression import zstd
+from ...limits import LIMITS
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+Write = Callable[[bytes], object]
+
+_SUFFIXES = {
+    ".tar.gz": "gzip",
+    ".tgz": "gzip",
+    ".tar.zst": "zstd",
+    ".tzst": "zstd",
+    ".tar.xz": "xz",
+    ".txz": "xz",
+}
+"""As GNU tar's `--auto-compress` reads them."""
+
+
+class Compressor(Protocol):
+    """Compresses what it is given, in order."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes; write what is compressed by now."""
+
+    def finish(self) -> None:
+        """Write what is left."""
+
+    def close(self) -> None:
+        """Give up what has not been written, and end the threads."""
+
+
+def kind_of(path: str) -> str:
+    """The compression that a file's name promises: `gzip`, `zstd`, `xz`; empty for none."""
+    name = path.lower()
+    return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), "")
+
+
+def without_suffix(name: str) -> str:
+    """A name without what says that it is an archive, or how it is compressed."""
+    lower = name.lower()
+    for suffix in (*_SUFFIXES, ".xz", ".tar"):
+        if lower.endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def compressor(kind: str, write: Write, threads: int | None = None) -> Compressor:
+    """What compresses an archive.
+
+    Args:
+        kind: `gzip`, `zstd` or `xz`.
+        write: takes the compressed bytes.
+        threads: how many; None for one a core.
+    """
+    return _Blocks(_FORMS[kind](), write, threads)
+
+
+class Form(Protocol):
+    """How blocks become a file. `pack` is called on any thread, the others in order."""
+
+    size: int
+    """Of a block, in bytes."""
+
+    def begin(self) -> bytes:
+        """What comes first."""
+
+    def pack(self, block: bytes, before: bytes, ended: Callable[[], bool]) -> bytes:
+        """Compress a block.
+
+        Args:
+            block: its content.
+            before: the content of the block before it.
+            ended: whether nobody wants it any more.
+        """
+
+    def took(self, block: bytes) -> None:
+        """Learn what has been taken, block by block."""
+
+    def end(self) -> bytes:
+        """What comes last."""
+
+
+class _Gzip:
+    """RFC 1952."""
+
+    def __init__(self) -> None:
+        self.size = LIMITS.gzip_block
+        self._sum = self._count = 0
+
+    def begin(self) -> bytes:
+        # No time, no name, no system that it comes from.
+        return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+
+    def pack(self, block: bytes, before: bytes, ended: Callable[[], bool]) -> bytes:
+        packing = zlib.compressobj(
+            LIMITS.gzip_level, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=before[-(1 << 15) :]
+        )
+        return packing.compress(block) + packing.flush(zlib.Z_SYNC_FLUSH)
+
+    def took(self, block: bytes) -> None:
+        self._sum = zlib.crc32(block, self._sum)
+        self._count += len(block)
+
+    def end(self) -> bytes:
+        last = zlib.compressobj(wbits=-zlib.MAX_WBITS).flush()
+        return last + struct.pack("<II", self._sum, self._count & 0xFFFFFFFF)
+
+
+class _Zstd:
+    """RFC 8878."""
+
+    def __init__(self) -> None:
+        self.size = LIMITS.zstd_block
+        parameter = zstd().CompressionParameter
+        self._options = {
+            parameter.compression_level: LIMITS.zstd_level,
+            parameter.checksum_flag: 1,
+        }
+
+    def begin(self) -> bytes:
+        return b""
+
+    def pack(self, block: bytes, before: bytes, ended: Callable[[], bool]) -> bytes:
+        packed: bytes = zstd().compress(block, options=self._options)
+        return packed
+
+    def took(self, block: bytes) -> None:
+        """Each frame has a checksum of its own."""
+
+    def end(self) -> bytes:
+        return b""
+
+
+class _Xz:
+    """The .xz File Format 1.2.1."""
+
+    def __init__(self) -> None:
+        self.size = LIMITS.xz_block
+
+    def begin(self) -> bytes:
+        return b""
+
+    def pack(self, block: bytes, before: bytes, ended: Callable[[], bool]) -> bytes:
+        import lzma
+
+        filters = [
+            {
+                "id": lzma.FILTER_LZMA2,
+                "preset": lzma.PRESET_DEFAULT,
+                "dict_size": LIMITS.xz_dictionary,
+            }
+        ]
+        packing = lzma.LZMACompressor(filters=filters)
+        parts = []
+        for start in range(0, len(block), LIMITS.read):
+            if ended():
+                break
+            parts.append(packing.compress(block[start : start + LIMITS.read]))
+        return b"".join([*parts, packing.flush()])
+
+    def took(self, block: bytes) -> None:
+        """Each stream has a checksum of its own."""
+
+    def end(self) -> bytes:
+        return b""
+
+
+_FORMS: dict[str, Callable[[], Form]] = {"gzip": _Gzip, "zstd": _Zstd, "xz": _Xz}
+
+
+class _Blocks:
+    """Cuts, compresses and writes blocks.
+
+    The blocks that wait need their size of memory each; one thread of xz needs some 50 MiB more
+    for its dictionary, one of zstd some 30: with two threads a whole run of xz took 192 MiB.
+    """
+
+    def __init__(self, form: Form, write: Write, threads: int | None) -> None:
+        # Imported here: most runs compress nothing, and yet ask what a name promises.
+        from concurrent.futures import Future, ThreadPoolExecutor
+
+        self._future: Callable[[], Future[bytes]] = Future
+        self._form = form
+        self._write = write
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self._threads)
+        self._pending: deque[Future[bytes]] = deque()
+        self._block = bytearray()
+        self._before = b""
+        self._begun = self._closed = False
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes; write what is compressed by now."""
+        self._block += data
+        size = self._form.size
+        while len(self._block) >= size:
+            self._submit(bytes(self._block[:size]))
+            del self._block[:size]
+
+    def _submit(self, block: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            self._put(self._form.begin())
+        while len(self._pending) > self._threads:
+            self._put(self._pending.popleft().result())
+        self._form.took(block)
+        before, self._before = self._before, block
+        try:
+            self._pending.append(self._pool.submit(self._pack, block, before))
+        except RuntimeError:
+            # The system grants no thread, or not as many; the block is compressed right here.
+            done = self._future()
+            self._pending.append(done)
+            done.set_result(self._pack(block, before))
+
+    def _pack(self, block: bytes, before: bytes) -> bytes:
+        if self._closed:
+            return b""
+        return self._form.pack(block, before, lambda: self._closed)
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            self._write(data)
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self._block:
+            self._submit(bytes(self._block))
+        while self._pending:
+            self._put(self._pending.popleft().result())
+        if self._begun:
+            self._put(self._form.end())
+
+    def close(self) -> None:
+        """Give up what has not been written, and end the threads."""
+        self._closed = True
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,105 @@
+"""What is in a directory that no save has written, and must not be removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+
+from ...errors import shown
+from ...limits import LIMITS
+from ...model.manifests import to_json
+
+MAP = ".map"
+"""What remembers, in a directory that is not complete, what has been written."""
+
+_MEMBER = re.compile(
+    r"\.map|oci-layout|(index|manifest)\.json|repositories|blobs/sha(256|512)/[0-9a-f]+"
+    r"|[0-9a-f]{64}\.json|[0-9a-f]{64}/(layer\.tar|json|VERSION)"
+)
+"""The files of an image, in every format."""
+_FOLDER = re.compile(r"blobs|blobs/sha(256|512)|[0-9a-f]{64}")
+
+
+def stranger(folder: str, *, complete: bool) -> str:
+    """What is in a directory that is not an image's, or not one of ours; empty if nothing is.
+
+    What a save replaces, it removes: so nothing may be in there that a save has not written.
+
+    Args:
+        folder: its name.
+        complete: whether a save has completed it, so that its documents can be judged.
+    """
+    if os.path.islink(folder):
+        return "is a symbolic link"
+    for inside, folders, names in os.walk(folder):
+        for name in (*names, *folders):
+            path = os.path.relpath(os.path.join(inside, name), folder)
+            if not _is_member(folder, path):
+                return f"holds {shown(path)}, which belongs to no image"
+    for name in ("index.json", "manifest.json") if complete else ():
+        if not _is_ours(os.path.join(folder, name)):
+            return f"holds an image that another program has written ({name})"
+    return ""
+
+
+def _is_member(folder: str, path: str) -> bool:
+    """Whether a save has written it: by its name, and by what it is."""
+    try:
+        mode = os.lstat(os.path.join(folder, path)).st_mode
+    except FileNotFoundError:
+        # Another run has published or removed it meanwhile.
+        return True
+    if stat.S_ISDIR(mode):
+        return _FOLDER.fullmatch(path) is not None
+    # Where a layer occurs again, the legacy layout has a link.
+    is_link = stat.S_ISLNK(mode) and path.endswith("/layer.tar")
+    return _MEMBER.fullmatch(path) is not None and (stat.S_ISREG(mode) or is_link)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a document, if it is there, is written as this program writes them."""
+    try:
+        with open(path, "rb") as file:
+            body = file.read(LIMITS.archive_document + 1)
+        return to_json(json.loads(body)) == body
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def remove_members(folder: str, wanted: AbstractSet[str] = frozenset()) -> bool:
+    """Remove the files of an image from a directory, and the directory if nothing else is in it.
+
+    Args:
+        folder: its name.
+        wanted: the paths in it of files that stay.
+
+    Returns:
+        Whether it is gone.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    inner = []
+    for inside, folders, names in os.walk(folder):
+        inner.append(inside)
+        paths = [os.path.relpath(os.path.join(inside, name), folder) for name in names]
+        for path in paths:
+            if path not in wanted and _is_member(folder, path):
+                os.unlink(os.path.join(folder, path))
+        # Nothing further down is an image's, however deep it goes.
+        folders[:] = [
+            name
+            for name in folders
+            if _is_member(folder, os.path.relpath(os.path.join(inside, name), folder))
+        ]
+    for inside in [] if wanted else reversed(inner):
+        # One that something else is in stays.
+        with suppress(OSError):
+            os.rmdir(inside)
+    return not os.path.lexists(folder)

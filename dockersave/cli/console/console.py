@@ -1,0 +1,112 @@
+"""Words on standard error: notes, results, failures. The other ways to show progress add to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...progress import Progress, Transfer
+from ...units import in_bytes
+from .outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...archive.read.verify import Report
+    from ...errors import DockersaveError
+    from ...saving.save import Saved
+
+
+def as_text(line: str, *more: str) -> str:
+    """A line of ours, and indented below it what belongs to it."""
+    return f"dockersave: {line}\n" + "".join(f"  {each}\n" for each in more if each)
+
+
+class Console(Progress):
+    """Says what is to be said, and shows no progress.
+
+    Nothing here ever fails or waits for a reader: that nobody listens is no reason to give up a
+    download, or to hold it up. Only `flush` waits.
+
+    Args:
+        quiet: say failures alone.
+        verbose: say which layers are here.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._awaited: list[Transfer] = []
+        self.outbox = Outbox()
+
+    def start(self, transfers: Sequence[Transfer]) -> None:
+        """Watch these transfers."""
+        self._awaited = list(transfers) if self._verbose else []
+
+    def tick(self) -> None:
+        """Say which of them are done."""
+        for transfer in [transfer for transfer in self._awaited if transfer.done]:
+            self._awaited.remove(transfer)
+            reused = f", {in_bytes(transfer.reused)} reused" if transfer.reused else ""
+            self.note(f"{transfer.digest}: {in_bytes(transfer.size)}{reused}")
+
+    def note(self, line: str) -> None:
+        """Say something that the user should know, and that stops nothing."""
+        if not self._quiet:
+            self.say(line)
+
+    def saved(self, saved: Saved) -> None:
+        """Say what was saved."""
+        for image in saved.images:
+            platforms = ", ".join(map(str, image.platforms))
+            self.note(f"{image.reference}: {image.digest} for {platforms}")
+        size = in_bytes(saved.size)
+        state = f"unchanged, {size}" if saved.unchanged else size
+        if saved.reused and len(saved.paths) == 1 and not saved.unchanged:
+            state += f", {in_bytes(saved.reused)} of it reused"
+        for path in saved.paths:
+            self.note(f"{path}: {state}")
+
+    def checked(self, report: Report) -> None:
+        """Say what an archive holds, and all that is wrong with it."""
+        for image in report.images:
+            names = ", ".join(image.names) or "an image without a name"
+            platform = f" for {image.platform}" if image.platform else ""
+            self.note(f"{names}: {image.digest}{platform}")
+        # One fault alone is in the error that follows.
+        faults = report.faults if len(report.faults) > 1 else ()
+        for line in (*report.notes, *map(str, faults)):
+            self.note(line)
+        if report.is_right:
+            kind = " and ".join(report.formats) + f", {report.compression}" * bool(
+                report.compression
+            )
+            self.note(f"{report.path}: nothing is wrong ({kind}, {in_bytes(report.size)})")
+
+    def failed(self, failure: DockersaveError) -> None:
+        """Say what went wrong, and what can be done about it."""
+        # That somebody pressed Ctrl-C is no error.
+        word = "" if failure.exit_code > 128 else "error: "
+        if several := getattr(failure, "failures", None):
+            self.say(
+                f"error: {len(several)} images failed",
+                *(each.typed for each in several),
+                failure.advice,
+            )
+        else:
+            self.say(f"{word}{failure.typed}", failure.advice)
+
+    def say(self, line: str, *more: str) -> None:
+        """Write a line, and what belongs to it below."""
+        self.write(as_text(line, *more))
+
+    def write(self, text: str) -> None:
+        """Hand words over to be written to standard error, in order."""
+        self.outbox.say(text)
+
+    def flush(self, *limit: float) -> None:
+        """Wait until all is written, or nobody takes it.
+
+        Args:
+            limit: how many seconds to wait, if not as long as at the end of a run.
+        """
+        self.outbox.flush(*limit)

@@ -1,0 +1,132 @@
+"""Progress for programs: one JSON object a line.
+
+Nobody waits for the reader: while it pauses, of the `progress` events only the newest is kept for
+it, and of the others the oldest are dropped when they are too many (`LIMITS.unread`).
+
+Every object has `event`; who reads them ignores events and keys that it does not know. Sizes
+are in bytes, times in seconds.
+
+    {"event": "phase", "name": "resolving"}
+    {"event": "start", "size": …, "present": …, "reused": …, "layers": …, "layers_done": …}
+    {"event": "progress", "size": …, "present": …, "reused": …, "layers": …, "layers_done": …,
+     "rate": …, "seconds_left": … or null}
+    {"event": "layer", "digest": …, "size": …, "reused": …}
+    {"event": "note", "message": …}
+    {"event": "saved",
+     "images": [{"reference": …, "digest": …, "platform": …, "platforms": […]}],
+     "paths": […], "size": …, "fetched": …, "reused": …, "unchanged": …}
+    {"event": "checked", "path": …, "formats": […], "compression": …,
+     "images": [{"names": […], "digest": …, "platform": …}], "files": …, "size": …,
+     "faults": [{"member": …, "message": …}], "notes": […]}
+    {"event": "error", "message": …, "hint": …, "exit_code": …, "failures": […]}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ...progress import Transfer
+from .console import Console
+from .tally import Tally
+
+if TYPE_CHECKING:
+    from ...archive.read.verify import Report
+    from ...errors import DockersaveError
+    from ...saving.save import Saved
+
+_PAUSE = 0.5
+
+
+class JsonLines(Console):
+    """Writes an object for whatever happens, and for the state twice a second.
+
+    Args:
+        quiet: write failures alone.
+        clock: seconds from a fixed moment.
+    """
+
+    def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(quiet=quiet)
+        self._clock = clock
+        self._tally = Tally()
+        self._next = 0.0
+        self._waiting: list[Transfer] = []
+
+    def phase(self, name: str) -> None:
+        """Tell of a phase."""
+        self._emit("phase", name=name)
+
+    def start(self, transfers: Sequence[Transfer]) -> None:
+        """Watch these transfers."""
+        self._tally = Tally(transfers, self._clock)
+        self._waiting = list(transfers)
+        state = asdict(self._tally.totals())
+        del state["rate"], state["seconds_left"]
+        self._emit("start", **state)
+        self._next = self._clock() + _PAUSE
+
+    def tick(self) -> None:
+        """Tell which layers are done, and now and then how far all are."""
+        for transfer in [transfer for transfer in self._waiting if transfer.done]:
+            self._waiting.remove(transfer)
+            self._emit("layer", digest=transfer.digest, size=transfer.size, reused=transfer.reused)
+        self._tally.look()
+        now = self._clock()
+        if now >= self._next:
+            self._next = now + _PAUSE
+            state = asdict(self._tally.totals())
+            left = state["seconds_left"]
+            state |= {"rate": round(state["rate"]), "seconds_left": left and round(left, 1)}
+            if not self._quiet:
+                line = _line("progress", state)
+                self.outbox.show(lambda: line)
+
+    def note(self, line: str) -> None:
+        """Pass on a note."""
+        self._emit("note", message=line)
+
+    def saved(self, saved: Saved) -> None:
+        """Tell what was saved."""
+        self._emit(
+            "saved",
+            images=[
+                {
+                    "reference": str(image.reference),
+                    "digest": image.digest,
+                    "platform": str(image.platform),
+                    "platforms": [str(platform) for platform in image.platforms],
+                }
+                for image in saved.images
+            ],
+            paths=list(saved.paths),
+            size=saved.size,
+            fetched=saved.fetched,
+            reused=saved.reused,
+            unchanged=saved.unchanged,
+        )
+
+    def checked(self, report: Report) -> None:
+        """Tell what was checked, and what is wrong with it."""
+        self._emit("checked", **asdict(report))
+
+    def failed(self, failure: DockersaveError) -> None:
+        """Tell what went wrong."""
+        values = {
+            "message": failure.typed,
+            "hint": failure.advice,
+            "exit_code": failure.exit_code,
+            "failures": [str(each) for each in getattr(failure, "failures", ())],
+        }
+        self.write(_line("error", values))
+
+    def _emit(self, event: str, **values: object) -> None:
+        if not self._quiet:
+            self.write(_line(event, values))
+
+
+def _line(event: str, values: Mapping[str, object]) -> str:
+    return json.dumps({"event": event, **values}) + "\n"

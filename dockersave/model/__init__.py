@@ -1,0 +1,1 @@
+"""What is talked about: references, platforms, manifests, images, options. Pure."""

@@ -1,0 +1,225 @@
+"""An image as it was resolved: everything but its layers. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import UsageError
+from .digest import digest_of
+from .manifests import (
+    DOCKER_FOREIGN_LAYER,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    OCI_FOREIGN_LAYER,
+    OCI_LAYER,
+    Config,
+    Descriptor,
+    Index,
+    Manifest,
+    parse_document,
+    to_json,
+)
+from .platforms import Platform
+from .reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The image for one platform, or what was attached to it.
+
+    Args:
+        manifest: its manifest.
+        config_body: its config, byte for byte.
+        config: the config, read; None for an attestation, whose config is no image's.
+    """
+
+    manifest: Manifest
+    config_body: bytes
+    config: Config | None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What one reference stands for.
+
+    Args:
+        reference: what the user asked for.
+        variants: what is saved; the first is the one that engines without indexes load.
+        indexes: the indexes to keep, outermost first; none when one platform is saved.
+        absent: digests of layers that are left out (foreign ones, unless asked for).
+        unpacked: whether the layers are stored without compression.
+    """
+
+    reference: Reference
+    variants: tuple[Variant, ...]
+    indexes: tuple[Index, ...] = ()
+    absent: frozenset[str] = frozenset()
+    unpacked: bool = False
+
+    @property
+    def primary(self) -> Variant:
+        """The variant that the image's name stands for."""
+        return self.variants[0]
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """Of all images that are saved, each once, the primary's first."""
+        every = (variant.config.platform for variant in self.variants if variant.config)
+        return tuple(dict.fromkeys(every))
+
+    @property
+    def root(self) -> Descriptor:
+        """What the image's name points at."""
+        return self.indexes[0].descriptor if self.indexes else self.primary.manifest.descriptor
+
+    def stored(self, variant: Variant) -> list[tuple[Descriptor, Descriptor]]:
+        """The layers of a variant as they are served and as they are stored, bottom first.
+
+        A layer to unpack is named by its diff_id; its size is -1, unless it is served unpacked.
+        Those that are left out are named as they are served.
+        """
+        layers = variant.manifest.layers
+        if not self.unpacked or variant.config is None:
+            return [(layer, layer) for layer in layers]
+        of_docker = variant.manifest.descriptor.media_type == DOCKER_MANIFEST
+        return [
+            (
+                layer,
+                layer
+                if layer.digest in self.absent
+                else _unpacked(layer, diff_id, of_docker=of_docker),
+            )
+            for layer, diff_id in zip(layers, variant.config.diff_ids, strict=True)
+        ]
+
+    def layers(self, variant: Variant) -> list[tuple[Descriptor, Descriptor]]:
+        """As `stored`, without those that are left out."""
+        return [pair for pair in self.stored(variant) if pair[0].digest not in self.absent]
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> Image:
+        """The image whose manifests name its unpacked layers, and its indexes those manifests.
+
+        Args:
+            sizes: of each unpacked layer, by its diff_id, in bytes.
+        """
+        if not self.unpacked:
+            return self
+        variants = tuple(_with_sizes(self, variant, sizes) for variant in self.variants)
+        moved = {
+            old.manifest.descriptor.digest: new.manifest.descriptor
+            for old, new in zip(self.variants, variants, strict=True)
+        }
+        indexes: list[Index] = []
+        # Those inside come behind those around them.
+        for index in reversed(self.indexes):
+            indexes.insert(0, _with_manifests(index, moved))
+            moved[index.descriptor.digest] = indexes[0].descriptor
+        return replace(self, unpacked=False, variants=variants, indexes=tuple(indexes))
+
+
+def foreign_layers(image: Image) -> frozenset[str]:
+    """The digests of the layers that a registry need not have."""
+    return frozenset(
+        layer.digest
+        for variant in image.variants
+        for layer in variant.manifest.layers
+        if layer.is_foreign
+    )
+
+
+def notes(image: Image, form: str) -> list[str]:
+    """What the user should know of an image that is saved, and may not expect.
+
+    Args:
+        image: the image.
+        form: the archive's format, as in `Options.format`.
+    """
+    lines = []
+    if image.absent:
+        are = "layer is" if len(image.absent) == 1 else "layers are"
+        lines.append(
+            f"{image.reference}: {len(image.absent)} foreign {are} left out, and the archive "
+            "loads only where they are at hand; --foreign fetches them"
+        )
+    kinds = [layer.media_type for _, layer in image.layers(image.primary)]
+    if form == "legacy" and any(kind.endswith("+zstd") for kind in kinds):
+        lines.append(
+            f"{image.reference}: has zstd layers, and engines that need the legacy format "
+            "cannot unpack them; --gunzip stores them unpacked"
+        )
+    return lines
+
+
+def check_names(images: Sequence[Image]) -> None:
+    """Make sure that no name stands for two images.
+
+    Raises:
+        UsageError: one does.
+    """
+    known: dict[tuple[str, str], Image] = {}
+    for image in images:
+        tag = image.reference.tag
+        other = known.setdefault((image.reference.name, tag), image) if tag else image
+        if other.root.digest != image.root.digest:
+            raise UsageError(
+                f"{image.reference.familiar_name}:{tag} would name two images of the archive, "
+                f"{other.root.digest} and {image.root.digest}",
+                "save them into two archives, or leave out the tag of one",
+            )
+
+
+def _unpacked(layer: Descriptor, diff_id: str, *, of_docker: bool) -> Descriptor:
+    """A layer as it is stored unpacked, labelled as what it is then.
+
+    Some engines go by the label. Where it is wrong (a plain tar that is said to be packed, or a
+    type that is no layer's), nobody has noticed as long as others went by the first bytes.
+    """
+    kind = layer.media_type.lower()
+    for suffix in _PACKED:
+        kind = kind.removesuffix(suffix)
+    if kind not in _PLAIN:
+        kind = DOCKER_LAYER if of_docker else OCI_LAYER
+    if layer.digest == diff_id:
+        return layer if layer.media_type == kind else replace(layer, media_type=kind)
+    return Descriptor(kind, diff_id, -1)
+
+
+_PACKED = ("+zstd", "+gzip", ".gzip", ".zstd")
+_PLAIN = frozenset({OCI_LAYER, DOCKER_LAYER, OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER})
+"""Layers that are not packed (OCI image specification, layer.md; Docker's schema 2)."""
+
+
+def _with_sizes(image: Image, variant: Variant, sizes: Mapping[str, int]) -> Variant:
+    stored = image.stored(variant)
+    if all(now == served for served, now in stored):
+        return variant
+    document = json.loads(variant.manifest.body)
+    document["layers"] = [
+        layer.to_json()
+        if layer == served
+        else replace(layer, size=sizes.get(layer.digest, layer.size)).to_json()
+        for served, layer in stored
+    ]
+    body = to_json(document)
+    manifest = parse_document(body, digest_of(body), variant.manifest.descriptor.media_type)
+    assert isinstance(manifest, Manifest)
+    return replace(variant, manifest=manifest)
+
+
+def _with_manifests(index: Index, moved: Mapping[str, Descriptor]) -> Index:
+    """An index that names manifests which have become others."""
+    document = json.loads(index.body)
+    for entry in document["manifests"]:
+        if now := moved.get(entry["digest"]):
+            entry |= {"digest": now.digest, "size": now.size}
+        # Attestations say by its digest which image they are of.
+        notes = entry.get("annotations") or {}
+        notes |= {key: moved[value].digest for key, value in notes.items() if value in moved}
+    if document == json.loads(index.body):
+        return index
+    body = to_json(document)
+    changed = parse_document(body, digest_of(body), index.descriptor.media_type)
+    assert isinstance(changed, Index)
+    return changed

@@ -1,0 +1,150 @@
+"""What a manifest describes: an image, or something else that registries keep. Pure.
+
+Sources: moby, distribution/registry.go (`ImageTypes`); OCI image specification 1.1, manifest.md,
+"Guidelines for Artifact Usage", and image-index.md, "manifests".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from ..errors import ContentError, shown
+from .manifests import (
+    CONFIG_TYPES,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Config,
+    Descriptor,
+    Index,
+    Manifest,
+    UnknownKindError,
+    descriptors_of,
+    parse_config,
+    parse_document,
+)
+
+_DEFAULTED = frozenset({"", "application/octet-stream", "application/json", "text/html"})
+"""What the configs of images of 2015 and 2016 are labelled with: `python:3.5.1-alpine` for one."""
+_NAMES = (
+    ("application/vnd.buildkit.cacheconfig", "a build cache of BuildKit"),
+    ("application/vnd.cncf.helm.", "a Helm chart"),
+    ("application/vnd.docker.plugin.", "a plugin for Docker"),
+    ("application/vnd.dev.cosign.", "a signature"),
+    ("application/vnd.amazon.soci.", "a SOCI index"),
+    ("application/vnd.cnab.", "a CNAB bundle"),
+    ("application/vnd.in-toto", "an attestation"),
+)
+_LIMIT = 4
+"""Kinds that a message names."""
+
+
+def may_be_manifest(media_type: str) -> bool:
+    """Whether an index's entry of that type may be a manifest or an index, and no mere blob."""
+    known = INDEX_TYPES | MANIFEST_TYPES | _DEFAULTED
+    return media_type in known or "manifest" in media_type
+
+
+def may_be_image(manifest: Manifest) -> bool:
+    """Whether a manifest may describe an image, as far as can be told without its config."""
+    kind = manifest.config.media_type
+    # No file system is written in JSON, but signatures and attestations are.
+    data = [layer for layer in manifest.layers if layer.media_type.endswith("json")]
+    return kind in CONFIG_TYPES | _DEFAULTED and not (data and len(data) == len(manifest.layers))
+
+
+def image_config(manifest: Manifest, body: bytes) -> Config | None:
+    """Read a manifest's config.
+
+    Args:
+        manifest: which it belongs to.
+        body: its bytes.
+
+    Returns:
+        None if it is no image's.
+
+    Raises:
+        ContentError: it is an image's, but malformed, or it does not fit the manifest.
+    """
+    if not may_be_image(manifest):
+        return None
+    if manifest.config.media_type in _DEFAULTED and b'"rootfs"' not in body:
+        return None
+    return parse_config(body, len(manifest.layers))
+
+
+def kind_of(manifest: Manifest) -> str:
+    """The media type that says what a manifest is, if it is no image."""
+    if manifest.artifact_type:
+        return manifest.artifact_type
+    kind = manifest.config.media_type
+    if kind in CONFIG_TYPES and manifest.layers and not may_be_image(manifest):
+        return manifest.layers[0].media_type
+    return kind
+
+
+def entry_kind(entry: Descriptor) -> str:
+    """The media type that says what an index's entry is, as far as the index says so."""
+    return "" if entry.artifact_type in CONFIG_TYPES else entry.artifact_type
+
+
+def check_is_image(manifest: Manifest) -> None:
+    """Make sure that a manifest may describe a container image, before its config is fetched.
+
+    Raises:
+        ContentError: it is a Helm chart, a WASM module or another artifact.
+    """
+    if not may_be_image(manifest):
+        raise no_image("this is", [kind_of(manifest)])
+
+
+def no_image(subject: str, kinds: Iterable[str]) -> ContentError:
+    """What to say of something that is no image.
+
+    Args:
+        subject: `this is` or `the index holds`.
+        kinds: the media types that say what there is instead.
+    """
+    names = dict.fromkeys(map(_name, kinds))
+    cache = _NAMES[0][1]
+    if any(name.startswith(cache) for name in names):
+        return ContentError(
+            f"{subject} no container image but {cache}",
+            "it is what --cache-to has written; save the image that was pushed beside it",
+        )
+    more = ["more"] if len(names) > _LIMIT else []
+    return ContentError(
+        f"{subject} no container image but {' and '.join([*list(names)[:_LIMIT], *more])}",
+        "dockersave saves what engines run; fetch artifacts with oras or helm",
+    )
+
+
+def _name(kind: str) -> str:
+    if kind.startswith(("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs")):
+        return "layers"
+    name = next((name for start, name in _NAMES if kind.startswith(start)), "")
+    return f"{name} ({shown(kind)})" if name else f"an artifact of the type {shown(kind)}"
+
+
+def parse_any(body: bytes, digest: str, media_type: str) -> Manifest | Index:
+    """Read whatever an index names, to keep it with all that it names in its turn.
+
+    Args:
+        body, digest, media_type: as for `parse_document`.
+
+    Returns:
+        A manifest of a type that is not known stands in the place of its own config.
+
+    Raises:
+        ContentError: it is malformed.
+    """
+    try:
+        return parse_document(body, digest, media_type)
+    except UnknownKindError as unknown:
+        own = Descriptor(unknown.media_type, digest, len(body))
+        return Manifest(own, body, own, descriptors_of(json.loads(body)))
+
+
+def blobs_beside(index: Index, blobs: list[Descriptor]) -> Manifest:
+    """The entries of an index that are blobs, as the layers of a manifest: the index itself."""
+    return Manifest(index.descriptor, index.body, index.descriptor, tuple(blobs))

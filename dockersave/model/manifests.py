@@ -1,0 +1,384 @@
+"""Descriptors, manifests, indexes and configs: parse, validate, select. Pure.
+
+Sources: OCI image specification 1.1 (descriptor.md, manifest.md, image-index.md, config.md)
+and Docker's image manifest version 2, schema 2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from ..errors import ContentError, NotFoundError, shown
+from ..limits import LIMITS
+from .digest import is_digest
+from .platforms import Platform
+from .weight import is_too_heavy
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_FOREIGN_LAYER = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+
+INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
+MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+"""What the config of an image is labelled with; `kinds` knows what else occurs."""
+ACCEPT = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
+"""What is asked for, in this order; schema 1 is left out so that registries convert nothing."""
+
+_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
+_UNSTATED = 1000
+"""The rank of an entry that does not say what it is for: after all that do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What names content: media type, digest and size in bytes (OCI descriptor.md)."""
+
+    media_type: str
+    digest: str
+    size: int
+    urls: tuple[str, ...] = ()
+    annotations: dict[str, str] = field(default_factory=dict)
+    platform: Platform | None = None
+    os_version: str = ""
+    artifact_type: str = ""
+
+    @property
+    def hex(self) -> str:
+        """The digest without its algorithm."""
+        return self.digest.partition(":")[2]
+
+    @property
+    def blob_path(self) -> str:
+        """Where it lies in an OCI layout: `blobs/sha256/<hex>`."""
+        return f"blobs/{self.digest.replace(':', '/')}"
+
+    @property
+    def is_attestation(self) -> bool:
+        """Whether it is provenance or the like, not an image (BuildKit, `unknown/unknown`)."""
+        return (
+            self.platform is not None
+            and "unknown" in (self.platform.os, self.platform.architecture)
+        ) or "vnd.docker.reference.type" in self.annotations
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a registry need not have it: a layer that may only be fetched from its URLs."""
+        return ".foreign." in self.media_type or ".nondistributable." in self.media_type
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a document."""
+        document: dict[str, Any] = {
+            "mediaType": self.media_type,
+            "digest": self.digest,
+            "size": self.size,
+        }
+        if self.urls:
+            document["urls"] = list(self.urls)
+        if self.annotations:
+            document["annotations"] = self.annotations
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One image: its config and its layers, bottom first."""
+
+    descriptor: Descriptor
+    body: bytes
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    artifact_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Several images (a manifest list, in Docker's words)."""
+
+    descriptor: Descriptor
+    body: bytes
+    manifests: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What dockersave needs to know of an image configuration (OCI config.md).
+
+    Args:
+        platform: what the image runs on.
+        diff_ids: of its layers, bottom first.
+        stated: what it says of its platform, byte for byte: `architecture`, `os`, `os.version` and
+            `variant`, as far as they are there. Nothing else of it is kept, which can be long.
+    """
+
+    platform: Platform
+    diff_ids: tuple[str, ...]
+    stated: dict[str, str]
+
+
+class UnknownKindError(ContentError):
+    """A document says that it is of a type that is not known here.
+
+    Args:
+        media_type: the type.
+    """
+
+    def __init__(self, media_type: str) -> None:
+        super().__init__(f"the manifest is of the unknown type {shown(media_type)}")
+        self.media_type = media_type
+
+
+def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest | Index:
+    """Read a manifest or an index.
+
+    Args:
+        body: its bytes, whose digest has been checked.
+        digest: that digest.
+        media_type: what the Content-Type header, or the descriptor that led here, says it is;
+            empty where nobody said.
+
+    Raises:
+        ContentError: it is malformed, contradicts itself or its media type, or is of a kind
+            that is no image.
+    """
+    document = _object(body, "manifest")
+    stated = _text(document, "mediaType", "the manifest")
+    if document.get("schemaVersion") == 1 or stated.startswith(_SCHEMA_1):
+        raise ContentError(
+            "the image has a schema 1 manifest, which was deprecated in 2017 and has no digests "
+            "of its layers' content",
+            "push it again with any current engine",
+        )
+    # Registries label documents with generic types; only another kind of document is a lie.
+    known = INDEX_TYPES | MANIFEST_TYPES
+    if stated and stated not in known:
+        raise UnknownKindError(stated)
+    if document.get("schemaVersion") != 2:
+        raise ContentError("the manifest's schemaVersion is not 2")
+    # What is null is not there, to Go.
+    there = {key for key in ("manifests", "layers", "config") if document.get(key) is not None}
+    if "manifests" in there and len(there) > 1:
+        raise ContentError("the manifest claims to be an index and an image at once")
+    is_index = "manifests" in there or (
+        not there and ("manifests" in document or stated in INDEX_TYPES)
+    )
+    kind = INDEX_TYPES if is_index else MANIFEST_TYPES
+    for claim in (stated, media_type):
+        if claim in known and claim not in kind:
+            raise ContentError(f"the manifest is labelled {claim}, which it is not")
+    if stated in known and media_type in known and stated != media_type:
+        raise ContentError(f"the manifest says {stated}, but is labelled {media_type}")
+    actual = stated or (media_type if media_type in known else "")
+    if kind is INDEX_TYPES:
+        descriptor = Descriptor(actual or OCI_INDEX, digest, len(body))
+        return Index(descriptor, body, _descriptors(document, "manifests", LIMITS.references))
+    layers = _descriptors(document, "layers", LIMITS.layers)
+    config = parse_descriptor(document.get("config"), "the config")
+    descriptor = Descriptor(actual or OCI_MANIFEST, digest, len(body))
+    return Manifest(descriptor, body, config, layers, _artifact_type(document))
+
+
+def parse_config(body: bytes, layers: int) -> Config:
+    """Read an image configuration.
+
+    Args:
+        body: its bytes.
+        layers: how many the manifest names.
+
+    Raises:
+        ContentError: it is malformed, or does not fit its manifest.
+    """
+    document = _object(body, "config")
+    rootfs = document.get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if diff_ids is None and not layers:
+        diff_ids = []
+    if not isinstance(diff_ids, list) or not all(map(is_digest, diff_ids)):
+        raise ContentError("the config has no list of diff_ids")
+    if len(diff_ids) != layers:
+        raise ContentError(f"the config names {len(diff_ids)} layers, the manifest {layers}")
+    names = [_in_any_case(document, key) or "" for key in ("os", "architecture", "variant")]
+    if not all(isinstance(name, str) for name in names):
+        raise ContentError("the config's platform is no text")
+    keys = ("architecture", "os", "os.version", "variant")
+    stated = {key: document[key] for key in keys if isinstance(document.get(key), str)}
+    return Config(Platform.of(*names), tuple(diff_ids), {k: v for k, v in stated.items() if v})
+
+
+def parse_descriptor(value: object, what: str) -> Descriptor:
+    """Read a descriptor (OCI descriptor.md, "Properties").
+
+    Raises:
+        ContentError: it is malformed.
+    """
+    if not isinstance(value, dict):
+        raise ContentError(f"{what} is no descriptor")
+    media_type = _text(value, "mediaType", what)
+    digest, size = value.get("digest"), value.get("size")
+    if not isinstance(digest, str) or not is_digest(digest):
+        raise ContentError(f"{what} has no valid digest")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= LIMITS.blob:
+        raise ContentError(f"{what} has no valid size")
+    urls = value.get("urls") or []
+    if not isinstance(urls, list) or not all(isinstance(url, str | None) for url in urls):
+        raise ContentError(f"{what} has URLs that are no text")
+    annotations = value.get("annotations") or {}
+    if not isinstance(annotations, dict) or not all(
+        isinstance(text, str | None) for text in annotations.values()
+    ):
+        raise ContentError(f"{what} has annotations that are no text")
+    platform, os_version = _platform(value.get("platform"), what)
+    return Descriptor(
+        media_type,
+        digest,
+        size,
+        tuple(filter(None, urls)),
+        {key: text or "" for key, text in annotations.items()},
+        platform,
+        os_version,
+        _artifact_type(value),
+    )
+
+
+def _platform(stated: object, what: str) -> tuple[Platform | None, str]:
+    """A descriptor's platform and version of the system; None where it does not tell.
+
+    Programs in Go write an empty one where there is none (moby, distribution/pull_v2.go,
+    `toOCIPlatform`).
+    """
+    if stated is None:
+        return None, ""
+    if not isinstance(stated, dict):
+        raise ContentError(f"{what} has a platform that is no object")
+    keys = ("os", "architecture", "variant", "os.version")
+    names = [_in_any_case(stated, key) or "" for key in keys]
+    if not all(isinstance(name, str) for name in names):
+        raise ContentError(f"{what} has a platform that is no text")
+    return Platform.of(*names[:3]) if names[1] else None, names[3]
+
+
+def descriptors_of(document: Mapping[str, Any]) -> tuple[Descriptor, ...]:
+    """All that a document of a type that is not known names, as far as it does so as others do.
+
+    Raises:
+        ContentError: a descriptor is malformed.
+    """
+    keys = [key for key in ("layers", "blobs") if key in document]
+    found = [one for key in keys for one in _descriptors(document, key, LIMITS.layers)]
+    if document.get("config") is not None:
+        found.append(parse_descriptor(document["config"], "the config"))
+    return tuple(found)
+
+
+def select(index: Index, wanted: Platform) -> list[Descriptor]:
+    """The entries of an index that may hold the image for a platform, best first.
+
+    An entry without a platform, or a nested index, may; it comes after those that say they do.
+
+    Raises:
+        NotFoundError: there is none; the hint lists what there is.
+    """
+    ranked: list[tuple[bool, float, int, Descriptor]] = []
+    for position, entry in enumerate(index.manifests):
+        if entry.is_attestation:
+            continue
+        rank = entry.platform.distance(wanted) if entry.platform else _UNSTATED
+        if rank is None and entry.media_type in INDEX_TYPES:
+            rank = _UNSTATED
+        if rank is not None:
+            # An artifact may bear the platform of the image that it belongs to.
+            is_artifact = entry.artifact_type not in CONFIG_TYPES | {""}
+            ranked.append((is_artifact, rank, position, entry))
+    if not ranked:
+        raise no_platform(wanted, (str(entry.platform) for entry in images_of(index)))
+    return [entry for *_, entry in sorted(ranked, key=lambda item: item[:3])]
+
+
+def images_of(index: Index) -> list[Descriptor]:
+    """The entries of an index that say which platform they are for."""
+    return [entry for entry in index.manifests if entry.platform and not entry.is_attestation]
+
+
+def no_platform(wanted: Platform, platforms: Iterable[str]) -> NotFoundError:
+    """What to say when an index has nothing for a platform.
+
+    Args:
+        wanted: the platform.
+        platforms: those that there are.
+    """
+    there = shown(", ".join(dict.fromkeys(platforms)), 1000)
+    return NotFoundError(
+        f"there is no image for {wanted}",
+        f"there is {there}: choose with --platform" if there else "",
+    )
+
+
+def to_json(document: Any) -> bytes:
+    """A document as bytes, always the same for the same document."""
+    text = json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    # Half a surrogate pair, which JSON can name and UTF-8 cannot, stays the escape that it was.
+    return text.encode(errors="backslashreplace")
+
+
+def _object(body: bytes, what: str) -> dict[str, Any]:
+    if is_too_heavy(body, LIMITS.document_marks):
+        raise ContentError(f"the {what} has more values or text than documents have")
+    try:
+        # Engines read UTF-8 and numbers alone: what they take for something else must not pass.
+        document = json.loads(body.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise ContentError(
+            f"the {what} is no JSON",
+            "something on the way (a proxy, a login page) may answer in the registry's place",
+        ) from None
+    if not isinstance(document, dict):
+        raise ContentError(f"the {what} is no JSON object")
+    return document
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number in JSON")
+
+
+def _text(document: Mapping[str, Any], key: str, what: str) -> str:
+    text = document.get(key)
+    if not isinstance(text, str | None):
+        raise ContentError(f"{what} has a {key} that is no text")
+    return text or ""
+
+
+def _artifact_type(document: Mapping[str, Any]) -> str:
+    """What an artifact says it is, which is for messages: nothing depends on it."""
+    text = document.get("artifactType")
+    return text if isinstance(text, str) else ""
+
+
+def _in_any_case(document: Mapping[str, Any], key: str) -> Any:
+    """A value by its key, which Go takes in any case."""
+    if key in document:
+        return document[key]
+    return next((value for name, value in document.items() if name.lower() == key), None)
+
+
+def _descriptors(document: Mapping[str, Any], key: str, most: int) -> tuple[Descriptor, ...]:
+    entries = document.get(key)
+    if key in document and entries is None:
+        # A list without entries, as Go writes one.
+        return ()
+    if not isinstance(entries, list):
+        raise ContentError(f"the manifest has no list of {key}")
+    if len(entries) > most:
+        raise ContentError(f"the manifest has more than {most} {key}")
+    return tuple(
+        parse_descriptor(entry, f"{key}[{position}]") for position, entry in enumerate(entries)
+    )

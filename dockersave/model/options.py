@@ -1,0 +1,247 @@
+"""What a caller can choose about the network: one value, passed down as it is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from ..errors import UsageError, shown
+from ..limits import LIMITS
+
+USUAL_JOBS, MOST_JOBS = 8, 16
+"""Connections where nobody says how many: usually, and where each is seen to be capped."""
+FORMATS = ("docker", "oci", "legacy")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    AnyPath = str | os.PathLike[str]
+
+
+def _take_paths(options: object, *names: str) -> None:
+    """Let paths be of any kind; what is read back is text."""
+    for name in names:
+        path = getattr(options, name)
+        if path is not None:
+            text = os.fspath(path)
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is a str or a path of one, not {path!r}")
+            object.__setattr__(options, name, text)
+
+
+def _take_several(options: object, *names: str) -> None:
+    """Let lists be of any kind, but no text: of that each letter would be one."""
+    for name in names:
+        several = getattr(options, name)
+        if isinstance(several, (str, bytes, os.PathLike)):
+            raise TypeError(f"{name} are several: write {name}=[{several!r}]")
+        object.__setattr__(options, name, tuple(map(os.fspath, several)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How registries are reached. The command line's options have the same names.
+
+    Paths may be of any kind, and several of anything in any sequence: they are kept as `str` and
+    `tuple`.
+
+    Args:
+        insecure: the registries speak plain HTTP; never Docker Hub.
+        insecure_registries: those that speak plain HTTP, as references write them: `HOST[:PORT]`.
+        skip_tls_verify: do not check certificates.
+        ca_file: a PEM file of authorities to trust beside the host's.
+        cert, key: a client certificate and its key, PEM files.
+        user, password: credentials for the one registry named in the call.
+        authfile: a config.json or auth.json to read credentials from, before the usual places.
+        mirrors: base URLs to try before the registry itself, in order.
+        jobs: connections at once, 1 to 64; None for 8, or 16 where each is seen to be capped.
+        retries: how often one request is tried again.
+        timeout: seconds to connect, and seconds without progress before a connection is given up.
+        wait: seconds to wait for a network, a registry or a clock that is not up yet.
+        limit_rate: bytes per second for all connections together, or None.
+
+    Raises:
+        UsageError: a number is not in its range, the user's name or the password is empty, or an
+            insecure registry has no name that a reference could have.
+        TypeError: a path is no path, or there is one text where several are expected.
+    """
+
+    insecure: bool = False
+    insecure_registries: tuple[str, ...] = ()
+    skip_tls_verify: bool = False
+    ca_file: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    authfile: str | None = None
+    mirrors: tuple[str, ...] = ()
+    jobs: int | None = None
+    retries: int = 5
+    timeout: float = 30.0
+    wait: float = 0.0
+    limit_rate: int | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            insecure: bool = False,
+            insecure_registries: Iterable[str] = (),
+            skip_tls_verify: bool = False,
+            ca_file: AnyPath | None = None,
+            cert: AnyPath | None = None,
+            key: AnyPath | None = None,
+            user: str | None = None,
+            password: str | None = None,
+            authfile: AnyPath | None = None,
+            mirrors: Iterable[str] = (),
+            jobs: int | None = None,
+            retries: int = 5,
+            timeout: float = 30.0,
+            wait: float = 0.0,
+            limit_rate: int | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        _take_paths(self, "ca_file", "cert", "key", "authfile")
+        _take_several(self, "insecure_registries", "mirrors")
+        if self.jobs is not None and not 1 <= self.jobs <= LIMITS.jobs:
+            raise UsageError(
+                f"--jobs {self.jobs} is not from 1 to {LIMITS.jobs}", f"write --jobs {USUAL_JOBS}"
+            )
+        if self.retries < 0:
+            raise UsageError(f"--retries {self.retries} is no number of tries", "0 is for none")
+        for name, seconds in (("timeout", self.timeout), ("wait", self.wait)):
+            # Written this way round since NaN is neither less nor more than anything.
+            if not 0 <= seconds < 1e9:
+                raise UsageError(
+                    f"--{name} {seconds:g} is no number of seconds", f"write --{name} 60"
+                )
+        if not self.timeout:
+            raise UsageError("--timeout: no answer comes in 0 seconds", "write --timeout 60")
+        if self.limit_rate is not None and self.limit_rate < 1:
+            raise UsageError(f"--limit-rate {self.limit_rate} lets nothing pass", "leave it out")
+        for what, word in (("user's name", self.user), ("password", self.password)):
+            if word == "":
+                raise UsageError(
+                    f"the {what} is empty", "perhaps a variable of the script was not set"
+                )
+        if self.insecure_registries:
+            self._check_insecure()
+
+    def _check_insecure(self) -> None:
+        from .reference import is_docker_hub, is_registry
+
+        for name in self.insecure_registries:
+            if is_docker_hub(name):
+                raise UsageError(
+                    f"--insecure-registry {name}: Docker Hub speaks TLS alone", "leave it out"
+                )
+            if not is_registry(name):
+                raise UsageError(
+                    f"--insecure-registry {shown(name)!r} is no registry",
+                    "write HOST[:PORT], as in the image's name: localhost:5000",
+                )
+
+    def speaks_plain(self, registry: str) -> bool:
+        """Whether a registry is spoken to over plain HTTP.
+
+        Args:
+            registry: as in `Reference.registry`.
+        """
+        from .reference import is_docker_hub
+
+        if is_docker_hub(registry):
+            return False
+        named = {name.lower() for name in self.insecure_registries}
+        return self.insecure or registry.lower() in named
+
+    @property
+    def usual_jobs(self) -> int:
+        """Connections at once, if they are not seen to be capped."""
+        return self.jobs or USUAL_JOBS
+
+    @property
+    def most_jobs(self) -> int:
+        """Connections at once, at most."""
+        return self.jobs or MOST_JOBS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is saved, where to, and how. The command line's options have the same names.
+
+    Paths may be of any kind, and several of anything in any sequence: they are kept as `str` and
+    `tuple`.
+
+    Args:
+        platform: `os/arch[/variant]`, `all`, or None for this host's.
+        output: the file to write, `-` for standard output, or None for a name made of the
+            image's. One that ends in `.tar.gz`, `.tgz`, `.tar.zst`, `.tar.xz` is compressed.
+        working_dir: where everything is written that has no directory of its own.
+        tarname: the archive's name in it.
+        layers_dir: the directory structure's name, beside the archive's.
+        tar: write the archive.
+        tree: leave the directory structure.
+        format: `docker`, `oci` or `legacy`.
+        gunzip: store layers uncompressed.
+        xz: compress the archive with xz, which makes it smallest.
+        zstd: compress it with zstd, which k3s, rke2 and containerd load.
+        foreign: fetch layers that are only at the URLs in the manifest, too.
+        reuse: archives whose blobs need not be fetched again.
+        cache_dir: a directory that keeps blobs for other runs.
+        cache_size: bytes that it may hold.
+
+    Raises:
+        UsageError: there is no such format.
+        TypeError: a path is no path, or there is one where several are expected.
+    """
+
+    platform: str | None = None
+    output: str | None = None
+    working_dir: str = ""
+    tarname: str | None = None
+    layers_dir: str | None = None
+    tar: bool = True
+    tree: bool = False
+    format: str = "docker"
+    gunzip: bool = False
+    xz: bool = False
+    zstd: bool = False
+    foreign: bool = False
+    reuse: tuple[str, ...] = ()
+    cache_dir: str | None = None
+    cache_size: int = 10 * 1024**3
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            platform: str | None = None,
+            output: AnyPath | None = None,
+            working_dir: AnyPath = "",
+            tarname: AnyPath | None = None,
+            layers_dir: AnyPath | None = None,
+            tar: bool = True,
+            tree: bool = False,
+            format: str = "docker",
+            gunzip: bool = False,
+            xz: bool = False,
+            zstd: bool = False,
+            foreign: bool = False,
+            reuse: Iterable[AnyPath] = (),
+            cache_dir: AnyPath | None = None,
+            cache_size: int = 10 * 1024**3,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
+        _take_several(self, "reuse")
+        if self.format not in FORMATS:
+            raise UsageError(
+                f"there is no format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
+            )

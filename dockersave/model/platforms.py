@@ -1,0 +1,125 @@
+"""Platforms: what they are called, and which image serves which. Pure."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..errors import UsageError, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What an image runs on, in Go's names (`linux`, `arm64`, `v8`)."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read `os/arch[/variant]`, or `arch` alone for Linux; kernel names of CPUs are known.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if "," in text:
+            raise UsageError(
+                f"{text!r} are several platforms", "save one at a time, or all: --platform all"
+            )
+        parts = text.lower().split("/")
+        if len(parts) == 1:
+            parts = ["linux", *parts]
+        if not 2 <= len(parts) <= 3 or not all(parts):
+            raise UsageError(f"invalid platform {text!r}", "write OS/ARCH[/VARIANT]: linux/arm64")
+        return cls.of(*parts)
+
+    @classmethod
+    def of_host(cls) -> Platform:
+        """This machine's platform; always Linux's, since images for others are rare."""
+        return cls.of("linux", os.uname().machine.lower())
+
+    @classmethod
+    def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
+        """The platform that is meant, by whichever of its names, in any case.
+
+        An operating system that is not named is the host's: Linux (containerd's platforms
+        package, normalizeOS).
+        """
+        os, architecture, variant = (name.lower() for name in (os, architecture, variant))
+        os = {"": "linux", "macos": "darwin"}.get(os, os)
+        architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
+        variant = variant or implied
+        if architecture == "arm":
+            variant = variant or "v7"
+            variant = variant if variant.startswith("v") else f"v{variant}"
+        if (architecture, variant) in {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1")}:
+            variant = ""
+        return cls(os, architecture, variant)
+
+    def distance(self, wanted: Platform) -> float | None:
+        """How far an image for this platform is from the best one for `wanted`.
+
+        Returns:
+            0 if it is made for it, more the lower the level that it was built for, None if it
+            does not run there.
+        """
+        if (self.os, self.architecture) != (wanted.os, wanted.architecture):
+            return None
+        if self.variant == wanted.variant:
+            return 0
+        have, want = self._level, wanted._level
+        # Every ARM and AMD64 level runs what was built for a lower one, and nothing above.
+        return want - have if have is not None and want is not None and have < want else None
+
+    @property
+    def _level(self) -> float | None:
+        if not self.variant:
+            return {"amd64": 1, "arm64": 8}.get(self.architecture, 0)
+        try:
+            return float(self.variant.removeprefix("v"))
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        # A registry may say anything.
+        return shown("/".join(filter(None, (self.os, self.architecture, self.variant))))
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An image that a reference offers.
+
+    Args:
+        platform: what it is for.
+        digest: of its manifest.
+        os_version: of Windows, whose images come for each; else empty.
+    """
+
+    platform: Platform
+    digest: str
+    os_version: str = ""
+
+
+# containerd's platforms package (normalizeArch) knows the same names.
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "i386": ("386", ""),
+    "i486": ("386", ""),
+    "i586": ("386", ""),
+    "i686": ("386", ""),
+    "aarch64": ("arm64", ""),
+    "arm64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armv7l": ("arm", "v7"),
+    "armv7": ("arm", "v7"),
+    "armv8l": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "armv6l": ("arm", "v6"),
+    "armv6": ("arm", "v6"),
+    "armv5tel": ("arm", "v5"),
+    "armv5": ("arm", "v5"),
+    "loongarch64": ("loong64", ""),
+    "mips64el": ("mips64le", ""),
+}

@@ -1,0 +1,237 @@
+"""References: how people write the name of an image, and what it means. Pure.
+
+The grammar and the shortcuts are those of github.com/distribution/reference, which Docker,
+containerd and podman share.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from .digest import is_digest
+from .pasted import image_of, is_web_site, without_login
+
+DOCKER_HUB = "docker.io"
+_HUB_ALIASES = frozenset({"docker.io", "index.docker.io"})
+_HUB_HOSTS = _HUB_ALIASES | {"registry-1.docker.io", "hub.docker.com"}
+
+_DOMAIN_NAME = re.compile(
+    r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+    r"(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*"
+)
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_IPV6_CHARACTERS = re.compile(r"[0-9a-fA-F:]+")
+_PORT = re.compile(r"[0-9]{1,5}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_NAME_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One image in one registry.
+
+    Args:
+        registry: host, or host:port, as written; Docker Hub is always `docker.io`.
+        repository: the full path in it, such as `library/debian`.
+        tag: the tag; None for a reference by digest alone.
+        digest: the digest that the user asked for; None for a reference by tag alone.
+    """
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read a reference as Docker does: `[registry[:port]/]name[:tag][@digest]`.
+
+        Raises:
+            UsageError: the grammar forbids it; the message says where.
+        """
+        return _parse(text)
+
+    @classmethod
+    def of(cls, image: object) -> Reference:
+        """What a caller of the module gave: a reference, or its text.
+
+        Raises:
+            UsageError: the text is none.
+            TypeError: it is neither.
+        """
+        if isinstance(image, Reference):
+            return image
+        if isinstance(image, str):
+            return _parse(image)
+        several = " (several are given one by one: save(*images))"
+        is_several = isinstance(image, (list, tuple, set, frozenset))
+        raise TypeError(
+            f"an image is a str or a Reference, not {type(image).__name__}{several * is_several}"
+        )
+
+    @property
+    def name(self) -> str:
+        """The name without tag and digest, normalised: `docker.io/library/debian`."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def familiar_name(self) -> str:
+        """The name as Docker shows it: `debian`, `ghcr.io/a/b`."""
+        if self.registry != DOCKER_HUB:
+            return self.name
+        name = self.repository.removeprefix("library/")
+        return self.repository if "/" in name else name
+
+    @property
+    def version(self) -> str:
+        """What to ask the registry for: the digest if there is one, else the tag."""
+        return self.digest or self.tag or "latest"
+
+    @property
+    def file_stem(self) -> str:
+        """The default file name, without its suffix: `library-debian-latest`.
+
+        The tokens of the name joined by hyphens, the registry left out. A digest stands in
+        for a missing tag, its colon replaced: GNU tar takes one for a remote host.
+        """
+        tokens = [*self.repository.split("/"), self.tag or self.version.replace(":", "-")]
+        return "-".join(tokens)
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.familiar_name}{tag}{digest}"
+
+
+def is_registry(text: str) -> bool:
+    """Whether `text` is what references write for a registry: `HOST[:PORT]`."""
+    try:
+        reference = Reference.parse(f"{text}/name")
+    except UsageError:
+        return False
+    return reference.repository == "name"
+
+
+def is_docker_hub(registry: str) -> bool:
+    """Whether a registry is Docker Hub, by whichever of its names, with a port or without."""
+    host, _, port = registry.lower().partition(":")
+    return host.rstrip(".") in _HUB_HOSTS and port in {"", "80", "443"}
+
+
+def _parse(text: str) -> Reference:
+    scheme, mark, _ = text.partition("://")
+    if mark and scheme.isalpha():
+        raise _pasted(text, "a reference has no scheme", plain=scheme.lower() == "http")
+    if is_web_site(host := text.partition("/")[0]):
+        raise _pasted(text, f"{host.lower()} is a web site, not a registry")
+    rest, at, digest = text.partition("@")
+    if at and not is_digest(digest):
+        raise _fault(
+            text,
+            f"{_cut(digest)!r} is no digest",
+            "a digest is sha256: and 64 hexadecimal digits in lower case",
+        )
+    registry, path = _split_registry(rest)
+    path, colon, tag = path.partition(":")
+    if colon and not _TAG.fullmatch(tag):
+        raise _fault(
+            text,
+            f"{_cut(tag)!r} is no tag",
+            "a tag has at most 128 letters, digits, '_', '.' and '-', and begins with none of "
+            "the last two",
+        )
+    registry = _check_registry(text, registry)
+    if re.fullmatch(r"[0-9a-f]{64}", text):
+        raise _fault(text, "it is an image ID, not a name", "a registry needs a name")
+    if registry == DOCKER_HUB and path and "/" not in path:
+        path = f"library/{path}"
+    _check_path(text, path)
+    if len(registry) + 1 + len(path) > _NAME_LENGTH:
+        raise _fault(text, f"the name is longer than {_NAME_LENGTH} characters", "shorten it")
+    if not tag and not digest:
+        tag = "latest"
+    return Reference(registry, path, tag or None, digest or None)
+
+
+def _split_registry(text: str) -> tuple[str, str]:
+    """Tell a registry from the first component of a path, as Docker does."""
+    first, slash, rest = text.partition("/")
+    is_registry = first.startswith("[") or (
+        bool(slash)
+        and (any(mark in first for mark in ".:") or first == "localhost" or first != first.lower())
+    )
+    return (first, rest) if is_registry else (DOCKER_HUB, text)
+
+
+def _check_registry(text: str, registry: str) -> str:
+    if registry in _HUB_ALIASES:
+        return DOCKER_HUB
+    host, port = registry, ""
+    if registry.startswith("["):
+        host, bracket, port = registry[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            fault = f"{_cut(registry)!r} is no IPv6 address in brackets"
+            raise _fault(text, fault, "write [::1]:5000")
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise _fault(text, f"{_cut(host)!r} is no IPv6 address", "write [::1]:5000") from None
+        if not _IPV6_CHARACTERS.fullmatch(host):
+            raise _fault(text, f"{_cut(host)!r} has a zone or dots", "write [::1]:5000")
+        has_port, port = bool(port), port[1:]
+    else:
+        host, colon, port = registry.partition(":")
+        has_port = bool(colon)
+        if ":" in port:
+            fault = f"{_cut(registry)!r} has two colons"
+            raise _fault(text, fault, "write an IPv6 address as [::1]")
+        if not _DOMAIN_NAME.fullmatch(host):
+            raise _fault(
+                text,
+                f"{_cut(host)!r} is no host name",
+                "a host name has letters, digits, dots, and hyphens that begin and end no part",
+            )
+    if has_port and not (_PORT.fullmatch(port) and 0 < int(port) < 65536):
+        raise _fault(text, f"{_cut(port)!r} is no port", "a port is a number from 1 to 65535")
+    return registry
+
+
+def _check_path(text: str, path: str) -> None:
+    if not path:
+        raise _fault(text, "the name is missing", "write [registry/]name[:tag][@digest]")
+    for component in path.split("/"):
+        if _COMPONENT.fullmatch(component):
+            continue
+        if not component:
+            raise _fault(text, "a part of the name is empty", "remove the extra '/'")
+        if component != component.lower() and _COMPONENT.fullmatch(component.lower()):
+            lower = _cut(component.lower())
+            raise _fault(text, f"{_cut(component)!r} has capitals", f"write {lower!r}")
+        raise _fault(
+            text,
+            f"{_cut(component)!r} cannot be part of a name",
+            "it has lower-case letters and digits, and single '.', '_', '__' or '-' in between",
+        )
+
+
+def _pasted(text: str, fault: str, *, plain: bool = False) -> UsageError:
+    """What to say to an address: the reference that is meant, if one is."""
+    name = image_of(text)
+    hint = f"write {name!r}"
+    try:
+        if Reference.parse(name).registry != DOCKER_HUB and plain:
+            hint += "; --insecure is for plain HTTP"
+    except UsageError:
+        hint = "write [registry/]name[:tag][@digest]"
+    return _fault(without_login(text), fault, hint)
+
+
+def _fault(text: str, fault: str, hint: str) -> UsageError:
+    return UsageError(f"invalid reference {_cut(text)!r}: {fault}", hint)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."

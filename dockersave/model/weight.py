@@ -1,0 +1,44 @@
+"""What a JSON document takes in memory once it is parsed, told before it is. Pure.
+
+It is many times the document's size: each value is an object of 50 bytes and more, and one letter
+beyond Latin-1 makes every letter of its text two or four bytes wide (PEP 393).
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..limits import LIMITS
+
+_MARKS = (b",", b":", b"[", b"{")
+# As UTF-8, or as an escape; of letters beyond U+FFFF the first half of the pair.
+_WIDE = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
+_WIDEST = re.compile(rb"[\xf0-\xff]|\\u[dD][89abAB]")
+
+
+def is_too_heavy(body: bytes, marks: int = LIMITS.json_marks) -> bool:
+    """Whether a document would take more memory than documents need.
+
+    Args:
+        body: the document, as UTF-8.
+        marks: the commas, colons and opening brackets that it may have.
+    """
+    if _marks(body) > marks:
+        return True
+    if len(body) * 4 <= LIMITS.json_text:
+        return False
+    width = 4 if _WIDEST.search(body) else 2 if _WIDE.search(body) else 1
+    return len(body) * width > LIMITS.json_text
+
+
+def kept_of(body: bytes) -> int:
+    """What is kept of a manifest or an index beside its bytes, in bytes.
+
+    Args:
+        body: the document.
+    """
+    return LIMITS.document_mark * _marks(body)
+
+
+def _marks(body: bytes) -> int:
+    return sum(map(body.count, _MARKS))

@@ -1,0 +1,1 @@
+"""Reference → image, and every other question to a registry."""

@@ -1,0 +1,175 @@
+"""Questions to registries: tags, digests, manifests, platforms, single blobs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO
+
+from ..budget import Budget
+from ..cancellation import Cancellation
+from ..limits import LIMITS
+from ..model.manifests import Descriptor
+from ..model.options import Network
+from ..model.platforms import Offer, Platform
+from ..model.reference import Reference
+from ..saving.job import ALL_PLATFORMS
+from ..trace import Trace
+from ..transfer.sources import RemoteBlob
+from .resolver import Resolver
+from .session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """What a reference stands for on one platform.
+
+    Args:
+        reference: what was asked for.
+        digest: of the image's manifest.
+        platform: what it is for.
+        manifest: the manifest, byte for byte.
+        config: the image's config, byte for byte.
+        layers: its layers, bottom first.
+        size: of all layers, compressed as they are served, in bytes.
+    """
+
+    reference: Reference
+    digest: str
+    platform: Platform
+    manifest: bytes
+    config: bytes
+    layers: tuple[Descriptor, ...]
+    size: int
+
+
+class Registry:
+    """Asks registries; each reference says which one. A context manager: it closes connections.
+
+    Its methods may be called from any thread.
+
+    Args:
+        network: how registries are reached, and with which credentials.
+        notify: gets one line for whatever the user should know.
+        cancellation: stops it from another thread.
+        trace: gets a line for each request; as for `save`.
+
+    All methods raise:
+        UsageError: a reference or a platform cannot be parsed.
+        NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError: see there.
+    """
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        *,
+        notify: Callable[[str], None] = lambda line: None,
+        cancellation: Cancellation | None = None,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        stop = cancellation or Cancellation()
+        self._session = Session(network or Network(), stop, notify, Trace.of(trace))
+
+    def tags(self, image: str | Reference) -> Iterator[str]:
+        """The tags of an image's repository, in the registry's order, page by page."""
+        reference = Reference.of(image)
+        yield from self._session.registry(reference.registry).tags(reference.repository)
+
+    def digest(self, image: str | Reference, platform: str | None = None) -> str:
+        """The digest that a reference stands for.
+
+        Without a platform the registry is asked for no more than the digest, which registries
+        do not count as a pull.
+
+        Args:
+            image: the reference.
+            platform: `os/arch[/variant]` for the digest of one image of an index.
+        """
+        reference = Reference.of(image)
+        if platform is None or platform == ALL_PLATFORMS:
+            registry = self._session.registry(reference.registry)
+            return registry.head(reference.repository, reference.version)
+        return self.resolve(reference, platform).digest
+
+    def platforms(self, image: str | Reference) -> list[Offer]:
+        """The platforms that there are images for, in the registry's order.
+
+        Args:
+            image: the reference.
+        """
+        return self._resolver(Reference.of(image)).platforms()
+
+    def manifest(self, image: str | Reference, platform: str | None = None) -> bytes:
+        """The manifest of an image, byte for byte.
+
+        Args:
+            image: the reference.
+            platform: `os/arch[/variant]`, None for this host's, or `all` for the whole index.
+        """
+        reference = Reference.of(image)
+        if platform == ALL_PLATFORMS:
+            return self._resolver(reference).root().body
+        return self.resolve(reference, platform).manifest
+
+    def resolve(self, image: str | Reference, platform: str | None = None) -> ResolvedImage:
+        """Find the image for a platform, with its config and its layers.
+
+        Args:
+            image: the reference.
+            platform: `os/arch[/variant]`, or None for this host's.
+        """
+        reference = Reference.of(image)
+        wanted = Platform.parse(platform) if platform else None
+        variant = self._resolver(reference).image(wanted).primary
+        assert variant.config is not None
+        manifest = variant.manifest
+        return ResolvedImage(
+            reference=reference,
+            digest=manifest.descriptor.digest,
+            platform=variant.config.platform,
+            manifest=manifest.body,
+            config=variant.config_body,
+            layers=tuple(manifest.layers),
+            size=sum(layer.size for layer in manifest.layers),
+        )
+
+    def open(self, image: str | Reference, blob: Descriptor) -> BinaryIO:
+        """Open a blob of an image's repository as a stream that verifies what it gives.
+
+        A connection that breaks is taken up again where it was. The last bytes only come out if
+        size and digest are right; until then nothing of it is to be trusted.
+
+        Args:
+            image: the reference; its tag plays no part.
+            blob: which blob, for example one of `ResolvedImage.layers`.
+        """
+        from ..transfer.verified import VerifiedBlob
+
+        reference, session = Reference.of(image), self._session
+        source = RemoteBlob(session.registry(reference.registry), reference.repository, blob)
+        return io.BufferedReader(
+            VerifiedBlob(source, blob, session.attempts, session.throttle, session.cancellation),
+            LIMITS.read,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _resolver(self, reference: Reference) -> Resolver:
+        registry = self._session.registry(reference.registry)
+        # Each question is a run of its own: whoever asks for years has as much for the last.
+        return Resolver(registry, reference, budget=Budget())

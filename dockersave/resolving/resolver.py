@@ -1,0 +1,396 @@
+"""Reference → image: which manifest, which platform, which config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ..budget import Budget
+from ..errors import ContentError, NotFoundError, shown
+from ..limits import LIMITS
+from ..model.digest import check
+from ..model.image import Image, Variant
+from ..model.kinds import (
+    blobs_beside,
+    check_is_image,
+    entry_kind,
+    image_config,
+    kind_of,
+    may_be_image,
+    may_be_manifest,
+    no_image,
+    parse_any,
+)
+from ..model.manifests import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Descriptor,
+    Index,
+    Manifest,
+    images_of,
+    no_platform,
+    parse_document,
+    select,
+)
+from ..model.platforms import Offer, Platform
+from ..model.reference import Reference
+from ..model.weight import kept_of
+from .documents import Documents
+
+_PRIMARY = Platform("linux", "amd64")
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was seen on the way through indexes: what is kept, or what is there instead.
+
+    Args:
+        seen: digests of what was asked for, which it is once.
+        indexes: by digest, each with the indexes in it.
+        variants: in the order of the index.
+        platforms: of images that are not the wanted one.
+        kinds: media types of what is no image.
+        failure: the first of an image that cannot be read.
+    """
+
+    seen: set[str] = field(default_factory=set)
+    indexes: dict[str, tuple[Index, list[str]]] = field(default_factory=dict)
+    variants: list[Variant] = field(default_factory=list)
+    platforms: dict[str, None] = field(default_factory=dict)
+    kinds: dict[str, None] = field(default_factory=dict)
+    failure: ContentError | None = None
+
+
+class Resolver:
+    """Finds the image that one reference stands for.
+
+    Args:
+        registry: the reference's registry.
+        reference: the reference.
+        local: reads a config that lies on this machine's disk already; None if none does.
+        budget: what is left for documents; the registry's, if it is not another one.
+        expect: is told of a manifest whose layers will be asked for, while its config is.
+        copies: how often what is to become of it has a config in memory.
+    """
+
+    def __init__(
+        self,
+        registry: Documents,
+        reference: Reference,
+        local: Callable[[Descriptor], bytes | None] = lambda descriptor: None,
+        budget: Budget | None = None,
+        expect: Callable[[Manifest], object] = lambda manifest: None,
+        copies: int = 1,
+    ) -> None:
+        self._copies = copies
+        self._expect = expect
+        self._registry = registry
+        self._reference = reference
+        self._local = local
+        self._budget = budget or registry.budget
+        self._budget.grant()
+        self._bodies: dict[str, bytes] = {}
+
+    def root(self) -> Manifest | Index:
+        """What the reference names.
+
+        Raises:
+            DockersaveError: there is no such image, or it cannot be had.
+        """
+        version = self._reference.version
+        self._budget.ask()
+        document = self._registry.manifest(self._reference.repository, version)
+        if self._reference.digest:
+            check(document.body, self._reference.digest, "the manifest")
+        self._budget.keep(len(document.body) + kept_of(document.body))
+        with self._concealing(), self._budget.taking():
+            return parse_document(document.body, document.digest, document.media_type)
+
+    def image(self, wanted: Platform | None) -> Image:
+        """The image for a platform.
+
+        Args:
+            wanted: the platform. None is this host's, and whatever there is where the registry
+                offers no choice, as with `docker pull`.
+
+        Raises:
+            NotFoundError: there is none for the platform.
+            ContentError: there is something else than an image.
+            DockersaveError: as `root`.
+        """
+        root = self.root()
+        with self._concealing():
+            return self._image(root, wanted)
+
+    def _image(self, root: Manifest | Index, wanted: Platform | None) -> Image:
+        if isinstance(root, Manifest):
+            variant = self._lone(root)
+            if wanted is not None:
+                self._check_platform(variant, wanted)
+            return Image(self._reference, (variant,))
+        platform = wanted or Platform.of_host()
+        found = _Found()
+        for entry, manifest in self._matching(root, platform, found, LIMITS.index_depth):
+            try:
+                candidate = self._variant(manifest) if may_be_image(manifest) else None
+            except ContentError as failure:
+                if entry.platform:
+                    raise
+                # Nobody has said that it is an image: a bundle's description need not be.
+                found.failure = found.failure or failure
+                continue
+            if candidate is None or candidate.config is None:
+                found.kinds[kind_of(manifest)] = None
+            elif entry.platform or _runs(candidate.config.platform, platform):
+                return Image(self._reference, (candidate,))
+            else:
+                found.platforms[str(candidate.config.platform)] = None
+        if not found.platforms.keys() - {str(platform)}:
+            if found.failure:
+                raise found.failure
+            if found.kinds:
+                raise no_image("the index holds", found.kinds)
+        raise no_platform(platform, found.platforms)
+
+    def all_platforms(self) -> Image:
+        """The whole index, with all that is in it; for an image without one, the image.
+
+        Raises:
+            ContentError: there is no image in it.
+            DockersaveError: as `root`.
+        """
+        root = self.root()
+        with self._concealing():
+            return self._all_platforms(root)
+
+    def _all_platforms(self, root: Manifest | Index) -> Image:
+        if isinstance(root, Manifest):
+            return Image(self._reference, (self._lone(root),))
+        found = _Found()
+        self._collect(root, found, LIMITS.index_depth)
+        # The one that engines without indexes load comes first; the same on whichever host.
+        variants = sorted(
+            found.variants,
+            key=lambda variant: (
+                variant.config is None,
+                variant.config is not None and variant.config.platform != _PRIMARY,
+            ),
+        )
+        if not variants or variants[0].config is None:
+            if found.failure:
+                raise found.failure
+            if found.kinds:
+                raise no_image("the index holds", found.kinds)
+            raise NotFoundError("the index has no images")
+        indexes = tuple(index for index, _ in _outermost_first(found.indexes))
+        return Image(self._reference, tuple(variants), indexes)
+
+    def platforms(self) -> list[Offer]:
+        """The images that there are, each with its platform; as `all_platforms`."""
+        root = self.root()
+        if isinstance(root, Manifest):
+            variant = self._lone(root)
+            assert variant.config is not None
+            return [Offer(variant.config.platform, root.descriptor.digest)]
+        found = _Found()
+        offers = list(self._offers(root, found, LIMITS.index_depth))
+        if not offers:
+            raise no_image("the index holds", found.kinds or ["nothing"])
+        return offers
+
+    def _offers(self, index: Index, found: _Found, depth: int) -> Iterator[Offer]:
+        for entry in index.manifests:
+            if entry.is_attestation or entry.digest in found.seen:
+                continue
+            found.seen.add(entry.digest)
+            if kind := entry_kind(entry):
+                found.kinds[kind] = None
+            elif entry.platform and entry.media_type in MANIFEST_TYPES:
+                yield Offer(entry.platform, entry.digest, entry.os_version)
+            elif isinstance(child := self._anything(entry), Index):
+                self._descend(depth)
+                yield from self._offers(child, found, depth - 1)
+            elif child is None or not may_be_image(child):
+                found.kinds[kind_of(child) if child else entry.media_type] = None
+            elif config := self._variant(child).config:
+                yield Offer(config.platform, entry.digest, entry.os_version)
+
+    @contextmanager
+    def _concealing(self) -> Iterator[None]:
+        """What documents say is shown in errors: the registry may have written a secret there."""
+        try:
+            yield
+        except (ContentError, NotFoundError) as error:
+            self._registry.conceal(error)
+            raise
+
+    def _lone(self, manifest: Manifest) -> Variant:
+        """The image that a reference names without an index."""
+        check_is_image(manifest)
+        variant = self._variant(manifest)
+        if variant.config is None:
+            raise no_image("this is", [kind_of(manifest)])
+        return variant
+
+    def _collect(self, index: Index, found: _Found, depth: int) -> None:
+        """Take an index with all that it names, each once: mirrors leave out nothing."""
+        inside: list[str] = []
+        blobs: list[Descriptor] = []
+        found.indexes[index.descriptor.digest] = (index, inside)
+        for entry in index.manifests:
+            if entry.digest not in found.seen:
+                found.seen.add(entry.digest)
+                child = self._anything(entry)
+                if child is None:
+                    blobs.append(entry)
+                    found.kinds[entry.media_type] = None
+                elif isinstance(child, Index):
+                    self._descend(depth)
+                    self._collect(child, found, depth - 1)
+                else:
+                    self._attach(child, found, is_attestation=entry.is_attestation)
+            if entry.digest in found.indexes:
+                inside.append(entry.digest)
+        if blobs:
+            self._attach(blobs_beside(index, blobs), found, is_attestation=True)
+
+    def _attach(self, manifest: Manifest, found: _Found, *, is_attestation: bool) -> None:
+        """Keep a manifest: an image, or what lies beside it."""
+        body = self._config_body(manifest)
+        config = None
+        if not is_attestation:
+            try:
+                with self._budget.taking():
+                    config = image_config(manifest, body)
+            except ContentError as failure:
+                # It is kept as it is, if there is an image beside it.
+                found.failure = found.failure or failure
+            if config is None:
+                found.kinds[kind_of(manifest)] = None
+        found.variants.append(Variant(manifest, body, config))
+
+    def _matching(
+        self, index: Index, platform: Platform, found: _Found, depth: int
+    ) -> Iterator[tuple[Descriptor, Manifest]]:
+        """What may be the image for a platform, the best first; entries with their manifests."""
+        for entry in images_of(index):
+            if not entry_kind(entry):
+                found.platforms[str(entry.platform)] = None
+        try:
+            entries = select(index, platform)
+        except NotFoundError:
+            return
+        for entry in entries:
+            if entry.digest in found.seen:
+                continue
+            found.seen.add(entry.digest)
+            if not may_be_manifest(entry.media_type):
+                found.kinds[entry.media_type] = None
+                continue
+            try:
+                child = self._child(entry)
+            except NotFoundError:
+                if entry.media_type in MANIFEST_TYPES:
+                    raise
+                continue
+            if isinstance(child, Manifest):
+                yield entry, child
+                continue
+            self._descend(depth)
+            yield from self._matching(child, platform, found, depth - 1)
+
+    @staticmethod
+    def _descend(depth: int) -> None:
+        if depth == 0:
+            raise ContentError(f"indexes are nested more than {LIMITS.index_depth} deep")
+
+    def _anything(self, entry: Descriptor) -> Manifest | Index | None:
+        """What an index names, of whatever type; None for a blob."""
+        if not may_be_manifest(entry.media_type):
+            return None
+        try:
+            return self._child(entry, parse_any)
+        except NotFoundError:
+            if entry.media_type in INDEX_TYPES | MANIFEST_TYPES:
+                raise
+            return None
+
+    def _child(
+        self,
+        entry: Descriptor,
+        parse: Callable[[bytes, str, str], Manifest | Index] = parse_document,
+    ) -> Manifest | Index:
+        self._budget.ask()
+        self._budget.keep(min(entry.size, LIMITS.manifest))
+        document = self._registry.manifest(self._reference.repository, entry.digest)
+        what = f"the manifest {entry.digest}"
+        check(document.body, entry.digest, what, entry.size)
+        self._budget.keep(kept_of(document.body))
+        with self._budget.taking():
+            child = parse(document.body, entry.digest, document.media_type)
+        is_known = entry.media_type in INDEX_TYPES | MANIFEST_TYPES
+        if is_known and (entry.media_type in INDEX_TYPES) != isinstance(child, Index):
+            raise ContentError(f"{what} is not what the index says: {shown(entry.media_type)}")
+        return child
+
+    def _variant(self, manifest: Manifest) -> Variant:
+        body = self._config_body(manifest)
+        with self._budget.taking():
+            return Variant(manifest, body, image_config(manifest, body))
+
+    def _config_body(self, manifest: Manifest) -> bytes:
+        if manifest.config.digest == manifest.descriptor.digest:
+            return manifest.body
+        digest = manifest.config.digest
+        if digest not in self._bodies:
+            size = min(manifest.config.size, LIMITS.config)
+            self._budget.keep(size * self._copies)
+            with self._budget.taking(size):
+                self._bodies[digest] = self._read_config(manifest)
+        return self._bodies[digest]
+
+    def _read_config(self, manifest: Manifest) -> bytes:
+        body = self._local(manifest.config)
+        if body is None:
+            self._budget.ask()
+            self._expect(manifest)
+            repository = self._reference.repository
+            body = self._registry.read_blob(repository, manifest.config, LIMITS.config)
+        return body
+
+    @staticmethod
+    def _check_platform(variant: Variant, wanted: Platform) -> None:
+        assert variant.config is not None
+        there = variant.config.platform
+        if not _runs(there, wanted):
+            raise NotFoundError(
+                f"there is no image for {wanted}",
+                f"it is only for {there}: choose with --platform {there}",
+            )
+
+
+def _runs(there: Platform, wanted: Platform) -> bool:
+    """Whether an image may be for a platform, as far as its config tells."""
+    stated = (there.os, there.architecture or wanted.architecture)
+    return stated == (wanted.os, wanted.architecture)
+
+
+def _outermost_first(
+    indexes: dict[str, tuple[Index, list[str]]],
+) -> Iterable[tuple[Index, list[str]]]:
+    """Indexes, each before those in it; one that lies in two of them comes behind both.
+
+    Args:
+        indexes: each with the digests of those in it; the first is the outermost.
+    """
+    order: dict[str, tuple[Index, list[str]]] = {}
+
+    def visit(digest: str) -> None:
+        if digest not in order:
+            for inner in reversed(indexes[digest][1]):
+                visit(inner)
+            order[digest] = indexes[digest]
+
+    visit(next(iter(indexes)))
+    return reversed(order.values())

@@ -1,0 +1,100 @@
+"""What one run shares: registries, retries, the rate, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..budget import Budget
+from ..cancellation import Cancellation
+from ..errors import UsageError
+from ..model.options import Network
+from ..spelling import spelled_for
+from ..trace import SILENT, Trace
+from ..transfer.throttle import Throttle
+
+if TYPE_CHECKING:
+    from ..registry.client import Registry
+    from ..registry.credentials import Keyring
+
+
+class Session:
+    """One run. Use it as a context manager: it closes all connections.
+
+    Args:
+        network: how registries are reached.
+        cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
+        notify: gets one line for whatever the user should know, spelled for whom it is.
+        trace: gets a line for each request and decision.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        cancellation: Cancellation,
+        notify: Callable[[str], None],
+        trace: Trace = SILENT,
+    ) -> None:
+        from ..registry.retry import Retry
+
+        self.network = network
+        self.cancellation = cancellation.child()
+        self.notify = notify = spelled_for(notify)
+        self.trace = trace
+        self.retry = Retry(network, self.cancellation, notify, trace)
+        self.attempts = self.retry.attempts
+        self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
+        self.budget = Budget()
+        self._keyring: Keyring | None = None
+        self._registries: dict[str, Registry] = {}
+        self._lock = threading.Lock()
+
+    def registry(self, name: str) -> Registry:
+        """The registry of that name, the same for all its images.
+
+        Args:
+            name: as in `Reference.registry`.
+
+        Raises:
+            CredentialsError: `network.authfile` cannot be read.
+            UsageError: it is a second one, though a user and a password were given: they belong to
+                one, and no other may see them.
+        """
+        from ..registry.client import Registry
+        from ..registry.credentials import Keyring
+
+        with self._lock:
+            if self._keyring is None:
+                self._keyring = Keyring(
+                    self.network.authfile, os.environ, self.notify, self.cancellation
+                )
+            if name not in self._registries:
+                if self._registries and self.network.user is not None:
+                    raise UsageError(
+                        f"--user is for one registry, and there are {next(iter(self._registries))}"
+                        f" and {name}",
+                        "log in to each with docker login or podman login, or give --authfile",
+                    )
+                self._registries[name] = Registry(
+                    name,
+                    self.network,
+                    self.cancellation,
+                    self.retry,
+                    self.notify,
+                    self.trace,
+                    self.budget,
+                    self._keyring,
+                )
+            return self._registries[name]
+
+    @property
+    def registries(self) -> list[Registry]:
+        """Those that were asked for so far."""
+        return list(self._registries.values())
+
+    def close(self) -> None:
+        """Close all connections."""
+        for registry in self._registries.values():
+            registry.close()

@@ -1,0 +1,136 @@
+"""Which files a call writes, and which options contradict one another. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..archive.write.compressors import kind_of, without_suffix
+from ..errors import UsageError
+from ..model.options import Options
+from ..model.reference import Reference
+
+STDOUT = "-"
+_NO_NAMES = ("", ".", "..")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the output goes.
+
+    Args:
+        archive: the archive's path, `-` for standard output, or None for none.
+        tree: the directory's path, or None for none.
+        working_dir: where temporary files without a name may lie.
+        compression: of the archive: `gzip`, `zstd`, `xz`; empty for none.
+    """
+
+    archive: str | None
+    tree: str | None
+    working_dir: str
+    compression: str = ""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the archive goes to standard output."""
+        return self.archive == STDOUT
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The file and the directory that are written; a stream is neither."""
+        return tuple(path for path in (self.archive, self.tree) if path and path != STDOUT)
+
+    @classmethod
+    def of(cls, options: Options, references: Sequence[Reference]) -> Destination:
+        """Decide.
+
+        Raises:
+            UsageError: the options contradict one another.
+        """
+        _check(options, references)
+        stem = references[0].file_stem
+        tree = None
+        if options.tree:
+            # Beside where the archive is, or would be.
+            beside = os.path.dirname(options.output or "")
+            name = options.layers_dir or _stem(options, stem)
+            tree = os.path.join(options.working_dir, beside, name)
+        if not options.tar:
+            return cls(None, tree, os.path.dirname(tree or ""))
+        if options.output == STDOUT:
+            return cls(STDOUT, tree, options.working_dir, _compression(options))
+        compression = _compression(options)
+        name = options.output or options.tarname or f"{stem}.tar{_SUFFIXES[compression]}"
+        archive = os.path.join(options.working_dir, name)
+        if tree is not None and os.path.normpath(archive) == os.path.normpath(tree):
+            raise UsageError(
+                f"archive and directory would both be {archive}", "name the directory: --layers-dir"
+            )
+        return cls(archive, tree, os.path.dirname(archive), compression)
+
+
+_SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
+
+
+def _compression(options: Options) -> str:
+    """What the options ask for, or the archive's name promises.
+
+    Raises:
+        UsageError: these are two.
+    """
+    asked = "xz" if options.xz else "zstd" if options.zstd else ""
+    named = options.output or options.tarname or ""
+    promised = kind_of(named)
+    if asked and promised not in ("", asked):
+        raise UsageError(
+            f"--{asked} contradicts the name {named}, which promises {promised}",
+            f"leave out --{asked}, or write another name",
+        )
+    return asked or promised
+
+
+def _stem(options: Options, stem: str) -> str:
+    named = os.path.basename(options.output or options.tarname or stem)
+    name = without_suffix(named) if named != STDOUT else stem
+    if name in _NO_NAMES:
+        # Of ".tar" or "...tar" this one or the one above would be left, to be replaced.
+        raise UsageError(f"{named!r} leaves no name for the directory", "name it: --layers-dir")
+    return name
+
+
+def _check(options: Options, references: Sequence[Reference]) -> None:
+    named = options.output or options.tarname
+    if not references:
+        raise UsageError("no image was named", "dockersave debian")
+    if len(references) > 1 and not named:
+        raise UsageError(
+            f"{len(references)} images need a name for the archive",
+            "add -o bundle.tar",
+        )
+    if options.output and options.tarname:
+        raise UsageError("--output and --tarname name the archive twice", "give only one of them")
+    if not options.tar and options.output == STDOUT:
+        raise UsageError("--no-tar writes a directory, and that cannot go to standard output")
+    if options.xz and options.zstd:
+        raise UsageError("--xz and --zstd compress the archive twice", "give only one of them")
+    if not options.tar and (options.xz or options.zstd):
+        option = "--xz" if options.xz else "--zstd"
+        raise UsageError(f"--no-tar writes no archive that {option} could compress")
+    if not options.tar and not options.tree:
+        raise UsageError("neither archive nor directory is to be written")
+    for option, value in (("--tarname", options.tarname), ("--layers-dir", options.layers_dir)):
+        if value is not None and ("/" in value or value in _NO_NAMES):
+            raise UsageError(
+                f"{option} is a name without a directory, and {value!r} is not",
+                "choose the directory with --working-dir, or write a path with --output",
+            )
+    if options.output is not None and os.path.basename(options.output) in _NO_NAMES:
+        raise UsageError(
+            f"--output {options.output!r} names no file",
+            f"its name comes last: -o {os.path.join(options.output, references[0].file_stem)}.tar",
+        )
+    if options.format == "legacy" and options.platform == "all":
+        raise UsageError(
+            "the legacy format holds one platform", "choose --format oci, or one --platform"
+        )

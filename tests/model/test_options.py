@@ -1,0 +1,77 @@
+"""What a caller may choose about the network, as far as other tests do not use it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dockersave.cancellation import Cancellation
+from dockersave.errors import UsageError
+from dockersave.model.options import Network
+from dockersave.resolving.session import Session
+from tests.images import Store, image, random_layer
+from tests.registry.simulator import Simulator
+
+HUB = ["docker.io", "index.docker.io", "registry-1.docker.io", "Registry-1.Docker.io:443"]
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_docker_hub_never_speaks_plain_http(name: str) -> None:
+    assert not Network(insecure=True).speaks_plain(name)
+    with pytest.raises(UsageError, match="Docker Hub speaks TLS"):
+        Network(insecure_registries=(name,))
+
+
+@pytest.mark.parametrize(
+    ("listed", "registry", "plain"),
+    [
+        ("localhost:5000", "localhost:5000", True),
+        ("localhost:5000", "localhost", False),
+        ("localhost", "localhost:5000", False),
+        ("registry.example", "Registry.Example", True),
+        ("Registry.Example:80", "registry.example:80", True),
+        ("registry.example", "storage.registry.example", False),
+        ("[::1]:5000", "[::1]:5000", True),
+        ("127.0.0.1:5000", "127.0.0.1:5001", False),
+    ],
+)
+def test_one_registry_speaks_plain_http_and_others_do_not(
+    listed: str, registry: str, plain: bool
+) -> None:
+    assert Network(insecure_registries=(listed,)).speaks_plain(registry) is plain
+    assert Network(insecure=True, insecure_registries=(listed,)).speaks_plain(registry)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "http://localhost:5000",
+        "localhost:5000/app",
+        "localhost:x",
+        "host",
+        "a b:1",
+        "10.0.0.0/8",
+    ],
+)
+def test_what_is_no_registry(name: str) -> None:
+    with pytest.raises(UsageError, match="no registry") as caught:
+        Network(insecure_registries=("localhost:5000", name))
+    assert "HOST[:PORT]" in caught.value.hint
+
+
+def test_one_run_takes_from_a_plain_registry_and_from_one_with_tls(tmp_path: Path) -> None:
+    sample = image([random_layer(1000)])
+    store = Store.of({"sample": sample})
+    with Simulator(store) as plain, Simulator(store, tls=True) as secure:
+        (tmp_path / "ca.pem").write_bytes(secure.ca_pem)
+        network = Network(
+            ca_file=str(tmp_path / "ca.pem"), insecure_registries=(plain.host,), retries=0
+        )
+        with closing(Session(network, Cancellation(), lambda line: None)) as session:
+            for host in (plain.host, secure.host):
+                assert session.registry(host).manifest("sample", "latest").digest == sample.digest
+    assert not any(request.secure for request in plain.requests)
+    assert all(request.secure for request in secure.requests)

@@ -1,0 +1,113 @@
+"""Addresses that people paste: each is refused, and the right reference is named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockersave import Reference, UsageError
+from dockersave.model.pasted import image_of, without_login
+
+SHA256 = f"sha256:{'0f' * 32}"
+
+MEANT = {
+    "https://hub.docker.com/_/debian": "debian",
+    "https://hub.docker.com/_/debian/": "debian",
+    "https://hub.docker.com/_/debian?tab=tags": "debian",
+    "https://hub.docker.com/_/debian/tags?page=1&name=12#top": "debian",
+    "HTTPS://Hub.Docker.com/_/debian": "debian",
+    "hub.docker.com/_/debian": "debian",
+    "https://hub.docker.com/r/grafana/grafana": "grafana/grafana",
+    "https://hub.docker.com/r/grafana/grafana/tags": "grafana/grafana",
+    "https://hub.docker.com/r/library/debian": "debian",
+    "https://hub.docker.com/r/_/debian": "debian",
+    "hub.docker.com/r/org/app": "org/app",
+    "https://hub.docker.com/repository/docker/org/app/general": "org/app",
+    "https://hub.docker.com/layers/library/debian/12/images/sha256-0f0f": "debian:12",
+    "https://hub.docker.com/layers/org/app/1.2/images/sha256-0f0f?context=explore": "org/app:1.2",
+    "https://registry.hub.docker.com/r/org/app/": "org/app",
+    "https://quay.io/repository/coreos/etcd": "quay.io/coreos/etcd",
+    "https://quay.io/repository/coreos/etcd?tab=tags&tag=latest": "quay.io/coreos/etcd",
+    "https://quay.io/coreos/etcd": "quay.io/coreos/etcd",
+    "https://github.com/Org/repo/pkgs/container/app": "ghcr.io/org/app",
+    "https://github.com/org/repo/pkgs/container/repo%2Fapp": "ghcr.io/org/repo/app",
+    "https://github.com/orgs/Org/packages/container/package/app": "ghcr.io/org/app",
+    "https://github.com/users/me/packages/container/app/versions": "ghcr.io/me/app",
+    "https://gallery.ecr.aws/docker/library/debian": "public.ecr.aws/docker/library/debian",
+    "https://mcr.microsoft.com/en-us/product/dotnet/sdk/about": "mcr.microsoft.com/dotnet/sdk",
+    "https://mcr.microsoft.com/en-us/artifact/mar/dotnet/sdk/tags": "mcr.microsoft.com/dotnet/sdk",
+    "https://mcr.microsoft.com/dotnet/sdk:8.0": "mcr.microsoft.com/dotnet/sdk:8.0",
+    "https://ghcr.io/org/app:1.2": "ghcr.io/org/app:1.2",
+    "https://r.example.com/v2/team/app/manifests/1.2": "r.example.com/team/app:1.2",
+    f"https://r.example.com/v2/app/manifests/{SHA256}": f"r.example.com/app@{SHA256}",
+    f"https://r.example.com/v2/app/blobs/{SHA256}": "r.example.com/app",
+    "https://r.example.com/v2/team/app/tags/list": "r.example.com/team/app",
+    "https://registry-1.docker.io/v2/library/debian/manifests/12": (
+        "registry-1.docker.io/library/debian:12"
+    ),
+    "docker://debian": "debian",
+    f"docker://debian@{SHA256}": f"debian@{SHA256}",
+    "docker://localhost:5000/app": "localhost:5000/app",
+    "oci://ghcr.io/org/app": "ghcr.io/org/app",
+    "http://localhost:5000/app": "localhost:5000/app",
+}
+
+NOTHING = [
+    "https://hub.docker.com/",
+    "https://hub.docker.com/search?q=debian",
+    "https://hub.docker.com/u/grafana",
+    "https://github.com/a/b",
+    "github.com/a/b",
+    "https://gallery.ecr.aws",
+    "https://",
+    "https:///x",
+    "http://Upper/../x",
+]
+
+
+def refusal(text: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        Reference.parse(text)
+    return caught.value
+
+
+@pytest.mark.parametrize("text", MEANT)
+def test_the_reference_that_is_meant(text: str) -> None:
+    failure = refusal(text)
+    assert failure.hint.partition(";")[0] == f"write {MEANT[text]!r}"
+    assert "no scheme" in str(failure) or "is a web site, not a registry" in str(failure)
+    Reference.parse(MEANT[text])
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_what_is_about_no_image(text: str) -> None:
+    assert refusal(text).hint == "write [registry/]name[:tag][@digest]"
+
+
+def test_plain_http_needs_an_option() -> None:
+    assert "--insecure" in refusal("http://localhost:5000/app").advice
+    assert "--insecure" not in refusal("https://localhost:5000/app").advice
+    assert "--insecure" not in refusal("http://hub.docker.com/_/debian").advice, "never Docker Hub"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "docker"])
+def test_a_login_is_not_shown(scheme: str) -> None:
+    failure = refusal(f"{scheme}://me:s3cret@r.example.com/app:1")
+    assert failure.hint.startswith("write 'r.example.com/app:1'")
+    assert "s3cret" not in f"{failure}{failure.hint}"
+    assert without_login("https://r.example.com/a@b") == "https://r.example.com/a@b"
+
+
+def test_what_only_looks_like_an_address_is_a_reference() -> None:
+    for text in ("quay.io/repository/app", "ghcr.io/v2/app", "mcr.microsoft.com/dotnet/sdk"):
+        assert str(Reference.parse(text)) == f"{text}:latest"
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "http://", "https://hub.docker.com/", "x://"]))
+def test_whatever_is_pasted(text: str, before: str) -> None:
+    image_of(before + text)
+    try:
+        Reference.parse(before + text)
+    except UsageError as failure:
+        assert failure.hint  # noqa: PT017

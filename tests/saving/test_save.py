@@ -1,0 +1,470 @@
+"""The whole algorithm, on real registries and on ones that answer out of order."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dockersave.archive.read.verify import check_archive
+from dockersave.errors import (
+    ContentError,
+    DockersaveError,
+    NotFoundError,
+    OutputError,
+    SaveFailures,
+    UsageError,
+)
+from dockersave.model.options import Network, Options
+from dockersave.saving.save import Saved, save
+from tests.archive.write.writing import extract
+from tests.images import (
+    GOOD,
+    INDEXES,
+    Document,
+    Store,
+    file,
+    foreign,
+    image,
+    layer,
+    random_layer,
+    read,
+)
+from tests.registry.real import Registries, Registry
+from tests.registry.simulator import Fault, Simulator
+
+PLAIN = Network(insecure=True, retries=0)
+FORMATS = ("docker", "oci", "legacy")
+
+
+def digests(folder: Path) -> dict[str, bytes | str]:
+    """Return all files and links under a directory."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return what a directory holds."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@contextlib.contextmanager
+def serving(**documents: Document) -> Iterator[Simulator]:
+    """Serve documents by their names."""
+    with Simulator(
+        Store.of({name.replace("_", "-"): each for name, each in documents.items()})
+    ) as s:
+        yield s
+
+
+@pytest.mark.parametrize("gunzip", [False, True], ids=["as-served", "gunzip"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_way_to_write_it_gives_the_same(
+    form: str, gunzip: bool, plain_registry: Registry, tmp_path: Path
+) -> None:
+    reference = plain_registry.reference("mixed")
+    options = Options(format=form, gunzip=gunzip, working_dir=str(tmp_path), tarname="a.tar")
+    save(reference, options=options, network=PLAIN)
+    assert not check_archive(tmp_path / "a.tar").faults
+    packed = replace(options, xz=True, tarname="b.tar.xz")
+    save(reference, options=packed, network=PLAIN)
+    assert not check_archive(tmp_path / "b.tar.xz").faults
+    both = replace(options, tarname="c.tar", tree=True, layers_dir="d")
+    saved = save(reference, options=both, network=PLAIN)
+    assert saved.paths == (str(tmp_path / "c.tar"), str(tmp_path / "d"))
+    alone = replace(options, tar=False, tree=True, layers_dir="e", tarname=None)
+    assert save(reference, options=alone, network=PLAIN).paths == (str(tmp_path / "e"),)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "dockersave", "--insecure", reference, "--output", "-",
+            "--format", form, *(["--gunzip"] if gunzip else []),
+        ],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    archive = (tmp_path / "a.tar").read_bytes()
+    assert (tmp_path / "c.tar").read_bytes() == archive
+    assert done.stdout == archive
+    extract(tmp_path / "b.tar.xz", tmp_path / "x")
+    extract(tmp_path / "a.tar", tmp_path / "y")
+    assert digests(tmp_path / "x") == digests(tmp_path / "y")
+    assert digests(tmp_path / "d") == digests(tmp_path / "y")
+    assert digests(tmp_path / "e") == digests(tmp_path / "y")
+    assert names_in(tmp_path) == ["a.tar", "b.tar.xz", "c.tar", "d", "e", "x", "y"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("changes", [{}, {"xz": True}, {"gunzip": True}], ids=str)
+def test_archive_and_directory_are_fetched_once(
+    form: str, changes: dict[str, bool], tmp_path: Path
+) -> None:
+    with serving(sample=GOOD["docker"]()) as registry:
+        options = Options(
+            format=form, tree=True, working_dir=str(tmp_path), tarname="a.tar",
+            xz=changes.get("xz", False), gunzip=changes.get("gunzip", False),
+        )  # fmt: skip
+        save(f"{registry.host}/sample", options=options, network=PLAIN)
+        layers = {request.path for request in registry.of("blob")}
+        assert len(registry.of("blob")) == len(layers) == 4
+    assert not check_archive(tmp_path / "a").faults
+    assert not check_archive(tmp_path / "a.tar").faults
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_an_earlier_directory_holds_is_not_fetched_again(form: str, tmp_path: Path) -> None:
+    options = Options(format=form, tar=False, tree=True, working_dir=str(tmp_path), layers_dir="d")
+    with serving(sample=GOOD["docker"]()) as registry:
+        name = f"{registry.host}/sample"
+        save(name, options=options, network=PLAIN)
+        before = digests(tmp_path / "d")
+        fetched = len(registry.of("blob"))
+        save(name, options=options, network=PLAIN)
+        assert digests(tmp_path / "d") == before
+        if form != "legacy":  # whose names do not say what is in them
+            assert len(registry.of("blob")) == fetched
+
+
+@pytest.mark.parametrize("kind", ["archive", "directory"])
+@pytest.mark.parametrize("gunzip", [False, True], ids=["as-served", "gunzip"])
+def test_damage_to_an_earlier_result_is_repaired(
+    gunzip: bool, kind: str, plain_registry: Registry, tmp_path: Path
+) -> None:
+    reference = plain_registry.reference("docker")
+    options = Options(
+        gunzip=gunzip, working_dir=str(tmp_path), tar=kind == "archive", tree=kind == "directory",
+        tarname="a.tar" if kind == "archive" else None,
+        layers_dir="a.tar" if kind == "directory" else None,
+    )  # fmt: skip
+    save(reference, options=options, network=PLAIN)
+    path = tmp_path / "a.tar"
+    if kind == "archive":
+        with tarfile.open(path) as archive:
+            largest = max(archive, key=lambda info: info.size)
+        damaged, offset = path, largest.offset_data
+    else:
+        files = [each for each in path.rglob("*") if each.is_file()]
+        damaged, offset = max(files, key=lambda each: each.stat().st_size), 0
+    with damaged.open("r+b") as target:
+        target.seek(offset + 100_000)
+        target.write(b"damage")
+    assert check_archive(path).faults
+    save(reference, options=options, network=PLAIN)
+    assert not check_archive(path).faults
+
+
+@pytest.mark.parametrize("tree", [False, True], ids=["archive", "directory"])
+def test_layers_of_an_earlier_image_are_reused(tree: bool, tmp_path: Path) -> None:
+    old, new = GOOD["one-layer"](), GOOD["docker"]()
+    with serving(old=old, new=new) as registry:
+        earlier = Options(working_dir=str(tmp_path), tree=tree, tar=not tree)
+        (path,) = save(f"{registry.host}/old", options=earlier, network=PLAIN).paths
+        fetched = len(registry.of("blob"))
+        options = Options(reuse=(path,), output=str(tmp_path / "new.tar"))
+        saved = save(f"{registry.host}/new", options=options, network=PLAIN)
+        assert saved.reused == old.layers[0].size
+        assert len(registry.of("blob")) == fetched + 3
+    assert not check_archive(tmp_path / "new.tar").faults
+
+
+# Several images
+
+
+def test_several_images_share_their_layers(plain_registry: Registry, tmp_path: Path) -> None:
+    names = [plain_registry.reference(name) for name in ("docker", "oci", "one-layer")]
+    path = tmp_path / "bundle.tar"
+    saved = save(*names, names[0], output=path, network=PLAIN)
+    assert [str(each.reference) for each in saved.images] == names
+    report = check_archive(path)
+    assert not report.faults
+    assert [name for each in report.images for name in each.names] == names
+    alone = sum(save(name, output=tmp_path / "x.tar", network=PLAIN).size for name in names)
+    assert path.stat().st_size < alone * 0.6
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_same_bytes_whatever_the_order_of_arrival(form: str, tmp_path: Path) -> None:
+    images = {
+        f"image-{n}": image([random_layer(200_000, n * 10 + k) for k in range(3)]) for n in range(4)
+    }
+    written = set()
+    for slow, jobs in enumerate((1, 2, 8, 8)):
+        with Simulator(Store.of(images)) as registry:
+            for kind in ("manifest", "config", "blob"):
+                registry.faults.add(Fault.delay(0.05, on=kind, times=slow))
+            network = replace(PLAIN, jobs=jobs)
+            path = tmp_path / f"{slow}.tar"
+            references = [f"{registry.host}/{name}" for name in images]
+            save(*references, output=path, options=Options(format=form), network=network)
+            host = registry.host.encode()
+            written.add(path.read_bytes().replace(host, b"#" * len(host)))
+    assert len(written) == 1
+
+
+def test_all_that_fails_is_listed(plain_registry: Registry, tmp_path: Path) -> None:
+    good, missing = plain_registry.reference("docker"), plain_registry.reference("nothing")
+    helm, tag = plain_registry.reference("helm"), plain_registry.reference("docker", "no-tag")
+    path = tmp_path / "a.tar"
+    with pytest.raises(SaveFailures) as caught:
+        save(good, missing, helm, tag, output=path, network=PLAIN)
+    text = str(caught.value)
+    assert text.startswith("3 images failed: ")
+    assert [str(failure.subject) for failure in caught.value.failures] == [missing, helm, tag]
+    assert all(text.count(name) >= 1 for name in (missing, helm, tag))
+    assert good + ":" not in text
+    assert "helm" in text
+    assert caught.value.exit_code == NotFoundError.exit_code
+    with pytest.raises(NotFoundError) as alone:
+        save(good, missing, output=path, network=PLAIN)
+    assert str(alone.value).startswith(missing)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_tag_for_two_digests_is_refused(registries: Registries, tmp_path: Path) -> None:
+    registry = registries.get()
+    registries.push({"moved": GOOD["zstd"]()}, "before")
+    registries.push({"moved": GOOD["docker"]()})
+    tagged = registry.reference("moved")
+    pinned = f"{tagged}@{GOOD['zstd']().digest}"
+    with pytest.raises(UsageError, match="two images"):
+        save(tagged, pinned, output=tmp_path / "a.tar", network=PLAIN)
+    assert not list(tmp_path.iterdir())
+    same = f"{tagged}@{GOOD['docker']().digest}"
+    save(tagged, same, output=tmp_path / "a.tar", network=PLAIN)
+    assert not check_archive(tmp_path / "a.tar").faults
+
+
+# Layers that are elsewhere
+
+
+def test_a_foreign_layer_that_the_registry_has(tmp_path: Path) -> None:
+    """Some registries were told to keep them; then no URL is asked."""
+    far = layer([file("far", "far\n")])
+    document = image([foreign(far, "http://127.0.0.1:1/far")])
+    store = Store.of({"sample": document})
+    store.repositories["sample"].blobs[far.digest] = far
+    with Simulator(store) as registry:
+        name, path = f"{registry.host}/sample", tmp_path / "a.tar"
+        save(name, output=path, options=Options(foreign=True), network=PLAIN)
+        assert not check_archive(path).notes
+        save(name, output=path, options=Options(foreign=True, gunzip=True), network=PLAIN)
+        assert not check_archive(path).notes
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_foreign_layer_that_is_nowhere(form: str, tmp_path: Path) -> None:
+    document = image([foreign(layer([file("far", "far\n")]), "http://127.0.0.1:1/far")])
+    said: list[str] = []
+    with serving(sample=document) as registry:
+        name, path = f"{registry.host}/sample", tmp_path / "a.tar"
+        options = Options(format=form, foreign=True)
+        with pytest.raises(DockersaveError, match=r"127\.0\.0\.1:1"):
+            save(name, output=path, options=options, network=PLAIN)
+        assert not path.exists()
+        asked = len(registry.of("blob"))
+        options = replace(options, foreign=False)
+        save(name, output=path, options=options, network=PLAIN, notify=said.append)
+        assert len(registry.of("blob")) == asked
+    assert any("foreign" in line for line in said)
+    report = check_archive(path)
+    assert not report.faults
+    assert report.notes
+
+
+def test_a_foreign_layer_with_other_bytes(tmp_path: Path) -> None:
+    far, other = layer([file("far", "far\n")]), layer([file("far", "bad\n")])
+    store = Store.of({"other": image([other])})
+    with Simulator(store) as elsewhere:
+        url = f"{elsewhere.base_url}/v2/other/blobs/{other.digest}"
+        document = image([foreign(replace(far, size=other.size), url)])
+        with serving(sample=document) as registry:
+            failure = refused(
+                f"{registry.host}/sample", output=str(tmp_path / "a.tar"), foreign=True
+            )
+            assert isinstance(failure, ContentError)
+    assert not (tmp_path / "a.tar").exists()
+
+
+# Where it goes
+
+
+def refused(reference: str, **options: object) -> DockersaveError:
+    """Save, which must fail; return how."""
+    with pytest.raises(DockersaveError) as caught:
+        save(reference, options=Options(**options), network=PLAIN)  # type: ignore[arg-type]
+    assert str(caught.value).isprintable()
+    return caught.value
+
+
+def test_outputs_that_cannot_be_written(plain_registry: Registry, tmp_path: Path) -> None:
+    reference = plain_registry.reference("docker")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "file").write_bytes(b"old")
+    before = names_in(tmp_path)
+    for path, said in (
+        (tmp_path / "directory", "is a directory"),
+        (tmp_path / "missing" / "a.tar", "No such file"),
+        (tmp_path / "file" / "a.tar", "Not a directory"),
+        (Path("/proc/a.tar"), "/proc/a.tar"),
+    ):
+        for changes in ({}, {"xz": True}, {"gunzip": True}):
+            failure = refused(reference, output=str(path), **changes)
+            assert isinstance(failure, OutputError)
+            assert said in str(failure)
+            assert failure.hint
+    failure = refused(reference, working_dir=str(tmp_path), layers_dir="file", tar=False, tree=True)
+    assert "no directory" in str(failure)
+    assert failure.exit_code == 7
+    assert names_in(tmp_path) == before
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"xz": True}, {"gunzip": True}, {"tree": True, "tar": False}], ids=str
+)
+def test_a_disk_that_is_full(
+    changes: dict[str, bool], plain_registry: Registry, small_disk: Path
+) -> None:
+    old = small_disk / "a.tar"
+    name = "layers_dir" if changes.get("tree") else "output"
+    if name == "output":
+        old.write_bytes(b"old")
+    options = {"working_dir": str(small_disk), name: "a.tar", **changes}
+    failure = refused(plain_registry.reference("docker"), **options)
+    assert isinstance(failure, OutputError)
+    if changes.get("xz"):
+        # How large it will be is not known beforehand.
+        assert "No space left" in str(failure)
+        assert "room" in failure.hint
+        assert "begins anew" in failure.hint
+    else:
+        assert re.search(r"needs (at least )?\d+ kB, \d+ kB are free in ", str(failure))
+    if name == "output":
+        assert old.read_bytes() == b"old"
+    else:
+        assert not old.exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--xz"], ["--gunzip"]], ids=str)
+def test_a_stream_to_a_full_disk_begins_anew(
+    more: list[str], plain_registry: Registry, tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "dockersave", "--insecure", "--output", "-", *more,
+                plain_registry.reference("docker"),
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
+        )  # fmt: skip
+    assert done.returncode == 7
+    assert "cannot write standard output: No space left" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("the same command again: it begins anew")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory on a disk of 200 KiB; the samples have 300 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def read_only_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory that root cannot write either."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_read_only(plain_registry: Registry, read_only_disk: Path) -> None:
+    failure = refused(plain_registry.reference("docker"), working_dir=str(read_only_disk))
+    assert isinstance(failure, OutputError)
+    assert "Read-only file system" in str(failure)
+    assert failure.hint
+
+
+def test_it_works_in_threads_at_once(plain_registry: Registry, tmp_path: Path) -> None:
+    results: dict[int, Saved] = {}
+
+    def work(number: int) -> None:
+        results[number] = save(
+            plain_registry.reference("docker"), output=tmp_path / f"{number}.tar", network=PLAIN
+        )
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({(tmp_path / f"{number}.tar").read_bytes() for number in results}) == 1
+    assert len(results) == 4
+
+
+@pytest.mark.parametrize("form", ["docker", "oci"])
+def test_all_platforms_in_one_archive(form: str, plain_registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    options = Options(platform="all", format=form)
+    (saved,) = save(
+        plain_registry.reference("oci-multi"), output=path, options=options, network=PLAIN
+    ).images
+    assert saved.digest == INDEXES["oci-multi"]().digest
+    assert str(saved.platform) == "linux/amd64"
+    assert not check_archive(path).faults
+    again = save(plain_registry.reference("oci-multi"), output=path, options=options, network=PLAIN)
+    assert again.unchanged
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "changes", [{}, {"xz": True}, {"gunzip": True}, {"tree": True, "tar": False}], ids=str
+)
+def test_an_image_without_layers(form: str, changes: dict[str, bool], tmp_path: Path) -> None:
+    with serving(sample=image([], flavor="oci")) as registry:
+        options = Options(format=form, working_dir=str(tmp_path), **changes)  # type: ignore[arg-type]
+        saved = save(f"{registry.host}/sample", options=options, network=PLAIN)
+    report = check_archive(saved.paths[0])
+    assert not report.faults
+    assert len(report.images) == 1
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("gunzip", [False, True], ids=["as-served", "gunzip"])
+def test_sha512(form: str, gunzip: bool, tmp_path: Path) -> None:
+    """Digests of the other registered algorithm (OCI descriptor.md, "Registered algorithms")."""
+    narrow = layer([file("a", "a\n")])
+    data = read(narrow.data)
+    wide = replace(narrow, digest=f"sha512:{hashlib.sha512(data).hexdigest()}")
+    with serving(sample=image([wide], flavor="oci")) as registry:
+        name, path = f"{registry.host}/sample", tmp_path / "a.tar"
+        options = Options(format=form, gunzip=gunzip)
+        save(name, output=path, options=options, network=PLAIN)
+        assert not check_archive(path).faults
+        again = save(name, output=path, options=options, network=PLAIN)
+        assert again.unchanged or (form == "legacy" and gunzip)
+        registry.faults.add(Fault.flip_bit(at=30, on="blob"))
+        with pytest.raises(ContentError):
+            save(name, output=tmp_path / "b.tar", options=options, network=PLAIN)
