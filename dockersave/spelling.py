@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import fields
 
 _ELSEWHERE = {
     "no-tar": "tar=False",
@@ -24,6 +23,14 @@ _ELSEWHERE = {
     "dry-run": "forecast",
 }
 """Options that are no fields of the same name."""
+
+_WITH_VALUE = {
+    *("authfile", "ca-file", "cache-dir", "cache-size", "cert", "format", "jobs", "key"),
+    *("layers-dir", "limit-rate", "output", "password", "platform", "retries", "reuse"),
+    *("tarname", "timeout", "user", "wait", "working-dir"),
+}
+_WITHOUT_VALUE = {"foreign", "gunzip", "insecure", "skip-tls-verify", "xz", "zstd"}
+"""Options that are fields of the same name."""
 
 _PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (
@@ -55,18 +62,16 @@ def as_arguments(text: str) -> str:
 
 
 def _argument(match: re.Match[str]) -> str:
-    from .model.options import Network, Options
-
     option = match[1]
-    name = option.replace("-", "_")
-    for field in (*fields(Options), *fields(Network)):
-        if field.name == name and option not in _ELSEWHERE:
-            has_value = not isinstance(field.default, bool)
-            return f"{name}=" if has_value else f"{name}=True{match[0][len(option) + 2 :]}"
-    if option not in _ELSEWHERE:
-        return match[0]
-    word = _ELSEWHERE[option]
-    return word if word.endswith("=") else word + match[0][len(option) + 2 :]
+    value = match[0][len(option) + 2 :]
+    if option in _ELSEWHERE:
+        word = _ELSEWHERE[option]
+        return word if word.endswith("=") else word + value
+    if option in _WITH_VALUE:
+        return f"{option.replace('-', '_')}="
+    if option in _WITHOUT_VALUE:
+        return f"{option.replace('-', '_')}=True{value}"
+    return match[0]
 
 
 class AsTyped:

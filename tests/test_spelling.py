@@ -15,6 +15,7 @@ import pytest
 import dockersave
 from dockersave.cli.arguments import parser
 from dockersave.errors import DockersaveError, UsageError
+from dockersave.model.options import Network, Options
 from dockersave.spelling import AsTyped, as_arguments, spelled_for
 
 SOURCES = Path(dockersave.__file__).parent
@@ -51,6 +52,15 @@ def test_an_option_is_an_argument(typed: str, said: str) -> None:
     failure = UsageError(typed, typed)
     assert (failure.message, failure.hint, str(failure)) == (said, said, said)
     assert (failure.said, failure.advice, failure.typed) == (typed, typed, typed)
+
+
+def test_every_field_is_spelled() -> None:
+    """What `spelling` keeps of the fields agrees with them: it stands below, and imports none."""
+    for field in (*dataclasses.fields(Options), *dataclasses.fields(Network)):
+        option = "--" + field.name.replace("_", "-")
+        is_flag = isinstance(field.default, bool)
+        if field.name not in ("tar", "tree", "insecure_registries", "mirrors"):
+            assert as_arguments(option) == f"{field.name}={True if is_flag else ''}"
 
 
 def texts() -> Iterator[str]:
@@ -130,7 +140,7 @@ def test_what_type_checkers_see_is_what_there_is(options: type) -> None:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__"
     ]
     seen = {
-        argument.arg: eval(ast.unparse(default))
+        argument.arg: eval(ast.unparse(default), vars(inspect.getmodule(options)))
         for argument, default in zip(shown.args.kwonlyargs, shown.args.kw_defaults, strict=True)
         if default is not None
     }

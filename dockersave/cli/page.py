@@ -5,6 +5,8 @@ The parser, the man page and the completions are made from this table, too.
 
 from __future__ import annotations
 
+from ..model.formats import DEFAULT_FORMAT, FORMATS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     # Even typing takes longer to import than what this needs.
@@ -45,7 +47,6 @@ TOPICS: Mapping[str, str] = {
 _HELP_COLUMN = 36
 _TOPIC_COLUMN = 20
 
-FORMATS = ("docker", "oci", "legacy")
 PROGRESS = ("auto", "bar", "plain", "json", "none")
 
 
@@ -79,6 +80,11 @@ def _choice(names: str, metavar: str, meaning: str, *, kind: str) -> Option:
     return names, meaning, {"metavar": metavar, "kind": kind, "nargs": "?", "const": True}
 
 
+def _listed(choices: Mapping[str, str]) -> str:
+    """Words, with what is said of each: `docker (default), oci, legacy (old Docker)`."""
+    return ", ".join(f"{each} ({said})" if said else each for each, said in choices.items())
+
+
 WHAT, WHERE, REGISTRY, NETWORK, OUTPUT, ASK = (
     "what to save",
     "where and how to save it",
@@ -104,9 +110,9 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value(
             "--format",
             "FORMAT",
-            "docker (default), oci, legacy (old Docker)",
-            choices=FORMATS,
-            default="docker",
+            _listed(FORMATS),
+            choices=tuple(FORMATS),
+            default=DEFAULT_FORMAT,
         ),
         _flag("--gunzip", "store layers uncompressed"),
         _flag("--xz", "compress the archive, like -o NAME.tar.xz"),

@@ -129,12 +129,11 @@ def foreign_layers(image: Image) -> frozenset[str]:
     )
 
 
-def notes(image: Image, form: str) -> list[str]:
+def notes(image: Image) -> list[str]:
     """What the user should know of an image that is saved, and may not expect.
 
     Args:
         image: the image.
-        form: the archive's format, as in `Options.format`.
     """
     lines = []
     if image.absent:
@@ -142,12 +141,6 @@ def notes(image: Image, form: str) -> list[str]:
         lines.append(
             f"{image.reference}: {len(image.absent)} foreign {are} left out, and the archive "
             "loads only where they are at hand; --foreign fetches them"
-        )
-    kinds = [layer.media_type for _, layer in image.layers(image.primary)]
-    if form == "legacy" and any(kind.endswith("+zstd") for kind in kinds):
-        lines.append(
-            f"{image.reference}: has zstd layers, and engines that need the legacy format "
-            "cannot unpack them; --gunzip stores them unpacked"
         )
     return lines
 

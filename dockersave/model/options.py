@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from ..errors import UsageError, shown
 from ..limits import LIMITS
+from .formats import DEFAULT_FORMAT, FORMATS
 
 USUAL_JOBS, MOST_JOBS = 8, 16
 """Connections where nobody says how many: usually, and where each is seen to be capped."""
-FORMATS = ("docker", "oci", "legacy")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Options:
     layers_dir: str | None = None
     tar: bool = True
     tree: bool = False
-    format: str = "docker"
+    format: str = DEFAULT_FORMAT
     gunzip: bool = False
     xz: bool = False
     zstd: bool = False
@@ -228,7 +228,7 @@ class Options:
             layers_dir: AnyPath | None = None,
             tar: bool = True,
             tree: bool = False,
-            format: str = "docker",
+            format: str = DEFAULT_FORMAT,
             gunzip: bool = False,
             xz: bool = False,
             zstd: bool = False,

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from ..errors import UsageError, shown
 
+ALL_PLATFORMS = "all"
+"""What stands for every platform where one is chosen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:

@@ -13,9 +13,8 @@ from ..cancellation import Cancellation
 from ..limits import LIMITS
 from ..model.manifests import Descriptor
 from ..model.options import Network
-from ..model.platforms import Offer, Platform
+from ..model.platforms import ALL_PLATFORMS, Offer, Platform
 from ..model.reference import Reference
-from ..saving.job import ALL_PLATFORMS
 from ..trace import Trace
 from ..transfer.sources import RemoteBlob
 from .resolver import Resolver

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..archive.formats import format_named
 from ..archive.write.compressors import kind_of, without_suffix
 from ..errors import UsageError
 from ..model.options import Options
@@ -130,7 +131,4 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
             f"--output {options.output!r} names no file",
             f"its name comes last: -o {os.path.join(options.output, references[0].file_stem)}.tar",
         )
-    if options.format == "legacy" and options.platform == "all":
-        raise UsageError(
-            "the legacy format holds one platform", "choose --format oci, or one --platform"
-        )
+    format_named(options.format).check(options)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..archive.formats.oci import FORMATS, Format
+from ..archive.formats import format_named
 from ..archive.members import Blob as BlobMember
 from ..archive.members import Member
 from ..archive.tar import Entry, Plan, lay_out
@@ -20,7 +20,7 @@ from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
 from ..model.manifests import Manifest
 from ..model.options import Options
-from ..model.platforms import Platform
+from ..model.platforms import ALL_PLATFORMS, Platform
 from ..model.reference import Reference
 from ..parallel import in_parallel
 from ..progress import Progress, Transfer
@@ -36,8 +36,6 @@ from ..transfer.workers import Workers
 
 if TYPE_CHECKING:
     from ..transfer.unpacking import UnpackedLayer
-
-ALL_PLATFORMS = "all"
 
 
 class Job:
@@ -64,7 +62,7 @@ class Job:
         self.session = session
         self.progress = progress
         self.local = local
-        self.format: Format = FORMATS[options.format]()
+        self.format = format_named(options.format)
         self.keeper = Keeper(options.cache_dir, options.cache_size, session.notify)
         self.room_after = 0
         """What outputs that follow the one that is written need on the disk, in bytes."""
@@ -101,7 +99,7 @@ class Job:
             raise SaveFailures(failures) if len(failures) > 1 else failures[0]
         check_names(images)
         for image in images:
-            for line in notes(image, self.options.format):
+            for line in (*notes(image), *self.format.notes(image)):
                 self.session.notify(line)
         return images
 

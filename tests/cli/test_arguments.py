@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from dockersave import Network, Options, UsageError
 from dockersave.cli import habits
 from dockersave.cli.arguments import check, network, options, parser
-from dockersave.cli.page import FORMATS as page_formats
 from dockersave.cli.page import OPTIONS, page
-from dockersave.model.options import FORMATS
 
 SECRET = "canary-s3cret"
 
@@ -195,10 +193,6 @@ def test_what_is_refused(argv: list[str], words: str) -> None:
 def test_an_architecture_may_have_a_variant() -> None:
     assert options(read("--arch", "arm/v7", "debian")).platform == "linux/arm/v7"
     assert "--platform" in refusal("--arch", "linux/arm/v7", "debian").advice
-
-
-def test_the_formats_are_those_of_the_module() -> None:
-    assert page_formats == FORMATS
 
 
 def test_verify_reads_a_file_alone() -> None:

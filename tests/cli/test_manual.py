@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from dockersave.cli.guides import markdown
-from dockersave.cli.page import FORMATS, OPTIONS, PROGRESS, TOPICS
+from dockersave.cli.page import OPTIONS, PROGRESS, TOPICS
+from dockersave.model.formats import FORMATS
 from tests.cli.terminal import Terminal
 from tests.processes import program
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from dockersave import Network, Options, save
-from dockersave.archive.formats.oci import FORMATS
+from dockersave.model.formats import FORMATS
 from tests.engines.containerd import Containerd
 from tests.engines.docker import Docker
 from tests.engines.judge import Judge

@@ -7,12 +7,12 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from dockersave.archive.formats import legacy
-from dockersave.archive.formats import oci as formats
+from dockersave.archive.formats import format_named
 from dockersave.errors import ContentError, NotFoundError, UsageError
 from dockersave.model import kinds, reference
 from dockersave.model import manifests as oci
 from dockersave.model.digest import digest_of, is_digest
+from dockersave.model.formats import FORMATS
 from dockersave.model.image import Image, Variant
 from dockersave.model.platforms import Platform
 from tests.fuzz.inputs import json_bytes, near
@@ -109,7 +109,7 @@ def check_config(body: bytes) -> None:
     image = Image(reference.Reference.parse("debian"), (Variant(manifest, body, config),))
     for unpacked in (False, True):
         this = dataclasses.replace(image, unpacked=unpacked)
-        for shape in (formats.DockerFormat(), formats.OciFormat(), legacy.LegacyFormat()):
+        for shape in map(format_named, FORMATS):
             assert shape.layers([this])
             assert shape.documents([this.with_sizes({DIGEST: 7})])
 

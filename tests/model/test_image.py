@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dockersave.archive.formats.oci import FORMATS
+from dockersave.archive.formats import format_named
 from dockersave.errors import UsageError
 from dockersave.model.image import check_names, notes
 from tests.archive.write.shelf import resolved, sizes
@@ -66,7 +66,7 @@ def test_what_is_unpacked_is_labelled_as_that(
     assert stored.size == made.unpacked
     if compression == "none":
         # Nothing has to be unpacked, so all sizes are known: it is the format that asks.
-        members = {member.path: member for member in FORMATS["oci"]().documents([unpacked])}
+        members = {member.path: member for member in format_named("oci").documents([unpacked])}
         assert stored.media_type in str(members)
 
 
@@ -104,18 +104,11 @@ def test_an_index_of_unpacked_images_stays_as_it_is() -> None:
 def test_what_is_left_out_is_said() -> None:
     far = foreign(layer([file("far", "far\n")]), "https://foreign.invalid/far.tar.gz")
     built = image([layer([file("near", "near\n")]), far])
-    (line,) = notes(resolved(built), "docker")
+    (line,) = notes(resolved(built))
     assert "sample:latest" in line
     assert "--foreign" in line
-    assert not notes(resolved(built, foreign=True), "docker")
-    assert not notes(resolved(GOOD["docker"]()), "docker")
-
-
-def test_zstd_for_old_engines_is_said() -> None:
-    (line,) = notes(resolved(GOOD["zstd"]()), "legacy")
-    assert "--gunzip" in line
-    assert not notes(resolved(GOOD["zstd"]()), "docker")
-    assert not notes(resolved(GOOD["zstd"](), gunzip=True), "legacy")
+    assert not notes(resolved(built, foreign=True))
+    assert not notes(resolved(GOOD["docker"]()))
 
 
 def test_a_foreign_layer_that_was_fetched_is_unpacked() -> None:

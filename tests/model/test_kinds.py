@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from dockersave.archive.formats.oci import FORMATS
+from dockersave.archive.formats import format_named
 from dockersave.archive.members import Content
 from dockersave.budget import Budget
 from dockersave.errors import ContentError, NotFoundError
@@ -57,7 +57,7 @@ def listed(*entries: tuple[Document, Mapping[str, object]]) -> Document:
 
 def bodies(found: Image) -> set[bytes]:
     """The documents of an archive."""
-    members = FORMATS["oci"]().documents([found])
+    members = format_named("oci").documents([found])
     return {member.data.body for member in members if isinstance(member.data, Content)}
 
 

@@ -25,6 +25,7 @@ from dockersave.errors import (
     SaveFailures,
     UsageError,
 )
+from dockersave.model.formats import FORMATS
 from dockersave.model.options import Network, Options
 from dockersave.saving.save import Saved, save
 from tests.archive.write.writing import extract
@@ -44,7 +45,6 @@ from tests.registry.real import Registries, Registry
 from tests.registry.simulator import Fault, Simulator
 
 PLAIN = Network(insecure=True, retries=0)
-FORMATS = ("docker", "oci", "legacy")
 
 
 def digests(folder: Path) -> dict[str, bytes | str]:

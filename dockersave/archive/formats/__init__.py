@@ -1,1 +1,36 @@
-"""Image → members: one file for each format."""
+"""The formats of archives. Each describes itself, in a file that bears its name.
+
+To add one, write the file, whose `FORMAT` is a `format.Format`, and add a line to `model.formats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ...model.formats import FORMATS
+
+if TYPE_CHECKING:
+    from .format import Format
+
+
+def format_named(name: str) -> Format:
+    """The format of a name.
+
+    Raises:
+        KeyError: there is no such format.
+    """
+    if name not in FORMATS:
+        raise KeyError(name)
+    found: Format = import_module(f"{__name__}.{name}").FORMAT
+    return found
+
+
+def formats_in(paths: Collection[str]) -> tuple[str, ...]:
+    """The formats that an archive has the documents of.
+
+    Args:
+        paths: of its members.
+    """
+    return tuple(name for name in FORMATS if format_named(name).is_in(paths))

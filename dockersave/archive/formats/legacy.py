@@ -13,18 +13,46 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import UsageError
 from ...model.digest import digest_of
 from ...model.image import Image, Variant
 from ...model.manifests import Descriptor
+from ...model.options import Options
+from ...model.platforms import ALL_PLATFORMS
 from ..members import Blob, Link, Member
 from .documents import content, docker_manifest, repositories
+from .format import Format
 
 _VERSION = b"1.0"
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
-class LegacyFormat:
+class LegacyFormat(Format):
     """A directory `<v1 id>/` for each layer, `<config>.json`, `manifest.json`, `repositories`."""
+
+    files = re.compile(
+        r"[0-9a-f]{64}/(layer\.tar|json|VERSION)|[0-9a-f]{64}\.json|manifest\.json|repositories"
+    )
+    folders = re.compile(r"[0-9a-f]{64}")
+    links = re.compile(r"[0-9a-f]{64}/layer\.tar")  # where a layer occurs again
+    mark = re.compile(r"[0-9a-f]{64}/json")
+
+    def check(self, options: Options) -> None:
+        """It has no index, so there is no room for a second platform."""
+        if options.platform == ALL_PLATFORMS:
+            raise UsageError(
+                "the legacy format holds one platform", "choose --format oci, or one --platform"
+            )
+
+    def notes(self, image: Image) -> list[str]:
+        """What loads it is older than zstd layers are."""
+        kinds = [layer.media_type for _, layer in image.layers(image.primary)]
+        if not any(kind.endswith("+zstd") for kind in kinds):
+            return []
+        return [
+            f"{image.reference}: has zstd layers, and engines that need the legacy format "
+            "cannot unpack them; --gunzip stores them unpacked"
+        ]
 
     def layers(self, images: Sequence[Image]) -> list[Member]:
         """One `layer.tar` for each content; where it occurs again, there is a link."""
@@ -260,3 +288,6 @@ def _go_json(document: Any) -> bytes:
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
     escaped = re.sub(r"\\.|[<>&\u2028\u2029]", lambda match: _ESCAPED.get(match[0], match[0]), text)
     return escaped.encode(errors="replace")
+
+
+FORMAT = LegacyFormat()

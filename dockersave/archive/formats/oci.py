@@ -1,36 +1,26 @@
-"""Image → members, one class for each format.
-
-A format names the members that hold layers, which are fetched, and then the documents around
-them. Layers come first in an archive: with `--gunzip` the documents are not known before the
-layers are, and an archive that was cut off has no table of contents and is loaded by nobody.
-"""
+"""The OCI image layout."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import re
+from collections.abc import Sequence
 
-from ...model.image import Image, Variant
+from ...model.image import Image
 from ...model.manifests import to_json
 from ..members import Blob, Member
-from .documents import content, docker_manifest, layout_index, repositories
+from .documents import content, layout_index
+from .format import Format
 
 OCI_LAYOUT = {"imageLayoutVersion": "1.0.0"}
 """OCI image specification, image-layout.md, "oci-layout file"."""
 
 
-class Format(Protocol):
-    """What a format has to say."""
-
-    def layers(self, images: Sequence[Image]) -> list[Member]:
-        """The members that hold layers, each path once."""
-
-    def documents(self, images: Sequence[Image]) -> list[Member]:
-        """All other members. Called when every layer's size is known."""
-
-
-class OciFormat:
+class OciFormat(Format):
     """A pure OCI image layout (OCI image specification, image-layout.md)."""
+
+    files = re.compile(r"oci-layout|index\.json|blobs/sha(256|512)/[0-9a-f]+")
+    folders = re.compile(r"blobs|blobs/sha(256|512)")
+    mark = re.compile(r"index\.json")
 
     def layers(self, images: Sequence[Image]) -> list[Member]:
         """One member for each blob, whoever mentions it and however often."""
@@ -62,37 +52,4 @@ class OciFormat:
         ]
 
 
-class DockerFormat(OciFormat):
-    """A Docker archive and an OCI layout in one, as Docker 25 and later write it."""
-
-    def documents(self, images: Sequence[Image]) -> list[Member]:
-        """The OCI layout's, then `manifest.json` and `repositories`."""
-        images = [image.with_sizes({}) for image in images]
-        return [
-            *super().documents(images),
-            *docker_manifest(images, _paths),
-            *repositories(images, _last_layer),
-        ]
-
-
-def _paths(variant: Variant) -> tuple[str, list[str]]:
-    manifest = variant.manifest
-    return manifest.config.blob_path, [layer.blob_path for layer in manifest.layers]
-
-
-def _last_layer(variant: Variant) -> str:
-    layers = variant.manifest.layers
-    return layers[-1].hex if layers else ""
-
-
-def _legacy() -> Format:
-    from .legacy import LegacyFormat
-
-    return LegacyFormat()
-
-
-FORMATS: dict[str, Callable[[], Format]] = {
-    "docker": DockerFormat,
-    "oci": OciFormat,
-    "legacy": _legacy,
-}
+FORMAT = OciFormat()

@@ -144,6 +144,11 @@ class Inventory:
             raise ContentError("there are too many documents to check at once")
         self._documents[path] = packed
 
+    @property
+    def paths(self) -> list[str]:
+        """The names of all files, and of the links that lead to one."""
+        return [*self.items, *(link for link in self.links if self.find(link))]
+
     def find(self, path: str) -> Item | None:
         """The file of that name, or the one that a link of that name leads to."""
         for _ in range(_LINKS_MOST):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ...model.manifests import (
     parse_document,
 )
 from ...model.reference import Reference
+from ..formats import formats_in
 from .inventory import Inventory, Item, named_digest
 
 _NAME = "io.containerd.image.name"
@@ -29,7 +29,6 @@ _REF_NAME = "org.opencontainers.image.ref.name"
 _FAULTS_MOST = 100
 _LINE_MOST = 1000
 """Characters of a fault or a note: enough for two digests and the names of two members."""
-_V1_DOCUMENT = re.compile(r"[0-9a-f]{64}/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +87,7 @@ class References:
     @property
     def formats(self) -> tuple[str, ...]:
         """Which formats the archive has the documents of."""
-        there = {
-            "docker": self._inventory.find("manifest.json"),
-            "oci": self._inventory.find("index.json"),
-            "legacy": any(_V1_DOCUMENT.fullmatch(path) for path in self._inventory.items),
-        }
-        return tuple(name for name, is_there in there.items() if is_there)
+        return formats_in(self._inventory.paths)
 
     def follow(self) -> None:
         """Follow everything."""

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from ...errors import shown
 from ...limits import LIMITS
+from ...model.formats import FORMATS
 from ...model.manifests import to_json
+from ..formats import format_named
 
 MAP = ".map"
 """What remembers, in a directory that is not complete, what has been written."""
-
-_MEMBER = re.compile(
-    r"\.map|oci-layout|(index|manifest)\.json|repositories|blobs/sha(256|512)/[0-9a-f]+"
-    r"|[0-9a-f]{64}\.json|[0-9a-f]{64}/(layer\.tar|json|VERSION)"
-)
-"""The files of an image, in every format."""
-_FOLDER = re.compile(r"blobs|blobs/sha(256|512)|[0-9a-f]{64}")
 
 
 def stranger(folder: str, *, complete: bool) -> str:
@@ -53,11 +47,14 @@ def _is_member(folder: str, path: str) -> bool:
     except FileNotFoundError:
         # Another run has published or removed it meanwhile.
         return True
+    if path == MAP:
+        return stat.S_ISREG(mode)
+    formats = [format_named(name) for name in FORMATS]
     if stat.S_ISDIR(mode):
-        return _FOLDER.fullmatch(path) is not None
-    # Where a layer occurs again, the legacy layout has a link.
-    is_link = stat.S_ISLNK(mode) and path.endswith("/layer.tar")
-    return _MEMBER.fullmatch(path) is not None and (stat.S_ISREG(mode) or is_link)
+        return any(each.folders.fullmatch(path) for each in formats)
+    if stat.S_ISLNK(mode):
+        return any(each.links.fullmatch(path) for each in formats)
+    return stat.S_ISREG(mode) and any(each.files.fullmatch(path) for each in formats)
 
 
 def _is_ours(path: str) -> bool:

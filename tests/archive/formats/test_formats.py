@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from dockersave.archive.formats.oci import FORMATS, DockerFormat, Format, OciFormat
+from dockersave.archive.formats import format_named
+from dockersave.archive.formats.docker import DockerFormat
+from dockersave.archive.formats.format import Format
+from dockersave.archive.formats.oci import OciFormat
 from dockersave.archive.members import Blob, Content, Member
 from dockersave.archive.tar import lay_out
 from dockersave.model.digest import digest_of
+from dockersave.model.formats import FORMATS
 from dockersave.model.image import Image
 from dockersave.model.manifests import parse_document
 from tests.archive.write.shelf import paths, resolved, sizes
@@ -124,7 +128,7 @@ def test_images_with_one_tag_are_told_apart(name: str) -> None:
         resolved(two, "sample:only"),
         resolved(two, f"sample@{two.digest}"),
     ]
-    found = documents(FORMATS[name](), images)["index.json"]["manifests"]
+    found = documents(format_named(name), images)["index.json"]["manifests"]
     assert [(each["digest"], each["annotations"].get(REF_NAME)) for each in found] == [
         (one.digest, "docker.io/library/sample:latest"),
         (two.digest, "localhost:5000/org/app:latest"),
@@ -158,7 +162,7 @@ def test_all_platforms_have_one_name() -> None:
 def test_a_foreign_layer_is_left_out_and_stays_in_the_documents(name: str) -> None:
     far = foreign(layer([file("far", "far\n")]), "https://foreign.invalid/far.tar.gz")
     built = image([layer([file("near", "near\n")]), far], flavor="oci")
-    form = FORMATS[name]()
+    form = format_named(name)
     assert len(form.layers([resolved(built)])) == 1
     assert len(form.layers([resolved(built, foreign=True)])) == 2
     members = all_members(form, [resolved(built)])
@@ -174,7 +178,7 @@ def test_a_foreign_layer_is_left_out_and_stays_in_the_documents(name: str) -> No
 def test_a_plan_does_not_depend_on_when_it_is_made(name: str) -> None:
     def plan() -> list[bytes]:
         images = [resolved(GOOD[each](), f"{each}:1") for each in ("docker", "zstd")]
-        form = FORMATS[name]()
+        form = format_named(name)
         entries = lay_out([*form.layers(images), *form.documents(images)]).entries
         return [entry.header for entry in entries]
 
@@ -186,7 +190,7 @@ def test_a_plan_does_not_depend_on_when_it_is_made(name: str) -> None:
 def test_unpacked_layers_are_named_by_their_diff_ids(sample: str, name: str) -> None:
     built = GOOD[sample]()
     image_ = resolved(built, gunzip=True)
-    form = FORMATS[name]()
+    form = format_named(name)
     known = image_.with_sizes(sizes(built))
     before, after = form.layers([image_]), form.layers([known])
     assert paths(before) == paths(after), "documents are made when the layers are in place"

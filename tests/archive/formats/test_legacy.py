@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dockersave.archive.formats import format_named
 from dockersave.archive.formats.legacy import LegacyFormat, v1_layers
 from dockersave.archive.members import Blob, Content, Link, Member
 from tests.archive.write.shelf import paths, resolved
@@ -155,3 +156,11 @@ def test_a_layer_that_is_left_out_stays_in_the_manifest() -> None:
     source = entry["LayerSources"][far.diff_id]
     assert source["urls"] == ["https://foreign.invalid/far.tar.gz"]
     assert source["digest"] == far.digest
+
+
+def test_zstd_for_old_engines_is_said() -> None:
+    legacy, docker = format_named("legacy"), format_named("docker")
+    (line,) = legacy.notes(resolved(GOOD["zstd"]()))
+    assert "--gunzip" in line
+    assert not docker.notes(resolved(GOOD["zstd"]()))
+    assert not legacy.notes(resolved(GOOD["zstd"](), gunzip=True))

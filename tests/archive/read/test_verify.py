@@ -22,12 +22,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockersave.archive.formats.oci import FORMATS
 from dockersave.archive.read.inventory import named_digest
 from dockersave.archive.read.verify import Report, check_archive
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, UsageError
 from dockersave.limits import LIMITS
+from dockersave.model.formats import FORMATS
 from dockersave.progress import Progress, Transfer
 from tests.archive.write.shelf import archive
 from tests.archive.write.writing import Raw, extract, members_of, rewritten, tar
@@ -493,7 +493,8 @@ def test_a_large_archive_takes_no_memory(tmp_path: Path) -> None:
 def _peak(path: Path) -> int:
     """Return the peak of a checking process's memory, in bytes."""
     program = (
-        "import re, sys; from dockersave.archive.read.verify import check_archive; check_archive(sys.argv[1]);"
+        "import re, sys; from dockersave.archive.read.verify import check_archive;"
+        "check_archive(sys.argv[1]);"
         "print(int(re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1]) * 1024)"
     )
     done = subprocess.run(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from dockersave.archive.formats.oci import FORMATS
+from dockersave.archive.formats import format_named
 from dockersave.archive.members import Blob, Member
 from dockersave.archive.tar import fixed_parts, lay_out
 from dockersave.budget import Budget
@@ -108,7 +108,7 @@ def archive(
         for document, name in zip(documents, names, strict=True)
     ]
     images = [image.with_sizes(sizes(*documents)) for image in images]
-    made = FORMATS[form]()
+    made = format_named(form)
     plan = lay_out([*made.layers(images), *made.documents(images)])
     contents = {digest: data for document in documents for digest, data in _contents(document)}
     with path.open("wb") as file:

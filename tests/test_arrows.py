@@ -1,0 +1,111 @@
+"""Which part of the package may import which. No import runs back up."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dockersave
+from tests.registry.real import Registry
+
+ROOT = Path(dockersave.__file__).parent
+
+GROUND = (
+    *("errors", "spelling", "limits", "units", "cancellation", "progress", "trace"),
+    *("attempts", "budget", "compression", "locks", "parallel"),
+)
+"""Modules beside the folders, on which all of them stand. They import each other alone."""
+
+MAY_IMPORT = {
+    "model": (),
+    "archive": ("model",),
+    "archive.formats": ("archive", "model"),
+    "archive.read": ("archive", "archive.formats", "model"),
+    "archive.write": ("archive", "archive.formats", "archive.read", "model"),
+    "registry": ("model",),
+    "transfer": ("archive", "archive.read", "model"),
+    "resolving": ("model", "registry", "transfer"),
+    "saving": (*("archive", "archive.formats", "archive.write", "model", "resolving", "transfer"),),
+    "cli.console": ("archive.read", "model", "saving"),
+    "cli": ("archive.read", "cli.console", "model", "resolving", "saving"),
+}
+"""Each folder, and the folders that its modules may import beside their own and the ground."""
+
+
+def arrows() -> Iterator[tuple[str, str]]:
+    """Every import of the package's own modules, as (importing, imported), for types too."""
+    modules = {_name(path): path for path in ROOT.rglob("*.py")}
+    for name, path in modules.items():
+        package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = package[: len(package) + 1 - node.level]
+                home = ".".join([*base, *filter(None, [node.module])])
+                for alias in node.names:
+                    inner = f"{home}.{alias.name}"
+                    yield name, inner if inner in modules else home
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _place(module: str) -> str:
+    """The folder that a module lies in; of those beside the folders, its own name."""
+    inner = module.removeprefix("dockersave").strip(".")
+    while inner and not (ROOT / inner.replace(".", "/")).is_dir():
+        if "." not in inner:
+            return inner
+        inner = inner.rpartition(".")[0]
+    return inner
+
+
+def test_no_import_runs_back_up() -> None:
+    wrong = []
+    seen = set()
+    for importing, imported in arrows():
+        start, end = _place(importing), _place(imported)
+        if start in ("", "__main__", end) or not end:
+            continue  # the package's face, and the version that it tells
+        seen.add(start)
+        allowed = MAY_IMPORT.get(start, ())
+        if end not in GROUND and end not in allowed:
+            wrong.append(f"{importing} imports {imported}")
+    assert not wrong
+    assert seen >= set(MAY_IMPORT) - {"model"}
+
+
+def test_the_table_has_every_folder() -> None:
+    folders = {_place(_name(path)) for path in ROOT.rglob("*.py")}
+    assert folders - set(GROUND) - {"", "__main__"} == set(MAY_IMPORT)
+
+
+_WORKING = ("dockersave.registry", "dockersave.transfer", "dockersave.saving")
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The modules that a run of the command loads."""
+    program = (
+        "import sys; from dockersave.cli import main; main(sys.argv[1:]);"
+        "print(*sys.modules, sep='\\n', file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stderr.split())
+
+
+def test_help_loads_no_network() -> None:
+    modules = loaded("--help")
+    assert "dockersave.cli.page" in modules
+    assert not {"socket", "ssl", "urllib3", "argparse"} & modules
+    assert not [each for each in modules if each.startswith(_WORKING)]
+
+
+def test_tags_load_no_engine(plain_registry: Registry) -> None:
+    modules = loaded("--tags", "--insecure", f"{plain_registry.host}/docker")
+    assert "dockersave.registry.tags" in modules
+    assert not {"dockersave.transfer.ledger", "dockersave.saving.job"} & modules
+    assert not [each for each in modules if each.startswith("dockersave.archive.write")]
