@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..errors import OutputError
 from ..limits import LIMITS
@@ -59,13 +59,15 @@ def free_room(fd: int) -> int | None:
 
 
 def allocated(path: str) -> int:
-    """What a file, or a directory with all in it, takes on the disk, in bytes; 0 for none."""
-    try:
-        taken = 512 * os.lstat(path).st_blocks
-    except FileNotFoundError:
-        return 0
-    for folder, _, names in os.walk(path):
-        taken += sum(512 * os.lstat(os.path.join(folder, name)).st_blocks for name in names)
+    """What a file, or a directory with all in it, takes on the disk, in bytes; 0 for none.
+
+    Another run may publish or remove any of it meanwhile.
+    """
+    taken = 0
+    inside = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for each in (path, *inside):
+        with suppress(FileNotFoundError):
+            taken += 512 * os.lstat(each).st_blocks
     return taken
 
 

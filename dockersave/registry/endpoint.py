@@ -237,13 +237,16 @@ class Endpoint:
             if response.status not in redirects.STATUSES:
                 return Answered(response, url)
             location = response.headers.get("Location")
-            self._transport.discard(response)
+            try:
+                exchange.check(self.name)
+            finally:
+                # What is read here, wanted by nobody, counts for the next one.
+                self._transport.discard(response)
             url = redirects.target(
                 url, location, downgrade=self._downgrade, conceal=self._secrets.conceal
             )
             if redirects.origin(url) != self._origin:
                 self._secrets.add_signed(url)
-            exchange.check(self.name)
         raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
 
     def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:

@@ -202,3 +202,22 @@ def test_who_may_use_what_is_reserved(tmp_path: Path, monkeypatch: pytest.Monkey
     # Some file systems have no number of blocks.
     Status.f_blocks = 0
     place.check_room(0, "out", 50 * 4096)
+
+
+def test_what_vanishes_while_it_is_measured_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run publishes a directory by giving it another name."""
+    (tmp_path / "a.part").mkdir()
+    (tmp_path / "a.part" / "index.json").write_bytes(b"x" * 5000)
+    walk = os.walk
+
+    def published(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
+        for found in walk(path):
+            (tmp_path / "a.part").rename(tmp_path / "a")
+            yield found
+
+    monkeypatch.setattr(os, "walk", published)
+    folder = place.allocated(str(tmp_path / "a.part"))
+    assert folder < 5000
+    assert place.allocated(str(tmp_path / "a.part")) == 0
