@@ -205,7 +205,8 @@ class Job:
         plan = self.plan(images)
         output.lay(plan)
         self._leave_room(output)
-        with closing(Window(self.working_dir)) as window:
+        others = output.unreserved + self.room_after
+        with closing(Window(self.working_dir, plan.size, others)) as window:
             blobs: dict[str, Blob] = {}
             for entry in plan.entries:
                 if isinstance(member := entry.member.data, BlobMember):
