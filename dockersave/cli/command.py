@@ -332,7 +332,7 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
         return chosen
     if not (arguments.user or arguments.ilogin):
         return chosen
-    from dataclasses import replace
+    from ..values import replace
 
     if arguments.password_stdin:
         from ..limits import LIMITS
@@ -347,7 +347,8 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
 
 def _ask_login(chosen: Network) -> Network:
     import getpass
-    from dataclasses import replace
+
+    from ..values import replace
 
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for credentials on", _LOGIN_HINT)
