@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from ..values import dataclass
 from .members import Content, Link, Member
 
 BLOCK = tarfile.BLOCKSIZE

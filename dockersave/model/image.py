@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from ..errors import UsageError
+from ..values import dataclass, replace
 from .digest import digest_of
 from .manifests import (
     DOCKER_FOREIGN_LAYER,

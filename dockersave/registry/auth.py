@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from ..errors import ContentError, CredentialsError, NetworkError
 from ..limits import LIMITS
+from ..values import dataclass, field
 from . import failures, redirects
 from .challenge import Challenge, parse
 from .credentials import Credentials, Login

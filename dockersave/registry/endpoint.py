@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
 from ..limits import LIMITS
 from ..model.options import Network
 from ..trace import SILENT, Trace
+from ..values import dataclass
 from . import failures, redirects
 from .auth import Authorizer
 from .credentials import Credentials

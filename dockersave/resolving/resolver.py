@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from ..budget import Budget
 from ..errors import ContentError, NotFoundError, shown
@@ -36,6 +35,7 @@ from ..model.manifests import (
 from ..model.platforms import Offer, Platform
 from ..model.reference import Reference
 from ..model.weight import kept_of
+from ..values import dataclass, field
 from .documents import Documents
 
 _PRIMARY = Platform("linux", "amd64")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from ..transfer.gauge import FAR, Gauge
 from ..transfer.ledger import Ledger
 from ..transfer.sources import ForeignBlob, LocalStore, RemoteBlob
 from ..transfer.workers import Workers
+from ..values import replace
 
 if TYPE_CHECKING:
     from ..transfer.unpacking import UnpackedLayer

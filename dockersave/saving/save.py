@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
 
 from ..archive.members import Blob
 from ..archive.write.directory import DirectoryTree
@@ -23,6 +22,7 @@ from ..progress import Progress
 from ..resolving.session import Session
 from ..trace import Trace
 from ..transfer.sources import LocalStore
+from ..values import dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
 from .places import check_places

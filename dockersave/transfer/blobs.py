@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ..limits import LIMITS
+from ..values import dataclass, field
 from .spans import Span, gaps, merged, total
 from .throttle import Stream
 

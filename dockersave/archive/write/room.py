@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from ...values import dataclass
 from ..members import Blob, Member
 from ..place import allocated, check_room, writing
 from ..tar import Plan
