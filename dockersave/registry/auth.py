@@ -109,11 +109,12 @@ class Authorizer:
         standing = self._standings.get(repository)
         if standing is None:
             return None
-        if time.monotonic() >= standing.end:
+        challenge = standing.challenge
+        if challenge and time.monotonic() >= standing.end:
             self._once(
                 standing,
                 lambda: time.monotonic() >= standing.end,
-                lambda: self._take_token(standing, repository, self._login(repository)),
+                lambda: self._take_token(standing, repository, self._login(repository), challenge),
             )
         return standing.header
 
@@ -280,11 +281,9 @@ class Authorizer:
         standing: _Standing,
         repository: str,
         login: Login | None,
-        challenge: Challenge | None = None,
+        challenge: Challenge,
     ) -> None:
         """Get a token, the first or the next, and send it from now on."""
-        challenge = challenge or standing.challenge
-        assert challenge is not None
         begun = time.monotonic()
         if login and login.registry_token:
             token, life = login.registry_token, math.inf

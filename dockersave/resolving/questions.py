@@ -122,7 +122,6 @@ class Registry:
         reference = Reference.of(image)
         wanted = Platform.parse(platform) if platform else None
         variant = self._resolver(reference).image(wanted).primary
-        assert variant.config is not None
         manifest = variant.manifest
         return ResolvedImage(
             reference=reference,

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
-from ..archive.members import Blob
 from ..archive.write.directory import DirectoryTree
 from ..archive.write.file import ArchiveFile
 from ..archive.write.room import Room
@@ -234,8 +233,6 @@ def _write_archive(
 
 def _write_tree(job: Job, images: Sequence[Image], path: str) -> Sequence[Image]:
     images = job.write(images, DirectoryTree(path))
-    for entry in job.plan(images).entries:
-        if isinstance(blob := entry.member.data, Blob):
-            file = os.path.join(path, entry.member.path)
-            job.local.add_blob(blob.stored.digest, file, entry.size)
+    for layer in job.format.layers(images):
+        job.local.add_blob(layer.digest, os.path.join(path, layer.path), layer.size)
     return images

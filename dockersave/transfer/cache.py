@@ -147,7 +147,8 @@ class Cache:
 
     def path_of(self, digest: str) -> str:
         """Where a blob belongs."""
-        assert is_digest(digest)
+        if not is_digest(digest):
+            raise ValueError(f"{digest!r} is not a digest")
         return os.path.join(self._directory, "blobs", *digest.split(":"))
 
     @contextmanager
@@ -300,8 +301,8 @@ class CacheWriter:
             self._entry = None
 
 
-class Keeper:
-    """Puts a run's blobs into the cache, if there is one.
+class RunCache:
+    """The cache as one run uses it, if there is one.
 
     Args:
         directory, most, notify: see `Cache`; None for no cache.

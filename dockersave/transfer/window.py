@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from ..archive.members import Blob as BlobMember
-from ..archive.members import Content
 from ..archive.place import check_room, reserve, write_all, writing
 from ..archive.tar import END, Plan, padding
 from ..errors import OutputError
@@ -126,7 +124,7 @@ class Emitter:
 
     Args:
         plan: the archive.
-        blobs: by the path of their member.
+        blobs: of its layers, in their order.
         window: where they arrive.
         write: takes the archive's bytes.
         grant_room: is told up to which offset of the output there is room now.
@@ -135,7 +133,7 @@ class Emitter:
     def __init__(
         self,
         plan: Plan,
-        blobs: Mapping[str, Blob],
+        blobs: Sequence[Blob],
         window: Window,
         write: Callable[[bytes], object],
         grant_room: Callable[[int], None],
@@ -150,26 +148,26 @@ class Emitter:
         """Write what can be written; returns whether that was all."""
         return next(self._steps, True)
 
-    def _emit(self, plan: Plan, blobs: Mapping[str, Blob]) -> Iterator[bool]:
-        for entry in plan.entries:
+    def _emit(self, plan: Plan, blobs: Sequence[Blob]) -> Iterator[bool]:
+        for entry, blob in zip(plan.layers, blobs, strict=True):
             self._write(entry.header)
-            if isinstance(entry.member.data, Content):
-                self._write(entry.member.data.body)
-            elif isinstance(entry.member.data, BlobMember):
-                blob = blobs[entry.member.path]
-                position = 0
-                while position < entry.size:
-                    while (ready := _ready(blob)) <= position:
-                        yield False
-                    stop = min(ready, position + LIMITS.read)
-                    data = self._window.read(entry.offset + position, stop - position)
-                    self._write(data)
-                    position += len(data)
-                    self._grant_room(entry.offset + position + self._window.size)
-                while not blob.done:
+            position = 0
+            while position < entry.size:
+                while (ready := _ready(blob)) <= position:
                     yield False
+                stop = min(ready, position + LIMITS.read)
+                data = self._window.read(entry.offset + position, stop - position)
+                self._write(data)
+                position += len(data)
+                self._grant_room(entry.offset + position + self._window.size)
+            while not blob.done:
+                yield False
             self._write(bytes(padding(entry.size)))
             self._grant_room(entry.end + self._window.size)
+        for document in plan.documents:
+            self._write(document.header)
+            self._write(document.member.body)
+            self._write(bytes(padding(document.size)))
         self._write(END)
 
 

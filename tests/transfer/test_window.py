@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.archive import place
-from dockersave.archive.members import Blob as BlobMember
-from dockersave.archive.members import Content, Member
+from dockersave.archive.members import Document, Layer
 from dockersave.archive.tar import Plan, fixed_parts, lay_out
 from dockersave.errors import ContentError, OutputError
 from dockersave.limits import LIMITS
@@ -124,18 +123,18 @@ def test_what_fits_twice_is_held_back() -> None:
 
 
 def plan_of(bodies: Sequence[bytes]) -> Plan:
-    members = [Member("first", Content(b"{}"))]
+    layers = []
     for number, body in enumerate(bodies):
         descriptor = Descriptor("", digest_of(body), len(body))
-        members.append(Member(f"blobs/{number}", BlobMember(descriptor, descriptor, 0)))
-    return lay_out([*members, Member("last", Content(b"[]"))])
+        layers.append(Layer(f"blobs/{number}", descriptor, descriptor, 0))
+    return lay_out(layers, [Document("first", b"{}"), Document("last", b"[]")])
 
 
 def archive_of(plan: Plan, bodies: Sequence[bytes]) -> bytes:
     whole = bytearray(plan.size)
     for offset, data in fixed_parts(plan):
         whole[offset : offset + len(data)] = data
-    for entry, body in zip(plan.entries[1:-1], bodies, strict=True):
+    for entry, body in zip(plan.layers, bodies, strict=True):
         whole[entry.offset : entry.offset + entry.size] = body
     return bytes(whole)
 
@@ -145,16 +144,14 @@ class ByHand:
 
     def __init__(self, window: Window, body: bytes) -> None:
         self.plan = plan_of([body])
-        entry = self.plan.entries[1]
+        entry = self.plan.layers[0]
         restartable = is_restartable(entry.size, window)
         self.body = body
         self.blob = Blob(digest_of(body), len(body), [], base=entry.offset, restartable=restartable)
         self.out = bytearray()
         self.rooms: list[int] = []
         self.place = WindowPlace(window, entry.offset)
-        self.emitter = Emitter(
-            self.plan, {"blobs/0": self.blob}, window, self.out.extend, self.rooms.append
-        )
+        self.emitter = Emitter(self.plan, [self.blob], window, self.out.extend, self.rooms.append)
 
     def arrive(self, hashed: int) -> int:
         """Have some of it there; returns how much of it is written."""
@@ -162,7 +159,7 @@ class ByHand:
         self.place.write(start, self.body[start:hashed])
         self.blob.hashed = hashed
         assert not self.emitter.advance()
-        return len(self.out) - self.plan.entries[1].offset
+        return len(self.out) - self.plan.layers[0].offset
 
     def end(self) -> None:
         self.blob.done = True
@@ -217,21 +214,23 @@ def streamed(
     plan, out = plan_of(BODIES), bytearray()
     with closing(Checked(str(folder))) as window:
         window.out = out  # type: ignore[assignment]
-        blobs = {}
-        for entry, line in zip(plan.entries[1:-1], lines, strict=True):
-            assert isinstance(entry.member.data, BlobMember)
-            blobs[entry.member.path] = Blob(
-                entry.member.data.stored.digest,
-                entry.size,
-                [line],
-                base=entry.offset,
-                restartable=is_restartable(entry.size, window),
+        blobs = []
+        for entry, line in zip(plan.layers, lines, strict=True):
+            blobs.append(
+                Blob(
+                    entry.member.digest,
+                    entry.size,
+                    [line],
+                    base=entry.offset,
+                    restartable=is_restartable(entry.size, window),
+                )
             )
-        downloads = [BlobDownload(blob, WindowPlace(window, blob.base)) for blob in blobs.values()]
+        downloads = [BlobDownload(blob, WindowPlace(window, blob.base)) for blob in blobs]
         most = window.size // (2 * jobs)
-        with at_work(
-            list(blobs.values()), downloads, jobs=jobs, policy=attempts(retries), piece_most=most
-        ) as (_, crew):
+        with at_work(blobs, downloads, jobs=jobs, policy=attempts(retries), piece_most=most) as (
+            _,
+            crew,
+        ):
             emitter = Emitter(plan, blobs, window, out.extend, crew.grant_room)
             try:
                 crew.run(emitter.advance, lambda: None)
@@ -327,7 +326,7 @@ def test_an_output_that_takes_no_more(tmp_path: Path) -> None:
         raise OutputError("the reader has gone")
 
     plan = plan_of([SMALL])
-    entry = plan.entries[1]
+    entry = plan.layers[0]
     blob = Blob(digest_of(SMALL), len(SMALL), [Line(SMALL)], base=entry.offset)
     with closing(Window(str(tmp_path))) as window:
         download = BlobDownload(blob, WindowPlace(window, blob.base))
@@ -336,6 +335,6 @@ def test_an_output_that_takes_no_more(tmp_path: Path) -> None:
             at_work([blob], [download]) as (_, crew),
         ):
             crew.run(
-                Emitter(plan, {"blobs/0": blob}, window, full, crew.grant_room).advance,
+                Emitter(plan, [blob], window, full, crew.grant_room).advance,
                 lambda: None,
             )

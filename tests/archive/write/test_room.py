@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.archive import place
-from dockersave.archive.members import Blob, Member
+from dockersave.archive.members import Layer
 from dockersave.archive.place import reserve
 from dockersave.archive.tar import Plan, lay_out
 from dockersave.archive.write.directory import DirectoryTree
@@ -25,14 +25,14 @@ MIB = 1 << 20
 
 def planned(*sizes: int) -> Plan:
     """An archive of blobs of these sizes."""
-    return lay_out([member(size) for size in sizes])
+    return lay_out([member(size) for size in sizes], ())
 
 
-def member(size: int, unpacked: int | None = None) -> Member:
+def member(size: int, unpacked: int | None = None) -> Layer:
     """A blob, which may not be as large in the archive as it is served."""
     digest = digest_of(f"{size}".encode())
     stored = Descriptor("", digest, size if unpacked is None else unpacked)
-    return Member(stored.blob_path, Blob(Descriptor("", digest, size), stored, 0))
+    return Layer(stored.blob_path, Descriptor("", digest, size), stored, 0)
 
 
 def mounted(folder: Path, kind: str, options: str) -> Iterator[Path]:
