@@ -124,7 +124,7 @@ class Attempts:
         if asked is not None:
             if asked > LIMITS.retry_pause:
                 until = time.strftime("%H:%M", time.localtime(time.time() + asked))
-                failure.hint = f"it asks to wait {in_words(asked)}, until {until}" + (
+                failure.hint = f"it asks you to wait {in_words(asked)}, until {until}" + (
                     f"; {failure.advice}" if failure.advice else ""
                 )
                 return Verdict(failure)
@@ -132,7 +132,7 @@ class Attempts:
             pause = min(asked + self._jitter(0, 1), LIMITS.retry_pause)
         if not failure.is_shared:
             self._notify(
-                f"{failure.said}, trying again in {in_words(pause)} ({count} of {self._retries})"
+                f"{failure.said}, retrying in {in_words(pause)} ({count} of {self._retries})"
             )
         return Verdict(until=now + pause, counts=True)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from .errors import ContentError
 from .limits import LIMITS
 
-_HINT = "save fewer images at once, or one platform of each; --format legacy needs most"
+_HINT = "save fewer images at once, or one platform of each; --format legacy needs the most"
 
 
 class Budget:
@@ -52,7 +52,7 @@ class Budget:
         with self._lock:
             self._requests -= 1
             if self._requests < 0:
-                raise ContentError("the indexes name more documents than images have", _HINT)
+                raise ContentError("the indexes list too many documents", _HINT)
 
     def keep(self, size: int) -> None:
         """Count a document that is kept.

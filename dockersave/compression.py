@@ -156,7 +156,7 @@ class Decompressor:
             head, self._head = self._head, b""
             yield from self._pieces(head, is_last=True)
         if self._stream is not None and not self._stream.eof:
-            raise ContentError(f"the compressed content of {self._what} is cut off")
+            raise ContentError(f"the compressed content of {self._what} is truncated")
 
     def _begin(self, head: bytes) -> None:
         self._begun = True
@@ -209,7 +209,9 @@ class Decompressor:
         if self._stream is not None and self._unpacked == self._before:
             self._empty += 1
             if self._empty > _EMPTY_MOST + self._unpacked // _EMPTY_EACH:
-                raise ContentError(f"{self._what} has {self._empty} streams that unpack to nothing")
+                raise ContentError(
+                    f"{self._what} has {self._empty} streams that decompress to nothing"
+                )
         self._before = self._unpacked
         self._stream = self._make()
 

@@ -26,7 +26,7 @@ def _take_paths(options: object, *names: str) -> None:
         if path is not None:
             text = os.fspath(path)
             if not isinstance(text, str):
-                raise TypeError(f"{name} is a str or a path of one, not {path!r}")
+                raise TypeError(f"{name} must be a str or a path, not {path!r}")
             object.__setattr__(options, name, text)
 
 
@@ -35,7 +35,7 @@ def _take_several(options: object, *names: str) -> None:
     for name in names:
         several = getattr(options, name)
         if isinstance(several, (str, bytes, os.PathLike)):
-            raise TypeError(f"{name} are several: write {name}=[{several!r}]")
+            raise TypeError(f"{name} takes several values: write {name}=[{several!r}]")
         object.__setattr__(options, name, tuple(map(os.fspath, several)))
 
 
@@ -113,22 +113,20 @@ class Network:
                 f"--jobs {self.jobs} is not from 1 to {LIMITS.jobs}", f"write --jobs {USUAL_JOBS}"
             )
         if self.retries < 0:
-            raise UsageError(f"--retries {self.retries} is no number of tries", "0 is for none")
+            raise UsageError(f"--retries {self.retries} is not a number of retries", "0 means none")
         for name, seconds in (("timeout", self.timeout), ("wait", self.wait)):
             # Written this way round since NaN is neither less nor more than anything.
             if not 0 <= seconds < 1e9:
                 raise UsageError(
-                    f"--{name} {seconds:g} is no number of seconds", f"write --{name} 60"
+                    f"--{name} {seconds:g} is not a number of seconds", f"write --{name} 60"
                 )
         if not self.timeout:
-            raise UsageError("--timeout: no answer comes in 0 seconds", "write --timeout 60")
+            raise UsageError("--timeout must be more than 0 seconds", "write --timeout 60")
         if self.limit_rate is not None and self.limit_rate < 1:
-            raise UsageError(f"--limit-rate {self.limit_rate} lets nothing pass", "leave it out")
+            raise UsageError(f"--limit-rate {self.limit_rate} would let nothing through", "drop it")
         for what, word in (("user's name", self.user), ("password", self.password)):
             if word == "":
-                raise UsageError(
-                    f"the {what} is empty", "perhaps a variable of the script was not set"
-                )
+                raise UsageError(f"the {what} is empty", "is a variable of your script not set?")
         if self.insecure_registries:
             self._check_insecure()
 
@@ -138,11 +136,11 @@ class Network:
         for name in self.insecure_registries:
             if is_docker_hub(name):
                 raise UsageError(
-                    f"--insecure-registry {name}: Docker Hub speaks TLS alone", "leave it out"
+                    f"--insecure-registry {name}: Docker Hub only speaks TLS", "drop it"
                 )
             if not is_registry(name):
                 raise UsageError(
-                    f"--insecure-registry {shown(name)!r} is no registry",
+                    f"--insecure-registry {shown(name)!r} is not a registry",
                     "write HOST[:PORT], as in the image's name: localhost:5000",
                 )
 
@@ -243,5 +241,5 @@ class Options:
         _take_several(self, "reuse")
         if self.format not in FORMATS:
             raise UsageError(
-                f"there is no format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
+                f"unknown format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
             )

@@ -150,7 +150,7 @@ class Resolver:
             if found.failure:
                 raise found.failure
             if found.kinds:
-                raise no_image("the index holds", found.kinds)
+                raise no_image("the index holds no", found.kinds)
         raise no_platform(platform, found.platforms)
 
     def all_platforms(self) -> Image:
@@ -181,7 +181,7 @@ class Resolver:
             if found.failure:
                 raise found.failure
             if found.kinds:
-                raise no_image("the index holds", found.kinds)
+                raise no_image("the index holds no", found.kinds)
             raise NotFoundError("the index has no images")
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), indexes)
@@ -196,7 +196,7 @@ class Resolver:
         found = _Found()
         offers = list(self._offers(root, found, LIMITS.index_depth))
         if not offers:
-            raise no_image("the index holds", found.kinds or ["nothing"])
+            raise no_image("the index holds no", found.kinds or ["nothing"])
         return offers
 
     def _offers(self, index: Index, found: _Found, depth: int) -> Iterator[Offer]:
@@ -230,7 +230,7 @@ class Resolver:
         check_is_image(manifest)
         variant = self._variant(manifest)
         if variant.config is None:
-            raise no_image("this is", [kind_of(manifest)])
+            raise no_image("this is not a", [kind_of(manifest)])
         return variant
 
     def _collect(self, index: Index, found: _Found, depth: int) -> None:
@@ -303,7 +303,7 @@ class Resolver:
     @staticmethod
     def _descend(depth: int) -> None:
         if depth == 0:
-            raise ContentError(f"indexes are nested more than {LIMITS.index_depth} deep")
+            raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")
 
     def _anything(self, entry: Descriptor) -> Manifest | Index | None:
         """What an index names, of whatever type; None for a blob."""
@@ -366,7 +366,7 @@ class Resolver:
         if not _runs(there, wanted):
             raise NotFoundError(
                 f"there is no image for {wanted}",
-                f"it is only for {there}: choose with --platform {there}",
+                f"it is only for {there}: choose it with --platform {there}",
             )
 
 
