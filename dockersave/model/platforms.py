@@ -28,7 +28,7 @@ class Platform:
         """
         if "," in text:
             raise UsageError(
-                f"{text!r} are several platforms", "save one at a time, or all: --platform all"
+                f"{text!r} names several platforms", "save one at a time, or all: --platform all"
             )
         parts = text.lower().split("/")
         if len(parts) == 1:

@@ -341,4 +341,4 @@ class Authorizer:
     def _warn_if_open(self) -> None:
         if self._origin.startswith("http:") and not self._warned:
             self._warned = True
-            self._notify(f"warning: credentials for {self._registry} go over plain http")
+            self._notify(f"warning: credentials for {self._registry} are sent over plain HTTP")

@@ -173,8 +173,8 @@ class Registry:
             if answered.response.status == 200 and are_comparable(digest, version):
                 if is_digest(version) and digest != version:
                     raise ContentError(
-                        f"{answered.host}: {what} is said to hash to {digest}",
-                        "the registry, or something on the way to it, changes content; "
+                        f"{answered.host}: {what} is reported to hash to {digest}",
+                        "the registry, or something in between, changes the content; "
                         "try another network",
                     )
                 self._say_what_is_left(answered)
@@ -212,7 +212,7 @@ class Registry:
         if descriptor.size > limit:
             raise ContentError(
                 f"{self.name}: the blob {descriptor.digest} has {descriptor.size} bytes; "
-                f"more than {limit} are not taken"
+                f"at most {limit} are accepted"
             )
 
         def fetch(endpoint: Endpoint) -> bytes:
@@ -263,9 +263,7 @@ class Registry:
         """
         end = descriptor.size if stop is None else stop
         if self._astray >= LIMITS.foreign_failures:
-            raise NetworkError(
-                f"{self.name}: {self._astray} addresses of layers that are elsewhere gave nothing"
-            )
+            raise NetworkError(f"{self.name}: {self._astray} external addresses of layers failed")
         # Judged as if the registry had sent us there.
         there = redirects.target(self._home.base, url)
         endpoint = Endpoint(
@@ -351,8 +349,8 @@ class Registry:
             except DockersaveError as error:
                 if not isinstance(error, NotFoundError):
                     self._strikes[mirror] = self._strikes.get(mirror, 0) + 1
-                self._say(mirror.name, f"{error.said}; going on without the mirror")
-                self._trace.say("mirror", f"{mirror.name} is passed over: {error.typed}")
+                self._say(mirror.name, f"{error.said}; continuing without the mirror")
+                self._trace.say("mirror", f"{mirror.name} is skipped: {error.typed}")
             else:
                 self._strikes.pop(mirror, None)
                 return result
@@ -363,7 +361,8 @@ class Registry:
         if left and left[0] < _FEW_LEFT:
             self._say(
                 "limit",
-                f"{answered.host}: {left[0]} pulls of {left[1]} are left; logging in raises it",
+                f"{answered.host}: {left[0]} pulls of {left[1]} are left; logging in "
+                "raises the limit",
             )
 
     def _say(self, topic: str, line: str) -> None:

@@ -160,7 +160,7 @@ class Endpoint:
             exchange.may_renew()
             exchange.check(self.name)
             self.trace.say(
-                "blob", f"{redirects.host_of(url)} gives it no more: {self.name} is asked"
+                "blob", f"{redirects.host_of(url)} no longer serves it: asking {self.name}"
             )
         start = f"{self.base}/{path}"
         if parameters := "&".join(filter(None, (query, self._query))):
@@ -278,7 +278,9 @@ class Endpoint:
             # Storage says 401 to what has expired; only a registry asks who is there.
             if not is_home and "WWW-Authenticate" not in response.headers:
                 return response
-            self.trace.say("credentials", f"{redirects.host_of(url)} asks for others than it got")
+            self.trace.say(
+                "credentials", f"{redirects.host_of(url)} asks for different credentials"
+            )
             answer_headers = response.headers
             self._transport.discard(response)
             authorizer.challenged(answer_headers, repository, sent)
@@ -343,7 +345,7 @@ def mirror_base(url: str) -> str:
         redirects.origin(url)
     except (ValueError, NetworkError):
         raise UsageError(
-            "--mirror: this is no address for http or https", "write https://HOST[:PORT][/PATH]"
+            "--mirror: this is not an http or https address", "write https://HOST[:PORT][/PATH]"
         ) from None
     if parts.username is not None:
         raise UsageError(

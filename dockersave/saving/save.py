@@ -153,7 +153,7 @@ def running(
             if isinstance(failure, CancelledError) and kept:
                 failure.hint = (
                     f"{' and '.join(kept)} {'keeps' if len(kept) == 1 else 'keep'} "
-                    "what was fetched: the same command goes on from there"
+                    "what was fetched: the same command continues from there"
                 )
             raise
         finally:
@@ -171,7 +171,7 @@ def _minding_the_end() -> Iterator[None]:
         yield
     except (RuntimeError, ImportError) as failure:
         if sys.is_finalizing() or not threading.main_thread().is_alive():
-            raise CancelledError("stopped: the interpreter ends") from failure
+            raise CancelledError("stopped: the interpreter is exiting") from failure
         raise
 
 

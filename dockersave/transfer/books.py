@@ -96,7 +96,7 @@ class Books:
                 # The next one has the layer otherwise, packed or not.
                 self._restart(blob, None)
         if not blob.sources and blob.missing:
-            self._fail(ContentError(f"layer {blob.digest} is not all there"))
+            self._fail(ContentError(f"layer {blob.digest} is incomplete"))
 
     def _restart(self, blob: Blob, failure: ContentError | None) -> None:
         for lease in blob.leases:
@@ -110,7 +110,7 @@ class Books:
         keep_in(self._wanting, blob, bool(blob.missing))
         keep_in(self._begun, blob, not blob.extent)
         if failure:
-            self._tell("again", f"{blob.digest} is begun again: {failure.typed}")
+            self._tell("again", f"{blob.digest} starts again: {failure.typed}")
 
     def _fail(self, failure: Exception) -> None:
         self.failure = self.failure or failure

@@ -104,7 +104,7 @@ class Ledger(Books):
         is_full = self.connections >= self.capacity
         for blob in self._wanting:
             if not blob.sources:
-                self._fail(ContentError(f"layer {blob.digest} is not all there"))
+                self._fail(ContentError(f"layer {blob.digest} is incomplete"))
                 break
             source = blob.sources[0]
             if is_full and not source.is_local:
@@ -185,7 +185,7 @@ class Ledger(Books):
         if start > lease.position:
             # Nobody knows what such a server takes a range for; the whole can be relied upon.
             blob.whole = True
-            self.failed(lease, ContentError("sends other bytes than asked", transient=True), now)
+            self.failed(lease, ContentError("sent other bytes than requested", transient=True), now)
             return False
         blob.has_answered = True
         if ranged or lease.whole or blob.sequential or asked == (0, blob.size):

@@ -172,7 +172,7 @@ class _LocalStream:
             cause = failure.strerror or str(failure)
             raise ContentError(f"{self._blob.file.name} cannot be read: {cause}") from failure
         if not count:
-            raise ContentError(f"{self._blob.file.name} is cut off")
+            raise ContentError(f"{self._blob.file.name} is truncated")
         self._position += count
         return count
 

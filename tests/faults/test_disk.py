@@ -82,12 +82,12 @@ def test_a_full_disk(
         assert main(arguments) == 7
         error, hint = without_progress(capfd.readouterr().err).splitlines()
         assert error.startswith("dockersave: error: ")
-        assert re.search("needs .* are free in|No space left on device", error)
-        assert "make room" in hint
+        assert re.search("needs .* is free in|No space left on device", error)
+        assert "free some space" in hint
         assert not (disk / "image.tar").exists()
         if option != "--gunzip":
             # All sizes are known, so nothing was begun.
-            assert " are free in ." in error
+            assert " is free in ." in error
             assert not list(disk.iterdir())
             assert fetched(server) == before
         subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
@@ -99,8 +99,8 @@ def test_a_full_disk_in_a_process_of_its_own(server: Simulator, tmp_path: Path) 
     with small_disk(tmp_path / "disk", "500k") as disk:
         done = run(server, "-o", "image.tar", cwd=disk)
         assert done.code == 7, done.err
-        assert " are free in ." in done.error[0]
-        assert "make room" in done.error[1]
+        assert " is free in ." in done.error[0]
+        assert "free some space" in done.error[1]
         assert len(done.error) == 2
 
 

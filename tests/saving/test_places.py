@@ -69,7 +69,7 @@ def test_the_longest_name_that_works_is_the_longest_that_is_allowed(letter: str)
     check_places(Destination.of(Options(output=longest), [Reference.parse("debian")]), "debian.tar")
     failure = refusal(f"{longest}y")
     assert "its name is 1 bytes too long" in str(failure)
-    assert f"takes {most}" in str(failure)
+    assert f"allows {most}" in str(failure)
     assert len(str(failure)) < 200
 
 

@@ -145,7 +145,7 @@ class Reading:
         except OSError as failure:
             raise UsageError(
                 f"cannot read {self.digest}: {os.strerror(failure.errno or 0)}",
-                "name an archive, or a directory of --no-tar, that is there for you to read",
+                "name an archive, or a directory written by --no-tar, that you can read",
             ) from failure
 
     def members(self) -> Members:
@@ -183,7 +183,7 @@ class Reading:
                 silence = 0 if piece else silence
                 yield piece
             if silence > _SILENCE:
-                raise ContentError(f"more than {_SILENCE} bytes of it unpack to nothing")
+                raise ContentError(f"more than {_SILENCE} bytes of it decompress to nothing")
         yield from self._decompressor.finish()
 
     def _count(self, data: bytes) -> bytes:
