@@ -36,7 +36,7 @@ class Limits:
     link: int = 16 * KIB
     """An address that a registry gives: of the next page, or where a redirect leads. Signed ones of
     Amazon's S3 with a session token have some 2 KiB; most servers take no more than 8 KiB."""
-    places: int = 1 * MIB
+    redirect_cache: int = 1 * MIB
     """Characters of all such addresses that one registry's blobs were found at."""
     foreign_failures: int = 64
     """Requests for layers elsewhere that fail: a manifest may name 50,000 addresses for each."""

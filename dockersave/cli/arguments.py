@@ -11,7 +11,7 @@ import re
 import sys
 
 from ..errors import UsageError
-from .habits import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
+from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
 from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TOPICS, USAGE, WHAT, WHERE, page
 
 TYPE_CHECKING = False

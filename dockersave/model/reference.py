@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from .digest import is_digest
-from .pasted import image_of, is_web_site, without_login
+from .web_addresses import image_of, is_web_site, without_login
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io"})

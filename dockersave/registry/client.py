@@ -47,7 +47,7 @@ _STRIKES = 2
 """Failures in a row after which a mirror is asked no more."""
 
 
-class Registry:
+class RegistryClient:
     """One registry, and its mirrors, for one run.
 
     All methods may be called from any thread. Nothing is sent before the first of them.

@@ -20,7 +20,7 @@ from . import failures, redirects
 from .auth import Authorizer
 from .credentials import Credentials
 from .http import TARGET
-from .places import Places
+from .redirect_cache import RedirectCache
 from .secrets import Secrets
 from .tokens import Answer
 from .transport import Response, Transport
@@ -120,7 +120,7 @@ class Endpoint:
         self._ping = f"{base[: base.rindex('/v2') + 3]}/" if "/v2" in base else ""
         self._lock = threading.Lock()
         self._authorizers: dict[str, Authorizer] = {}
-        self._found = Places()
+        self._found = RedirectCache()
 
     def get(
         self,

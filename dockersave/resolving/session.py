@@ -16,7 +16,7 @@ from ..trace import SILENT, Trace
 from ..transfer.throttle import Throttle
 
 if TYPE_CHECKING:
-    from ..registry.client import Registry
+    from ..registry.client import RegistryClient
     from ..registry.credentials import Keyring
 
 
@@ -48,10 +48,10 @@ class Session:
         self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
         self.budget = Budget()
         self._keyring: Keyring | None = None
-        self._registries: dict[str, Registry] = {}
+        self._registries: dict[str, RegistryClient] = {}
         self._lock = threading.Lock()
 
-    def registry(self, name: str) -> Registry:
+    def registry(self, name: str) -> RegistryClient:
         """The registry of that name, the same for all its images.
 
         Args:
@@ -62,7 +62,7 @@ class Session:
             UsageError: it is a second one, though a user and a password were given: they belong to
                 one, and no other may see them.
         """
-        from ..registry.client import Registry
+        from ..registry.client import RegistryClient
         from ..registry.credentials import Keyring
 
         with self._lock:
@@ -77,7 +77,7 @@ class Session:
                         f" and {name}",
                         "log in to each with docker login or podman login, or give --authfile",
                     )
-                self._registries[name] = Registry(
+                self._registries[name] = RegistryClient(
                     name,
                     self.network,
                     self.cancellation,
@@ -90,7 +90,7 @@ class Session:
             return self._registries[name]
 
     @property
-    def registries(self) -> list[Registry]:
+    def registries(self) -> list[RegistryClient]:
         """Those that were asked for so far."""
         return list(self._registries.values())
 

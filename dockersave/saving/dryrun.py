@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..archive.place import free_room
+from ..archive.disk import free_room
 from ..archive.write.room import Room
 from ..cancellation import Cancellation
 from ..model.image import Image

@@ -30,7 +30,7 @@ from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
 from ..transfer.ledger import Ledger
 from ..transfer.sources import ForeignBlob, LocalStore, RemoteBlob
-from ..transfer.workers import Workers
+from ..transfer.workers import WorkerPool
 
 
 class Job:
@@ -185,7 +185,7 @@ class Job:
 
     def _stream(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and what is written is written in order: through a window."""
-        from ..transfer.window import Emitter, Window, WindowPlace, is_restartable
+        from ..transfer.window import Emitter, Window, WindowWriter, is_restartable
 
         plan = self.plan(images)
         output.lay(plan)
@@ -201,7 +201,7 @@ class Job:
                     base=entry.offset,
                     restartable=is_restartable(size, window),
                 )
-                place = WindowPlace(window, entry.offset)
+                place = WindowWriter(window, entry.offset)
                 downloads.append(BlobDownload(blob, place, self.cache.writer(digest, size)))
             blobs = [each.blob for each in downloads]
             most = window.size // (2 * self.session.network.most_jobs)
@@ -264,7 +264,7 @@ class Job:
         *,
         gauge: Gauge | None = None,
         piece_most: int = LIMITS.piece_most,
-    ) -> Workers:
+    ) -> WorkerPool:
         """Make what fetches blobs.
 
         Args:
@@ -275,7 +275,7 @@ class Job:
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
         latency = max((each.distance for each in session.registries), default=0.0)
-        return Workers(
+        return WorkerPool(
             Ledger(
                 blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
             ),
@@ -287,7 +287,7 @@ class Job:
 
     def _run(
         self,
-        workers: Workers,
+        workers: WorkerPool,
         advance: Callable[[], bool] | None = None,
         *,
         watched: Sequence[Transfer] | None = None,

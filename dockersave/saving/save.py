@@ -24,7 +24,7 @@ from ..trace import Trace
 from ..transfer.sources import LocalStore
 from .destination import STDOUT, Destination
 from .job import Job
-from .places import check_places
+from .writable import check_writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def running(
         options = replace(options, output=os.fspath(output))
     references = list(dict.fromkeys(map(Reference.of, images)))
     destination = Destination.of(options, references)
-    check_places(destination, f"{references[0].file_stem}.tar")
+    check_writable(destination, f"{references[0].file_stem}.tar")
     local = LocalStore([*options.reuse, *destination.paths])
     progress = progress or Progress()
     stop = cancellation or Cancellation()

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from .. import locks
-from ..archive.place import free_room, reserve, write_all
+from ..archive.disk import free_room, reserve, write_all
 from ..errors import OutputError, UsageError, shown
 from ..limits import LIMITS
 from ..model.digest import Buffer, is_digest

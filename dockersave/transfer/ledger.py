@@ -34,8 +34,8 @@ from collections.abc import Callable, Hashable, Sequence
 from ..attempts import Attempts
 from ..errors import ContentError
 from ..limits import LIMITS
+from .accounts import Accounts, keep_in
 from .blobs import Blob, Hashing, Lease, Source, Step, Wait
-from .books import Books, keep_in
 from .cutting import most_behind, piece_of
 from .spans import Span
 
@@ -44,7 +44,7 @@ _STRIKES = 1
 _END = Step(0, 0)
 
 
-class Ledger(Books):
+class Ledger(Accounts):
     """The blobs of a run.
 
     Args:

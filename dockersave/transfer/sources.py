@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from ..archive.read.leftover import blobs_of
+from ..archive.read.partial import blobs_of
 from ..errors import (
     CancelledError,
     ContentError,

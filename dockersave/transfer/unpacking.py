@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+from ..archive.disk import write_all, writing
 from ..archive.members import Layer
-from ..archive.place import write_all, writing
 from ..compression import Decompressor
 from ..errors import ContentError
 from ..limits import LIMITS
@@ -20,7 +20,7 @@ from ..model.digest import Buffer, Verifier
 from .blobs import Blob
 from .cache import CacheWriter
 from .window import spool
-from .workers import Workers
+from .workers import WorkerPool
 
 
 class UnpackedLayer:
@@ -49,7 +49,7 @@ class UnpackedLayer:
         self._is_there = False
         self._held = b""
         self.claim: Callable[[Blob], bool] = lambda blob: True
-        """Asked before much memory is needed: see `Workers.claim`."""
+        """Asked before much memory is needed: see `WorkerPool.claim`."""
 
     def found(self, size: int) -> None:
         """It is in its place already.
@@ -198,7 +198,7 @@ class Appender:
         self,
         layers: Sequence[tuple[Layer, UnpackedLayer]],
         append: Callable[[Layer, int, UnpackedLayer], object],
-        workers: Workers,
+        workers: WorkerPool,
         ahead: int,
     ) -> None:
         self._append = append

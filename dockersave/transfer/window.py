@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from ..archive.place import write_all, writing
+from ..archive.disk import write_all, writing
 from ..archive.tar import END, Plan, padding
 from ..errors import OutputError
 from ..limits import LIMITS
@@ -73,7 +73,7 @@ class Window:
         os.close(self.fd)
 
 
-class WindowPlace:
+class WindowWriter:
     """A blob's place in a window.
 
     Args:

@@ -25,7 +25,7 @@ _IDLE = 0.1
 _NOTHING = memoryview(b"")
 
 
-class Workers:
+class WorkerPool:
     """Fetch the blobs of a ledger.
 
     Args:
@@ -172,7 +172,7 @@ class Workers:
             with self._lock:
                 self._failure = self._failure or failure
                 self._ledger.stop()
-        self._tell()
+        self._wake()
 
     def _next(self, *, patient: bool) -> Lease | Hashing | None:
         """What to do next; None where there is nothing, ever, or just now."""
@@ -188,7 +188,7 @@ class Workers:
                     return None
                 self._work.wait(pause)
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         """Wake whoever waits for something to have happened."""
         with self._lock:
             self._events += 1
@@ -215,7 +215,7 @@ class Workers:
         else:
             with self._lock:
                 self._ledger.ended(lease)
-        self._tell()
+        self._wake()
 
     def _receive(self, lease: Lease) -> None:
         with self._lock:

@@ -18,7 +18,7 @@ from dockersave.model.image import Image
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
 from dockersave.resolving.resolver import Resolver
-from tests.archive.write.shelf import Shelf, resolved
+from tests.archive.resolved_images import Shelf, resolved
 from tests.images import Document, image, index, random_layer
 from tests.images.documents import OCI_CONFIG, OCI_EMPTY, artifact, attestation, config_document
 from tests.images.layers import Blob

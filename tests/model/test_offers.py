@@ -7,7 +7,7 @@ import pytest
 from dockersave import ContentError, Reference
 from dockersave.model.platforms import Offer, Platform
 from dockersave.resolving.resolver import Resolver
-from tests.archive.write.shelf import Shelf
+from tests.archive.resolved_images import Shelf
 from tests.images import ODD, Document, attestation, image, index, random_layer, sample_index
 
 LAYER = random_layer(1000, 1)

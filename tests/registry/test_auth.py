@@ -14,8 +14,7 @@ from urllib3 import HTTPHeaderDict
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.registry.tokens import Answer
-from tests.registry.canary import Canary
-from tests.registry.talking import (
+from tests.registry.authorizing import (
     BASIC,
     BEARER,
     ORIGIN,
@@ -26,6 +25,7 @@ from tests.registry.talking import (
     basic,
     refuse,
 )
+from tests.registry.canary import Canary
 
 
 def test_sends_nothing_before_it_is_asked(canary: Canary) -> None:

@@ -20,8 +20,8 @@ from dockersave.registry import stream as streams
 from dockersave.registry import tags
 from tests.images import Store, image, random_layer, sample_image
 from tests.pace import Stopwatch
-from tests.registry.opening import descriptor_of, drain, opened
-from tests.registry.raw import chunked, raw_server
+from tests.registry.clients import descriptor_of, drain, opened
+from tests.registry.raw_server import chunked, raw_server
 from tests.registry.real import Registries, Registry
 from tests.registry.simulator import Fault, Simulator
 

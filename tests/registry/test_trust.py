@@ -25,8 +25,8 @@ from dockersave.model.options import Network
 from dockersave.registry import trust
 from dockersave.registry.trust import Trust
 from tests.images import Store, image, random_layer, sample_image
+from tests.registry.clients import opened
 from tests.registry.fronts import Front
-from tests.registry.opening import opened
 from tests.registry.real import Registries, Registry
 from tests.registry.simulator import Fault, Simulator, Tls
 

@@ -9,7 +9,7 @@ from dockersave.model.manifests import Descriptor
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
 from dockersave.resolving.resolver import Resolver
-from tests.archive.write.shelf import Served, Shelf, resolved
+from tests.archive.resolved_images import Served, Shelf, resolved
 from tests.images import GOOD, INDEXES, ODD, PLATFORMS, Document, index
 
 SAMPLE = Reference.parse("sample:latest")

@@ -28,7 +28,7 @@ from dockersave.errors import (
 from dockersave.model.formats import FORMATS
 from dockersave.model.options import Network, Options
 from dockersave.saving.save import Saved, save
-from tests.archive.write.writing import extract
+from tests.archive.handmade_tars import extract
 from tests.images import (
     GOOD,
     INDEXES,

@@ -9,7 +9,7 @@ from dockersave.model.digest import Buffer
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.cache import CacheWriter, Entry
 from dockersave.transfer.download import BlobDownload
-from tests.transfer.lines import BODY, Line, Memory, at_work, blob_of
+from tests.transfer.fake_sources import BODY, Line, Memory, at_work, blob_of
 
 HALF = len(BODY) // 2
 

@@ -25,7 +25,7 @@ from dockersave.transfer.unpacking import UnpackedLayer
 from tests.images import Layer, random_layer, raw_layer
 from tests.images.content import digest_of, read
 from tests.images.layers import Compression, unpack, windowed_layer
-from tests.transfer.lines import Line, at_work, attempts, broken, refuse_threads
+from tests.transfer.fake_sources import Line, at_work, attempts, broken, refuse_threads
 
 SAMPLE = random_layer(400_000, 1, "gzip")
 BODY = read(SAMPLE.data)

@@ -22,8 +22,8 @@ from dockersave.model.manifests import Descriptor
 from dockersave.transfer import window as window_module
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.download import BlobDownload
-from dockersave.transfer.window import Emitter, Window, WindowPlace, is_restartable, spool
-from tests.transfer.lines import (
+from dockersave.transfer.window import Emitter, Window, WindowWriter, is_restartable, spool
+from tests.transfer.fake_sources import (
     BODY,
     Line,
     Once,
@@ -92,7 +92,7 @@ def test_where_no_file_may_lie_it_is_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_place_in_a_window(window: Window) -> None:
-    place = WindowPlace(window, SIZE - 10)
+    place = WindowWriter(window, SIZE - 10)
     place.write(8, b"abcd")
     assert place.read(8, 2) + place.read(10, 2) == b"abcd"
     assert window.read(0, 2) == b"cd"
@@ -135,7 +135,7 @@ class ByHand:
         self.blob = Blob(digest_of(body), len(body), [], base=entry.offset, restartable=restartable)
         self.out = bytearray()
         self.rooms: list[int] = []
-        self.place = WindowPlace(window, entry.offset)
+        self.place = WindowWriter(window, entry.offset)
         self.emitter = Emitter(self.plan, [self.blob], window, self.out.extend, self.rooms.append)
 
     def arrive(self, hashed: int) -> int:
@@ -210,7 +210,7 @@ def streamed(
                     restartable=is_restartable(entry.size, window),
                 )
             )
-        downloads = [BlobDownload(blob, WindowPlace(window, blob.base)) for blob in blobs]
+        downloads = [BlobDownload(blob, WindowWriter(window, blob.base)) for blob in blobs]
         most = window.size // (2 * jobs)
         with at_work(blobs, downloads, jobs=jobs, policy=attempts(retries), piece_most=most) as (
             _,
@@ -314,7 +314,7 @@ def test_an_output_that_takes_no_more(tmp_path: Path) -> None:
     entry = plan.layers[0]
     blob = Blob(digest_of(SMALL), len(SMALL), [Line(SMALL)], base=entry.offset)
     with closing(Window(str(tmp_path))) as window:
-        download = BlobDownload(blob, WindowPlace(window, blob.base))
+        download = BlobDownload(blob, WindowWriter(window, blob.base))
         with (
             pytest.raises(OutputError, match="gone"),
             at_work([blob], [download]) as (_, crew),

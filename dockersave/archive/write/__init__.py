@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ...errors import OutputError
+from ..disk import FileWriter
 from ..members import Document, Layer
 from ..partmap import Extent, Range
-from ..place import FilePlace
 from ..tar import Entry, Plan, fixed_parts, lay_out
 
-Slot = tuple[Entry[Layer], FilePlace, list[Range]]
+Slot = tuple[Entry[Layer], FileWriter, list[Range]]
 """A layer's entry, its place, and the ranges that an earlier run wrote there."""
 
 

@@ -9,14 +9,14 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 from ...errors import OutputError
+from ..disk import FileWriter, allocated, check_room, check_whole, reserve, write_all, writing
 from ..members import Document, Layer
 from ..partmap import PartMap
-from ..place import FilePlace, allocated, check_room, check_whole, reserve, write_all, writing
-from ..read.leftover import is_there
+from ..read.partial import is_there
 from ..tar import Plan, lay_out
 from . import Movable, Slot, extent_of, least_room, room_to_leave
+from .ownership import MAP, remove_members
 from .partfile import PartFile
-from .strangers import MAP, remove_members
 
 
 class DirectoryTree:
@@ -81,7 +81,7 @@ class DirectoryTree:
                 for start, stop in present.get(extent.digest, ()):
                     partmap.record(extent, start, stop)
                 name = self._name(entry.member.path)
-                place = FilePlace(name, fd, 0, partmap, extent, entry.size)
+                place = FileWriter(name, fd, 0, partmap, extent, entry.size)
                 slots.append((entry, place, partmap.present(extent)))
             self.unreserved = max(0, self._size - allocated(self.file.part))
             return slots

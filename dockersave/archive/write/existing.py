@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from ..place import FilePlace
+from ..disk import FileWriter
 from ..tar import Plan, fixed_parts
 from . import Slot
 from .partfile import unmark
@@ -39,7 +39,7 @@ class ExistingArchive:
         except OSError:
             return None
         return [
-            (entry, FilePlace(self._path, self._fd, entry.offset), [(0, entry.size)])
+            (entry, FileWriter(self._path, self._fd, entry.offset), [(0, entry.size)])
             for entry in plan.layers
         ]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO
 
 from ...errors import OutputError
+from ..disk import FileWriter, check_room, check_whole, copy, reserve, write_all, writing
 from ..members import Document, Layer
 from ..partmap import Extent, PartMap
-from ..place import FilePlace, check_room, check_whole, copy, reserve, write_all, writing
-from ..read.leftover import blobs_of, is_there, stated_size
+from ..read.partial import blobs_of, is_there, stated_size
 from ..tar import Plan, fixed_parts, header, padding
 from . import Movable, Slot, extent_of, least_room, rest_of, room_to_leave
 from .partfile import PartFile
@@ -70,7 +70,7 @@ class ArchiveFile:
         return [
             (
                 entry,
-                FilePlace(file.part, file.fd, entry.offset, partmap, extent, self._whole),
+                FileWriter(file.part, file.fd, entry.offset, partmap, extent, self._whole),
                 ranges,
             )
             for entry, extent, ranges in zip(plan.layers, extents, have, strict=True)

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from ..disk import check_whole, writing
 from ..members import Document, Layer
-from ..place import check_whole, writing
 from ..tar import Plan, header, padding
 from . import Movable, Slot, rest_of, room_to_leave
 from .compressors import compressor

@@ -14,9 +14,9 @@ from contextlib import ExitStack, suppress
 
 from ... import locks
 from ...errors import OutputError
+from ..disk import writing
 from ..partmap import PartMap
-from ..place import writing
-from .strangers import MAP, remove_members, stranger
+from .ownership import MAP, not_ours, remove_members
 
 _MARK = stat.S_ISVTX
 _CHOOSE = "choose another name with --output"
@@ -106,7 +106,7 @@ class PartFile:
                 f"cannot write {self.path}: {name} is {'a directory' if is_directory else kind}",
                 "remove it, or choose another name with --output" if is_directory else _CHOOSE,
             )
-        if self._directory and (why := stranger(name, complete=name != self.part)):
+        if self._directory and (why := not_ours(name, complete=name != self.part)):
             raise OutputError(
                 f"cannot write {self.path}: {name} {why}",
                 "choose another name with --layers-dir",

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..disk import allocated, check_room, writing
 from ..members import Layer
-from ..place import allocated, check_room, writing
 from ..tar import Plan
 from . import least_room
 from .file import whole_size

@@ -29,8 +29,8 @@ from dockersave.errors import CancelledError, UsageError
 from dockersave.limits import LIMITS
 from dockersave.model.formats import FORMATS
 from dockersave.progress import Progress, Transfer
-from tests.archive.write.shelf import archive
-from tests.archive.write.writing import Raw, extract, members_of, rewritten, tar
+from tests.archive.handmade_tars import Raw, extract, members_of, rewritten, tar
+from tests.archive.resolved_images import archive
 from tests.images import (
     GOOD,
     INDEXES,

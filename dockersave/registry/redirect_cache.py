@@ -7,7 +7,7 @@ import threading
 from ..limits import LIMITS
 
 
-class Places:
+class RedirectCache:
     """Addresses by digest, as many as there is room for. All methods may be called by any thread.
 
     A blob is asked for piece by piece, and then no more: what was found first makes room.
@@ -28,7 +28,7 @@ class Places:
             self._drop(digest)
             self._urls[digest] = url
             self._size += len(url)
-            while self._size > LIMITS.places:
+            while self._size > LIMITS.redirect_cache:
                 self._drop(next(iter(self._urls)))
 
     def forget(self, digest: str) -> None:

@@ -18,7 +18,7 @@ MAP = ".map"
 """What remembers, in a directory that is not complete, what has been written."""
 
 
-def stranger(folder: str, *, complete: bool) -> str:
+def not_ours(folder: str, *, complete: bool) -> str:
     """What is in a directory that is not an image's, or not one of ours; empty if nothing is.
 
     What a save replaces, it removes: so nothing may be in there that a save has not written.

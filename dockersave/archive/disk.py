@@ -127,7 +127,7 @@ def reserve(fd: int, size: int) -> None:
 _NO_RESERVING = (errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
 
 
-class FilePlace:
+class FileWriter:
     """A blob's place in a file.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..archive.place import writing
+from ..archive.disk import writing
 from ..errors import OutputError, shown
 from .destination import STDOUT, Destination
 
@@ -14,7 +14,7 @@ _NAME_MOST = 255
 """Bytes of a file's name where the file system does not say how many it takes."""
 
 
-def check_places(destination: Destination, usual: str) -> None:
+def check_writable(destination: Destination, usual: str) -> None:
     """Refuse names under which nothing can be written.
 
     A symbolic link is refused, as by newer Docker: to replace it would leave what it leads to as it

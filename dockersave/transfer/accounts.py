@@ -14,7 +14,7 @@ from .memory import Memory
 from .spans import Span, merged, total
 
 
-class Books:
+class Accounts:
     """The blobs of a run.
 
     Args:
