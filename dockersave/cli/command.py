@@ -9,7 +9,7 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..cancellation import Cancellation
 from ..errors import DockersaveError, UsageError, for_terminal, shown
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from ..model.options import Network
     from ..model.reference import Reference
+    from ..resolving.questions import Registry
     from .console.console import Console
+
+T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 0.9
@@ -162,10 +165,11 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
         if not os.path.exists(path):
             talk.note(f"--reuse {path}: there is no such file, so nothing of it is reused")
     chosen = _with_login(network(arguments), arguments, talk)
+    request = _Request(arguments, references, chosen, talk)
     if arguments.tags or arguments.metadata or arguments.sha or arguments.platforms:
-        return lambda cancellation: _ask(arguments, references, chosen, talk, cancellation)
+        return request.ask
     if arguments.dry_run:
-        return lambda cancellation: _foresee(arguments, references, chosen, talk, cancellation)
+        return request.forecast
     if arguments.output == "-":
         check_is_open()
         if sys.stdout.isatty():
@@ -177,92 +181,96 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
         raise UsageError(f"{arguments.output} is standard output", "write -o -")
     if arguments.layers_dir and not (arguments.no_tar or arguments.no_rm):
         talk.note("--layers-dir names nothing: no directory is left without --no-rm or --no-tar")
-    return lambda cancellation: _save(arguments, references, chosen, talk, cancellation)
+    return request.save
 
 
-def _save(
-    arguments: Namespace,
-    references: Sequence[Reference],
-    chosen: Network,
-    talk: Console,
-    cancellation: Cancellation,
-) -> None:
-    from ..saving.save import save
+class _Request:
+    """What registries are to be asked for, and what becomes of it.
 
-    saved = save(
-        *references,
-        options=options(arguments),
-        network=chosen,
-        progress=talk,
-        notify=AsTyped(talk.note),
-        cancellation=cancellation,
-        trace=_trace(arguments, talk),
-    )
-    talk.saved(saved)
-    if not arguments.output and is_a_file_of_its_own():
-        where = " and ".join(saved.paths)
-        talk.note(f"nothing went to standard output: {where} was written; -o - sends it there")
+    Args:
+        arguments: of the command line.
+        references: the images.
+        network: how registries are reached.
+        talk: shows what happens.
+    """
 
+    def __init__(
+        self,
+        arguments: Namespace,
+        references: Sequence[Reference],
+        network: Network,
+        talk: Console,
+    ) -> None:
+        self._arguments = arguments
+        self._references = references
+        self._network = network
+        self._talk = talk
+        self._options = options(arguments)
+        self._notify = AsTyped(talk.note)
+        self._trace = self._notify if arguments.verbose > 1 else None
 
-def _foresee(
-    arguments: Namespace,
-    references: Sequence[Reference],
-    chosen: Network,
-    talk: Console,
-    cancellation: Cancellation,
-) -> None:
-    from ..saving.dryrun import forecast
-    from .answers import outlook
+    def save(self, cancellation: Cancellation) -> None:
+        """Save the images."""
+        from ..saving.save import save
 
-    found = forecast(
-        *references,
-        options=options(arguments),
-        network=chosen,
-        progress=talk,
-        notify=AsTyped(talk.note),
-        cancellation=cancellation,
-        trace=_trace(arguments, talk),
-    )
-    write_lines(outlook(found, as_json=arguments.json))
-    found.check_room()
+        saved = self._call(save, cancellation)
+        self._talk.saved(saved)
+        if not self._arguments.output and is_a_file_of_its_own():
+            where = " and ".join(saved.paths)
+            self._talk.note(
+                f"nothing went to standard output: {where} was written; -o - sends it there"
+            )
 
+    def forecast(self, cancellation: Cancellation) -> None:
+        """Tell what saving them would do."""
+        from ..saving.dryrun import forecast
+        from .answers import outlook
 
-def _ask(
-    arguments: Namespace,
-    references: Sequence[Reference],
-    chosen: Network,
-    talk: Console,
-    cancellation: Cancellation,
-) -> None:
-    from ..resolving.questions import Registry
+        found = self._call(forecast, cancellation)
+        write_lines(outlook(found, as_json=self._arguments.json))
+        found.check_room()
 
-    platform = options(arguments).platform
-    trace = _trace(arguments, talk)
-    with Registry(
-        chosen, notify=AsTyped(talk.note), cancellation=cancellation, trace=trace
-    ) as registry:
-        for reference in references:
-            try:
-                if arguments.tags:
-                    write_lines(registry.tags(reference))
-                elif arguments.metadata:
-                    text = registry.manifest(reference, platform).decode()
-                    # Programs get the bytes as they are; a terminal would obey some of them.
-                    write_lines([for_terminal(text) if sys.stdout.isatty() else text])
-                elif arguments.platforms:
-                    from .answers import platforms
+    def _call(self, action: Callable[..., T], cancellation: Cancellation) -> T:
+        """Call `save`, or what takes the same arguments."""
+        return action(
+            *self._references,
+            options=self._options,
+            network=self._network,
+            progress=self._talk,
+            notify=self._notify,
+            cancellation=cancellation,
+            trace=self._trace,
+        )
 
-                    offers = registry.platforms(reference)
-                    write_lines(platforms(reference, offers, as_json=arguments.json))
-                else:
-                    write_lines([registry.digest(reference, platform)])
-            except DockersaveError as failure:
-                failure.about(str(reference))
-                raise
+    def ask(self, cancellation: Cancellation) -> None:
+        """Answer a question about each of them."""
+        from ..resolving.questions import Registry
 
+        with Registry(
+            self._network, notify=self._notify, cancellation=cancellation, trace=self._trace
+        ) as registry:
+            for reference in self._references:
+                try:
+                    self._answer(registry, reference)
+                except DockersaveError as failure:
+                    failure.about(str(reference))
+                    raise
 
-def _trace(arguments: Namespace, talk: Console) -> Callable[[str], None] | None:
-    return AsTyped(talk.note) if arguments.verbose > 1 else None
+    def _answer(self, registry: Registry, reference: Reference) -> None:
+        arguments, platform = self._arguments, self._options.platform
+        if arguments.tags:
+            write_lines(registry.tags(reference))
+        elif arguments.metadata:
+            text = registry.manifest(reference, platform).decode()
+            # Programs get the bytes as they are; a terminal would obey some of them.
+            write_lines([for_terminal(text) if sys.stdout.isatty() else text])
+        elif arguments.platforms:
+            from .answers import platforms
+
+            offers = registry.platforms(reference)
+            write_lines(platforms(reference, offers, as_json=arguments.json))
+        else:
+            write_lines([registry.digest(reference, platform)])
 
 
 def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:

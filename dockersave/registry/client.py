@@ -32,6 +32,7 @@ from .documents import Document, are_comparable, media_type_of, name_of
 from .endpoint import Answered, Endpoint, mirror_base
 from .retry import Retry
 from .secrets import Secrets
+from .source import RemoteBlob
 from .stream import BlobStream, open_range
 from .tags import Pages
 from .transport import Transport
@@ -229,6 +230,18 @@ class RegistryClient:
             return body
 
         return self._retry.call(lambda: self._first(fetch))
+
+    def source(
+        self, repository: str, descriptor: Descriptor, *, foreign: bool = False
+    ) -> RemoteBlob:
+        """A blob, as a source that is opened range by range.
+
+        Args:
+            repository: its full path.
+            descriptor: which blob.
+            foreign: whether it is asked for at its `urls`, too, if the registry does not have it.
+        """
+        return RemoteBlob(self, repository, descriptor, foreign)
 
     def blob(
         self, repository: str, descriptor: Descriptor, start: int = 0, stop: int | None = None

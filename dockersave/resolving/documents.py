@@ -7,22 +7,7 @@ from typing import Protocol
 from ..budget import Budget
 from ..errors import DockersaveError
 from ..model.manifests import Descriptor
-
-
-class Document(Protocol):
-    """What a registry says a manifest or an index is."""
-
-    @property
-    def body(self) -> bytes:
-        """Its bytes."""
-
-    @property
-    def media_type(self) -> str:
-        """What its Content-Type says."""
-
-    @property
-    def digest(self) -> str:
-        """What its bytes hash to."""
+from ..registry.documents import Document
 
 
 class Documents(Protocol):

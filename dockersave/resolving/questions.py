@@ -16,7 +16,6 @@ from ..model.options import Network
 from ..model.platforms import ALL_PLATFORMS, Offer, Platform
 from ..model.reference import Reference
 from ..trace import Trace
-from ..transfer.sources import RemoteBlob
 from .resolver import Resolver
 from .session import Session
 
@@ -146,7 +145,7 @@ class Registry:
         from ..transfer.verified import VerifiedBlob
 
         reference, session = Reference.of(image), self._session
-        source = RemoteBlob(session.registry(reference.registry), reference.repository, blob)
+        source = session.registry(reference.registry).source(reference.repository, blob)
         return io.BufferedReader(
             VerifiedBlob(source, blob, session.attempts, session.throttle, session.cancellation),
             LIMITS.read,

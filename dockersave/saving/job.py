@@ -29,7 +29,7 @@ from ..transfer.cache import RunCache
 from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
 from ..transfer.ledger import Ledger
-from ..transfer.sources import ForeignBlob, LocalStore, RemoteBlob
+from ..transfer.sources import LocalStore
 from ..transfer.workers import WorkerPool
 
 
@@ -250,11 +250,10 @@ class Job:
         reference = images[layer.image].reference
         registry = self.session.registry(reference.registry)
         digests = dict.fromkeys((layer.stored.digest, layer.served.digest))
-        remote = ForeignBlob if self.options.foreign and layer.served.urls else RemoteBlob
         return [
             *(source for digest in digests for source in self.local.find(digest)),
             *self.cache.find(layer.served.digest),
-            remote(registry, reference.repository, layer.served),
+            registry.source(reference.repository, layer.served, foreign=self.options.foreign),
         ]
 
     def _workers(

@@ -1,4 +1,4 @@
-"""Where blobs come from: the registry, and whatever is on this machine's disk already.
+"""Blobs that are on this machine's disk already: sources like the registry is (`registry.source`).
 
 A blob of an archive on disk is a source like the registry is: what it gives is hashed on its
 way, and if it is not what it should be, the next source is asked.
@@ -10,92 +10,16 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO
 
 from ..archive.read.partial import blobs_of
 from ..errors import (
-    CancelledError,
     ContentError,
-    CredentialsError,
-    DockersaveError,
-    NotFoundError,
 )
 from ..limits import LIMITS
 from ..model.digest import check, is_digest
 from ..model.manifests import Descriptor
 from .throttle import Stream
-
-
-class BlobOpener(Protocol):
-    """What opens a blob at a registry."""
-
-    @property
-    def name(self) -> str:
-        """The registry's."""
-
-    def blob(
-        self, repository: str, descriptor: Descriptor, start: int = 0, stop: int | None = None
-    ) -> Stream:
-        """Begin to read a range of a blob."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteBlob:
-    """A blob at its registry."""
-
-    registry: BlobOpener
-    repository: str
-    descriptor: Descriptor
-    is_local: bool = False
-
-    @property
-    def size(self) -> int:
-        """Its size in bytes."""
-        return self.descriptor.size
-
-    @property
-    def server(self) -> str:
-        """Who serves it."""
-        return self.registry.name
-
-    def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
-        return self.registry.blob(self.repository, self.descriptor, start, stop)
-
-
-class ForeignOpener(BlobOpener, Protocol):
-    """What opens a blob at an address of its own, too."""
-
-    def foreign(
-        self, descriptor: Descriptor, url: str, start: int = 0, stop: int | None = None
-    ) -> Stream:
-        """Begin to read a range of a blob at a URL, without credentials."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignBlob(RemoteBlob):
-    """A blob that need not be in its registry: then it is behind one of its `urls`.
-
-    Docker asks in the same order (moby, distribution/pull_v2_windows.go).
-    """
-
-    registry: ForeignOpener
-
-    def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
-        failure: DockersaveError
-        try:
-            return self.registry.blob(self.repository, self.descriptor, start, stop)
-        except (NotFoundError, CredentialsError) as refusal:
-            failure = refusal
-        for url in self.descriptor.urls:
-            try:
-                return self.registry.foreign(self.descriptor, url, start, stop)
-            except CancelledError:
-                raise
-            except DockersaveError as refusal:
-                failure = refusal
-        raise failure
 
 
 @dataclass(frozen=True, slots=True)

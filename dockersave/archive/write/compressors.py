@@ -38,19 +38,6 @@ _SUFFIXES = {
 """As GNU tar's `--auto-compress` reads them."""
 
 
-class Compressor(Protocol):
-    """Compresses what it is given, in order."""
-
-    def write(self, data: bytes) -> None:
-        """Take the next bytes; write what is compressed by now."""
-
-    def finish(self) -> None:
-        """Write what is left."""
-
-    def close(self) -> None:
-        """Give up what has not been written, and end the threads."""
-
-
 def kind_of(path: str) -> str:
     """The compression that a file's name promises: `gzip`, `zstd`, `xz`; empty for none."""
     name = path.lower()
@@ -74,7 +61,7 @@ def compressor(kind: str, write: Write, threads: int | None = None) -> Compresso
         write: takes the compressed bytes.
         threads: how many; None for one a core.
     """
-    return _Blocks(_FORMS[kind](), write, threads)
+    return Compressor(_FORMS[kind](), write, threads)
 
 
 class Form(Protocol):
@@ -190,7 +177,7 @@ class _Xz:
 _FORMS: dict[str, Callable[[], Form]] = {"gzip": _Gzip, "zstd": _Zstd, "xz": _Xz}
 
 
-class _Blocks:
+class Compressor:
     """Cuts, compresses and writes blocks.
 
     The blocks that wait need their size of memory each; one thread of xz needs some 50 MiB more
