@@ -27,7 +27,7 @@ Failures are exceptions, each with a message, a hint and the command's exit code
     ...     print(failure.exit_code)
     3
 
-`Registry` answers questions, and opens single blobs as streams that verify what they give:
+`Registry` answers questions, and opens single blobs as streams that verify themselves:
 
     >>> with dockersave.Registry() as registry:
     ...     sorted(registry.tags("debian"))
@@ -37,22 +37,22 @@ Failures are exceptions, each with a message, a hint and the command's exit code
     ['12', 'latest']
     True
 
-What was saved, by whomever, can be checked without a registry:
+Any saved archive can be checked without a registry, whichever program wrote it:
 
     >>> dockersave.check_archive("debian.tar").is_right
     True
 
-What an archive holds, and what a save would do, is told without doing it:
+List what an archive contains, or preview what a save would do:
 
     >>> dockersave.list_archive("debian.tar").images[0].names
     ('docker.io/library/debian:12',)
     >>> dockersave.forecast("debian:12", output="debian.tar").fetched
     0
 
-A run can be watched (`Progress`), stopped from another thread (`Cancellation`), and started in
-any thread; `await save_async(...)` ends with its task. Nothing here handles signals, prints, exits
-or keeps state between calls. Whatever is public is an attribute of this package, and is only loaded
-when it is used.
+You can watch a run (`Progress`), stop it from another thread (`Cancellation`), and start it in any
+thread; `await save_async(...)` ends with its task. Nothing here handles signals, prints, exits or
+keeps state between calls. Everything public is an attribute of this package, and is loaded when it
+is first used.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .archive.read.listing import ListedImage, ListedLayer, ListedVariant, Listing, list_archive
     from .archive.read.references import CheckedImage, Fault
     from .archive.read.verify import Report, check_archive
+    from .archive.write.room import Room
     from .cancellation import Cancellation
     from .errors import (
         CancelledError,
@@ -113,6 +114,7 @@ __all__ = [
     "Registry",
     "Report",
     "ResolvedImage",
+    "Room",
     "SaveFailures",
     "Saved",
     "SavedImage",
@@ -131,6 +133,7 @@ _HOMES = {
     "cancellation": ("Cancellation",),
     "archive.read.references": ("CheckedImage", "Fault"),
     "archive.read.verify": ("Report", "check_archive"),
+    "archive.write.room": ("Room",),
     "saving.dryrun": ("Forecast", "ForecastLayer", "forecast"),
     "archive.read.listing": (
         "ListedImage",

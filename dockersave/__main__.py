@@ -1,7 +1,8 @@
-"""`python -m dockersave`, and what the installed command calls."""
+"""`python -m dockersave`, and the entry point of the installed command."""
 
 from __future__ import annotations
 
+import gc
 import os
 
 from dockersave.cli import main
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
 
 def run() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
+    # What is imported stays: looking for garbage in it takes 10 ms. A run's own is looked for.
+    gc.disable()
     code = main()
-    # At once: taking the interpreter apart lasts as long as many an answer from a registry. And a
-    # thread may be left that waits for a name server; ending it takes libgcc_s, which a bare host
-    # does not have.
+    # At once: shutting the interpreter down takes as long as many a response from a registry.
+    # Besides, a thread may still be waiting for a name server; ending it needs libgcc_s, which bare
+    # hosts lack.
     os._exit(code)
 
 

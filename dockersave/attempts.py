@@ -1,4 +1,4 @@
-"""The one retry policy of a run: which failures, how often, after how long. Pure."""
+"""The one retry policy of a run: which errors are retried, how often, and when. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .limits import LIMITS
 
 _FIRST_PAUSE = 0.5
 _WAITING_PAUSE = 2.0
-"""The longest pause while a network is waited for: it should be noticed soon once it is up."""
+"""The longest pause while waiting for a network, so that it is noticed soon once it is up."""
 
 
 class Verdict(NamedTuple):
-    """What follows from a failure.
+    """What to do after a failure.
 
     Args:
-        failure: what ends the work; None where it is tried again.
-        until: when to try again, in seconds of the caller's clock; at once where that is past.
-        counts: whether it is one more attempt.
-        sheds: whether to make do with one connection less instead.
+        failure: the error to give up with, or None to retry.
+        until: when to retry, in seconds of the caller's clock; at once if that is past.
+        counts: whether it counts as an attempt.
+        sheds: whether to use one connection less instead.
     """
 
     failure: Exception | None = None
@@ -32,14 +32,14 @@ class Verdict(NamedTuple):
 
 
 class Attempts:
-    """Judges failures. Many threads share one: that a count may be one too low does not matter.
+    """Judges failures. Threads share one; a count that is one too low does no harm.
 
     Args:
-        retries: how often a request that brings nothing is sent again, in a row.
-        wait_until: up to when to wait for a network that is not up yet, in seconds of the
-            caller's clock.
-        jitter: a number between two, another one each time.
-        notify: gets one line for each try again.
+        retries: how often a request without progress is retried in a row.
+        wait_until: until when to wait for a network that is not up yet, in seconds of the caller's
+            clock.
+        jitter: returns a random number between two.
+        notify: gets one line for each retry.
     """
 
     def __init__(
@@ -73,31 +73,31 @@ class Attempts:
 
         Args:
             failure: what was raised.
-            attempts: how many failed in a row before it, and were counted.
+            attempts: how many counted attempts failed in a row before it.
             now: seconds of the caller's clock.
-            gained: whether the attempt brought something that stays.
-            counted: whether it began before the last one that was counted, side by side with it.
+            gained: whether the attempt brought data that can be kept.
+            counted: whether it ran in parallel with the last attempt that was counted.
             alone: whether no other connection is in use.
-            crowd: whether another one was in use meanwhile.
-            overtaken: whether another one brought something meanwhile.
+            crowd: whether another connection was in use at the same time.
+            overtaken: whether another connection made progress in the meantime.
         """
         if not isinstance(failure, NetworkError | ContentError):
             return Verdict(failure)
         network = failure if isinstance(failure, NetworkError) else None
         if network and network.crowded and crowd:
             return Verdict(sheds=True)
-        # Some servers refuse one connection more than they like: the others go on.
+        # Some servers refuse connections above their limit: continue with the others.
         is_refused = network and (network.transient or network.unreachable) and not network.answered
         if is_refused and overtaken and not gained:
             return Verdict(until=now + self._jitter(0, _FIRST_PAUSE), sheds=True)
         if network and network.unreachable and now < self._wait_until:
             return Verdict(until=self._when_it_may_be_up(network, now))
         if failure.transient:
-            # Wrong bytes are no progress, and who asks to wait is waited for.
+            # Wrong bytes are not progress, and a server that asks us to wait gets its way.
             is_progress = gained and network is not None and network.retry_after is None
             if is_progress or counted:
                 return Verdict()
-            # What others have waited for was one attempt, however many they are.
+            # All threads that waited for one attempt count as one.
             if attempts < self._retries and (failure.is_shared or self._spend()):
                 return self._again(failure, attempts + 1, now)
         if is_refused and not alone:
@@ -124,21 +124,21 @@ class Attempts:
         if asked is not None:
             if asked > LIMITS.retry_pause:
                 until = time.strftime("%H:%M", time.localtime(time.time() + asked))
-                failure.hint = f"it asks to wait {in_words(asked)}, until {until}" + (
+                failure.hint = f"it asks you to wait {in_words(asked)}, until {until}" + (
                     f"; {failure.advice}" if failure.advice else ""
                 )
                 return Verdict(failure)
-            # A little later than asked: those who were told the same come spread out.
+            # A little later than asked, to spread out clients that were told the same.
             pause = min(asked + self._jitter(0, 1), LIMITS.retry_pause)
         if not failure.is_shared:
             self._notify(
-                f"{failure.said}, trying again in {in_words(pause)} ({count} of {self._retries})"
+                f"{failure.said}, retrying in {in_words(pause)} ({count} of {self._retries})"
             )
         return Verdict(until=now + pause, counts=True)
 
 
 def in_words(seconds: float) -> str:
-    """A time as people say it: `0.4 s`, `12 s`, `3 min`, `5 h 10 min`."""
+    """A duration for people: `0.4 s`, `12 s`, `3 min`, `5 h 10 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

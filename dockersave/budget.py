@@ -1,4 +1,4 @@
-"""What the documents of one run may take together: memory, and requests."""
+"""The budget of one run for documents: memory and requests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from .errors import ContentError
 from .limits import LIMITS
 
-_HINT = "save fewer images at once, or one platform of each; --format legacy needs most"
+_HINT = "save fewer images at once, or one platform of each; --format legacy needs the most"
 
 
 class Budget:
-    """What is left for manifests, indexes and configs. All methods may be called by any thread.
+    """The remaining budget for manifests, indexes and configs. All methods are thread-safe.
 
-    A document names others, which name others: five small ones can stand for billions. Each is
-    asked for, read and kept once, and all of them together have an end.
+    Documents refer to others, which refer to others: five small ones can stand for billions. Each
+    is fetched, read and kept once, and all of them together are limited.
     """
 
     def __init__(self) -> None:
@@ -26,16 +26,16 @@ class Budget:
         self._requests = LIMITS.document_requests
 
     def grant(self) -> None:
-        """Allow for one more image that the user has named."""
+        """Add the budget for one more image named by the user."""
         with self._lock:
             self._requests += LIMITS.document_requests_image
 
     @contextmanager
     def taking(self, size: int = LIMITS.manifest) -> Iterator[None]:
-        """Wait until a document may be read or parsed, which takes many times its size meanwhile.
+        """Wait until a document may be read or parsed, which takes many times its size in memory.
 
         Args:
-            size: of the document in bytes: small ones are not waited for when they are read.
+            size: of the document in bytes. Small ones need not wait.
         """
         if size <= LIMITS.document_large:
             yield
@@ -52,7 +52,7 @@ class Budget:
         with self._lock:
             self._requests -= 1
             if self._requests < 0:
-                raise ContentError("the indexes name more documents than images have", _HINT)
+                raise ContentError("the indexes list too many documents", _HINT)
 
     def keep(self, size: int) -> None:
         """Count a document that is kept.
@@ -61,7 +61,7 @@ class Budget:
             size: in bytes.
 
         Raises:
-            ContentError: there is no room for it.
+            ContentError: it does not fit.
         """
         with self._lock:
             if size > self._bytes:

@@ -1,4 +1,4 @@
-"""Stopping a run from outside: a signal handler, another thread, an async task."""
+"""Stop a run from outside: from a signal handler, another thread or an async task."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .errors import CancelledError
 
 
 class Cancellation:
-    """A flag that wakes whoever waits.
+    """A flag that wakes every waiting thread.
 
-    Blocking calls that cannot watch a flag (a read from a socket) register a callback with
-    `interrupting`, which ends them. All methods may be called from any thread.
+    Blocking calls that cannot watch a flag (a socket read) register a callback with `interrupting`,
+    which ends them. All methods are thread-safe.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Cancellation:
         return self._event.is_set()
 
     def cancel(self) -> None:
-        """Stop the run: nothing new is begun, and what blocks is interrupted."""
+        """Stop the run: nothing new is started, and blocking calls are interrupted."""
         self._event.set()
         with self._lock:
             callbacks = [*self._callbacks.values(), *(child.cancel for child in self._children)]
@@ -39,7 +39,7 @@ class Cancellation:
             callback()
 
     def child(self) -> Cancellation:
-        """A flag that is set with this one, and can be set without it."""
+        """A child flag: set whenever this one is, and can be set on its own."""
         child = Cancellation()
         with self._lock:
             self._children.add(child)
@@ -48,12 +48,12 @@ class Cancellation:
         return child
 
     def check(self) -> None:
-        """Raise `CancelledError` if the run is to stop."""
+        """Raise `CancelledError` if the run was stopped."""
         if self._event.is_set():
             raise CancelledError("stopped")
 
     def wait(self, seconds: float) -> None:
-        """Sleep, and raise `CancelledError` as soon as the run is to stop.
+        """Sleep, and raise `CancelledError` as soon as the run is stopped.
 
         Args:
             seconds: how long.
@@ -66,7 +66,7 @@ class Cancellation:
         """While inside, `cancel` calls `callback`, which must be quick and must not raise.
 
         Raises:
-            CancelledError: on entry, if the run was stopped already.
+            CancelledError: on entry, if the run is already stopped.
         """
         with self._lock:
             self._next += 1

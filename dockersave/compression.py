@@ -1,4 +1,4 @@
-"""Decompression of whatever compression images and archives come in, with bounded memory."""
+"""Decompress every format that images and archives use, with bounded memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .errors import ContentError
 
 _PIECE = 256 * 1024
 _STEP = 4 * 1024
-"""What a stream behind another is begun with: what it does not take is copied for the next one,
-and a file may be made of streams of a few bytes."""
+"""How much a concatenated stream is started with: bytes that it does not use are copied for the
+next one, and a file may consist of tiny streams."""
 _EMPTY_MOST = 10_000
 _EMPTY_EACH = 64 * 1024
-"""How many streams may unpack to nothing, and for how many bytes one more may: frames to skip and
-empty members are some of any archive, and never most of it."""
+"""How many streams may decompress to nothing, plus one for this many bytes: skippable frames and
+empty members are a part of real archives, but never most of them."""
 _XZ_MEMORY = 80 * 1024 * 1024
-"""What `xz -9` needs for decompression."""
+"""Memory that decompressing `xz -9` needs."""
 
 
 Make = Callable[[], Any]
-"""Makes what decompresses one stream."""
+"""Creates the decompressor of one stream."""
 
 
 def _gzip() -> Make:
@@ -47,7 +47,7 @@ def _bzip2() -> Make:
 
 
 def zstd() -> Any:
-    """The module for Zstandard, which the standard library has since Python 3.14."""
+    """The Zstandard module; part of the standard library since Python 3.14."""
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
@@ -56,28 +56,27 @@ def zstd() -> Any:
 
 
 _SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
-"""Zstandard's frames of other programs' data: any frame may be one, the first, too (RFC 8878,
-section 3.1.2)."""
+"""Zstandard's skippable frames: any frame may be one, even the first (RFC 8878, section 3.1.2)."""
 _KINDS: dict[str, tuple[tuple[bytes, ...], Callable[[], Make]]] = {
     "gzip": ((b"\x1f\x8b",), _gzip),
     "zstd": ((b"\x28\xb5\x2f\xfd", *_SKIPPABLE), _zstd),
     "xz": ((b"\xfd7zXZ\x00",), _xz),
     "bzip2": ((b"BZh",), _bzip2),
 }
-"""What a compressed stream begins with; what Docker tells them by, too."""
+"""The magic numbers of compressed streams, as Docker recognises them."""
 _HEAD = max(len(magic) for magics, _ in _KINDS.values() for magic in magics)
 _FRAME_HEAD = 18
-"""The most that is before the first block of a Zstandard frame (RFC 8878, section 3.1.1.1)."""
+"""The longest header of a Zstandard frame (RFC 8878, section 3.1.1.1)."""
 
 
 def window_of(head: bytes) -> int | None:
-    """How much a Zstandard frame needs to look back on, in bytes (RFC 8878, section 3.1.1.1).
+    """The window size of a Zstandard frame in bytes (RFC 8878, section 3.1.1.1).
 
     Args:
         head: its first bytes.
 
     Returns:
-        0 where it needs nothing, None where more bytes are needed to tell.
+        0 if it needs none, None if more bytes are needed to tell.
     """
     if head[:4] != _KINDS["zstd"][0][0]:
         return 0 if len(head) >= 4 else None
@@ -87,7 +86,7 @@ def window_of(head: bytes) -> int | None:
     if not descriptor & 0x20:
         exponent, mantissa = divmod(head[5], 8)
         return (8 + mantissa) << (7 + exponent)
-    # A single segment: the window is the content, whose size is in the head.
+    # A single segment: the window is the content, whose size is in the header.
     start = 5 + (0, 1, 2, 4)[descriptor & 3]
     length = (1, 2, 4, 8)[descriptor >> 6]
     if len(head) < start + length:
@@ -96,16 +95,15 @@ def window_of(head: bytes) -> int | None:
 
 
 class Decompressor:
-    """Decompresses what comes, told by its first bytes; anything else is as it is.
+    """Decompresses a stream according to its magic number; anything else passes unchanged.
 
-    Streams behind one another are one, and zeros behind the last are nothing: tar and gzip files
-    are padded with them. The time that it takes grows with the content, however many streams it
-    is cut into.
+    Concatenated streams count as one, and zeros after the last are ignored: tar and gzip files are
+    padded with them. The time needed grows with the content, not with the number of streams.
 
     Args:
-        what: what it is, for messages.
-        may_have: asked for each window that Zstandard needs, in bytes; where it says no, what needs
-            it is not taken.
+        what: its name for messages.
+        may_have: called with each window size in bytes that Zstandard needs; if it returns False,
+            decompression stops there for now.
     """
 
     def __init__(self, what: str, may_have: Callable[[int], bool] = lambda window: True) -> None:
@@ -113,7 +111,7 @@ class Decompressor:
         self._may_have = may_have
         self.kind = ""
         self.held = 0
-        """How many bytes, of those that were fed last, were not taken: they are to be fed again."""
+        """How many of the last bytes fed were not consumed: feed them again."""
         self._head = b""
         self._make: Make | None = None
         self._stream: Any = None
@@ -124,8 +122,8 @@ class Decompressor:
         """Take the next bytes.
 
         Returns:
-            What they become, 256 KiB at a time at most, decompressed as it is asked for. All of
-            it has to be taken before more is fed.
+            The decompressed bytes, at most 256 KiB at a time, lazily. Consume all of them before
+            feeding more.
 
         Raises:
             ContentError: they cannot be decompressed.
@@ -136,27 +134,27 @@ class Decompressor:
             self._head = data
             return
         yield from self._pieces(data)
-        # What was there before is kept here.
+        # Bytes from before are kept here.
         kept = max(0, self.held - fed)
         if self.held:
             self._head = data[len(data) - self.held :][:kept]
             self.held -= kept
 
     def finish(self) -> Iterator[bytes]:
-        """There is no more.
+        """End of input.
 
         Returns:
-            What was held back of something very short.
+            Bytes that were held back because the input was very short.
 
         Raises:
-            ContentError: there should be more.
+            ContentError: the stream is truncated.
         """
         if self._head:
-            # Too short for a window: it is not asked for.
+            # Too short to need a window.
             head, self._head = self._head, b""
             yield from self._pieces(head, is_last=True)
         if self._stream is not None and not self._stream.eof:
-            raise ContentError(f"the compressed content of {self._what} is cut off")
+            raise ContentError(f"the compressed content of {self._what} is truncated")
 
     def _begin(self, head: bytes) -> None:
         self._begun = True
@@ -181,7 +179,7 @@ class Decompressor:
         rest, step = memoryview(data), len(data)
         while rest:
             if self._stream is not None and self._stream.eof:
-                # Not all of it at once: that would be copied for each stream.
+                # Not everything at once: the rest would be copied for each stream.
                 step = _STEP
                 if not rest[0]:
                     zeros = len(rest[:step]) - len(bytes(rest[:step]).lstrip(b"\x00"))
@@ -208,7 +206,9 @@ class Decompressor:
         if self._stream is not None and self._unpacked == self._before:
             self._empty += 1
             if self._empty > _EMPTY_MOST + self._unpacked // _EMPTY_EACH:
-                raise ContentError(f"{self._what} has {self._empty} streams that unpack to nothing")
+                raise ContentError(
+                    f"{self._what} has {self._empty} streams that decompress to nothing"
+                )
         self._before = self._unpacked
         self._stream = make()
 
@@ -237,4 +237,4 @@ def _errors() -> Iterator[type[Exception]]:
 
 
 _ERRORS = {"compression.zstd": "ZstdError", "backports.zstd": "ZstdError", "lzma": "LZMAError"}
-"""Of modules that are imported when they are needed."""
+"""For modules that are imported on demand."""

@@ -1,10 +1,10 @@
-"""The families of failures, each with its exit code.
+"""The kinds of errors, each with its exit code.
 
-A failure says in one line what failed and why, and in a second what to do about it. Whoever
-raises one knows the cause; `DockersaveError.about` lets a caller further up add the image.
+An error says in one line what failed and why, and in a second what to do about it. The code that
+raises it knows the cause; `DockersaveError.about` lets a caller further up add the image.
 
-Both lines are written in the command line's words. Who calls from Python reads `message`, `hint`
-and `str()`, which speak of arguments; the command line reads `typed` and `advice`.
+Both lines are written for the command line. Python callers read `message`, `hint` and `str()`,
+which name arguments; the command line reads `typed` and `advice`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class DockersaveError(Exception):
-    """What every failure that dockersave foresees is an instance of. It can be pickled.
+    """The base class of every error that dockersave raises on purpose. It can be pickled.
 
     Args:
-        message: what failed and why, one line, no secret in it.
-        hint: what the user can do about it, one line, or empty.
+        message: what failed and why, one line, without secrets.
+        hint: what you can do about it, one line, or empty.
     """
 
     exit_code = 1
     is_shared = False
-    """Whether another thread made the attempt that failed, and counts it."""
+    """Whether another thread made the failed attempt, and counts it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class DockersaveError(Exception):
         return f"{self.subject}: {self.said}" if self.subject else self.said
 
     def about(self, subject: str) -> DockersaveError:
-        """Name what was being worked on, unless somebody closer to the failure has done so."""
+        """Name what was being worked on, unless code closer to the error already has."""
         self.subject = self.subject or subject
         return self
 
@@ -66,14 +66,14 @@ class DockersaveError(Exception):
         return f"{self.subject}: {self.message}" if self.subject else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not by calling the class again: what that wants is not what `args` has.
+        # Not by calling the class again: its parameters differ from `args`.
         return _revived, (type(self), self.args, dict(self.__dict__))
 
 
 def _revived(
     kind: type[DockersaveError], args: tuple[object, ...], state: dict[str, object]
 ) -> DockersaveError:
-    """A failure that was pickled, with all that it had but what it came from."""
+    """A pickled error with all its attributes, but without its cause."""
     failure = kind.__new__(kind, *args)
     failure.__dict__.update(state)
     return failure
@@ -88,7 +88,7 @@ def _as_arguments(text: str) -> str:
 
 
 class UsageError(DockersaveError):
-    """Options that contradict one another, or a reference that cannot be parsed."""
+    """Options that contradict each other, or a reference that cannot be parsed."""
 
     exit_code = 2
 
@@ -106,17 +106,17 @@ class CredentialsError(DockersaveError):
 
 
 class NetworkError(DockersaveError):
-    """The registry, or the way there, does not answer as it should.
+    """The registry, or the network on the way to it, fails.
 
     Args:
         message, hint: as in `DockersaveError`.
-        transient: whether trying again can help.
-        retry_after: seconds that the server asked to wait first, or None.
+        transient: whether a retry can help.
+        retry_after: seconds that the server asked us to wait, or None.
         unreachable: nothing answered at all (refused, no route, unknown name), or the clock is
-            behind; what `--wait` waits for.
-        crowded: the server answers, but not to this many connections at once (429, 503).
-        answered: the server is there, and has refused (500, 429): other connections would fare
-            no better than this one.
+            behind. This is what `wait` waits for.
+        crowded: the server answers, but not on this many connections at once (429, 503).
+        answered: the server is there, but refused (500, 429): other connections would fare no
+            better.
     """
 
     exit_code = 5
@@ -141,11 +141,11 @@ class NetworkError(DockersaveError):
 
 
 class ContentError(DockersaveError):
-    """Content is not what it claims to be: digest, size, or a malformed document.
+    """Content is not what it claims to be: wrong digest, wrong size, or a malformed document.
 
     Args:
         message, hint: as in `DockersaveError`.
-        transient: whether fetching it again can help (a bit may have flipped on the way).
+        transient: whether fetching it again can help (a bit may have flipped in transit).
     """
 
     exit_code = 6
@@ -162,7 +162,7 @@ class OutputError(DockersaveError):
 
 
 class CancelledError(DockersaveError):
-    """The caller, or a signal, asked to stop."""
+    """The caller or a signal stopped the run."""
 
     exit_code = 130
 
@@ -171,7 +171,7 @@ class SaveFailures(DockersaveError):
     """Several images of one archive failed; the first failure gives the exit code.
 
     Args:
-        failures: what failed, one for each image, in the order of the images.
+        failures: one error per failed image, in the order of the images.
     """
 
     def __init__(self, failures: list[DockersaveError]) -> None:
@@ -182,7 +182,7 @@ class SaveFailures(DockersaveError):
         self.exit_code = failures[0].exit_code
 
     def about(self, subject: str) -> DockersaveError:
-        """Each failure names its own image."""
+        """Each error already names its own image."""
         return self
 
 
@@ -197,9 +197,9 @@ def shown(text: str, most: int = 200) -> str:
 
 
 def for_terminal(text: str) -> str:
-    """JSON as it is, but for control characters, which become escapes that mean the same.
+    """JSON with its control characters replaced by equivalent escapes.
 
-    JSON may have those from U+007F to U+009F in its texts, and terminals obey them.
+    JSON strings may contain U+007F to U+009F, and terminals obey them.
     """
     return "".join(
         char if char.isprintable() or char in "\n\t\r" else _escape(char) for char in text

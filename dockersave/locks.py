@@ -1,10 +1,9 @@
-"""Locks that keep two runs from writing one file, and that a forked child does not keep.
+"""Locks that keep two runs from writing the same file, and that forked children do not keep.
 
-A lock of flock(2) belongs to an open file, which a child of fork(2) has, too: it would hold the
-lock for as long as it lives, whatever has become of its parent. So the lock is given back before
-the file is closed, and in a child the descriptor stands for nothing that could be written, locked
-or unlocked. Record locks (fcntl) are no way out: they end when any descriptor of the file is
-closed, and do not keep two threads apart.
+An flock(2) lock belongs to an open file, which a child of fork(2) shares: it would hold the lock as
+long as it lives, even after its parent has ended. So the lock is released before the file is
+closed, and in a child the descriptor no longer refers to the file. Record locks (fcntl) do not
+help: they end when any descriptor of the file is closed, and do not keep two threads apart.
 """
 
 from __future__ import annotations
@@ -17,23 +16,23 @@ from contextlib import suppress
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
-# The process's descriptors, like the process, are there once: so is what is known of them.
+# Descriptors belong to the process, so this is global.
 _guard = threading.RLock()
 _descriptors: set[int] = set()
 
 
 def open_to_lock(name: str, flags: int, mode: int = 0o666) -> int:
-    """Open a file that is to be locked. `close` closes it.
+    """Open a file to lock it. Close it with `close`.
 
     Args:
         name: its path.
-        flags: as for `os.open`; it is not inherited by programs in any case.
-        mode: of a file that is created.
+        flags: as for `os.open`; other programs never inherit it.
+        mode: of the file if it is created.
 
     Raises:
         OSError: it cannot be opened.
     """
-    # No fork comes between: the child would know nothing of this descriptor.
+    # No fork may come in between: the child would not know of this descriptor.
     with _guard:
         fd = os.open(name, flags | os.O_CLOEXEC, mode)
         _descriptors.add(fd)
@@ -41,16 +40,16 @@ def open_to_lock(name: str, flags: int, mode: int = 0o666) -> int:
 
 
 def lock(fd: int, *, shared: bool = False) -> bool:
-    """Lock a file, unless somebody else has.
+    """Lock a file, unless another process has.
 
-    File systems without locks (some network ones) are used without.
+    On file systems without locks (some network ones) nothing is locked.
 
     Args:
-        fd: what `open_to_lock` gave.
-        shared: whether others may lock it so, too.
+        fd: from `open_to_lock`.
+        shared: whether others may hold shared locks, too.
 
     Returns:
-        Whether nobody else has locked it.
+        False if another process holds the lock.
 
     Raises:
         OSError: it cannot be locked.
@@ -66,7 +65,7 @@ def lock(fd: int, *, shared: bool = False) -> bool:
 
 
 def let_go(fd: int) -> None:
-    """Give a lock back, and leave the file open: from now on it is the caller's to close."""
+    """Release a lock, but leave the file open for the caller to close."""
     with _guard:
         _descriptors.discard(fd)
         with suppress(OSError):
@@ -74,14 +73,15 @@ def let_go(fd: int) -> None:
 
 
 def close(fd: int) -> None:
-    """Give a lock back, and close the file."""
+    """Release a lock and close the file."""
     with _guard:
         let_go(fd)
         os.close(fd)
 
 
 def _in_child() -> None:
-    """Close the parent's files; their numbers stay taken, since whoever has them closes them."""
+    """Close the parent's files. Their descriptor numbers stay in use, since their owners close
+    them."""
     try:
         if _descriptors:
             nothing = os.open("/", os.O_PATH | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""The same work for several things, on several threads where the system grants them."""
+"""Do the same work for several items, on several threads if the system allows."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ E = TypeVar("E", bound=Exception)
 
 
 def join_all(threads: Iterable[threading.Thread], cancel: Callable[[], object]) -> None:
-    """Wait for threads to end, whatever comes meanwhile.
+    """Wait for threads to end, even if interrupted.
 
-    A thread that lived on could write into files that are closed by then. So Ctrl-C, however often
-    it comes, makes them end soon, and is raised when they have.
+    A surviving thread could write into files that are closed by then. So Ctrl-C, however often it
+    comes, makes them end soon, and is raised once they have.
 
     Args:
         threads: which.
-        cancel: makes all that they do end soon.
+        cancel: makes their work end soon.
     """
     came: BaseException | None = None
     for thread in threads:
@@ -28,7 +28,7 @@ def join_all(threads: Iterable[threading.Thread], cancel: Callable[[], object]) 
             try:
                 thread.join()
             except (KeyboardInterrupt, SystemExit) as failure:
-                # What handlers of signals raise.
+                # What signal handlers raise.
                 came = came or failure
                 cancel()
     if came is not None:
@@ -45,16 +45,16 @@ def in_parallel(
     """Do `work` for each item.
 
     Args:
-        items: what to do it for.
-        work: what to do.
-        threads: how many at once, at most.
-        errors: failures that concern one item alone.
-        cancel: makes all that is being done end soon; called when anything else goes wrong, Ctrl-C
-            on the thread that calls this among it. No thread is left when this returns.
+        items: the items.
+        work: called with each item.
+        threads: the most at once.
+        errors: errors that concern only one item.
+        cancel: makes all work end soon; called on any other exception, including Ctrl-C on the
+            calling thread. No thread is left when this returns.
 
     Returns:
-        The results of those that succeeded, and those that did not, each with its failure; both in
-        the order of `items`.
+        The results of the items that succeeded, and the errors of those that did not; both in the
+        order of `items`.
     """
     results: dict[int, B] = {}
     failures: dict[int, E] = {}
@@ -70,7 +70,7 @@ def in_parallel(
                     failures[number] = failure
         except BaseException as failure:
             fatal.append(failure)
-            # What others do is of no use any more, and nothing new is begun.
+            # The others' work is no longer needed, and nothing new is started.
             for _ in order:
                 pass
             cancel()
@@ -87,7 +87,7 @@ def in_parallel(
         run()
         join_all(running, cancel)
     except BaseException as failure:
-        # Ctrl-C comes wherever the main thread is, and mostly where it waits.
+        # Ctrl-C comes wherever the main thread is, mostly while it waits.
         fatal.insert(0, failure)
         cancel()
         with suppress(KeyboardInterrupt, SystemExit):

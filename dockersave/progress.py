@@ -1,8 +1,8 @@
-"""What a run shows of itself while it works.
+"""How to watch a run.
 
-`Progress` is the interface: the engine calls it, always from the thread that called `save`.
-The command line's ways to show it are `console.Console` (nothing but words), `plain.Plain`,
-`bar.Bar` and `jsonlines.JsonLines`.
+`Progress` is the interface. It is always called from the thread that called `save`. The command
+line implements it in `console.Console` (messages only), `plain.Plain`, `bar.Bar` and
+`jsonlines.JsonLines`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Transfer(Protocol):
-    """A blob on its way, as far as anybody who looks on needs to know. Sizes in bytes."""
+    """A blob that is being fetched, for display. Sizes in bytes."""
 
     @property
     def digest(self) -> str:
@@ -20,46 +20,46 @@ class Transfer(Protocol):
 
     @property
     def size(self) -> int:
-        """How large it is."""
+        """Its size."""
 
     @property
     def present(self) -> int:
-        """How much of it is here."""
+        """How much of it has arrived."""
 
     @property
     def reused(self) -> int:
-        """How much of that did not come over the network in this run."""
+        """How much of that was reused instead of fetched in this run."""
 
     @property
     def done(self) -> bool:
-        """Whether it is here and verified."""
+        """Whether it has arrived and is verified."""
 
 
 class Progress:
-    """Shows nothing; what shows something is a subclass that overrides what it needs.
+    """Shows nothing. Subclasses override the methods they need.
 
-    Nothing that these methods raise is caught: an exception ends the run.
+    Exceptions from these methods are not caught: they end the run.
     """
 
     def phase(self, name: str) -> None:
-        """The run has come to something that may take a while and is no transfer.
+        """The run has reached a phase that may take a while and is not a transfer.
 
         Args:
             name: `resolving`, `checking` or `publishing`.
         """
 
     def start(self, transfers: Sequence[Transfer]) -> None:
-        """These blobs are on their way now.
+        """These blobs are being fetched now.
 
-        Called again when there is more to do: for a directory after the archive, or for a
-        download after an existing archive has been read.
+        Called again when there are more: for a directory after the archive, or for a download after
+        an existing archive was read.
         """
 
     def tick(self) -> None:
-        """A moment has passed.
+        """Update the display.
 
-        Called about twenty times a second, and when something is done.
+        Called about twenty times a second, and whenever something is finished.
         """
 
     def finish(self) -> None:
-        """The run is over, well or not. Called once, whatever else was."""
+        """The run is over, successful or not. Called exactly once."""

@@ -1,7 +1,7 @@
-"""What messages call an option: `--cache-dir` on the command line, `cache_dir=` in Python. Pure.
+"""How messages name an option: `--cache-dir` on the command line, `cache_dir=` in Python. Pure.
 
-Messages and hints are written once, as for the command line. Whoever calls the module writes
-arguments, and reads them here; what is no option of ours stays as it is.
+Messages and hints are written once, for the command line. For callers of the module, options become
+arguments here; other programs' options stay as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ELSEWHERE = {
     "list": "list_archive",
     "dry-run": "forecast",
 }
-"""Options that are no fields of the same name."""
+"""Options without a field of the same name."""
 
 _WITH_VALUE = {
     *("authfile", "ca-file", "cache-dir", "cache-size", "cert", "format", "jobs", "key"),
@@ -30,7 +30,7 @@ _WITH_VALUE = {
     *("tarname", "timeout", "user", "wait", "working-dir"),
 }
 _WITHOUT_VALUE = {"foreign", "gunzip", "insecure", "skip-tls-verify", "xz", "zstd"}
-"""Options that are fields of the same name."""
+"""Options with a field of the same name."""
 
 _PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (
@@ -45,16 +45,16 @@ _PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
 )
 
 # A value has a digit, a capital or a mark in it, or is one of the few words; "--wait waits" has no
-# value. Options in quotes are somebody's words.
+# value. Quoted options are user input.
 _OPTION = re.compile(r"--([a-z][a-z-]*[a-z])(?: (?=[^\s,;)]*[\d'\"/.:A-Z]|(?:all|oci|nan|inf)\b))?")
 _BEFORE = r"(?:(?<=[\s(])|^)"
 
 
 def as_arguments(text: str) -> str:
-    """A message or a hint, with options as the arguments that they are in Python.
+    """A message or a hint with Python's arguments instead of options.
 
     Args:
-        text: as the command line says it.
+        text: as written for the command line.
     """
     for pattern, replace in _PHRASES:
         text = re.sub(_BEFORE + pattern, replace, text)
@@ -75,7 +75,7 @@ def _argument(match: re.Match[str]) -> str:
 
 
 class AsTyped:
-    """A listener that gets lines in the command line's spelling, which is how they are written.
+    """A listener that wants lines unchanged, in the command line's spelling.
 
     Args:
         listener: takes one line.
@@ -90,7 +90,7 @@ class AsTyped:
 
 
 def spelled_for(listener: Callable[[str], object]) -> Callable[[str], None]:
-    """What gives lines to a listener in its own spelling: in Python's, unless it is `AsTyped`.
+    """Wrap a listener to get lines in its own spelling: Python's, unless it is `AsTyped`.
 
     Args:
         listener: takes one line.

@@ -1,7 +1,7 @@
-"""What a run does, line by line: every request, and every decision that costs something.
+"""What a run does, line by line: every request and every costly decision.
 
-With it, "why was this layer fetched twice?" is answered by reading. There is no secret in it: no
-headers, no bodies, and no queries of URLs, which is where signatures are.
+It answers questions such as "why was this layer fetched twice?". It contains no secrets: no
+headers, no bodies, and no URL queries, which hold signatures.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 
 class Trace:
-    """Where the lines go; nowhere unless somebody asked for them. May be used by any thread.
+    """Where the lines go, if anywhere. Thread-safe.
 
     Args:
-        write: takes one line; None where nobody wants any.
+        write: takes one line; None for nowhere.
     """
 
     __slots__ = ("_begun", "_conceal", "_write", "on")
@@ -25,15 +25,15 @@ class Trace:
         self._begun = time.monotonic()
         self._conceal: list[Callable[[str], str]] = []
         self.on = write is not None
-        """Whether anybody listens: what is costly to put into words asks first."""
+        """Whether anybody listens: check it before formatting costly lines."""
 
     @classmethod
     def of(cls, write: Callable[[str], object] | None) -> Trace:
         """The trace of a run.
 
         Args:
-            write: as above; None for the logger `dockersave`, if the application logs at all and
-                wants to know that much. `logging` is not imported for that.
+            write: as above; None for the logger `dockersave`, if the application has imported
+                `logging` and set that logger to DEBUG.
         """
         logging = sys.modules.get("logging")
         if write is None and logging is not None:
@@ -47,7 +47,7 @@ class Trace:
         return cls(spelled_for(write))
 
     def hide(self, conceal: Callable[[str], str]) -> None:
-        """Have every line go through this first: it leaves out what must not be shown."""
+        """Pass every line through this first. It removes secrets."""
         if self.on:
             self._conceal.append(conceal)
 
@@ -55,16 +55,16 @@ class Trace:
         """Write a line.
 
         Args:
-            topic: what it is about, in one word: `request`, `retry`, `lease`.
-            text: what happened, without any secret.
+            topic: the subject, in one word: `request`, `retry`, `lease`.
+            text: what happened.
         """
         if self._write is not None:
             for conceal in self._conceal:
                 text = conceal(text)
-            # What servers say is repeated here; a terminal obeys control characters.
+            # Lines repeat what servers send, and terminals obey control characters.
             text = "".join(char if char.isprintable() else "?" for char in text)
             self._write(f"{time.monotonic() - self._begun:8.3f} {topic}: {text}")
 
 
 SILENT = Trace()
-"""For whom no trace was given."""
+"""The trace if none was given."""

@@ -1,4 +1,4 @@
-"""Amounts as people read them."""
+"""Sizes and durations for people."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def in_time(seconds: float) -> str:
 
 
 def percent(present: int, size: int) -> int:
-    """How much is here, rounded down: 100 is said of nothing but all."""
+    """The share in percent, rounded down: only everything is 100."""
     return 100 * present // size if size else 100

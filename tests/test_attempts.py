@@ -56,8 +56,8 @@ def reset() -> NetworkError:
 def test_passing_failures_are_tried_again_with_growing_pauses() -> None:
     policy = Policy()
     assert policy.pauses(reset()) == [1, 2, 4, 8, 16]
-    assert policy.lines[0] == "registry.example: connection reset, trying again in 1.0 s (1 of 5)"
-    assert policy.lines[4] == "registry.example: connection reset, trying again in 16 s (5 of 5)"
+    assert policy.lines[0] == "registry.example: connection reset, retrying in 1.0 s (1 of 5)"
+    assert policy.lines[4] == "registry.example: connection reset, retrying in 16 s (5 of 5)"
     assert len(policy.lines) == 5
 
 
@@ -227,7 +227,7 @@ def test_a_server_that_asks_for_hours_is_given_up_at_once(hint: str) -> None:
     assert policy.pauses(limit) == []
     moments = {f"{at + timedelta(hours=3):%H:%M}" for at in (before, datetime.now())}
     ending = f"; {hint}" if hint else ""
-    assert limit.hint in {f"it asks to wait 3 h 0 min, until {at}{ending}" for at in moments}
+    assert limit.hint in {f"it asks you to wait 3 h 0 min, until {at}{ending}" for at in moments}
     assert not policy.lines
 
 

@@ -115,7 +115,7 @@ def test_each_signal_and_the_next_run_goes_on(number: int, tmp_path: Path) -> No
         code, err, seconds = stop(process, number)
         assert code == 128 + number
         assert seconds < 1.2
-        assert "image.tar.part keeps what was fetched: the same command goes on" in err
+        assert "image.tar.part keeps what was fetched: the same command continues" in err
         server.faults.clear()
         before = fetched(server)
         done = run(server, "-o", "image.tar", cwd=tmp_path)

@@ -168,7 +168,7 @@ def test_the_systemd_unit(shell: Shell, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "app.tar").exists()
     codes = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)[0].split()
-    assert codes == ["2", "3", "4", "6"], "what trying again cannot mend"
+    assert codes == ["2", "3", "4", "6"], "what retrying cannot mend"
 
 
 def families() -> list[type[DockersaveError]]:

@@ -232,7 +232,7 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_every_format_that_can_be_written_can_be_chosen() -> None:
     assert all(format_named(dockersave.Options(format=name).format) for name in FORMATS)
-    with pytest.raises(dockersave.UsageError, match="no format 'tar'") as caught:
+    with pytest.raises(dockersave.UsageError, match="unknown format 'tar'") as caught:
         dockersave.Options(format="tar")
     assert "docker, oci, legacy" in caught.value.hint
 

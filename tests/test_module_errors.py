@@ -122,10 +122,10 @@ def test_paths_may_be_of_any_kind() -> None:
     ("make", "words"),
     [
         (lambda: dockersave.Options(reuse="old.tar"), r"reuse=\['old.tar'\]"),
-        (lambda: dockersave.Options(reuse=Path("old.tar")), "reuse are several"),  # type: ignore[arg-type]
+        (lambda: dockersave.Options(reuse=Path("old.tar")), "reuse takes several values"),  # type: ignore[arg-type]
         (lambda: dockersave.Network(mirrors="http://m"), r"mirrors=\['http://m'\]"),
         (lambda: dockersave.Network(insecure_registries="r"), r"insecure_registries=\['r'\]"),
-        (lambda: dockersave.Options(output=b"x.tar"), "output is a str or a path"),  # type: ignore[arg-type]
+        (lambda: dockersave.Options(output=b"x.tar"), "output must be a str or a path"),  # type: ignore[arg-type]
         (lambda: dockersave.Network(authfile=3), "not int"),  # type: ignore[arg-type]
     ],
 )

@@ -327,7 +327,7 @@ def test_a_thread_that_saves_while_the_interpreter_ends() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert len(lines) == 2
-    assert set(lines) <= {"saved", "stopped: the interpreter ends"}
+    assert set(lines) <= {"saved", "stopped: the interpreter is exiting"}
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("can't create new thread"), ImportError("gone")])
@@ -343,7 +343,7 @@ def test_what_fails_because_the_interpreter_ends(
     with pytest.raises(type(failure)):
         dockersave.save("debian", output="x.tar", progress=Ending())
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
-    with pytest.raises(dockersave.CancelledError, match="the interpreter ends") as caught:
+    with pytest.raises(dockersave.CancelledError, match="the interpreter is exiting") as caught:
         dockersave.save("debian", output="x.tar", progress=Ending())
     assert caught.value.__cause__ is failure
     assert caught.value.subject == "debian:latest"

@@ -26,7 +26,7 @@ SOURCES = Path(dockersave.__file__).parent
     [
         ("if the line is that slow, raise --timeout", "if the line is that slow, raise timeout="),
         ("write --timeout 60", "write timeout=60"),
-        ("--limit-rate 0 lets nothing pass", "limit_rate=0 lets nothing pass"),
+        ("--limit-rate 0 would let nothing through", "limit_rate=0 would let nothing through"),
         ("--wait waits for it", "wait= waits for it"),
         ("--gunzip stores them unpacked", "gunzip=True stores them unpacked"),
         ("choose with --platform linux/arm64", "choose with platform=linux/arm64"),
@@ -38,10 +38,13 @@ SOURCES = Path(dockersave.__file__).parent
         ("give --ilogin, or --user and --password-stdin", "give user= and password="),
         ("docker login, --ilogin or --user", "docker login, user= and password="),
         ("add -o bundle.tar", "add output='bundle.tar'"),
-        ("write -o a/x.tar, where it leads", "write output='a/x.tar', where it leads"),
+        ("write -o a/x.tar, where it points", "write output='a/x.tar', where it points"),
         ("to write into it: -o 'my images/x.tar'", "to write into it: output='my images/x.tar'"),
-        ("x: the same command goes on", "x: the same call goes on"),
-        ("make room and run the same command again", "make room and make the same call again"),
+        ("x: the same command continues", "x: the same call continues"),
+        (
+            "free some space and run the same command again",
+            "free some space and make the same call again",
+        ),
         ("what --cache-to has written", "what --cache-to has written"),
         ("'--user' is no image", "'--user' is no image"),
         ("r.io/a--user/b--timeout: no", "r.io/a--user/b--timeout: no"),
@@ -113,9 +116,9 @@ def test_every_argument_that_is_named_can_be_given() -> None:
 
 def test_a_hint_that_is_added_to_keeps_both_spellings() -> None:
     failure = DockersaveError("it failed", "raise --timeout")
-    failure.hint = f"it asks to wait; {failure.advice}"
-    assert failure.hint == "it asks to wait; raise timeout="
-    assert failure.advice == "it asks to wait; raise --timeout"
+    failure.hint = f"it asks you to wait; {failure.advice}"
+    assert failure.hint == "it asks you to wait; raise timeout="
+    assert failure.advice == "it asks you to wait; raise --timeout"
     several = dockersave.SaveFailures([failure, UsageError("--jobs 0 is too few")])
     assert several.hint == failure.hint
     assert str(several) == "2 images failed: it failed; jobs=0 is too few"

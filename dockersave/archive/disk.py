@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..errors import OutputError
 from ..limits import LIMITS
@@ -15,8 +15,8 @@ from ..units import in_bytes
 from .partmap import Extent, PartMap
 
 _HINTS = {
-    errno.ENOSPC: "make room and run the same command again: it goes on where it stopped",
-    errno.EDQUOT: "make room and run the same command again: it goes on where it stopped",
+    errno.ENOSPC: "free some space and run the same command again: it continues where it stopped",
+    errno.EDQUOT: "free some space and run the same command again: it continues where it stopped",
     errno.EACCES: "choose another place with --output or --working-dir",
     errno.EPERM: "choose another place with --output or --working-dir",
     errno.EROFS: "choose another place with --output or --working-dir",
@@ -25,7 +25,7 @@ _HINTS = {
     errno.EISDIR: "remove that directory, or choose another name with --output",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another file system",
     errno.EIO: "the disk reports an error; choose another place with --output or --working-dir",
-    errno.EBADF: "redirect it to a file or a program that takes it",
+    errno.EBADF: "redirect it to a file, or pipe it into a program that reads it",
     errno.EMFILE: "raise the limit on open files (ulimit -n), or use fewer --jobs",
     errno.ELOOP: "it is a symbolic link: remove it, or choose another name with --output",
 }
@@ -59,13 +59,15 @@ def free_room(fd: int) -> int | None:
 
 
 def allocated(path: str) -> int:
-    """What a file, or a directory with all in it, takes on the disk, in bytes; 0 for none."""
-    try:
-        taken = 512 * os.lstat(path).st_blocks
-    except FileNotFoundError:
-        return 0
-    for folder, _, names in os.walk(path):
-        taken += sum(512 * os.lstat(os.path.join(folder, name)).st_blocks for name in names)
+    """What a file, or a directory with all in it, takes on the disk, in bytes; 0 for none.
+
+    Another run may publish or remove any of it meanwhile.
+    """
+    taken = 0
+    inside = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for each in (path, *inside):
+        with suppress(FileNotFoundError):
+            taken += 512 * os.lstat(each).st_blocks
     return taken
 
 
@@ -92,9 +94,9 @@ def check_room(
         more = " more" if kept > needed // 100 else ""
         amount = f"{'at least ' if least else ''}{in_bytes(missing)}{more}"
         raise OutputError(
-            f"cannot write {path}{beside and f' and {beside}'}: needs {amount}, "
-            f"{in_bytes(free)} are free in {folder}",
-            "make room there, or choose another place with --output or --working-dir",
+            f"cannot write {path}{beside and f' and {beside}'}: needs {amount}, but only "
+            f"{in_bytes(free)} is free in {folder}",
+            "free some space there, or choose another place with --output or --working-dir",
         )
 
 
@@ -205,8 +207,8 @@ def check_whole(fd: int, path: str, size: int) -> None:
 def shortened(path: str) -> OutputError:
     """What to say when somebody has cut a file that is being written."""
     return OutputError(
-        f"{path} was cut while it was written",
-        "run the same command again, and let nothing else touch that file",
+        f"{path} was truncated while it was being written",
+        "run the same command again, and keep other programs away from that file",
     )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from ..model.manifests import Descriptor
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Layer:
     served: Descriptor
     stored: Descriptor
     image: int
-    target: ClassVar[str] = ""
+    target = ""
     """It is no link."""
 
     @property

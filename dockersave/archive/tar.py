@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from ..values import dataclass
 from .members import Document, Layer
 
 BLOCK = tarfile.BLOCKSIZE

@@ -55,7 +55,7 @@ def listing(found: Listing, *, as_json: bool) -> Iterator[str]:
             layers = f"{count} layer{'s' * (count != 1)}, {in_bytes(variant.size)}"
             yield "  " + "  ".join(filter(None, (variant.platform, variant.digest, layers)))
             for layer in variant.layers:
-                absent = "" if layer.is_here else ", which is not here"
+                absent = "" if layer.is_here else ", not in the archive"
                 yield f"    {layer.digest}  {in_bytes(layer.size)}{absent}"
 
 
@@ -75,7 +75,7 @@ def outlook(found: Forecast, *, as_json: bool) -> Iterator[str]:
         yield f"  {layer.digest}  {in_bytes(layer.size)}  from {layer.source}"
     fetched, reused = in_bytes(found.fetched), in_bytes(found.reused)
     yield f"to fetch: {fetched}, to reuse: {reused}"
-    size = "its size is known when layers are unpacked"
+    size = "the size is known only once the layers are unpacked"
     if found.size is not None:
         size = in_bytes(found.size)
     if found.compression:
@@ -83,6 +83,6 @@ def outlook(found: Forecast, *, as_json: bool) -> Iterator[str]:
     for path in found.paths or ("standard output",):
         yield f"to write: {path}, {size}"
     if found.kept:
-        yield f"begun earlier: {in_bytes(found.kept)} at most need not be fetched again"
+        yield f"started earlier: {in_bytes(found.kept)} at most do not need to be fetched again"
     if found.free is not None:
         yield f"free there: {in_bytes(found.free)}"

@@ -36,7 +36,7 @@ class _Given(argparse.Action):
     ) -> None:
         name = self.option_strings[-1]
         if values == "":
-            parser.error(f"{name} is empty: perhaps a variable of the script was not set")
+            parser.error(f"{name} is empty: is a variable of your script not set?")
         if isinstance(self.default, list):
             values = [*getattr(namespace, self.dest), values]
         setattr(namespace, self.dest, values)
@@ -45,13 +45,13 @@ class _Given(argparse.Action):
 def _size(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,15})(|[kmg]i?)b?", text.lower())
     if not match or not int(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500k, 2M or 1G")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write 500k, 2M or 1G")
     return int(match[1]) * _UNITS[match[2]]
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return int(text)
 
 
@@ -65,7 +65,7 @@ def _float(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
 
 
 def _seconds(text: str) -> float:
@@ -146,7 +146,7 @@ class Parser(argparse.ArgumentParser):
         for word in [] if arguments.help or arguments.version else unknown:
             # The value is left out: the option that was meant may be --password.
             name = word.partition("=")[0]
-            raise UsageError(f"there is no option {_short(name)}", suggestion(name))
+            raise UsageError(f"unknown option {_short(name)}", suggestion(name))
         return arguments
 
 
@@ -183,21 +183,21 @@ def check(arguments: argparse.Namespace) -> None:
         raise UsageError(*wrong)
     if arguments.platform and (stray := stray_platform(arguments.images)):
         raise UsageError(
-            f"{_short(ascii(stray))} is a platform, and stands where an image should",
+            f"{_short(ascii(stray))} is a platform, but an image was expected",
             "save one platform at a time, or all of them: --platform all",
         )
     questions = [name for name in _POINTLESS if getattr(arguments, name)]
     if len(questions) > 1:
         first, second = (f"--{name}".replace("_", "-") for name in questions[:2])
-        raise UsageError(f"{first} and {second} are different questions", "ask one at a time")
+        raise UsageError(f"{first} and {second} cannot be combined", "use one at a time")
     for question in questions:
         for option in _given(arguments, _POINTLESS[question]):
             why = "only reads a file" if question in _OF_A_FILE else "saves nothing"
-            raise UsageError(f"--{question} {why}: {option} has no meaning", "leave it out")
+            raise UsageError(f"--{question} {why}: {option} has no meaning", "drop it")
     for question in _OF_A_FILE:
         if getattr(arguments, question) and arguments.images:
             hint = f"dockersave --{question} debian.tar"
-            raise UsageError(f"--{question} takes a file, no image", hint)
+            raise UsageError(f"--{question} takes a file, not an image", hint)
     if arguments.json and not (arguments.platforms or arguments.list or arguments.dry_run):
         raise UsageError(
             "--json is for --platforms, --list and --dry-run",
@@ -206,14 +206,14 @@ def check(arguments: argparse.Namespace) -> None:
     for first, second, why in (
         ("quiet", "verbose", "contradict each other"),
         ("arch", "platform", "both name the platform"),
-        ("skip_tls_verify", "ca_file", "contradict each other: whom to trust matters or not"),
+        ("skip_tls_verify", "ca_file", "contradict each other"),
         ("ilogin", "password", "both say where the password comes from"),
         ("ilogin", "password_stdin", "both say where the password comes from"),
         ("password", "password_stdin", "both say where the password comes from"),
     ):
         if _is_given(arguments, first) and _is_given(arguments, second):
             names = f"--{first} and --{second}".replace("_", "-")
-            raise UsageError(f"{names} {why}", "give only one of them")
+            raise UsageError(f"{names} {why}", "choose one")
     for name, needed in (
         ("password", "user"),
         ("password_stdin", "user"),

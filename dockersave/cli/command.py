@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from ..cancellation import Cancellation
 from ..errors import DockersaveError, UsageError, for_terminal, shown
 from ..spelling import AsTyped
 from .arguments import network, options
+from .lean import import_urllib3
 from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_lines
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _ECHO = 0.1
 """Seconds within which a second signal is the same as the first, by another way."""
 
 _LOGIN_HINT = "use --password-stdin or --authfile"
-_LIST_HINT = "@FILE is a text file with one image a line"
+_LIST_HINT = "@FILE is a text file with one image per line"
 
 
 class _Signalled(BaseException):
@@ -74,6 +76,9 @@ class Run:
             # Questions are asked here: only the main thread is woken by a signal.
             command = _command(self._arguments, self._talk)
             self._asking = False
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
             self._work_on(command)
         except _Signalled:
             pass
@@ -151,20 +156,19 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     if arguments.list:
         return lambda cancellation: _list_archive(arguments, cancellation)
     from ..model.reference import Reference
-    from .lean import import_urllib3
 
-    import_urllib3()
     references = [Reference.parse(image) for image in _images(arguments.images)]
     if not references:
-        raise UsageError("no image was named", "dockersave debian; dockersave --help shows more")
+        raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
     if (platform := options(arguments).platform) not in (None, "all"):
         from ..model.platforms import Platform
 
         Platform.parse(platform)
     for path in arguments.reuse:
         if not os.path.exists(path):
-            talk.note(f"--reuse {path}: there is no such file, so nothing of it is reused")
+            talk.note(f"--reuse {path}: there is no such file, so nothing is reused")
     chosen = _with_login(network(arguments), arguments, talk)
+    import_urllib3()
     request = _Request(arguments, references, chosen, talk)
     if arguments.tags or arguments.metadata or arguments.sha or arguments.platforms:
         return request.ask
@@ -174,13 +178,13 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
         check_is_open()
         if sys.stdout.isatty():
             raise UsageError(
-                "an archive does not go to a terminal", "add | docker load, or -o FILE"
+                "an archive cannot be written to a terminal", "add | docker load, or -o FILE"
             )
     elif arguments.output and is_named_by(os.path.join(arguments.working_dir, arguments.output)):
         # An archive gets its name when it is complete: that would replace /dev/stdout for all.
         raise UsageError(f"{arguments.output} is standard output", "write -o -")
     if arguments.layers_dir and not (arguments.no_tar or arguments.no_rm):
-        talk.note("--layers-dir names nothing: no directory is left without --no-rm or --no-tar")
+        talk.note("--layers-dir has no effect: no directory is kept without --no-rm or --no-tar")
     return request.save
 
 
@@ -317,7 +321,7 @@ def _images(words: Iterable[str]) -> list[str]:
 def _list(path: str, most: int) -> str:
     """The text of a list of images, of so many bytes at most."""
     if not path:
-        raise UsageError("@ names no list of images", _LIST_HINT)
+        raise UsageError("@ must be followed by the name of a list of images", _LIST_HINT)
     name = f"the list {shown(path)}"
     try:
         with open(path, "rb") as file:
@@ -331,7 +335,7 @@ def _list(path: str, most: int) -> str:
         # Editors on Windows put a byte order mark first.
         return data.decode("utf-8-sig")
     except ValueError:
-        raise UsageError(f"{name} is no text in UTF-8", _LIST_HINT) from None
+        raise UsageError(f"{name} is not UTF-8 text", _LIST_HINT) from None
 
 
 def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network:
@@ -340,13 +344,13 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
         return chosen
     if not (arguments.user or arguments.ilogin):
         return chosen
-    from dataclasses import replace
+    from ..values import replace
 
     if arguments.password_stdin:
         from ..limits import LIMITS
 
         if sys.stdin is None:
-            raise UsageError("standard input is closed: there is no password to be read from it")
+            raise UsageError("standard input is closed: cannot read the password from it")
         password = sys.stdin.readline(LIMITS.token_answer).rstrip("\r\n")
         return replace(chosen, password=password)
     talk.flush()
@@ -355,10 +359,11 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
 
 def _ask_login(chosen: Network) -> Network:
     import getpass
-    from dataclasses import replace
+
+    from ..values import replace
 
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask for credentials on", _LOGIN_HINT)
+        raise UsageError("there is no terminal to prompt for credentials", _LOGIN_HINT)
     try:
         user = chosen.user or _input_line("User: ")
         return replace(chosen, user=user, password=getpass.getpass("Password: ", sys.stderr))

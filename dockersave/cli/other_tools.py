@@ -76,11 +76,11 @@ _SAID = {
     "the tag is part of the name: debian:12; --tags lists those there are": "-t --tag --tagname",
     "layers stay compressed as they are served; -o NAME.tar.gz compresses the whole archive": "-z "
     "--gzip --gz --compress --compression",
-    "an archive is replaced when the new one is complete, without being asked": "--force -y "
+    "an existing archive is replaced without asking, once the new one is complete": "--force -y "
     "--yes --overwrite",
-    "the same command goes on where a run was stopped": "-c --continue --resume",
-    "the archive is a tar in any case; --no-tar leaves a directory": "--tar",
-    "nothing is kept for other runs without --cache-dir": "--no-cache",
+    "the same command continues where a run was stopped": "-c --continue --resume",
+    "the archive is always a tar; --no-tar writes a directory": "--tar",
+    "nothing is cached without --cache-dir": "--no-cache",
 }
 """What is to be said of others."""
 
@@ -106,7 +106,7 @@ def command_word(images: Sequence[str]) -> tuple[str, str] | None:
     image = shown(" ".join(rest), 100)
     right = _COMMANDS[word].format(image=image or "IMAGE", file=image or "FILE")
     more = f"; an image of that name is {word}:latest" if word in _SAVE and not rest else ""
-    return f"there is no command {word}", right + more
+    return f"unknown command {word}", right + more
 
 
 def stray_platform(images: Sequence[str]) -> str:

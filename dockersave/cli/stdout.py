@@ -56,5 +56,5 @@ def write_lines(lines: Iterable[str]) -> None:
     except OSError as failure:
         raise OutputError(
             f"{NAME} cannot be written: {failure.strerror}",
-            "redirect it to a file or a program that takes it",
+            "redirect it to a file, or pipe it into a program that reads it",
         ) from failure

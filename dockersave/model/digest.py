@@ -71,7 +71,7 @@ class Verifier:
         if self.digest is not None and self.value != self.digest:
             raise ContentError(
                 f"{self.what} hashes to {self.value} instead of {self.digest}",
-                "the registry, or something on the way to it, changes content; try another network",
+                "the registry, or something in between, changes the content; try another network",
                 transient=True,
             )
 

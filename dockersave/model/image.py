@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from ..errors import UsageError
+from ..values import dataclass, replace
 from .digest import digest_of
 from .manifests import (
     DOCKER_FOREIGN_LAYER,
@@ -160,8 +160,8 @@ def notes(image: Image) -> list[str]:
     if image.absent:
         are = "layer is" if len(image.absent) == 1 else "layers are"
         lines.append(
-            f"{image.reference}: {len(image.absent)} foreign {are} left out, and the archive "
-            "loads only where they are at hand; --foreign fetches them"
+            f"{image.reference}: {len(image.absent)} foreign {are} left out; the archive "
+            "loads only where they are available; --foreign fetches them"
         )
     return lines
 
@@ -178,9 +178,9 @@ def check_names(images: Sequence[Image]) -> None:
         other = known.setdefault((image.reference.name, tag), image) if tag else image
         if other.root.digest != image.root.digest:
             raise UsageError(
-                f"{image.reference.familiar_name}:{tag} would name two images of the archive, "
+                f"{image.reference.familiar_name}:{tag} would name two images in the archive, "
                 f"{other.root.digest} and {image.root.digest}",
-                "save them into two archives, or leave out the tag of one",
+                "save them into two archives, or drop the tag of one",
             )
 
 

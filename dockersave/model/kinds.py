@@ -95,26 +95,26 @@ def check_is_image(manifest: Manifest) -> None:
         ContentError: it is a Helm chart, a WASM module or another artifact.
     """
     if not may_be_image(manifest):
-        raise no_image("this is", [kind_of(manifest)])
+        raise no_image("this is not a", [kind_of(manifest)])
 
 
 def no_image(subject: str, kinds: Iterable[str]) -> ContentError:
     """What to say of something that is no image.
 
     Args:
-        subject: `this is` or `the index holds`.
+        subject: `this is not a` or `the index holds no`.
         kinds: the media types that say what there is instead.
     """
     names = dict.fromkeys(map(_name, kinds))
     cache = _NAMES[0][1]
     if any(name.startswith(cache) for name in names):
         return ContentError(
-            f"{subject} no container image but {cache}",
-            "it is what --cache-to has written; save the image that was pushed beside it",
+            f"{subject} container image but {cache}",
+            "it was written by --cache-to; save the image that was pushed with it",
         )
     more = ["more"] if len(names) > _LIMIT else []
     return ContentError(
-        f"{subject} no container image but {' and '.join([*list(names)[:_LIMIT], *more])}",
+        f"{subject} container image but {' and '.join([*list(names)[:_LIMIT], *more])}",
         "dockersave saves what engines run; fetch artifacts with oras or helm",
     )
 

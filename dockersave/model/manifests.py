@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
+from ..values import dataclass, field
 from .digest import is_digest
 from .platforms import Platform
 from .weight import is_too_heavy
@@ -134,7 +134,7 @@ class UnknownKindError(ContentError):
     """
 
     def __init__(self, media_type: str) -> None:
-        super().__init__(f"the manifest is of the unknown type {shown(media_type)}")
+        super().__init__(f"the manifest has the unknown type {shown(media_type)}")
         self.media_type = media_type
 
 
@@ -175,7 +175,7 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
     kind = INDEX_TYPES if is_index else MANIFEST_TYPES
     for claim in (stated, media_type):
         if claim in known and claim not in kind:
-            raise ContentError(f"the manifest is labelled {claim}, which it is not")
+            raise ContentError(f"the manifest is labelled {claim}, but it is not one")
     if stated in known and media_type in known and stated != media_type:
         raise ContentError(f"the manifest says {stated}, but is labelled {media_type}")
     actual = stated or (media_type if media_type in known else "")
@@ -206,10 +206,12 @@ def parse_config(body: bytes, layers: int) -> Config:
     if not isinstance(diff_ids, list) or not all(map(is_digest, diff_ids)):
         raise ContentError("the config has no list of diff_ids")
     if len(diff_ids) != layers:
-        raise ContentError(f"the config names {len(diff_ids)} layers, the manifest {layers}")
+        raise ContentError(
+            f"the config names {len(diff_ids)} layers, but the manifest lists {layers}"
+        )
     names = [_in_any_case(document, key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(name, str) for name in names):
-        raise ContentError("the config's platform is no text")
+        raise ContentError("the config's platform is not a string")
     keys = ("architecture", "os", "os.version", "variant")
     stated = {key: document[key] for key in keys if isinstance(document.get(key), str)}
     return Config(Platform.of(*names), tuple(diff_ids), {k: v for k, v in stated.items() if v})
@@ -222,7 +224,7 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
         ContentError: it is malformed.
     """
     if not isinstance(value, dict):
-        raise ContentError(f"{what} is no descriptor")
+        raise ContentError(f"{what} is not a descriptor")
     media_type = _text(value, "mediaType", what)
     digest, size = value.get("digest"), value.get("size")
     if not isinstance(digest, str) or not is_digest(digest):
@@ -231,12 +233,12 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
         raise ContentError(f"{what} has no valid size")
     urls = value.get("urls") or []
     if not isinstance(urls, list) or not all(isinstance(url, str | None) for url in urls):
-        raise ContentError(f"{what} has URLs that are no text")
+        raise ContentError(f"{what} has URLs that are not strings")
     annotations = value.get("annotations") or {}
     if not isinstance(annotations, dict) or not all(
         isinstance(text, str | None) for text in annotations.values()
     ):
-        raise ContentError(f"{what} has annotations that are no text")
+        raise ContentError(f"{what} has annotations that are not strings")
     platform, os_version = _platform(value.get("platform"), what)
     return Descriptor(
         media_type,
@@ -259,11 +261,11 @@ def _platform(stated: object, what: str) -> tuple[Platform | None, str]:
     if stated is None:
         return None, ""
     if not isinstance(stated, dict):
-        raise ContentError(f"{what} has a platform that is no object")
+        raise ContentError(f"{what} has a platform that is not an object")
     keys = ("os", "architecture", "variant", "os.version")
     names = [_in_any_case(stated, key) or "" for key in keys]
     if not all(isinstance(name, str) for name in names):
-        raise ContentError(f"{what} has a platform that is no text")
+        raise ContentError(f"{what} has a platform that is not a string")
     return Platform.of(*names[:3]) if names[1] else None, names[3]
 
 
@@ -319,7 +321,7 @@ def no_platform(wanted: Platform, platforms: Iterable[str]) -> NotFoundError:
     there = shown(", ".join(dict.fromkeys(platforms)), 1000)
     return NotFoundError(
         f"there is no image for {wanted}",
-        f"there is {there}: choose with --platform" if there else "",
+        f"available: {there}; choose with --platform" if there else "",
     )
 
 
@@ -332,28 +334,28 @@ def to_json(document: Any) -> bytes:
 
 def _object(body: bytes, what: str) -> dict[str, Any]:
     if is_too_heavy(body, LIMITS.document_marks):
-        raise ContentError(f"the {what} has more values or text than documents have")
+        raise ContentError(f"the {what} has too many values or too much text")
     try:
         # Engines read UTF-8 and numbers alone: what they take for something else must not pass.
         document = json.loads(body.decode(), parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise ContentError(
-            f"the {what} is no JSON",
-            "something on the way (a proxy, a login page) may answer in the registry's place",
+            f"the {what} is not valid JSON",
+            "something in between (a proxy, a login page) may be answering instead of the registry",
         ) from None
     if not isinstance(document, dict):
-        raise ContentError(f"the {what} is no JSON object")
+        raise ContentError(f"the {what} is not a JSON object")
     return document
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number in JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _text(document: Mapping[str, Any], key: str, what: str) -> str:
     text = document.get(key)
     if not isinstance(text, str | None):
-        raise ContentError(f"{what} has a {key} that is no text")
+        raise ContentError(f"{what} has a {key} that is not a string")
     return text or ""
 
 

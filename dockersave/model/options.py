@@ -1,16 +1,16 @@
-"""What a caller can choose about the network: one value, passed down as it is."""
+"""What callers can choose: immutable values that are passed down unchanged."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
 from ..errors import UsageError, shown
 from ..limits import LIMITS
+from ..values import dataclass, field
 from .formats import DEFAULT_FORMAT, FORMATS
 
 USUAL_JOBS, MOST_JOBS = 8, 16
-"""Connections where nobody says how many: usually, and where each is seen to be capped."""
+"""Connections if `jobs` is not given: usually, and if each one turns out to be capped."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,51 +20,50 @@ if TYPE_CHECKING:
 
 
 def _take_paths(options: object, *names: str) -> None:
-    """Let paths be of any kind; what is read back is text."""
+    """Accept any kind of path, and keep it as a string."""
     for name in names:
         path = getattr(options, name)
         if path is not None:
             text = os.fspath(path)
             if not isinstance(text, str):
-                raise TypeError(f"{name} is a str or a path of one, not {path!r}")
+                raise TypeError(f"{name} must be a str or a path, not {path!r}")
             object.__setattr__(options, name, text)
 
 
 def _take_several(options: object, *names: str) -> None:
-    """Let lists be of any kind, but no text: of that each letter would be one."""
+    """Accept any sequence, except a string: each of its letters would be an item."""
     for name in names:
         several = getattr(options, name)
         if isinstance(several, (str, bytes, os.PathLike)):
-            raise TypeError(f"{name} are several: write {name}=[{several!r}]")
+            raise TypeError(f"{name} takes several values: write {name}=[{several!r}]")
         object.__setattr__(options, name, tuple(map(os.fspath, several)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How registries are reached. The command line's options have the same names.
+    """How to reach registries. The command line's options have the same names.
 
-    Paths may be of any kind, and several of anything in any sequence: they are kept as `str` and
-    `tuple`.
+    Paths may be `str` or path-like, lists any sequence: they are kept as `str` and `tuple`.
 
     Args:
-        insecure: the registries speak plain HTTP; never Docker Hub.
-        insecure_registries: those that speak plain HTTP, as references write them: `HOST[:PORT]`.
+        insecure: use plain HTTP, except for Docker Hub.
+        insecure_registries: use plain HTTP for these, written as in references: `HOST[:PORT]`.
         skip_tls_verify: do not check certificates.
-        ca_file: a PEM file of authorities to trust beside the host's.
+        ca_file: a PEM file of authorities to trust in addition to the host's.
         cert, key: a client certificate and its key, PEM files.
         user, password: credentials for the one registry named in the call.
-        authfile: a config.json or auth.json to read credentials from, before the usual places.
-        mirrors: base URLs to try before the registry itself, in order.
-        jobs: connections at once, 1 to 64; None for 8, or 16 where each is seen to be capped.
-        retries: how often one request is tried again.
-        timeout: seconds to connect, and seconds without progress before a connection is given up.
+        authfile: a config.json or auth.json to read credentials from, instead of the usual places.
+        mirrors: base URLs to try before the registry, in this order.
+        jobs: parallel connections, 1 to 64; None for 8, or 16 if each one turns out to be capped.
+        retries: how often to retry a request.
+        timeout: seconds to connect, and seconds without data before a connection is closed.
         wait: seconds to wait for a network, a registry or a clock that is not up yet.
         limit_rate: bytes per second for all connections together, or None.
 
     Raises:
-        UsageError: a number is not in its range, the user's name or the password is empty, or an
-            insecure registry has no name that a reference could have.
-        TypeError: a path is no path, or there is one text where several are expected.
+        UsageError: a number is out of range, the user name or the password is empty, or the name of
+            an insecure registry is invalid.
+        TypeError: a path is not a path, or a list is a single string.
     """
 
     insecure: bool = False
@@ -113,22 +112,20 @@ class Network:
                 f"--jobs {self.jobs} is not from 1 to {LIMITS.jobs}", f"write --jobs {USUAL_JOBS}"
             )
         if self.retries < 0:
-            raise UsageError(f"--retries {self.retries} is no number of tries", "0 is for none")
+            raise UsageError(f"--retries {self.retries} is not a number of retries", "0 means none")
         for name, seconds in (("timeout", self.timeout), ("wait", self.wait)):
-            # Written this way round since NaN is neither less nor more than anything.
+            # Written this way round because NaN is neither less nor more than anything.
             if not 0 <= seconds < 1e9:
                 raise UsageError(
-                    f"--{name} {seconds:g} is no number of seconds", f"write --{name} 60"
+                    f"--{name} {seconds:g} is not a number of seconds", f"write --{name} 60"
                 )
         if not self.timeout:
-            raise UsageError("--timeout: no answer comes in 0 seconds", "write --timeout 60")
+            raise UsageError("--timeout must be more than 0 seconds", "write --timeout 60")
         if self.limit_rate is not None and self.limit_rate < 1:
-            raise UsageError(f"--limit-rate {self.limit_rate} lets nothing pass", "leave it out")
+            raise UsageError(f"--limit-rate {self.limit_rate} would let nothing through", "drop it")
         for what, word in (("user's name", self.user), ("password", self.password)):
             if word == "":
-                raise UsageError(
-                    f"the {what} is empty", "perhaps a variable of the script was not set"
-                )
+                raise UsageError(f"the {what} is empty", "is a variable of your script not set?")
         if self.insecure_registries:
             self._check_insecure()
 
@@ -138,16 +135,16 @@ class Network:
         for name in self.insecure_registries:
             if is_docker_hub(name):
                 raise UsageError(
-                    f"--insecure-registry {name}: Docker Hub speaks TLS alone", "leave it out"
+                    f"--insecure-registry {name}: Docker Hub only speaks TLS", "drop it"
                 )
             if not is_registry(name):
                 raise UsageError(
-                    f"--insecure-registry {shown(name)!r} is no registry",
+                    f"--insecure-registry {shown(name)!r} is not a registry",
                     "write HOST[:PORT], as in the image's name: localhost:5000",
                 )
 
     def speaks_plain(self, registry: str) -> bool:
-        """Whether a registry is spoken to over plain HTTP.
+        """Whether to use plain HTTP for a registry.
 
         Args:
             registry: as in `Reference.registry`.
@@ -161,43 +158,42 @@ class Network:
 
     @property
     def usual_jobs(self) -> int:
-        """Connections at once, if they are not seen to be capped."""
+        """Parallel connections, unless each one turns out to be capped."""
         return self.jobs or USUAL_JOBS
 
     @property
     def most_jobs(self) -> int:
-        """Connections at once, at most."""
+        """The most parallel connections."""
         return self.jobs or MOST_JOBS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is saved, where to, and how. The command line's options have the same names.
+    """What to save, where to, and how. The command line's options have the same names.
 
-    Paths may be of any kind, and several of anything in any sequence: they are kept as `str` and
-    `tuple`.
+    Paths may be `str` or path-like, lists any sequence: they are kept as `str` and `tuple`.
 
     Args:
         platform: `os/arch[/variant]`, `all`, or None for this host's.
-        output: the file to write, `-` for standard output, or None for a name made of the
-            image's. One that ends in `.tar.gz`, `.tgz`, `.tar.zst`, `.tar.xz` is compressed.
-        working_dir: where everything is written that has no directory of its own.
-        tarname: the archive's name in it.
-        layers_dir: the directory structure's name, beside the archive's.
-        tar: write the archive.
-        tree: leave the directory structure.
+        output: the file to write, `-` for standard output, or None for a name made from the
+            image's. It is compressed if it ends in `.tar.gz`, `.tgz`, `.tar.zst` or `.tar.xz`.
+        working_dir: the directory for all output without a directory of its own.
+        tarname: name of the archive in the working directory.
+        layers_dir: name of the directory, next to the archive.
+        tar: write an archive.
+        tree: write a directory.
         format: `docker`, `oci` or `legacy`.
         gunzip: store layers uncompressed.
-        xz: compress the archive with xz, which makes it smallest.
+        xz: compress the archive with xz, the smallest.
         zstd: compress it with zstd, which k3s, rke2 and containerd load.
-        foreign: fetch layers that are only at the URLs in the manifest, too.
-        reuse: archives whose blobs need not be fetched again.
+        foreign: also fetch layers that are hosted elsewhere, at the URLs in the manifest.
+        reuse: archives whose blobs are not fetched again.
         cache_dir: a directory that keeps blobs for other runs.
-        cache_size: bytes that it may hold.
+        cache_size: its maximum size in bytes.
 
     Raises:
-        UsageError: there is no such format.
-        TypeError: a path is no path, or there is one where several are expected.
+        UsageError: the format is unknown.
+        TypeError: a path is not a path, or a list is a single path.
     """
 
     platform: str | None = None
@@ -243,5 +239,5 @@ class Options:
         _take_several(self, "reuse")
         if self.format not in FORMATS:
             raise UsageError(
-                f"there is no format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
+                f"unknown format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
             )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from ..errors import UsageError, shown
+from ..values import dataclass
 
 ALL_PLATFORMS = "all"
 """What stands for every platform where one is chosen."""
@@ -28,7 +28,7 @@ class Platform:
         """
         if "," in text:
             raise UsageError(
-                f"{text!r} are several platforms", "save one at a time, or all: --platform all"
+                f"{text!r} names several platforms", "save one at a time, or all: --platform all"
             )
         parts = text.lower().split("/")
         if len(parts) == 1:

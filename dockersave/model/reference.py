@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 
 from ..errors import UsageError
+from ..values import dataclass
 from .digest import is_digest
 from .web_addresses import image_of, is_web_site, without_login
 
@@ -131,7 +131,7 @@ def _parse(text: str) -> Reference:
     if at and not is_digest(digest):
         raise _fault(
             text,
-            f"{_cut(digest)!r} is no digest",
+            f"{_cut(digest)!r} is not a valid digest",
             "a digest is sha256: and 64 hexadecimal digits in lower case",
         )
     registry, path = _split_registry(rest)
@@ -139,9 +139,9 @@ def _parse(text: str) -> Reference:
     if colon and not _TAG.fullmatch(tag):
         raise _fault(
             text,
-            f"{_cut(tag)!r} is no tag",
-            "a tag has at most 128 letters, digits, '_', '.' and '-', and begins with none of "
-            "the last two",
+            f"{_cut(tag)!r} is not a valid tag",
+            "a tag has at most 128 letters, digits, '_', '.' and '-', and does not begin with "
+            "'.' or '-'",
         )
     registry = _check_registry(text, registry)
     if re.fullmatch(r"[0-9a-f]{64}", text):
@@ -173,12 +173,14 @@ def _check_registry(text: str, registry: str) -> str:
     if registry.startswith("["):
         host, bracket, port = registry[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):
-            fault = f"{_cut(registry)!r} is no IPv6 address in brackets"
+            fault = f"{_cut(registry)!r} is not an IPv6 address in brackets"
             raise _fault(text, fault, "write [::1]:5000")
         try:
             ipaddress.IPv6Address(host)
         except ValueError:
-            raise _fault(text, f"{_cut(host)!r} is no IPv6 address", "write [::1]:5000") from None
+            raise _fault(
+                text, f"{_cut(host)!r} is not an IPv6 address", "write [::1]:5000"
+            ) from None
         if not _IPV6_CHARACTERS.fullmatch(host):
             raise _fault(text, f"{_cut(host)!r} has a zone or dots", "write [::1]:5000")
         has_port, port = bool(port), port[1:]
@@ -191,11 +193,12 @@ def _check_registry(text: str, registry: str) -> str:
         if not _DOMAIN_NAME.fullmatch(host):
             raise _fault(
                 text,
-                f"{_cut(host)!r} is no host name",
-                "a host name has letters, digits, dots, and hyphens that begin and end no part",
+                f"{_cut(host)!r} is not a host name",
+                "a host name has letters, digits, dots and hyphens; no part begins or ends "
+                "with a hyphen",
             )
     if has_port and not (_PORT.fullmatch(port) and 0 < int(port) < 65536):
-        raise _fault(text, f"{_cut(port)!r} is no port", "a port is a number from 1 to 65535")
+        raise _fault(text, f"{_cut(port)!r} is not a port", "a port is a number from 1 to 65535")
     return registry
 
 
@@ -209,7 +212,7 @@ def _check_path(text: str, path: str) -> None:
             raise _fault(text, "a part of the name is empty", "remove the extra '/'")
         if component != component.lower() and _COMPONENT.fullmatch(component.lower()):
             lower = _cut(component.lower())
-            raise _fault(text, f"{_cut(component)!r} has capitals", f"write {lower!r}")
+            raise _fault(text, f"{_cut(component)!r} has capital letters", f"write {lower!r}")
         raise _fault(
             text,
             f"{_cut(component)!r} cannot be part of a name",

@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from ..errors import ContentError, CredentialsError, NetworkError
 from ..limits import LIMITS
+from ..values import dataclass, field
 from . import failures, redirects
 from .challenge import Challenge, parse
 from .credentials import Credentials, Login
@@ -341,4 +341,4 @@ class Authorizer:
     def _warn_if_open(self) -> None:
         if self._origin.startswith("http:") and not self._warned:
             self._warned = True
-            self._notify(f"warning: credentials for {self._registry} go over plain http")
+            self._notify(f"warning: credentials for {self._registry} are sent over plain HTTP")

@@ -5,7 +5,6 @@ Source: OCI distribution specification 1.1, "Pulling" and "Content discovery".
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from ..model.manifests import ACCEPT, Descriptor
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
+from ..values import replace
 from . import failures, redirects
 from .credentials import Credentials, Keyring
 from .documents import Document, are_comparable, media_type_of, name_of
@@ -91,7 +91,7 @@ class RegistryClient:
         keyring = keyring or Keyring(network.authfile, os.environ, notify, cancellation)
         credentials = Credentials(network, os.environ, notify, cancellation, keyring)
         # The flags name the registry's credentials; a mirror's come from config.json alone.
-        without = dataclasses.replace(network, user=None, password=None)
+        without = replace(network, user=None, password=None)
         others = Credentials(without, os.environ, notify, cancellation, keyring)
         is_hub = name == DOCKER_HUB
         scheme = "http" if network.speaks_plain(name) else "https"
@@ -174,8 +174,8 @@ class RegistryClient:
             if answered.response.status == 200 and are_comparable(digest, version):
                 if is_digest(version) and digest != version:
                     raise ContentError(
-                        f"{answered.host}: {what} is said to hash to {digest}",
-                        "the registry, or something on the way to it, changes content; "
+                        f"{answered.host}: {what} is reported to hash to {digest}",
+                        "the registry, or something in between, changes the content; "
                         "try another network",
                     )
                 self._say_what_is_left(answered)
@@ -213,7 +213,7 @@ class RegistryClient:
         if descriptor.size > limit:
             raise ContentError(
                 f"{self.name}: the blob {descriptor.digest} has {descriptor.size} bytes; "
-                f"more than {limit} are not taken"
+                f"at most {limit} are accepted"
             )
 
         def fetch(endpoint: Endpoint) -> bytes:
@@ -276,9 +276,7 @@ class RegistryClient:
         """
         end = descriptor.size if stop is None else stop
         if self._astray >= LIMITS.foreign_failures:
-            raise NetworkError(
-                f"{self.name}: {self._astray} addresses of layers that are elsewhere gave nothing"
-            )
+            raise NetworkError(f"{self.name}: {self._astray} external addresses of layers failed")
         # Judged as if the registry had sent us there.
         there = redirects.target(self._home.base, url)
         endpoint = Endpoint(
@@ -364,8 +362,8 @@ class RegistryClient:
             except DockersaveError as error:
                 if not isinstance(error, NotFoundError):
                     self._strikes[mirror] = self._strikes.get(mirror, 0) + 1
-                self._say(mirror.name, f"{error.said}; going on without the mirror")
-                self._trace.say("mirror", f"{mirror.name} is passed over: {error.typed}")
+                self._say(mirror.name, f"{error.said}; continuing without the mirror")
+                self._trace.say("mirror", f"{mirror.name} is skipped: {error.typed}")
             else:
                 self._strikes.pop(mirror, None)
                 return result
@@ -376,7 +374,8 @@ class RegistryClient:
         if left and left[0] < _FEW_LEFT:
             self._say(
                 "limit",
-                f"{answered.host}: {left[0]} pulls of {left[1]} are left; logging in raises it",
+                f"{answered.host}: {left[0]} pulls of {left[1]} are left; logging in "
+                "raises the limit",
             )
 
     def _say(self, topic: str, line: str) -> None:

@@ -14,11 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..cancellation import Cancellation
 from ..limits import LIMITS
+from ..values import dataclass
 
 Address: TypeAlias = tuple[Any, ...]
 Target: TypeAlias = tuple[socket.AddressFamily, Address]
@@ -33,12 +33,12 @@ _SHOWN = 3
 
 CAUSES = {
     errno.ECONNREFUSED: "connection refused",
-    errno.EHOSTUNREACH: "no route to it",
+    errno.EHOSTUNREACH: "no route to host",
     errno.ENETUNREACH: "the network is unreachable",
     errno.ENETDOWN: "the network is down",
     errno.EADDRNOTAVAIL: "the network is not configured",
-    errno.EAFNOSUPPORT: "this host does not know such addresses",
-    errno.ETIMEDOUT: "no answer to the attempt to connect",
+    errno.EAFNOSUPPORT: "this host does not support such addresses",
+    errno.ETIMEDOUT: "the attempt to connect timed out",
 }
 """Why nothing can be reached, in words."""
 

@@ -11,7 +11,6 @@ import os
 import pwd
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..cancellation import Cancellation
@@ -19,6 +18,7 @@ from ..errors import CredentialsError, shown
 from ..limits import LIMITS
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
+from ..values import dataclass
 from .logins import Login, as_login, by_place, keys_of, of_entry, of_variable
 
 __all__ = ["Credentials", "Keyring", "Login"]
@@ -175,9 +175,9 @@ class Keyring:
         if name == self._authfile:
             raise CredentialsError(
                 f"cannot read the credentials in {name}: {why}",
-                "it must be a file as docker login and podman login write it",
+                "it must be a file as written by docker login or podman login",
             )
-        self._problem(f"{name} is no use: {why}")
+        self._problem(f"{name} cannot be used: {why}")
 
     def _problem(self, text: str) -> None:
         if text not in self._problems:
@@ -188,13 +188,13 @@ class Keyring:
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
-            raise ValueError("it is no JSON") from None
+            raise ValueError("it is not valid JSON") from None
         if not isinstance(document, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         tables = [document.get(key) or {} for key in ("auths", "credHelpers")]
         store = document.get("credsStore") or ""
         if not all(isinstance(table, dict) for table in tables) or not isinstance(store, str):
-            raise ValueError("auths, credHelpers or credsStore is not what it should be")
+            raise ValueError("auths, credHelpers or credsStore is malformed")
         return _File(name, by_place(tables[0]), by_place(tables[1]), store)
 
     def _of_helper(self, file: _File, registry: str, keys: tuple[str, ...]) -> Login | None:
@@ -222,7 +222,7 @@ class Keyring:
         except (helpers.HelperError, UnicodeError) as error:
             self._problem(
                 f"the credential helper docker-credential-{shown(name)} in {file.name}"
-                f" is no use for {server}: {error}"
+                f" cannot be used for {server}: {error}"
             )
             return None
 

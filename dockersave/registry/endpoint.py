@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
 from ..limits import LIMITS
 from ..model.options import Network
 from ..trace import SILENT, Trace
+from ..values import dataclass
 from . import failures, redirects
 from .auth import Authorizer
 from .credentials import Credentials
@@ -160,7 +160,7 @@ class Endpoint:
             exchange.may_renew()
             exchange.check(self.name)
             self.trace.say(
-                "blob", f"{redirects.host_of(url)} gives it no more: {self.name} is asked"
+                "blob", f"{redirects.host_of(url)} no longer serves it: asking {self.name}"
             )
         start = f"{self.base}/{path}"
         if parameters := "&".join(filter(None, (query, self._query))):
@@ -237,13 +237,16 @@ class Endpoint:
             if response.status not in redirects.STATUSES:
                 return Answered(response, url)
             location = response.headers.get("Location")
-            self._transport.discard(response)
+            try:
+                exchange.check(self.name)
+            finally:
+                # What is read here, wanted by nobody, counts for the next one.
+                self._transport.discard(response)
             url = redirects.target(
                 url, location, downgrade=self._downgrade, conceal=self._secrets.conceal
             )
             if redirects.origin(url) != self._origin:
                 self._secrets.add_signed(url)
-            exchange.check(self.name)
         raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
 
     def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:
@@ -275,7 +278,9 @@ class Endpoint:
             # Storage says 401 to what has expired; only a registry asks who is there.
             if not is_home and "WWW-Authenticate" not in response.headers:
                 return response
-            self.trace.say("credentials", f"{redirects.host_of(url)} asks for others than it got")
+            self.trace.say(
+                "credentials", f"{redirects.host_of(url)} asks for different credentials"
+            )
             answer_headers = response.headers
             self._transport.discard(response)
             authorizer.challenged(answer_headers, repository, sent)
@@ -340,7 +345,7 @@ def mirror_base(url: str) -> str:
         redirects.origin(url)
     except (ValueError, NetworkError):
         raise UsageError(
-            "--mirror: this is no address for http or https", "write https://HOST[:PORT][/PATH]"
+            "--mirror: this is not an http or https address", "write https://HOST[:PORT][/PATH]"
         ) from None
     if parts.username is not None:
         raise UsageError(

@@ -68,16 +68,16 @@ def of_exchange(
     for cause in chain:
         if isinstance(cause, MalformedAnswer):
             return NetworkError(
-                f"{where} answers with {cause}",
-                "a proxy on the way may be at fault; another network, or --mirror, may help",
+                f"{where} sent {cause}",
+                "a proxy in between may be at fault; another network, or --mirror, may help",
             )
     for cause in chain:
         if isinstance(cause, ReadTimeoutError | TimeoutError):
-            return NetworkError(f"{where} no byte in time", transient=True)
+            return NetworkError(f"{where} no response in time", transient=True)
         if isinstance(cause, ConnectionResetError):
             return NetworkError(f"{where} connection reset", transient=True)
         if isinstance(cause, http.client.IncompleteRead | EOFError):
-            return NetworkError(f"{where} the answer ended early", transient=True)
+            return NetworkError(f"{where} the response ended early", transient=True)
     detail = shown(without_queries(str(chain[-1])) or type(chain[-1]).__name__)
     is_ours = isinstance(error, ValueError) and not isinstance(error, ssl.SSLError)
     return NetworkError(f"{where} {_BROKEN} ({detail})", transient=not is_ours)
@@ -135,7 +135,7 @@ def _of_proxy(chain: list[BaseException], proxy: str, host: str) -> NetworkError
             )
         return NetworkError(
             f"the proxy {proxy} refuses to connect to {host}: {status} {reason}".rstrip(),
-            "have its rules changed, or name the host in NO_PROXY if it can be reached directly",
+            "have its rules changed, or list the host in NO_PROXY if it can be reached directly",
             transient=status in {429, 500, 502, 503, 504},
         )
     return None
@@ -211,7 +211,7 @@ def _meaning(
         return of_limit(headers, detail, host, conceal)
     if status in _TRANSIENT:
         return NetworkError(
-            f"{host}: answers {status} for {what}{said}",
+            f"{host}: returned {status} for {what}{said}",
             transient=True,
             retry_after=retry_after(headers),
             crowded=status == 503,
@@ -219,7 +219,7 @@ def _meaning(
     if status == 400 and _wants_tls(body):
         return NetworkError(
             f"{host}: speaks TLS",
-            "leave --insecure away; --insecure-registry HOST[:PORT] is for some registries alone",
+            "drop --insecure; --insecure-registry HOST[:PORT] applies to one registry only",
         )
     if status == 400 and b"SSL certificate" in body:
         return NetworkError(
@@ -228,8 +228,8 @@ def _meaning(
             f"/etc/docker/certs.d/{host}/",
         )
     return NetworkError(
-        f"{host}: answers {status} for {what}{said}",
-        "is it a registry (of the API version 2)?" if not detail else "",
+        f"{host}: returned {status} for {what}{said}",
+        "is it a registry (API version 2)?" if not detail else "",
     )
 
 
@@ -302,10 +302,11 @@ def of_limit(
     said = f": {detail}" if detail else ""
     amount = f" ({limit})" if limit else ""
     source = conceal(headers.get("Docker-RateLimit-Source", ""))
-    counted = f"; it counts for {shown(source)}" if source else ""
+    counted = f"; counted for {shown(source)}" if source else ""
     return NetworkError(
-        f"{host}: the limit of requests is reached{amount}{said}",
-        f"logging in raises it (docker login, --ilogin, --user); a mirror avoids it{counted}",
+        f"{host}: rate limit reached{amount}{said}",
+        "logging in raises the limit (docker login, --ilogin, --user); a mirror "
+        f"avoids it{counted}",
         transient=True,
         retry_after=retry_after(headers) if "Retry-After" in headers else _reset(headers),
         crowded=True,

@@ -48,29 +48,29 @@ def of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
     if "unknown ca" in reason or "certificate unknown" in reason or "certificate expired" in reason:
         return NetworkError(
             f"{name}: refuses the client certificate ({reason})",
-            "it must be one that the registry's authority has issued",
+            "it must be issued by the registry's authority",
         )
     if "unrecognized name" in reason:
         return NetworkError(
             f"{name}: has no certificate for this name, and refuses it (SNI)",
-            "is the name right? whoever runs the server must add it there",
+            "is the name right? the server's operator must add it there",
         )
     if any(words in reason for words in _TOO_OLD):
         return NetworkError(
-            f"{name}: there is no TLS that both sides know ({reason})",
-            "TLS 1.2 is the least; some servers say this when they want a client certificate",
+            f"{name}: no TLS version or cipher in common ({reason})",
+            "TLS 1.2 or later is needed; some servers say this when they want a client certificate",
         )
     if cause.reason in _LOCAL:
         return NetworkError(
             f"{name}: OpenSSL on this host cannot do TLS ({reason})",
-            "mend its configuration, openssl.cnf or the file that OPENSSL_CONF names",
+            "fix its configuration, openssl.cnf or the file that OPENSSL_CONF names",
         )
     if "alert" in reason and not any(words in reason for words in _GARBLED):
         # It was the server that said so, on purpose; it will again.
         return NetworkError(
-            f"{name}: ends TLS at its beginning ({reason})",
-            "some servers say this when they have no certificate for the name, or want one of the"
-            " client (--cert, --key)",
+            f"{name}: breaks off the TLS handshake ({reason})",
+            "some servers say this when they have no certificate for the name, or want a"
+            " client certificate (--cert, --key)",
         )
     return NetworkError(
         f"{name}: TLS failed ({reason})",
@@ -92,12 +92,12 @@ def _of_certificate(
     if code == 10:
         return NetworkError(
             f"{name}: its certificate has expired",
-            f"whoever runs it must renew it (if today is {today}: that is what the clock says)",
+            f"its operator must renew it (if this host's clock is right: it says {today})",
         )
     if code in {62, 64}:
         return NetworkError(
             f"{name}: its certificate is for another name",
-            "use a name that is in the certificate (openssl s_client shows it)",
+            "use a name in the certificate (openssl s_client shows it)",
         )
     if code in _ISSUER:
         return NetworkError(

@@ -58,7 +58,7 @@ def get(
         CancelledError: the run was stopped.
     """
     if not _NAME.fullmatch(name):
-        raise HelperError("that is no name of a helper")
+        raise HelperError("that is not a valid helper name")
     environ = original_environment(environ)
     program = shutil.which(f"docker-credential-{name}", path=environ.get("PATH", os.defpath))
     if program is None:
@@ -71,7 +71,7 @@ def _answer(status: int, output: bytes) -> tuple[str, str] | None:
     if status:
         if _NOT_FOUND in output:
             return None
-        raise HelperError(f"it ends with status {status}")
+        raise HelperError(f"it exits with status {status}")
     try:
         is_heavy = is_too_heavy(output, LIMITS.answer_marks)
         document = None if is_heavy else json.loads(output)
@@ -80,7 +80,7 @@ def _answer(status: int, output: bytes) -> tuple[str, str] | None:
     answer = document if isinstance(document, dict) else {}
     user, secret = answer.get("Username"), answer.get("Secret")
     if not isinstance(user, str) or not isinstance(secret, str):
-        raise HelperError("it answers something else than credentials")
+        raise HelperError("its answer is not credentials")
     return (user, secret) if secret else None
 
 

@@ -1,7 +1,7 @@
 """HTTP/1.1 as servers and proxies really speak it: what Go's net/http takes is taken here.
 
 Python's http.client is stricter than the world in some things (interim answers, many header lines),
-and laxer in others (lengths that contradict each other). Sources: RFC 9110 and RFC 9112.
+and laxer in others (contradictory lengths). Sources: RFC 9110 and RFC 9112.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Answer(http.client.HTTPResponse):
             if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
                 break
         else:
-            raise http.client.HTTPException("too many interim answers")
+            raise http.client.HTTPException("too many interim responses")
         if version.startswith("HTTP/1."):
             self.version = 10 if version == "HTTP/1.0" else 11
         elif version == "HTTP/0.9":
@@ -125,7 +125,7 @@ def is_chunked(values: list[str]) -> bool:
     codings = [coding.strip().lower() for value in values for coding in value.split(",")]
     codings = [coding for coding in codings if coding not in {"", "identity"}]
     if codings not in ([], ["chunked"]):
-        raise MalformedAnswer("a transfer coding that nobody asked for")
+        raise MalformedAnswer("a transfer coding that was not requested")
     return bool(codings)
 
 
@@ -141,11 +141,11 @@ def content_length(values: list[str]) -> int | None:
     stated = {part.strip() for value in values for part in value.split(",")}
     if not all(each.isascii() and each.isdigit() for each in stated):
         if len(stated) > 1:
-            raise MalformedAnswer("lengths that contradict each other")
+            raise MalformedAnswer("contradictory lengths")
         return None
     numbers = {int(each) for each in stated if len(each) <= _DIGITS_MOST}
     if len(numbers) > 1:
-        raise MalformedAnswer("lengths that contradict each other")
+        raise MalformedAnswer("contradictory lengths")
     return numbers.pop() if numbers else None
 
 

@@ -9,11 +9,11 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import shown
 from ..model.reference import DOCKER_HUB
+from ..values import dataclass, field
 
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _TOKEN_USER = "<token>"
@@ -103,14 +103,14 @@ def of_variable(text: str) -> dict[str, list[Any]]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("it is no JSON") from None
+        raise ValueError("it is not valid JSON") from None
     auths = document.get("auths") if isinstance(document, dict) else 0
     auths = {} if auths is None else auths
     if not isinstance(auths, dict) or document.keys() - {"auths"}:
-        raise ValueError("it may have auths alone")
+        raise ValueError("it may contain only auths")
     for entry in auths.values():
         if not isinstance(entry, dict) or not entry.get("auth") or entry.keys() - {"auth"}:
-            raise ValueError("each of its auths may have an auth alone")
+            raise ValueError("each of its auths may contain only an auth")
     return by_place(auths)
 
 
@@ -121,11 +121,11 @@ def of_entry(entry: object, source: str) -> Login | None:
         ValueError: it is malformed.
     """
     if not isinstance(entry, dict):
-        raise ValueError("no object")
+        raise ValueError("not an object")
     names = ("auth", "username", "password", "identitytoken", "registrytoken")
     values = [entry.get(name) or "" for name in names]
     if not all(isinstance(value, str) for value in values):
-        raise ValueError("no text")
+        raise ValueError("not a string")
     auth, user, secret, identity, token = values
     if auth:
         user, colon, secret = _decode(auth).partition(":")
@@ -146,7 +146,7 @@ def _decode(auth: str) -> str:
     try:
         raw = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except binascii.Error as error:
-        raise ValueError("no base64") from error
+        raise ValueError("not valid base64") from error
     return raw.decode(errors="surrogateescape")
 
 

@@ -25,7 +25,7 @@ class Stalled(TimeoutError):
     """
 
     def __init__(self, seconds: float, *, in_body: bool) -> None:
-        super().__init__(f"next to no data for {seconds:g} seconds")
+        super().__init__(f"almost no data for {seconds:g} seconds")
         self.seconds = seconds
         self.in_body = in_body
 

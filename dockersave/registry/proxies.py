@@ -48,7 +48,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
         valid = False
     if not valid or there.scheme not in {"http", "https"}:
         raise UsageError(
-            f"{name} holds no address of an http or https proxy",
+            f"{name} is not the address of an http or https proxy",
             "write http://HOST:PORT; with credentials, http://USER:PASSWORD@HOST:PORT",
         )
     return proxy

@@ -33,8 +33,9 @@ def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> 
         parts = urlsplit(realm)
     except (ValueError, NetworkError):
         raise CredentialsError(
-            f"{host}: sends us for a token to {shown(conceal(realm))!r}, which is no address",
-            "whoever runs the registry should check its token realm",
+            f"{host}: sends us for a token to {shown(conceal(realm))!r}, which is not a "
+            "valid address",
+            "the registry's operator should check its token realm",
         ) from None
     if there == origin and parts.username is None:
         return urlunsplit((*parts[:4], ""))
@@ -47,7 +48,7 @@ def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> 
         reason = "at a link-local address"
     if reason:
         raise CredentialsError(
-            f"{host}: wants us to ask for a token {reason} ({shown(conceal(there))})",
+            f"{host}: wants a token to be fetched {reason} ({shown(conceal(there))})",
             "this is an attack or a misconfiguration; nothing was sent there",
         )
     return urlunsplit((*parts[:4], ""))

@@ -33,7 +33,7 @@ def origin(url: str) -> str:
         host, port = None, None
     authority = parts.netloc.rpartition("@")[2] if host else ""
     if not host or not _AUTHORITY.fullmatch(authority) or parts.scheme not in _PORTS:
-        raise NetworkError(f"{shown(without_queries(url))!r} is no address for http or https")
+        raise NetworkError(f"{shown(without_queries(url))!r} is not an http or https address")
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host.rstrip('.')}:{port or _PORTS[parts.scheme]}"
 
@@ -85,11 +85,11 @@ def target(
     """
     here = host_of(url)
     if not location:
-        raise NetworkError(f"{here}: redirects without saying where to")
+        raise NetworkError(f"{here}: redirects without saying where")
     if len(location) > LIMITS.link:
         raise NetworkError(
             f"{here}: redirects to an address of {len(location)} characters",
-            f"no signed address is that long: more than {LIMITS.link} are not taken",
+            f"no signed address is that long: at most {LIMITS.link} are accepted",
         )
     try:
         # An absolute one stays as it is; urljoin would take an empty query away.
@@ -98,7 +98,9 @@ def target(
         there = origin(joined)
     except (ValueError, NetworkError):
         there = shown(conceal(location))
-        raise NetworkError(f"{here}: redirects to {there!r}, which is no address") from None
+        raise NetworkError(
+            f"{here}: redirects to {there!r}, which is not a valid address"
+        ) from None
     if parts.username is not None:
         raise NetworkError(f"{here}: redirects to an address with credentials in it")
     if is_local_service(parts.hostname or ""):
@@ -109,8 +111,8 @@ def target(
     if url.startswith("https:") and there.startswith("http:") and not downgrade:
         raise NetworkError(
             f"{here}: redirects from https to plain http ({conceal(host_of(joined))})",
-            "whoever runs the registry should set the address of its storage to https; "
-            "--skip-tls-verify lets it pass",
+            "the registry's operator should set its storage address to https; "
+            "--skip-tls-verify allows it",
         )
     return f"{parts.scheme}://{parts.netloc}{request_target(joined)}"
 

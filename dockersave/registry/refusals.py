@@ -32,17 +32,17 @@ class Refusals:
         names = self._secrets.shown(", ".join(one.scheme for one in offered))
         if not names:
             return CredentialsError(
-                f"{self._registry}: refuses without saying what it asks for (401)",
-                "is it a registry (of the API version 2)?",
+                f"{self._registry}: refuses access without saying what it wants (401)",
+                "is it a registry (API version 2)?",
             )
         return CredentialsError(
-            f"{self._registry}: asks for a kind of credentials that is not known here ({names})",
-            "Basic and Bearer with a realm are",
+            f"{self._registry}: asks for an unsupported kind of credentials ({names})",
+            "Basic, and Bearer with a realm, are supported",
         )
 
     def missing(self, repository: str, detail: str = "") -> CredentialsError:
         """It asks who we are, and there are no credentials. `detail` is what it says itself."""
-        found = self._credentials.search() if self._credentials else "none may go there"
+        found = self._credentials.search() if self._credentials else "none may be sent there"
         said = f": {detail}" if detail else ""
         return CredentialsError(
             f"{self._registry}: {repository} needs credentials, or does not exist{said} ({found})",

@@ -22,7 +22,7 @@ class Retry:
     Args:
         network: `retries` in a row for one request, `wait` for a network that is not up yet.
         cancellation: ends every pause.
-        notify: gets one line for each try again.
+        notify: gets one line for each retry.
         trace: gets one, too.
     """
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import CancelledError, CredentialsError, DockersaveError, NotFoundError
 from ..model.manifests import Descriptor
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from .client import RegistryClient

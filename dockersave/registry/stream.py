@@ -123,7 +123,7 @@ class BlobStream:
         self._response.close()
 
     def _broken(self, error: Exception | None) -> DockersaveError:
-        failure = self._failure(error or EOFError("the answer ended early"))
+        failure = self._failure(error or EOFError("the response ended early"))
         if self._interrupted and isinstance(failure, NetworkError):
             return NetworkError(f"{self.source}: interrupted", transient=True)
         return failure
@@ -162,7 +162,8 @@ def open_range(
             raise endpoint.refusal(answered, what)
         # Other bytes than asked for, several parts at once, or none: ask for everything.
         endpoint.trace.say(
-            "ranges", f"{answered.host} answers {response.status} to one: asked for the whole blob"
+            "ranges",
+            f"{answered.host} returned {response.status} for a range: the whole blob is requested",
         )
         endpoint.discard(answered)
     answered = get({})
@@ -203,7 +204,7 @@ def _stream(
         response.close()
         raise ContentError(
             f"{answered.host}: the blob {descriptor.digest} {fault}",
-            "the registry, or a proxy on the way to it, changes content",
+            "the registry, or a proxy in between, changes the content",
             transient=True,
         )
     return BlobStream(

@@ -59,7 +59,7 @@ class Pages:
             # Not the query itself: of 10,000 long ones, memory would be full.
             mark = digest_of(query.encode(errors="surrogateescape"))
             if mark in seen or len(seen) >= LIMITS.tags_pages or size > LIMITS.tags:
-                raise ContentError(f"{self._home.name}: the list of tags has no end")
+                raise ContentError(f"{self._home.name}: the list of tags never ends")
             seen.add(mark)
             page, query = retry.call(functools.partial(self._page, repository, query))
             size += sum(map(len, page)) + len(page)
@@ -77,14 +77,14 @@ class Pages:
         body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
         try:
             if is_too_heavy(body):
-                raise ContentError(f"{self._home.name}: {what} are more than a page can have")
+                raise ContentError(f"{self._home.name}: {what} are more than fit on a page")
             document = json.loads(body)
         except (ValueError, RecursionError):
             document = None
         tags = document.get("tags") if isinstance(document, dict) else 0
         tags = [] if tags is None else tags  # of a repository without any
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise ContentError(f"{self._home.name}: {what} are no list")
+            raise ContentError(f"{self._home.name}: {what} are not a list")
         return [shown(tag) for tag in tags], self._next(answered)
 
     def _next(self, answered: Answered) -> str | None:

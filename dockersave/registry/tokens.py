@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import NetworkError
 from ..limits import LIMITS
 from ..model.weight import is_too_heavy
+from ..values import dataclass, field
 from . import failures
 from .secrets import Conceal
 
@@ -56,7 +56,7 @@ def token_of(answer: Answer, host: str, conceal: Conceal) -> tuple[str, float]:
     """
     if answer.status != 200:
         if answer.status in {404, 405}:
-            raise NetworkError(f"{host}: answers {answer.status} where tokens should be")
+            raise NetworkError(f"{host}: returned {answer.status} instead of a token")
         raise failures.of_answer(
             answer.status, answer.headers, answer.body, host, "the request for a token", conceal
         )
@@ -69,14 +69,14 @@ def token_of(answer: Answer, host: str, conceal: Conceal) -> tuple[str, float]:
     token = document.get("token") or document.get("access_token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise NetworkError(
-            f"{host}: gives no token",
-            "something on the way (a proxy, a login page) may answer in its place",
+            f"{host}: returned no token",
+            "something in between (a proxy, a login page) may be answering instead",
             transient=True,
         )
     if len(token) > LIMITS.token:
         raise NetworkError(
-            f"{host}: gives a token of {len(token)} characters",
-            f"no server takes back what is that long: more than {LIMITS.token} are not taken",
+            f"{host}: returned a token of {len(token)} characters",
+            f"no server accepts a token that long: at most {LIMITS.token} are accepted",
         )
     life: Any = document.get("expires_in")
     is_sane = isinstance(life, int | float) and _LEAST_LIFE < life < _MOST_LIFE

@@ -174,7 +174,7 @@ class Transport:
 
         Args:
             limit: the most that is taken, in bytes.
-            url: where it comes from, `what`: what it is, for messages.
+            url: where it comes from, `what`: its name for messages.
 
         Raises:
             ContentError: it is longer than `limit`.

@@ -145,7 +145,7 @@ class Trust:
             if is_all and not (file or directories):
                 raise UsageError(
                     f"SSL_CERT_DIR: there are no authorities in {listed}",
-                    "name directories that openssl rehash has prepared, with : in between",
+                    "name directories prepared by openssl rehash, separated by :",
                 )
             if file:
                 _load(context, file, "SSL_CERT_FILE")
@@ -159,7 +159,7 @@ class Trust:
         whole = [path for path in self._directories if len(_hashed(path)) >= _ALL]
         for path in (*whole, *self._bundles, *self._directories, *last):
             if self._offers(context, path):
-                self.source = "the authorities built in" if path in last else path
+                self.source = "the built-in authorities" if path in last else path
                 return
         context.set_default_verify_paths()  # where OpenSSL's builder thought they would be
 
@@ -198,14 +198,14 @@ def _load(context: ssl.SSLContext, path: str, named_by: str = "") -> None:
     except OSError as error:
         prefix = f"{named_by}: " if named_by else ""
         raise UsageError(
-            f"{prefix}cannot take authorities from {path}: {_reason(error)}",
+            f"{prefix}cannot load authorities from {path}: {_reason(error)}",
             "it must be a file of certificates in PEM (-----BEGIN CERTIFICATE-----)",
         ) from None
 
 
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
-        return "they do not fit each other" if "MISMATCH" in str(error.reason) else "no valid PEM"
+        return "they do not match" if "MISMATCH" in str(error.reason) else "not valid PEM"
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 

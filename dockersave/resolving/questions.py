@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
@@ -16,6 +15,7 @@ from ..model.options import Network
 from ..model.platforms import ALL_PLATFORMS, Offer, Platform
 from ..model.reference import Reference
 from ..trace import Trace
+from ..values import dataclass
 from .resolver import Resolver
 from .session import Session
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from ..budget import Budget
 from ..errors import ContentError, NotFoundError, shown
@@ -36,6 +35,7 @@ from ..model.manifests import (
 from ..model.platforms import Offer, Platform
 from ..model.reference import Reference
 from ..model.weight import kept_of
+from ..values import dataclass, field
 from .documents import Documents
 
 _PRIMARY = Platform("linux", "amd64")
@@ -151,7 +151,7 @@ class Resolver:
             if found.failure:
                 raise found.failure
             if found.kinds:
-                raise no_image("the index holds", found.kinds)
+                raise no_image("the index holds no", found.kinds)
         raise no_platform(platform, found.platforms)
 
     def all_platforms(self) -> Image:
@@ -176,7 +176,7 @@ class Resolver:
             if found.failure:
                 raise found.failure
             if found.kinds:
-                raise no_image("the index holds", found.kinds)
+                raise no_image("the index holds no", found.kinds)
             raise NotFoundError("the index has no images")
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), tuple(found.attached), indexes)
@@ -189,7 +189,7 @@ class Resolver:
         found = _Found()
         offers = list(self._offers(root, found, LIMITS.index_depth))
         if not offers:
-            raise no_image("the index holds", found.kinds or ["nothing"])
+            raise no_image("the index holds no", found.kinds or ["nothing"])
         return offers
 
     def _offers(self, index: Index, found: _Found, depth: int) -> Iterator[Offer]:
@@ -223,7 +223,7 @@ class Resolver:
         check_is_image(manifest)
         variant = self._variant(manifest)
         if variant is None:
-            raise no_image("this is", [kind_of(manifest)])
+            raise no_image("this is not a", [kind_of(manifest)])
         return variant
 
     def _collect(self, index: Index, found: _Found, depth: int) -> None:
@@ -298,7 +298,7 @@ class Resolver:
     @staticmethod
     def _descend(depth: int) -> None:
         if depth == 0:
-            raise ContentError(f"indexes are nested more than {LIMITS.index_depth} deep")
+            raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")
 
     def _anything(self, entry: Descriptor) -> Manifest | Index | None:
         """What an index names, of whatever type; None for a blob."""
@@ -362,7 +362,7 @@ class Resolver:
         if not _runs(there, wanted):
             raise NotFoundError(
                 f"there is no image for {wanted}",
-                f"it is only for {there}: choose with --platform {there}",
+                f"it is only for {there}: choose it with --platform {there}",
             )
 
 

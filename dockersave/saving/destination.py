@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..archive.formats import format_named
 from ..archive.write.compressors import kind_of, without_suffix
 from ..errors import UsageError
 from ..model.options import Options
 from ..model.reference import Reference
+from ..values import dataclass
 
 STDOUT = "-"
 _NO_NAMES = ("", ".", "..")
@@ -103,32 +103,32 @@ def _stem(options: Options, stem: str) -> str:
 def _check(options: Options, references: Sequence[Reference]) -> None:
     named = options.output or options.tarname
     if not references:
-        raise UsageError("no image was named", "dockersave debian")
+        raise UsageError("no image was given", "dockersave debian")
     if len(references) > 1 and not named:
         raise UsageError(
             f"{len(references)} images need a name for the archive",
             "add -o bundle.tar",
         )
     if options.output and options.tarname:
-        raise UsageError("--output and --tarname name the archive twice", "give only one of them")
+        raise UsageError("--output and --tarname name the archive twice", "choose one")
     if not options.tar and options.output == STDOUT:
-        raise UsageError("--no-tar writes a directory, and that cannot go to standard output")
+        raise UsageError("--no-tar writes a directory, which cannot go to standard output")
     if options.xz and options.zstd:
-        raise UsageError("--xz and --zstd compress the archive twice", "give only one of them")
+        raise UsageError("--xz and --zstd compress the archive twice", "choose one")
     if not options.tar and (options.xz or options.zstd):
         option = "--xz" if options.xz else "--zstd"
         raise UsageError(f"--no-tar writes no archive that {option} could compress")
     if not options.tar and not options.tree:
-        raise UsageError("neither archive nor directory is to be written")
+        raise UsageError("neither an archive nor a directory is to be written")
     for option, value in (("--tarname", options.tarname), ("--layers-dir", options.layers_dir)):
         if value is not None and ("/" in value or value in _NO_NAMES):
             raise UsageError(
-                f"{option} is a name without a directory, and {value!r} is not",
+                f"{option} takes a name without a directory, not {value!r}",
                 "choose the directory with --working-dir, or write a path with --output",
             )
     if options.output is not None and os.path.basename(options.output) in _NO_NAMES:
         raise UsageError(
             f"--output {options.output!r} names no file",
-            f"its name comes last: -o {os.path.join(options.output, references[0].file_stem)}.tar",
+            f"add the file name: -o {os.path.join(options.output, references[0].file_stem)}.tar",
         )
     format_named(options.format).check(options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from ..archive.disk import free_room
@@ -15,6 +14,7 @@ from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.reference import Reference
 from ..progress import Progress
+from ..values import dataclass
 from .destination import Destination
 from .job import Job
 from .save import SavedImage, room_for, running

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 
 from ..archive.formats import format_named
@@ -31,6 +30,7 @@ from ..transfer.gauge import FAR, Gauge
 from ..transfer.ledger import Ledger
 from ..transfer.sources import LocalStore
 from ..transfer.workers import WorkerPool
+from ..values import replace
 
 
 class Job:
@@ -190,7 +190,8 @@ class Job:
         plan = self.plan(images)
         output.lay(plan)
         self._leave_room(output)
-        with closing(Window(self.working_dir)) as window:
+        others = output.unreserved + self.room_after
+        with closing(Window(self.working_dir, plan.size, others)) as window:
             downloads = []
             for entry in plan.layers:
                 digest, size = entry.member.digest, entry.size

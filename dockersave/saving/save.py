@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
 
 from ..archive.write.directory import DirectoryTree
 from ..archive.write.file import ArchiveFile
@@ -22,6 +21,7 @@ from ..progress import Progress
 from ..resolving.session import Session
 from ..trace import Trace
 from ..transfer.sources import LocalStore
+from ..values import dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
 from .writable import check_writable
@@ -153,7 +153,7 @@ def running(
             if isinstance(failure, CancelledError) and kept:
                 failure.hint = (
                     f"{' and '.join(kept)} {'keeps' if len(kept) == 1 else 'keep'} "
-                    "what was fetched: the same command goes on from there"
+                    "what was fetched: the same command continues from there"
                 )
             raise
         finally:
@@ -171,7 +171,7 @@ def _minding_the_end() -> Iterator[None]:
         yield
     except (RuntimeError, ImportError) as failure:
         if sys.is_finalizing() or not threading.main_thread().is_alive():
-            raise CancelledError("stopped: the interpreter ends") from failure
+            raise CancelledError("stopped: the interpreter is exiting") from failure
         raise
 
 

@@ -58,7 +58,7 @@ async def save_async(
         try:
             saving = asyncio.get_running_loop().run_in_executor(pool, call)
         except RuntimeError as failure:
-            raise CancelledError("stopped: there are no threads to be had") from failure
+            raise CancelledError("stopped: no threads are available") from failure
         return await _finished(saving, stop)
     finally:
         pool.shutdown(wait=False)

@@ -36,7 +36,7 @@ def check_writable(destination: Destination, usual: str) -> None:
         if length > most:
             raise OutputError(
                 f"cannot write {shown(path, 60)}: its name is {length - most} bytes too long for "
-                f"the file system, which takes {most - len(_SUFFIX)}",
+                f"the file system, which allows {most - len(_SUFFIX)}",
                 "choose a shorter one: -o image.tar",
             )
     archive = destination.archive
@@ -52,7 +52,7 @@ def check_writable(destination: Destination, usual: str) -> None:
         target = os.path.join(os.path.dirname(archive), os.readlink(archive))
         raise OutputError(
             f"cannot write {shown(archive)}: it is a symbolic link",
-            f"write -o {_quoted(target)}, where it leads, or remove it",
+            f"write -o {_quoted(target)}, where it points, or remove it",
         )
 
 

@@ -34,6 +34,9 @@ class Accounts:
         self._undone = list(blobs)
         self._wanting = [blob for blob in blobs if blob.missing]
         self._begun = [blob for blob in blobs if blob.present or not blob.extent]
+        self._idle: list[float] = []
+        """When connections that nobody uses just now have brought their last bytes; the one that
+        was used last is taken first."""
         self.unassigned = sum(total(blob.missing) for blob in blobs)
         """How many bytes nobody fetches yet."""
 
@@ -61,8 +64,15 @@ class Accounts:
         for other in self._active:
             if not (other.source.is_local or lease.source.is_local):
                 other.has_company = lease.has_company = True
+        if self._idle and not lease.source.is_local:
+            self._idle.pop()
         lease.blob.leases.append(lease)
         self._active.append(lease)
+
+    def _leave(self, lease: Lease) -> None:
+        """A lease's connection waits for the next one."""
+        if not lease.source.is_local:
+            self._idle.append(lease.last)
 
     def _wander(self, lease: Lease, at: int) -> None:
         """Lease the next missing range that the stream has not passed yet."""
@@ -86,7 +96,7 @@ class Accounts:
                 # The next one has the layer otherwise, packed or not.
                 self._restart(blob, None)
         if not blob.sources and blob.missing:
-            self._fail(ContentError(f"layer {blob.digest} is not all there"))
+            self._fail(ContentError(f"layer {blob.digest} is incomplete"))
 
     def _restart(self, blob: Blob, failure: ContentError | None) -> None:
         for lease in blob.leases:
@@ -100,7 +110,7 @@ class Accounts:
         keep_in(self._wanting, blob, bool(blob.missing))
         keep_in(self._begun, blob, not blob.extent)
         if failure:
-            self._tell("again", f"{blob.digest} is begun again: {failure.typed}")
+            self._tell("again", f"{blob.digest} starts again: {failure.typed}")
 
     def _fail(self, failure: Exception) -> None:
         self.failure = self.failure or failure

@@ -30,7 +30,7 @@ from ..model.digest import Buffer, is_digest
 from .sources import LocalFile
 
 _PATIENCE = 5.0
-_HINT = "name an empty directory, or one that is not there yet"
+_HINT = "name an empty directory, or one that does not exist yet"
 _ON_THEIR_WAY = re.compile(r"[0-9a-f]{64,128}\.[0-9]+\.[0-9]+")
 
 
@@ -58,7 +58,8 @@ class Cache:
         self._said_full = False
         if not self._is_ours:
             notify(
-                f"{shown(directory)} was not made by --cache-dir: nothing is kept or removed there"
+                f"{shown(directory)} was not created by --cache-dir: nothing is kept or "
+                "removed there"
             )
 
     def find(self, digest: str) -> list[LocalFile]:
@@ -136,7 +137,7 @@ class Cache:
     def _say_full(self) -> None:
         if not self._said_full:
             self._said_full = True
-            self._notify(f"the cache {self._directory} keeps less: its disk has no room to spare")
+            self._notify(f"the cache {self._directory} keeps less: its disk is nearly full")
 
     def give_up(self, failure: OSError) -> None:
         """Keep nothing more in this run, and say why, once."""
@@ -157,7 +158,7 @@ class Cache:
         fd = locks.open_to_lock(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "its lock is no file")
+                raise OSError(errno.EINVAL, "its lock is not a regular file")
             until = time.monotonic() + _PATIENCE
             while not locks.lock(fd):
                 if time.monotonic() > until:
@@ -359,7 +360,7 @@ def _is_cache(directory: str) -> bool:
         return True
     name = f"--cache-dir {shown(directory)}"
     if stranger is not None:
-        raise UsageError(f"{name} holds {shown(stranger)}, which belongs to no cache", _HINT)
+        raise UsageError(f"{name} holds {shown(stranger)}, which is not part of a cache", _HINT)
     for inside in _FOLDERS:
         folder = os.path.join(directory, inside)
         if os.path.islink(folder):

@@ -36,7 +36,7 @@ from ..errors import ContentError
 from ..limits import LIMITS
 from .accounts import Accounts, keep_in
 from .blobs import Blob, Hashing, Lease, Source, Step, Wait
-from .cutting import most_behind, piece_of
+from .cutting import WARM, most_behind, piece_of
 from .spans import Span
 
 _STRIKES = 1
@@ -104,7 +104,7 @@ class Ledger(Accounts):
         is_full = self.connections >= self.capacity
         for blob in self._wanting:
             if not blob.sources:
-                self._fail(ContentError(f"layer {blob.digest} is not all there"))
+                self._fail(ContentError(f"layer {blob.digest} is incomplete"))
                 break
             source = blob.sources[0]
             if is_full and not source.is_local:
@@ -151,13 +151,15 @@ class Ledger(Accounts):
             and lease.blob.has_answered
             and not lease.is_ahead
         ]
-        found = most_behind(splittable, self.latency, now)
+        is_warm = bool(self._idle) and now - self._idle[-1] < WARM
+        found = most_behind(splittable, self.latency, now, is_warm=is_warm)
         if found is None:
             return None
         lease, share = found
         blob, at = lease.blob, lease.stop - share
         half = Lease(blob, lease.source, at, lease.stop, False, lease.round, now)
         lease.stop = half.start
+        lease.is_cut = True
         self._add(half)
         self._tell("split", f"{blob.digest}: {half.start}-{half.stop} to another connection")
         return half
@@ -183,7 +185,7 @@ class Ledger(Accounts):
         if start > lease.position:
             # Nobody knows what such a server takes a range for; the whole can be relied upon.
             blob.whole = True
-            self.failed(lease, ContentError("sends other bytes than asked", transient=True), now)
+            self.failed(lease, ContentError("sent other bytes than requested", transient=True), now)
             return False
         blob.has_answered = True
         if ranged or lease.whole or blob.sequential or asked == (0, blob.size):
@@ -252,8 +254,7 @@ class Ledger(Accounts):
             keep_in(self._begun, blob, True)
             if not lease.source.is_local:
                 self.latency += ((now - lease.since) - self.latency) / 4
-        lease.position += amount
-        lease.gained += amount
+        lease.gain(amount, now)
         blob.present += amount
         if lease.source.is_local:
             blob.reused += amount
@@ -269,6 +270,8 @@ class Ledger(Accounts):
         """A lease's worker reads no more of it, and nothing was wrong."""
         if lease not in lease.blob.leases:
             return
+        if lease.gained and lease.position == lease.stop and not lease.is_cut:
+            self._leave(lease)
         self._release(lease)
         self._serve()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from typing import IO
 
 from ..archive.read.partial import blobs_of
@@ -19,6 +18,7 @@ from ..errors import (
 from ..limits import LIMITS
 from ..model.digest import check, is_digest
 from ..model.manifests import Descriptor
+from ..values import dataclass
 from .throttle import Stream
 
 
@@ -96,7 +96,7 @@ class _LocalStream:
             cause = failure.strerror or str(failure)
             raise ContentError(f"{self._blob.file.name} cannot be read: {cause}") from failure
         if not count:
-            raise ContentError(f"{self._blob.file.name} is cut off")
+            raise ContentError(f"{self._blob.file.name} is truncated")
         self._position += count
         return count
 

@@ -72,7 +72,7 @@ class VerifiedBlob(io.RawIOBase):
             if not self._rest and not self._ledger.is_done:
                 # What has failed is not to look like the end when it is read once more.
                 self._cancellation.check()
-                raise self._ledger.failure or ValueError("it could not be read to its end")
+                raise self._ledger.failure or ValueError("it could not be read completely")
         view = memoryview(buffer).cast("B")[: len(self._rest)]
         view[:] = self._rest[: len(view)]
         self._rest = self._rest[len(view) :]

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from ..archive.disk import write_all, writing
+from ..archive.disk import check_room, reserve, write_all, writing
 from ..archive.tar import END, Plan, padding
 from ..errors import OutputError
 from ..limits import LIMITS
@@ -39,17 +39,36 @@ def spool(directory: str) -> int:
     return fd
 
 
+def _with_room(fd: int, size: int, others: int) -> int:
+    """Take a file's room, if that leaves enough for others.
+
+    Raises:
+        OutputError: there is not enough; the file is closed.
+    """
+    try:
+        check_room(fd, "", size + others)
+        with writing("the window of the stream"):
+            reserve(fd, size)
+    except OutputError:
+        os.close(fd)
+        raise
+    return fd
+
+
 class Window:
     """The part of the output between what has been written and what may be fetched.
 
     Args:
-        directory: where its file may lie; where none may, it lies in memory and is smaller.
+        directory: where its file may lie; where none may, or there is no room for it, it lies in
+            memory and is smaller.
+        whole: the size of the output, in bytes: no more is needed.
+        others: what else is to be written there, in bytes.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, whole: int = LIMITS.window, others: int = 0) -> None:
         self.size = LIMITS.window
         try:
-            self.fd = spool(directory)
+            self.fd = _with_room(spool(directory), min(whole, self.size), others)
         except OutputError:
             self.fd = os.memfd_create("dockersave", os.MFD_CLOEXEC)
             self.size = LIMITS.window_in_memory

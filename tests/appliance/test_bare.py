@@ -76,7 +76,7 @@ def test_main_job_over_tls(bare: BareHost, secure: Registry, tmp_path: Path, kin
     refused = bare.run("--sha", reference, "--retries", "0")
     assert refused.returncode == 5
     assert "certificate" in refused.stderr
-    assert "the authorities built in" in refused.stderr
+    assert "the built-in authorities" in refused.stderr
 
 
 @pytest.mark.parametrize(

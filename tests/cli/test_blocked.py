@@ -129,7 +129,7 @@ def test_who_reads_late_at_the_end_gets_the_last_words(tmp_path: Path) -> None:
             text += data
         assert process.wait(100) == 2
     assert text.lstrip(b"x").decode().splitlines()[0] == (
-        "dockersave: error: there is no option --no-such-option"
+        "dockersave: error: unknown option --no-such-option"
     )
 
 

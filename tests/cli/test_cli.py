@@ -75,17 +75,17 @@ def test_licences_of_what_is_installed(run: Runner) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "no image was named"),
+        ([], "no image was given"),
         ([""], "the name is missing"),
-        (["Debian"], "capitals"),
+        (["Debian"], "capital letters"),
         (["x" * 100_000], "longer than"),
         ([b"deb\xffian"], "cannot be part of a name"),
         (["deb\nian\x1b[31m"], "cannot be part of a name"),
         (["-"], "cannot be part of a name"),
         (["--", "-x"], "cannot be part of a name"),
         (["debian", "alpine"], "2 images need a name"),
-        (["save", "debian"], "there is no command save\n  dockersave debian\n"),
-        (["--insecure", "help"], "there is no command help\n  dockersave --help"),
+        (["save", "debian"], "unknown command save\n  dockersave debian\n"),
+        (["--insecure", "help"], "unknown command help\n  dockersave --help"),
         (["https://hub.docker.com/_/debian"], "no scheme\n  write 'debian'\n"),
         (["hub.docker.com/r/org/app"], "is a web site, not a registry\n  write 'org/app'\n"),
         (["--platform", "linux/amd64,linux/arm64", "debian"], "several platforms\n  save one"),
@@ -99,7 +99,7 @@ def test_licences_of_what_is_installed(run: Runner) -> None:
         (["@nowhere.txt"], "list nowhere.txt cannot be read: No such file or directory\n  @FILE"),
         (["@/"], "the list / cannot be read: Is a directory\n"),
         (["@no\x1b[31mwhere"], "the list no?[31mwhere cannot be read"),
-        (["@"], "@ names no list of images\n"),
+        (["@"], "@ must be followed by the name of a list of images\n"),
         (["@/dev/zero"], "too large"),
         (["--verify", "/dev/zero"], "cannot read /dev/zero: it is neither"),
         (["--password", "x", "debian"], "--password needs --user"),
@@ -212,7 +212,7 @@ def test_what_an_archive_holds(run: Runner, plain_registry: Registry, tmp_path: 
     with (tmp_path / "all.tar").open("rb") as file:
         assert run("--list", "-", stdin=file).stdout == listed.stdout
     (tmp_path / "no.tar").write_text("no archive" * 100)
-    assert "no.tar: it is no tar archive\n  --verify" in error_of(run("--list", "no.tar"), 6)
+    assert "no.tar: it is not a tar archive\n  --verify" in error_of(run("--list", "no.tar"), 6)
 
 
 def test_a_dry_run(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_one_archive_of_a_plain_and_a_tls_registry(
     assert "speaks TLS" in error_of(
         run("--insecure", "--retries", "0", "--ca-file", ca_file, *arguments, "-o", "x.tar"), 5
     )
-    assert "Docker Hub speaks TLS alone" in error_of(
+    assert "Docker Hub only speaks TLS" in error_of(
         run("--insecure-registry", "docker.io", "debian"), 2
     )
 
@@ -285,7 +285,7 @@ def test_a_list_as_editors_on_windows_write_it(
     done = run("--insecure", "@list.txt")
     assert done.returncode == 0, done.stderr
     (tmp_path / "list.txt").write_text(reference, encoding="utf-16")
-    assert "list.txt is no text in UTF-8" in error_of(run("--insecure", "@list.txt"), 2)
+    assert "list.txt is not UTF-8 text" in error_of(run("--insecure", "@list.txt"), 2)
 
 
 def test_progress_as_json_is_json_throughout(run: Runner, plain_registry: Registry) -> None:

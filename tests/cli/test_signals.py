@@ -83,7 +83,7 @@ def test_what_a_signal_leaves_is_named(tmp_path: Path, arguments: list[str], kep
         _, said = process.communicate(timeout=60)
     assert process.returncode == 143
     lines = said.splitlines()
-    hint = f"  {kept} keeps what was fetched: the same command goes on from there"
+    hint = f"  {kept} keeps what was fetched: the same command continues from there"
     assert lines[lines.index("dockersave: stopped by SIGTERM") :][1:] == [hint] * bool(kept)
     found = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.part")]
     assert found == [kept] * bool(kept)
@@ -203,5 +203,5 @@ def test_ctrl_c_leaves_a_clean_terminal(tmp_path: Path) -> None:
     after = terminal.output.decode().rpartition("\x1b[J")[2]
     assert after.splitlines() == [
         "dockersave: stopped by SIGINT",
-        "  big-latest.tar.part keeps what was fetched: the same command goes on from there",
+        "  big-latest.tar.part keeps what was fetched: the same command continues from there",
     ]

@@ -40,7 +40,7 @@ def test_an_empty_password_is_not_sent(run: Runner, tmp_path: Path, text: str) -
     (tmp_path / "password").write_text(text)
     with (tmp_path / "password").open() as file:
         error = error_of(run("--user", "me", "--password-stdin", "debian", stdin=file), 2)
-    assert "the password is empty\n  perhaps a variable" in error
+    assert "the password is empty\n  is a variable of your script" in error
 
 
 def test_login_on_a_terminal(htpasswd_registry: Registry, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_login_given_up(tmp_path: Path, keys: str) -> None:
 def test_an_archive_does_not_go_to_a_terminal(tmp_path: Path) -> None:
     with on_a_terminal(tmp_path, "debian", "-o", "-") as terminal:
         assert terminal.wait() == 2
-    assert b"an archive does not go to a terminal" in terminal.output
+    assert b"an archive cannot be written to a terminal" in terminal.output
 
 
 def test_the_bar_on_a_terminal(plain_registry: Registry, tmp_path: Path) -> None:

@@ -82,12 +82,12 @@ def test_a_full_disk(
         assert main(arguments) == 7
         error, hint = without_progress(capfd.readouterr().err).splitlines()
         assert error.startswith("dockersave: error: ")
-        assert re.search("needs .* are free in|No space left on device", error)
-        assert "make room" in hint
+        assert re.search("needs .* is free in|No space left on device", error)
+        assert "free some space" in hint
         assert not (disk / "image.tar").exists()
         if option != "--gunzip":
             # All sizes are known, so nothing was begun.
-            assert " are free in ." in error
+            assert " is free in ." in error
             assert not list(disk.iterdir())
             assert fetched(server) == before
         subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
@@ -99,8 +99,8 @@ def test_a_full_disk_in_a_process_of_its_own(server: Simulator, tmp_path: Path) 
     with small_disk(tmp_path / "disk", "500k") as disk:
         done = run(server, "-o", "image.tar", cwd=disk)
         assert done.code == 7, done.err
-        assert " are free in ." in done.error[0]
-        assert "make room" in done.error[1]
+        assert " is free in ." in done.error[0]
+        assert "free some space" in done.error[1]
         assert len(done.error) == 2
 
 
@@ -132,6 +132,21 @@ def test_a_full_disk_leaves_the_old_file(server: Simulator, tmp_path: Path) -> N
         old = sha256(disk / "image.tar")
         assert run(server, "-o", "image.tar", cwd=disk).code == 7
         assert sha256(disk / "image.tar") == old
+
+
+@pytest.mark.parametrize(
+    ("option", "size"), [("-", "400k"), ("-", "1900k"), ("image.tar.zst", "2000k")]
+)
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_is_fetched_ahead_needs_no_room(
+    option: str, size: str, cached: bool, server: Simulator, tmp_path: Path
+) -> None:
+    """Neither it nor the cache takes what the archive needs: there is room for that alone."""
+    cache = ["--cache-dir", "cache"] if cached else []
+    with small_disk(tmp_path / "disk", size) as disk:
+        done = run(server, "-o", option, *cache, cwd=disk)
+        assert done.code == 0, done.err
+        assert len(done.out) > SIZE if option == "-" else (disk / option).exists()
 
 
 def failing(

@@ -76,23 +76,23 @@ def test_media_types() -> None:
 
 # The fault, and words of its message.
 MALFORMED: dict[str, tuple[object, str]] = {
-    "empty": (b"", "is no JSON"),
-    "HTML": (b"<html><body>log in</body></html>", "is no JSON"),
-    "half": (json.dumps(MANIFEST).encode()[:-9], "is no JSON"),
-    "two": (json.dumps(MANIFEST).encode() * 2, "is no JSON"),
-    "deep": (b"[" * 90_000, "is no JSON"),
-    "deep object": (b'{"a":' * 45_000, "is no JSON"),
-    "many values": (b"[0" + b",0" * 100_000 + b"]", "more values or text than documents have"),
-    "wide": (b'{"a":"\xf0\x9f\x98\x80' + b"x" * 2_100_000 + b'"}', "more values or text than"),
-    "UTF-16": (json.dumps(MANIFEST).encode("utf-16"), "is no JSON"),
-    "UTF-8 with a mark": (json.dumps(MANIFEST).encode("utf-8-sig"), "is no JSON"),
-    "no UTF-8": (b'{"a": "\xff"}', "is no JSON"),
-    "NaN": (b'{"schemaVersion": 2, "x": NaN}', "is no JSON"),
-    "infinite": (b'{"schemaVersion": 2, "x": -Infinity}', "is no JSON"),
-    "huge number": (b'{"schemaVersion": ' + b"9" * 5000 + b"}", "is no JSON"),
-    "list": ([MANIFEST], "is no JSON object"),
-    "null": (None, "is no JSON object"),
-    "text": ("manifest", "is no JSON object"),
+    "empty": (b"", "is not valid JSON"),
+    "HTML": (b"<html><body>log in</body></html>", "is not valid JSON"),
+    "half": (json.dumps(MANIFEST).encode()[:-9], "is not valid JSON"),
+    "two": (json.dumps(MANIFEST).encode() * 2, "is not valid JSON"),
+    "deep": (b"[" * 90_000, "is not valid JSON"),
+    "deep object": (b'{"a":' * 45_000, "is not valid JSON"),
+    "many values": (b"[0" + b",0" * 100_000 + b"]", "too many values or"),
+    "wide": (b'{"a":"\xf0\x9f\x98\x80' + b"x" * 2_100_000 + b'"}', "too many values or"),
+    "UTF-16": (json.dumps(MANIFEST).encode("utf-16"), "is not valid JSON"),
+    "UTF-8 with a mark": (json.dumps(MANIFEST).encode("utf-8-sig"), "is not valid JSON"),
+    "no UTF-8": (b'{"a": "\xff"}', "is not valid JSON"),
+    "NaN": (b'{"schemaVersion": 2, "x": NaN}', "is not valid JSON"),
+    "infinite": (b'{"schemaVersion": 2, "x": -Infinity}', "is not valid JSON"),
+    "huge number": (b'{"schemaVersion": ' + b"9" * 5000 + b"}", "is not valid JSON"),
+    "list": ([MANIFEST], "is not a JSON object"),
+    "null": (None, "is not a JSON object"),
+    "text": ("manifest", "is not a JSON object"),
     "nothing in it": ({}, "schemaVersion is not 2"),
     "no version": (changed(MANIFEST, schemaVersion=...), "schemaVersion is not 2"),
     "version 3": (changed(MANIFEST, schemaVersion=3), "schemaVersion is not 2"),
@@ -102,31 +102,31 @@ MALFORMED: dict[str, tuple[object, str]] = {
         changed(MANIFEST, mediaType="application/vnd.docker.distribution.manifest.v1+prettyjws"),
         "schema 1",
     ),
-    "media type is a number": (changed(MANIFEST, mediaType=1), "mediaType that is no text"),
+    "media type is a number": (changed(MANIFEST, mediaType=1), "mediaType that is not a string"),
     "media type is unknown": (changed(MANIFEST, mediaType="a/b"), "unknown type a/b"),
     "both kinds": (MANIFEST | INDEX, "an index and an image at once"),
     "both kinds, empty": (changed(INDEX, layers=[]), "an index and an image at once"),
     "both kinds, config": (changed(INDEX, config=CONFIG), "an index and an image at once"),
-    "image that says index": (changed(MANIFEST, mediaType=oci.OCI_INDEX), "which it is not"),
-    "index that says image": (changed(INDEX, mediaType=oci.DOCKER_MANIFEST), "which it is not"),
+    "image that says index": (changed(MANIFEST, mediaType=oci.OCI_INDEX), "but it is not one"),
+    "index that says image": (changed(INDEX, mediaType=oci.DOCKER_MANIFEST), "but it is not one"),
     "neither kind": (changed(MANIFEST, layers=..., config=...), "no list of layers"),
     "no layers": (changed(MANIFEST, layers=...), "no list of layers"),
-    "config is null": (changed(MANIFEST, config=None), "the config is no descriptor"),
-    "layers is a list of null": (changed(MANIFEST, layers=[None]), "layers[0] is no descriptor"),
+    "config is null": (changed(MANIFEST, config=None), "the config is not a descriptor"),
+    "layers is a list of null": (changed(MANIFEST, layers=[None]), "layers[0] is not a descriptor"),
     "layers is an object": (changed(MANIFEST, layers={}), "no list of layers"),
     "too many layers": (
         changed(MANIFEST, layers=[LAYER] * (LIMITS.layers + 1)),
         f"more than {LIMITS.layers} layers",
     ),
-    "no config": (changed(MANIFEST, config=...), "the config is no descriptor"),
-    "config is text": (changed(MANIFEST, config=DIGEST), "the config is no descriptor"),
+    "no config": (changed(MANIFEST, config=...), "the config is not a descriptor"),
+    "config is text": (changed(MANIFEST, config=DIGEST), "the config is not a descriptor"),
     "manifests is a text": (changed(INDEX, manifests="x"), "no list of manifests"),
     "manifests is an object": (changed(INDEX, manifests={}), "no list of manifests"),
 }  # fmt: skip
 
 DESCRIPTORS: dict[str, tuple[object, str]] = {
-    "null": (None, "is no descriptor"),
-    "list": ([], "is no descriptor"),
+    "null": (None, "is not a descriptor"),
+    "list": ([], "is not a descriptor"),
     "no digest": (changed(LAYER, digest=...), "no valid digest"),
     "digest is null": (changed(LAYER, digest=None), "no valid digest"),
     "digest is a path": (changed(LAYER, digest="sha256:../../../etc/passwd"), "no valid digest"),
@@ -139,14 +139,23 @@ DESCRIPTORS: dict[str, tuple[object, str]] = {
     "size is text": (changed(LAYER, size="7"), "no valid size"),
     "size is true": (changed(LAYER, size=True), "no valid size"),
     "size is too large": (changed(LAYER, size=LIMITS.blob + 1), "no valid size"),
-    "media type is a list": (changed(LAYER, mediaType=[]), "mediaType that is no text"),
-    "urls is text": (changed(LAYER, urls="https://a/b"), "URLs that are no text"),
-    "urls has a number": (changed(LAYER, urls=[1]), "URLs that are no text"),
-    "annotations is a list": (changed(LAYER, annotations=["a"]), "annotations that are no text"),
-    "annotation is a number": (changed(LAYER, annotations={"a": 1}), "annotations that are no te"),
-    "platform is text": (changed(LAYER, platform="linux/amd64"), "platform that is no object"),
-    "os is a number": (changed(LAYER, platform={"os": 1}), "platform that is no text"),
-    "variant is a list": (changed(LAYER, platform={"variant": ["v7"]}), "platform that is no text"),
+    "media type is a list": (changed(LAYER, mediaType=[]), "mediaType that is not a string"),
+    "urls is text": (changed(LAYER, urls="https://a/b"), "URLs that are not strings"),
+    "urls has a number": (changed(LAYER, urls=[1]), "URLs that are not strings"),
+    "annotations is a list": (
+        changed(LAYER, annotations=["a"]),
+        "annotations that are not strings",
+    ),
+    "annotation is a number": (
+        changed(LAYER, annotations={"a": 1}),
+        "annotations that are not strings",
+    ),
+    "platform is text": (changed(LAYER, platform="linux/amd64"), "platform that is not an object"),
+    "os is a number": (changed(LAYER, platform={"os": 1}), "platform that is not a string"),
+    "variant is a list": (
+        changed(LAYER, platform={"variant": ["v7"]}),
+        "platform that is not a string",
+    ),
 }
 
 
@@ -195,7 +204,7 @@ def test_artifacts_are_explained(name: str) -> None:
     sample = ODD[name]()
     document = oci.parse_document(sample.manifest, sample.digest)
     assert isinstance(document, Manifest)
-    with pytest.raises(ContentError, match="no container image but a") as info:
+    with pytest.raises(ContentError, match="this is not a container image but a") as info:
         kinds.check_is_image(document)
     assert "oras or helm" in info.value.hint
 
@@ -273,18 +282,18 @@ def test_a_config_without_layers_needs_no_rootfs() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ([], "the config is no JSON object"),
-        (b"\x1f\x8b\x08", "the config is no JSON"),
+        ([], "the config is not a JSON object"),
+        (b"\x1f\x8b\x08", "the config is not valid JSON"),
         ({}, "no list of diff_ids"),
         ({"rootfs": []}, "no list of diff_ids"),
         ({"rootfs": {"diff_ids": None}}, "no list of diff_ids"),
         ({"rootfs": {"diff_ids": {}}}, "no list of diff_ids"),
         ({"rootfs": {"diff_ids": ["x"]}}, "no list of diff_ids"),
         ({"rootfs": {"diff_ids": [1]}}, "no list of diff_ids"),
-        ({"rootfs": {"diff_ids": []}}, "names 0 layers, the manifest 1"),
-        ({"rootfs": {"diff_ids": [DIGEST] * 2}}, "names 2 layers, the manifest 1"),
-        ({"rootfs": ROOTFS, "os": 1}, "platform is no text"),
-        ({"rootfs": ROOTFS, "architecture": ["x"]}, "platform is no text"),
+        ({"rootfs": {"diff_ids": []}}, "names 0 layers, but the manifest lists 1"),
+        ({"rootfs": {"diff_ids": [DIGEST] * 2}}, "names 2 layers, but the manifest lists 1"),
+        ({"rootfs": ROOTFS, "os": 1}, "platform is not a string"),
+        ({"rootfs": ROOTFS, "architecture": ["x"]}, "platform is not a string"),
     ],
 )
 def test_refuses_configs(document: object, message: str) -> None:

@@ -20,7 +20,7 @@ HUB = ["docker.io", "index.docker.io", "registry-1.docker.io", "Registry-1.Docke
 @pytest.mark.parametrize("name", HUB)
 def test_docker_hub_never_speaks_plain_http(name: str) -> None:
     assert not Network(insecure=True).speaks_plain(name)
-    with pytest.raises(UsageError, match="Docker Hub speaks TLS"):
+    with pytest.raises(UsageError, match="Docker Hub only speaks TLS"):
         Network(insecure_registries=(name,))
 
 
@@ -57,7 +57,7 @@ def test_one_registry_speaks_plain_http_and_others_do_not(
     ],
 )
 def test_what_is_no_registry(name: str) -> None:
-    with pytest.raises(UsageError, match="no registry") as caught:
+    with pytest.raises(UsageError, match="not a registry") as caught:
         Network(insecure_registries=("localhost:5000", name))
     assert "HOST[:PORT]" in caught.value.hint
 

@@ -235,7 +235,7 @@ def test_never_more_than_asked_for(start: int) -> None:
         ([Fault.close_after(5000), Fault.chunked()], "ended early"),
         ([Fault.shortened(5000), Fault.without_length()], "ended early"),
         ([Fault.shortened(5000), Fault.chunked()], "ended early"),
-        ([Fault.stall_after(5000)], "next to no data for 0.5 seconds"),
+        ([Fault.stall_after(5000)], "almost no data for 0.5 seconds"),
     ],
     ids=["reset", "closed", "closed chunk", "short", "short chunks", "stall"],
 )
@@ -326,7 +326,7 @@ def test_an_endless_manifest_ends(version: str) -> None:
 
 def test_a_config_that_is_too_large_is_not_asked_for() -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
-        with pytest.raises(ContentError, match="more than 10 are not taken"):
+        with pytest.raises(ContentError, match="at most 10 are accepted"):
             run.registry.read_blob("team/sample", CONFIG, 10)
         assert not server.requests
 
@@ -334,7 +334,7 @@ def test_a_config_that_is_too_large_is_not_asked_for() -> None:
 def test_a_manifest_that_trickles_in_is_given_up() -> None:
     with Simulator(STORE) as server, opened(server.host, timeout=0.5) as run:
         server.faults.add(Fault.rate(10))
-        with pytest.raises(NetworkError, match=r"next to no data for 0\.5 seconds"):
+        with pytest.raises(NetworkError, match=r"almost no data for 0\.5 seconds"):
             run.registry.manifest("team/sample", "latest")
 
 
@@ -355,7 +355,7 @@ def test_a_head_that_trickles_in_is_given_up() -> None:
         watch = Stopwatch()
         with (
             opened(f"127.0.0.1:{server.getsockname()[1]}", timeout=0.5) as run,
-            pytest.raises(NetworkError, match="no byte in time"),
+            pytest.raises(NetworkError, match="no response in time"),
         ):
             run.registry.manifest("team/sample", "latest")
         assert watch.own < 3
@@ -378,7 +378,7 @@ def test_no_other_digest_is_believed_than_the_one_asked_for() -> None:
     other = digest_of(b"other")
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.header("Docker-Content-Digest", other))
-        with pytest.raises(ContentError, match=f"is said to hash to {other}"):
+        with pytest.raises(ContentError, match=f"is reported to hash to {other}"):
             run.registry.head("team/sample", SAMPLE.digest)
         assert run.registry.head("team/sample", "latest") == other, "the registry's word"
 
@@ -422,7 +422,7 @@ def test_a_list_of_tags_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(tags, "LIMITS", replace(LIMITS, tags_pages=50))
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.endless_tags())
-        with pytest.raises(ContentError, match="the list of tags has no end"):
+        with pytest.raises(ContentError, match="the list of tags never ends"):
             for _ in run.registry.tags("team/sample"):
                 pass
         assert len(server.requests) == 50
@@ -431,7 +431,7 @@ def test_a_list_of_tags_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_list_of_tags_that_goes_in_a_circle() -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.header("Link", '</v2/team/sample/tags/list?n=1>; rel="next"'))
-        with pytest.raises(ContentError, match="no end"):
+        with pytest.raises(ContentError, match="never ends"):
             list(run.registry.tags("team/sample"))
         assert len(server.requests) < 10
 
@@ -453,11 +453,11 @@ def test_a_tag_list_has_an_end_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tags, "LIMITS", replace(LIMITS, tags=1000))
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.endless_tags())
-        with pytest.raises(ContentError, match="no end"):
+        with pytest.raises(ContentError, match="never ends"):
             list(run.registry.tags("team/sample"))
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.body(b'{"tags":[' + b'"",' * LIMITS.json_marks + b'"",""]}'))
-        with pytest.raises(ContentError, match="more than a page can have"):
+        with pytest.raises(ContentError, match="more than fit on a page"):
             list(run.registry.tags("team/sample"))
 
 
@@ -495,7 +495,7 @@ def test_odd_lists_of_tags(body: str, tags: list[str]) -> None:
 def test_what_is_no_list_of_tags(body: str) -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.body(body))
-        with pytest.raises(ContentError, match="are no list"):
+        with pytest.raises(ContentError, match="are not a list"):
             list(run.registry.tags("team/sample"))
 
 
@@ -517,7 +517,7 @@ def test_an_error_text_cannot_reach_the_terminal() -> None:
 def test_an_endless_error_is_cut() -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.endless(), Fault.status(400))
-        with pytest.raises(NetworkError, match="answers 400"):
+        with pytest.raises(NetworkError, match="returned 400"):
             run.registry.manifest("team/sample", "latest")
 
 

@@ -212,7 +212,7 @@ def test_silent_addresses_take_one_timeout_together(count: int, addresses: list[
         assert watch.own < 8
         assert caught.value.unreachable
         assert caught.value.message == (
-            "registry.test: no answer to the attempt to connect "
+            "registry.test: the attempt to connect timed out "
             f"(127.0.0.1, 127.0.0.2, 127.0.0.3 and {count - 3} more)"
         )
 

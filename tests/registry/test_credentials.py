@@ -314,7 +314,7 @@ def test_malformed_files_are_named_and_passed_over(finder: Finder, name: str) ->
     write(finder.home / ".config/containers/auth.json", entry("me"))
     assert finder.user() == "me"
     assert len(finder.lines) == 1
-    assert finder.lines[0].startswith("warning: ~/.docker/config.json is no use: ")
+    assert finder.lines[0].startswith("warning: ~/.docker/config.json cannot be used: ")
 
 
 @pytest.mark.parametrize("name", MALFORMED)
@@ -350,10 +350,10 @@ def test_a_directory_that_we_may_not_look_into(home: Path, monkeypatch: pytest.M
     finder = Finder(Path("."))
     with as_nobody():
         assert finder.find() is None
-        assert finder.lines == ["warning: ~/.docker/config.json is no use: Permission denied"]
+        assert finder.lines == ["warning: ~/.docker/config.json cannot be used: Permission denied"]
         finder.environ["REGISTRY_AUTH_FILE"] = "run/containers/auth.json"
         assert finder.find() is None
-        assert "warning: run/containers/auth.json is no use: Permission denied" in finder.lines
+        assert "warning: run/containers/auth.json cannot be used: Permission denied" in finder.lines
 
 
 @contextmanager

@@ -148,27 +148,27 @@ def test_no_helper_for_one_registry(bin: Bin) -> None:
 
 FAULTS = {
     "missing": (None, "it is not installed, or not on the PATH"),
-    "failing": ("cat $KNOWN; cat $KNOWN >&2; exit 7", "it ends with status 7"),
-    "killed": ("cat $KNOWN; kill -9 $$", "it ends with status -9"),
-    "silent": ("exit 0", "it answers something else than credentials"),
-    "html": ("echo '<html>'; cat $KNOWN", "it answers something else than credentials"),
-    "list": ("echo '['; cat $KNOWN; echo ']'", "it answers something else than credentials"),
-    "number": ("""echo '{"Username": 1, "Secret": "x"}'""", "something else than credentials"),
-    "surrogate": ("""echo '{"Username": "\\ud800", "Secret": "x"}'""", "is no use"),
-    "deep": ("head -c 100000 /dev/zero | tr '\\0' '['", "something else than credentials"),
+    "failing": ("cat $KNOWN; cat $KNOWN >&2; exit 7", "it exits with status 7"),
+    "killed": ("cat $KNOWN; kill -9 $$", "it exits with status -9"),
+    "silent": ("exit 0", "its answer is not credentials"),
+    "html": ("echo '<html>'; cat $KNOWN", "its answer is not credentials"),
+    "list": ("echo '['; cat $KNOWN; echo ']'", "its answer is not credentials"),
+    "number": ("""echo '{"Username": 1, "Secret": "x"}'""", "answer is not credentials"),
+    "surrogate": ("""echo '{"Username": "\\ud800", "Secret": "x"}'""", "cannot be used"),
+    "deep": ("head -c 100000 /dev/zero | tr '\\0' '['", "answer is not credentials"),
     "many": (
         """printf '{"Username":"a","Secret":"b","x":['
         yes '[],' | head -n 20000 | tr -d '\\n'; echo '0]}'""",
-        "something else than credentials",
+        "answer is not credentials",
     ),
     "babbling": ("cat $KNOWN; exec yes", f"it writes more than {LIMITS.token_answer} bytes"),
     "slow": ("cat $KNOWN; exec sleep 60", "it takes more than 1 s"),
     "orphan": ("cat $KNOWN; sleep 60 &", "it takes more than 1 s"),
     "closed": ("cat $KNOWN; exec sleep 60 >&-", "it takes more than 1 s"),
-    "deaf": ("exec <&-; sleep .2; exit 3", "it ends with status 3"),
-    "a/b": (None, "that is no name of a helper"),
-    "../x": (None, "that is no name of a helper"),
-    "x\x1b[31m": (None, "that is no name of a helper"),
+    "deaf": ("exec <&-; sleep .2; exit 3", "it exits with status 3"),
+    "a/b": (None, "that is not a valid helper name"),
+    "../x": (None, "that is not a valid helper name"),
+    "x\x1b[31m": (None, "that is not a valid helper name"),
 }
 
 
@@ -310,4 +310,4 @@ def test_docker_credential_secretservice_without_a_desktop(bin: Bin) -> None:
     bin.config(credsStore="secretservice")
     assert bin.find() is None
     (line,) = bin.canary.lines
-    assert "docker-credential-secretservice in ~/.docker/config.json is no use" in line
+    assert "docker-credential-secretservice in ~/.docker/config.json cannot be used" in line

@@ -46,7 +46,7 @@ def headers(**values: str) -> HTTPHeaderDict:
 )
 def test_quotas_in_words(limit: str, words: str) -> None:
     error = failures.of_limit(headers(RateLimit_Limit=limit), "", "registry.example")
-    assert error.message == f"registry.example: the limit of requests is reached ({words})"
+    assert error.message == f"registry.example: rate limit reached ({words})"
     assert error.transient
     assert error.crowded
 
@@ -54,7 +54,7 @@ def test_quotas_in_words(limit: str, words: str) -> None:
 @pytest.mark.parametrize("limit", ["", "many", ";w=60", "-1", "\x1b[2J"])
 def test_quotas_that_are_none(limit: str) -> None:
     error = failures.of_limit(headers(RateLimit_Limit=limit), "", "registry.example")
-    assert error.message == "registry.example: the limit of requests is reached"
+    assert error.message == "registry.example: rate limit reached"
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_a_limit_of_hours_is_explained_at_once() -> None:
         assert watch.own < 2
         assert len(server.requests) == 1
         assert caught.value.exit_code == 5
-        assert "the limit of requests is reached (100 in 6 h)" in caught.value.message
-        assert "it asks to wait 5 h 33 min, until " in caught.value.hint
-        assert "logging in raises it" in caught.value.hint
+        assert "rate limit reached (100 in 6 h)" in caught.value.message
+        assert "it asks you to wait 5 h 33 min, until " in caught.value.hint
+        assert "logging in raises the limit" in caught.value.hint
         assert "192.0.2.1" in caught.value.hint
 
 
@@ -119,7 +119,9 @@ def test_a_limit_that_is_near_is_said_once() -> None:
         for _ in range(3):
             run.registry.head("sample", "latest")
             run.registry.manifest("sample", "latest")
-        assert run.lines == [f"{server.host}: 9 pulls of 100 in 6 h are left; logging in raises it"]
+        assert run.lines == [
+            f"{server.host}: 9 pulls of 100 in 6 h are left; logging in raises the limit"
+        ]
 
 
 def test_a_limit_that_is_far_is_not_said() -> None:
@@ -184,8 +186,8 @@ def test_error_bodies_in_one_line(body: bytes, words: str) -> None:
         (403, b"token has expired", CredentialsError, "refuses", "the login has expired"),
         (401, b"", CredentialsError, "refuses the manifest of a:b (401)", "docker login"),
         (407, b"", NetworkError, "the proxy wants credentials (407)", "HTTP_PROXY"),
-        (418, b"", NetworkError, "answers 418 for the manifest of a:b", "is it a registry"),
-        (418, b"teapot", NetworkError, "answers 418 for the manifest of a:b: teapot", ""),
+        (418, b"", NetworkError, "returned 418 for the manifest of a:b", "is it a registry"),
+        (418, b"teapot", NetworkError, "returned 418 for the manifest of a:b: teapot", ""),
         (
             400,
             b"Client sent an HTTP request to an HTTPS server.",

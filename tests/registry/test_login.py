@@ -115,7 +115,7 @@ def test_ways_in(home: Path, canary: Canary, way: str, flags: bool) -> None:
             save(run)
             canary.lines += run.lines
     watch(canary, server)
-    warning = f"warning: credentials for {server.host} go over plain http"
+    warning = f"warning: credentials for {server.host} are sent over plain HTTP"
     assert canary.lines == [warning]
     # The password goes to whoever gives tokens, and nowhere else.
     if "bearer" in way:
@@ -173,7 +173,7 @@ def test_a_token_that_expires_in_the_middle_is_replaced(home: Path, canary: Cana
             for blob in SAMPLE.blobs:
                 server.service.expire_tokens()
                 assert drain(run.registry.blob(REPOSITORY, descriptor_of(blob))) == blob.data
-            assert run.lines == [f"warning: credentials for {server.host} go over plain http"]
+            assert run.lines == [f"warning: credentials for {server.host} are sent over plain HTTP"]
     watch(canary, server)
     assert len(server.of("token")) == 1 + len(SAMPLE.blobs)
 
@@ -220,7 +220,7 @@ def test_a_missing_helper_does_not_break_a_public_pull(home: Path, canary: Canar
     with simulator(canary, anonymous=True) as server, opened(server.host) as run:
         save(run)
         (line,) = run.lines
-    assert "docker-credential-not-there in ~/.docker/config.json is no use" in line
+    assert "docker-credential-not-there in ~/.docker/config.json cannot be used" in line
     with (
         simulator(canary) as server,
         opened(server.host) as run,
@@ -267,7 +267,7 @@ def test_a_realm_over_http_gets_nothing_from_an_https_registry(
             trusting = opened(server.host, ca_file=str(ca_file))
             with trusting as run, canary.fails(CredentialsError) as info:
                 save(run)
-    assert "over plain http" in str(info.value)
+    assert "over plain HTTP" in str(info.value)
     assert attacker.requests == []
 
 

@@ -113,7 +113,9 @@ def test_what_it_does_not_exclude(url: str, excluded: str) -> None:
     "value", ["http://", "socks5://proxy.example:1080", "http://p:99999", "http://[::1", "://"]
 )
 def test_what_is_no_proxy(value: str) -> None:
-    with pytest.raises(UsageError, match="HTTPS_PROXY holds no address of an http or https proxy"):
+    with pytest.raises(
+        UsageError, match=("HTTPS_PROXY is not the address of an http or https proxy")
+    ):
         proxy_for("https://a.example/", {"HTTPS_PROXY": value})
 
 

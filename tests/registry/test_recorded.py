@@ -132,7 +132,7 @@ def test_replay(path: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(
             connecting, "resolve", lambda *_: [(socket.AF_INET, ("127.0.0.1", port))]
         )
-        retries = 1 if any("trying again" in line for line in recording["lines"]) else 0
+        retries = 1 if any("retrying" in line for line in recording["lines"]) else 0
         with opened(name, ca_file=str(tmp_path / "ca.pem"), retries=retries) as run:
             if "error" in recording:
                 wanted = recording["error"]

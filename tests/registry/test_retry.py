@@ -85,8 +85,8 @@ def test_passing_failures_are_tried_again_with_growing_pauses() -> None:
     flipped = ContentError("registry.example: the manifest hashes to …", transient=True)
     assert policy.retry.call(policy.failing(reset(), flipped, *[reset()] * 3)) == "done"
     assert policy.pauses.seconds == pytest.approx([1, 2, 4, 8, 16])
-    assert policy.lines[0] == "registry.example: connection reset, trying again in 1.0 s (1 of 5)"
-    assert policy.lines[4] == "registry.example: connection reset, trying again in 16 s (5 of 5)"
+    assert policy.lines[0] == "registry.example: connection reset, retrying in 1.0 s (1 of 5)"
+    assert policy.lines[4] == "registry.example: connection reset, retrying in 16 s (5 of 5)"
 
 
 def test_pauses_are_jittered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_a_server_that_asks_for_hours_is_given_up_at_once() -> None:
         policy.retry.call(policy.failing(limit))
     until = datetime.now() + timedelta(hours=3)
     assert not policy.pauses.seconds
-    assert "it asks to wait 3 h 0 min, until " in caught.value.hint
+    assert "it asks you to wait 3 h 0 min, until " in caught.value.hint
     assert f"{until:%H:}" in caught.value.hint
     assert caught.value.hint.endswith("; log in")
 

@@ -278,7 +278,7 @@ def test_storage_that_echoes_a_signed_address() -> None:
         raw_server(store) as storage,
         raw_server(say) as server,
         opened(server.host) as run,
-        pytest.raises(DockersaveError, match="answers 409") as caught,
+        pytest.raises(DockersaveError, match="returned 409") as caught,
     ):
         drain(run.registry.blob("sample", CONFIG))
     assert signature not in str(caught.value)

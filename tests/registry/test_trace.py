@@ -94,8 +94,10 @@ def test_decisions_are_named(server: Simulator) -> None:
         traced = Traced(server.host, network)
         server.faults.add(Fault.refuse_range(403))
         drain(traced.registry.blob("team/sample", descriptor_of(BLOB), 1, 2))
-    assert f"{mirror.host} is passed over" in traced.about("mirror")[0]
-    assert traced.about("ranges") == [f"{server.host} answers 403 to one: asked for the whole blob"]
+    assert f"{mirror.host} is skipped" in traced.about("mirror")[0]
+    assert traced.about("ranges") == [
+        f"{server.host} returned 403 for a range: the whole blob is requested"
+    ]
 
 
 def test_a_kept_connection_that_was_closed(server: Simulator) -> None:

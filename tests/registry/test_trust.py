@@ -283,8 +283,8 @@ DAY = datetime.timedelta(days=1)
 @pytest.mark.parametrize(
     ("certificate", "message", "hint"),
     [
-        (Tls(("elsewhere.example",)), "is for another name", "use a name that is in"),
-        (Tls(("127.0.0.2",)), "is for another name", "use a name that is in"),
+        (Tls(("elsewhere.example",)), "is for another name", "use a name in the certificate"),
+        (Tls(("127.0.0.2",)), "is for another name", "use a name in the certificate"),
         (Tls(not_before=NOW - 9 * DAY, not_after=NOW - DAY), "has expired", "must renew it"),
         (Tls(not_before=NOW + DAY, not_after=NOW + 9 * DAY), "is not yet valid", "clock says"),
     ],
@@ -348,7 +348,7 @@ def test_a_server_that_only_knows_old_tls(tmp_path: Path) -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with tls_server(context) as host:
         failure = failure_of(host, ca_file=str(tmp_path / "ca.pem"))
-    assert "there is no TLS that both sides know" in failure.message
+    assert "no TLS version or cipher in common" in failure.message
 
 
 # Files that cannot be used
@@ -359,9 +359,9 @@ def test_a_file_of_authorities_that_is_none(content: str | None, tmp_path: Path)
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(UsageError, match="cannot take authorities from"):
+    with pytest.raises(UsageError, match="cannot load authorities from"):
         Trust(Network(ca_file=str(path)), {}).context()
-    with pytest.raises(UsageError, match="SSL_CERT_FILE: cannot take authorities from"):
+    with pytest.raises(UsageError, match="SSL_CERT_FILE: cannot load authorities from"):
         Trust(Network(), {"SSL_CERT_FILE": str(path)}).context()
 
 
@@ -470,7 +470,7 @@ def test_the_authorities_built_in_are_the_last(
     monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
     found = Trust(Network(), {}, bundles=(), directories=())
     assert len(found.context().get_ca_certs()) == 1
-    assert found.source == "the authorities built in"
+    assert found.source == "the built-in authorities"
     found = Trust(Network(), {}, bundles=[str(authority)], directories=())
     found.context()
     assert found.source == str(authority)

@@ -45,7 +45,7 @@ def test_what_docker_does_not_take_from_the_variable(home: Path, text: str) -> N
     finder = Finder(home, {"DOCKER_AUTH_CONFIG": text})
     assert finder.user() == "file"
     (line,) = finder.lines
-    assert line.startswith("warning: DOCKER_AUTH_CONFIG is no use: ")
+    assert line.startswith("warning: DOCKER_AUTH_CONFIG cannot be used: ")
     assert "canary" not in line
 
 

@@ -154,7 +154,7 @@ def test_a_token_that_trickles() -> None:
     with (
         scripted(answer) as host,
         in_time(),
-        pytest.raises(NetworkError, match="next to no data"),
+        pytest.raises(NetworkError, match="almost no data"),
     ):
         manifest(host)
 
@@ -188,7 +188,7 @@ def test_a_blob_that_trickles_or_stalls(fault: Fault, framing: Fault | None, tls
         stream = run.registry.blob("sample", descriptor_of(BLOB))
         with in_time(), pytest.raises(NetworkError) as caught:
             drain(stream)
-        assert caught.value.message == f"{server.host}: next to no data for {TIMEOUT:g} seconds"
+        assert caught.value.message == f"{server.host}: almost no data for {TIMEOUT:g} seconds"
         assert caught.value.advice == "if the line is that slow, raise --timeout"
         assert caught.value.transient
 
@@ -273,7 +273,7 @@ def test_a_blob_through_tls_in_tls(
         with opened(server.host, ca_file=str(ca), timeout=TIMEOUT) as run:
             stream = run.registry.blob("sample", descriptor_of(BLOB))
             stream.read(1000)
-            with in_time(), pytest.raises(NetworkError, match="next to no data"):
+            with in_time(), pytest.raises(NetworkError, match="almost no data"):
                 drain(stream)
 
 

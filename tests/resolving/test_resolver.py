@@ -96,7 +96,7 @@ def test_all_platforms_of_a_lone_image() -> None:
         ("wasm", "wasm.config"),
         ("artifact", "vnd.example.thing"),
         ("schema1", "schema 1"),
-        ("list-config", "config is no JSON object"),
+        ("list-config", "config is not a JSON object"),
         ("two-faces", "an index and an image at once"),
     ],
 )

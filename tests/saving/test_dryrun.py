@@ -115,7 +115,7 @@ def test_something_of_another_size_is_not_reused(server: Simulator) -> None:
 def test_where_there_is_no_room(server: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     done(server)
     monkeypatch.setattr(disk, "free_room", lambda fd: 1000)
-    with pytest.raises(OutputError, match=r"cannot write x.tar: needs .* 1 kB are free in \."):
+    with pytest.raises(OutputError, match=r"cannot write x.tar: needs .* 1 kB is free in \."):
         foreseen(server, output="x.tar").check_room()
     foreseen(server).check_room()  # what is there is not written again
     foreseen(server, output="-").check_room()
@@ -190,7 +190,7 @@ def test_a_part_that_is_there_is_said(server: Simulator) -> None:
     found = foreseen(server, output="x.tar")
     assert found.kept >= 100_000
     assert Path("x.tar.part").stat().st_size == 100_000
-    assert any(line.startswith("begun earlier: ") for line in outlook(found, as_json=False))
+    assert any(line.startswith("started earlier: ") for line in outlook(found, as_json=False))
 
 
 def test_as_lines_and_as_json(server: Simulator) -> None:

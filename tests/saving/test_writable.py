@@ -71,7 +71,7 @@ def test_the_longest_name_that_works_is_the_longest_that_is_allowed(letter: str)
     )
     failure = refusal(f"{longest}y")
     assert "its name is 1 bytes too long" in str(failure)
-    assert f"takes {most}" in str(failure)
+    assert f"allows {most}" in str(failure)
     assert len(str(failure)) < 200
 
 

@@ -203,7 +203,7 @@ def test_a_cache_that_cannot_be_written_fails_nothing(
         assert done.code == 0, done.err
         said = [line for line in done.err.splitlines() if "cache" in line]
         assert len(said) == 1
-        why = "its disk has no room to spare" if reason == "a full disk" else "cannot be written"
+        why = "its disk is nearly full" if reason == "a full disk" else "cannot be written"
         assert why in said[0]
     finally:
         if mounted:
@@ -258,7 +258,7 @@ def test_what_no_cache_has_made_is_used_and_left_as_it_is(
     before = snapshot(tmp_path / "it")
     done = run(server, "--cache-dir=it", "--cache-size=1k", "-o", "image.tar", cwd=tmp_path)
     assert done.code == 0, done.err
-    assert "was not made by --cache-dir: nothing is kept or removed there" in done.err
+    assert "was not created by --cache-dir: nothing is kept or removed there" in done.err
     assert snapshot(tmp_path / "it") == before
 
 
@@ -368,7 +368,7 @@ def test_what_it_cannot_keep_is_said_once(tmp_path: Path) -> None:
     cache.leave_room(str(tmp_path), 1 << 60)
     for layer in LAYERS:
         assert cache.begin(layer.digest, layer.size) is None
-    assert said == [f"the cache {tmp_path / 'cache'} keeps less: its disk has no room to spare"]
+    assert said == [f"the cache {tmp_path / 'cache'} keeps less: its disk is nearly full"]
     cache.leave_room("/proc", 1 << 60)
     entry = cache.begin(LAYERS[0].digest, LAYERS[0].size)
     assert entry is not None, "another disk's room is not its concern"

@@ -122,7 +122,7 @@ def test_a_blob_without_sources_fails_the_run_unless_it_is_there() -> None:
     books.ledger.hashed(task)
     assert there.done
     books.until()
-    assert str(books.ledger.failure) == "layer b is not all there"
+    assert str(books.ledger.failure) == "layer b is incomplete"
     assert books.ledger.next(0.0) is None
 
 

@@ -109,7 +109,7 @@ def test_a_local_source_that_fails_is_not_asked_again() -> None:
 def test_a_local_source_that_was_the_only_one_fails_the_run() -> None:
     books = LedgerByHand(blob(4, [disk()]), most=1)
     books.ledger.failed(books.open(), FileNotFoundError(), 0.0)
-    assert str(books.ledger.failure) == "layer a is not all there"
+    assert str(books.ledger.failure) == "layer a is incomplete"
 
 
 def test_a_local_source_is_dropped_for_the_blob_that_was_read_alone() -> None:
@@ -158,7 +158,7 @@ def test_wrong_bytes_are_fetched_once_more_and_as_a_whole() -> None:
     books.fetch()
     wrong(books, only)
     assert (only.strikes, only.whole, only.epoch, only.present, only.hashed) == (1, True, 1, 0, 0)
-    assert books.told == [("again", "a is begun again: wrong")]
+    assert books.told == [("again", "a starts again: wrong")]
     assert books.ledger.unassigned == G
     assert not books.ledger.failure
     assert books.lease().whole
@@ -188,7 +188,7 @@ def test_wrong_bytes_of_a_local_source_are_fetched_from_the_next() -> None:
     assert (only.strikes, only.epoch) == (0, 1)
     assert books.told == [
         ("source", "a: disk cannot be used"),
-        ("again", "a is begun again: wrong"),
+        ("again", "a starts again: wrong"),
     ]
     assert not books.lease().source.is_local
     alone = blob(1, [disk(1)])

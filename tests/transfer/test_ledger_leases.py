@@ -86,7 +86,7 @@ def test_other_bytes_than_asked_are_not_read_and_ranges_not_asked_for_again() ->
     assert not books.ledger.opened(lease, (0, G), 1, True, 0.0)
     assert only.whole
     assert (only.attempts, only.round, only.has_answered) == (1, 1, False)
-    assert books.told == [("failed", "a at 0: sends other bytes than asked")]
+    assert books.told == [("failed", "a at 0: sent other bytes than requested")]
     again = books.lease()
     assert again.whole
     assert again.round == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dockersave.archive import disk
 from dockersave.archive.members import Document, Layer
 from dockersave.archive.tar import Plan, fixed_parts, lay_out
 from dockersave.errors import ContentError, OutputError
@@ -91,10 +92,24 @@ def test_where_no_file_may_lie_it_is_in_memory(tmp_path: Path) -> None:
         assert window.read(window.size, 1) == b"b"
 
 
+def test_where_others_need_the_room_it_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "free_room", lambda fd: 2 * SIZE)
+    for whole, others, size in [
+        (SIZE, SIZE, SIZE),
+        (SIZE, SIZE + 1, SIZE // 2),
+        (9 * SIZE, SIZE, SIZE),
+        (5, 2 * SIZE - 5, SIZE),
+    ]:
+        with closing(Window(str(tmp_path), whole, others)) as window:
+            assert window.size == size
+
+
 def test_a_place_in_a_window(window: Window) -> None:
-    place = WindowWriter(window, SIZE - 10)
-    place.write(8, b"abcd")
-    assert place.read(8, 2) + place.read(10, 2) == b"abcd"
+    there = WindowWriter(window, SIZE - 10)
+    there.write(8, b"abcd")
+    assert there.read(8, 2) + there.read(10, 2) == b"abcd"
     assert window.read(0, 2) == b"cd"
 
 

@@ -164,8 +164,8 @@ def test_what_may_pass_is_tried_again(jobs: int, monkeypatch: pytest.MonkeyPatch
     place, _ = fetched(line, jobs=jobs or 4, policy=policy)
     assert place.body == BODY
     assert [words.partition(", ")[2] for words in lines] == [
-        "trying again in 0.0 s (1 of 2)",
-        "trying again in 0.0 s (2 of 2)",
+        "retrying in 0.0 s (1 of 2)",
+        "retrying in 0.0 s (2 of 2)",
     ]
 
 
@@ -359,7 +359,7 @@ def test_a_local_source_that_the_system_cannot_read() -> None:
 
 
 def test_nothing_but_a_local_source_that_fails() -> None:
-    with pytest.raises(ContentError, match="not all there"):
+    with pytest.raises(ContentError, match="is incomplete"):
         fetched(Line(BODY[:9], is_local=True, server="file"))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import UsageError
@@ -19,6 +18,7 @@ from ...model.image import Image, Variant
 from ...model.manifests import Descriptor
 from ...model.options import Options
 from ...model.platforms import ALL_PLATFORMS
+from ...values import dataclass
 from ..members import Document, Layer
 from .documents import docker_manifest, repositories
 from .format import Format

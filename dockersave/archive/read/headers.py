@@ -6,10 +6,9 @@ manual, "Basic Tar Format" (long names, numbers in base 256).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...errors import ContentError
 from ...limits import LIMITS
+from ...values import dataclass
 from ..tar import BLOCK
 
 FILES = frozenset(b"0\x007")
@@ -58,11 +57,11 @@ def parse_header(block: bytes, position: int) -> Header:
     # Some old programs added signed bytes up.
     if len(block) != BLOCK or _number(block[148:156]) not in (total, total - 256 * high):
         if position:
-            raise ContentError(f"there is no tar header at byte {position}")
-        raise ContentError("it is no tar archive")
+            raise ContentError(f"no tar header at byte {position}")
+        raise ContentError("it is not a tar archive")
     size = _number(block[124:136])
     if size is None or not 0 <= size <= LIMITS.blob:
-        raise ContentError(f"the size in the tar header at byte {position} cannot be")
+        raise ContentError(f"the tar header at byte {position} has an impossible size")
     kind, name = block[156], _string(block[:100])
     if block[257:263] == _POSIX and (prefix := _string(block[345:500])):
         name = f"{prefix}/{name}"

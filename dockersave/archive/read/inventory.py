@@ -6,13 +6,13 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from ...compression import Decompressor
 from ...errors import ContentError
 from ...limits import LIMITS
 from ...model.digest import is_digest
 from ...model.weight import is_too_heavy
+from ...values import dataclass, field
 from .reader import Found, Members
 
 _LINKS_MOST = 8
@@ -85,12 +85,12 @@ class Inventory:
             self._blame(found.path, found.fault)
         elif found.kind == "link":
             if self.links.setdefault(found.path, found.target) != found.target:
-                self._blame(found.path, "is there twice")
+                self._blame(found.path, "occurs twice")
         elif found.kind == "file":
             item = read(found, content)
             if self.items.setdefault(found.path, item) != item or found.path in self.links:
                 # Some engines take the first, some the last.
-                self._blame(found.path, "is there twice, with different content")
+                self._blame(found.path, "occurs twice, with different content")
 
     def _blame(self, path: str, message: str) -> None:
         if len(self.faults) < LIMITS.archive_faults:
@@ -141,7 +141,7 @@ class Inventory:
         packed = zlib.compress(body, 1)
         self._kept += len(packed)
         if self._kept > LIMITS.archive_documents:
-            raise ContentError("there are too many documents to check at once")
+            raise ContentError("too many documents to check at once")
         self._documents[path] = packed
 
     @property
@@ -161,19 +161,19 @@ class Inventory:
         """The content of a JSON document.
 
         Raises:
-            ContentError: it is none, or it is larger than documents are.
+            ContentError: it is none, or it is too large for a document.
         """
         item = self.find(path)
         packed = self._documents.get(item.path) if item else None
         if packed is None:
             large = item is not None and item.size > LIMITS.archive_document
-            raise ContentError("is larger than documents are" if large else "is no JSON")
+            raise ContentError("is too large for a document" if large else "is not valid JSON")
         body = zlib.decompress(packed)
         self._read += len(body)
         if self._read > LIMITS.archive_parsed:
-            raise ContentError("is named too often by other documents")
+            raise ContentError("is referenced too often by other documents")
         if is_too_heavy(body):
-            raise ContentError("has more values or text than documents have")
+            raise ContentError("has too many values or too much text")
         return body
 
 

@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 from ...cancellation import Cancellation
@@ -20,6 +19,7 @@ from ...limits import LIMITS
 from ...model.digest import digest_of
 from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor, parse_document
 from ...progress import Progress
+from ...values import dataclass
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
@@ -28,7 +28,7 @@ _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 _HEAD = 512
 """Bytes that tell whether a file is compressed, or a document."""
-_HINT = "--verify says all that is wrong with it"
+_HINT = "--verify lists everything that is wrong with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def _content(fd: int, offset: int, size: int) -> Iterator[bytes]:
         most = LIMITS.read
         yield data
     if offset < end:
-        raise ContentError("the archive is cut off")
+        raise ContentError("the archive is truncated")
 
 
 class _Contents:
@@ -220,14 +220,16 @@ class _Contents:
             formats.append("legacy")
             images = list(self._legacy())
         if not formats:
-            raise ContentError("this is no image archive: it has no manifest.json or index.json")
+            raise ContentError(
+                "this is not an image archive: it has neither manifest.json nor index.json"
+            )
         return tuple(formats), tuple(images)
 
     def _json(self, path: str) -> Any:
         try:
             return json.loads(self._inventory.document(path))
         except (ValueError, RecursionError):
-            raise ContentError(f"{shown(path)} is no JSON") from None
+            raise ContentError(f"{shown(path)} is not valid JSON") from None
 
     def _layout(self) -> list[ListedImage]:
         names: dict[str, list[str]] = {}
@@ -236,7 +238,9 @@ class _Contents:
             descriptor = parse_descriptor(entry, f"manifests[{number}]")
             variants = self._manifest(descriptor, LIMITS.index_depth)
             if variants is None:
-                raise ContentError(f"{descriptor.blob_path} is missing, and index.json names it")
+                raise ContentError(
+                    f"{descriptor.blob_path} is missing, but index.json refers to it"
+                )
             found[descriptor.digest] = variants
             names.setdefault(descriptor.digest, [])
             notes = descriptor.annotations
@@ -261,7 +265,7 @@ class _Contents:
         if isinstance(document, Manifest):
             self._variants[path] = (self._image(document),)
         elif depth == 0:
-            raise ContentError(f"indexes are nested more than {LIMITS.index_depth} deep")
+            raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")
         else:
             self._variants[path] = tuple(
                 variant
@@ -294,7 +298,7 @@ class _Contents:
         names = tuple(shown(str(each)) for each in _list(document.get("RepoTags")))
         item = self._inventory.find(path) if isinstance(path, str) else None
         if item is None:
-            raise ContentError(f"{shown(str(path))} is missing, and manifest.json names it")
+            raise ContentError(f"{shown(str(path))} is missing, but manifest.json refers to it")
         body = self._inventory.document(item.path)
         config = parse_config(body, len(paths))
         layers = []
@@ -330,7 +334,7 @@ class _Contents:
 
 def _object(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ContentError("a document is not what it should be")
+        raise ContentError("a document is malformed")
     return value
 
 
@@ -339,5 +343,5 @@ def _list(value: object) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise ContentError("a document is not what it should be")
+        raise ContentError("a document is malformed")
     return value

@@ -11,11 +11,11 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ...errors import ContentError, shown
 from ...limits import LIMITS, MIB
+from ...values import dataclass
 from ..tar import BLOCK, padding
 from .headers import (
     DIRECTORY,
@@ -33,7 +33,7 @@ from .headers import (
     text,
 )
 
-_SPARSE = "is a sparse file, which no image archive has"
+_SPARSE = "is a sparse file, which image archives never contain"
 _AFTER_END = 64 * MIB
 """What may follow an archive's end, in bytes: tar fills its last record, of 10 KiB or, on tapes,
 a few MiB. Anything more is no padding, and a pipe could bring it without end."""
@@ -79,13 +79,13 @@ def read_tar(pieces: Iterable[bytes]) -> Members:
         for _ in content:
             pass
         if source.missing:
-            raise ContentError(f"the archive is cut off in {shown(found.path)}")
+            raise ContentError(f"the archive is truncated in {shown(found.path)}")
         source.exactly(padding(found.size), shown(found.path))
     # The checksum of a compressed archive comes last.
     for _ in source.upto(_AFTER_END + 1):
         pass
     if not source.missing:
-        raise ContentError(f"more than {_AFTER_END} bytes follow the archive's end")
+        raise ContentError(f"more than {_AFTER_END} bytes follow the end of the archive")
 
 
 def read_file(fd: int) -> Iterator[tuple[Found, int]]:
@@ -117,7 +117,10 @@ def read_directory(path: str) -> Members:
     for folder, folders, names in os.walk(path):
         depth = os.path.relpath(folder, path).count("/")
         if depth > LIMITS.folders:
-            yield Found(os.path.relpath(folder, path), "other", fault="lies too deep"), iter(())
+            yield (
+                Found(os.path.relpath(folder, path), "other", fault=("is nested too deeply")),
+                iter(()),
+            )
             folders.clear()
             continue
         folders.sort()
@@ -130,7 +133,7 @@ def read_directory(path: str) -> Members:
             elif stat.S_ISREG(status.st_mode):
                 yield Found(inside, "file", status.st_size), _pieces(full, status.st_size)
             elif not stat.S_ISDIR(status.st_mode):
-                yield Found(inside, "other", fault="is no file"), iter(())
+                yield Found(inside, "other", fault="is not a regular file"), iter(())
 
 
 def _pieces(path: str, size: int) -> Iterator[bytes]:
@@ -164,7 +167,7 @@ class _File:
         data = os.pread(self._fd, amount, self.position)
         self.position += len(data)
         if data and len(data) < amount:
-            raise ContentError(f"the archive is cut off in {what}")
+            raise ContentError(f"the archive is truncated in {what}")
         return data
 
 
@@ -201,8 +204,8 @@ class _Source:
         data = b"".join(self.upto(amount))
         if data and len(data) < amount:
             if self.position < BLOCK:
-                raise ContentError("it is no tar archive")
-            raise ContentError(f"the archive is cut off in {what}")
+                raise ContentError("it is not a tar archive")
+            raise ContentError(f"the archive is truncated in {what}")
         return data
 
 
@@ -228,7 +231,7 @@ class _Headers:
         while block := source.exactly(BLOCK, "its headers"):
             if not any(block):
                 if any(source.exactly(BLOCK, "its end") or b"\x00"):
-                    raise ContentError(f"there is no tar header at byte {source.position - BLOCK}")
+                    raise ContentError(f"no tar header at byte {source.position - BLOCK}")
                 return None
             self._count += 1
             if self._count > LIMITS.archive_headers:
@@ -238,15 +241,15 @@ class _Headers:
                 return self._named_member(_found(header, extended))
             extended |= self._extension(header)
         raise ContentError(
-            "the archive is cut off: it has no end" if source.position else "it is empty"
+            "the archive is truncated: its end is missing" if source.position else "it is empty"
         )
 
     def _extension(self, header: Header) -> dict[str, str]:
         self._extended += header.size
         if header.size > LIMITS.tar_extension:
-            raise ContentError(f"a tar header is extended by {header.size} bytes")
+            raise ContentError(f"a tar header has {header.size} bytes of extensions")
         if self._extended > LIMITS.tar_extensions:
-            raise ContentError(f"tar headers are extended by {self._extended} bytes in all")
+            raise ContentError(f"tar headers have {self._extended} bytes of extensions in total")
         body = self._source.exactly(header.size, "a header")
         self._source.exactly(padding(header.size), "a header")
         if header.kind in LONG_NAMES:
@@ -256,7 +259,9 @@ class _Headers:
     def _named_member(self, found: Found) -> Found:
         self._named += len(found.path) + len(found.target)
         if self._named > LIMITS.archive_names:
-            raise ContentError(f"the names have more than {LIMITS.archive_names} characters in all")
+            raise ContentError(
+                f"the names have more than {LIMITS.archive_names} characters in total"
+            )
         return found
 
 
@@ -271,29 +276,29 @@ def _found(header: Header, extended: dict[str, str]) -> Found:
     if header.kind == DIRECTORY:
         return Found(path, "directory", fault=fault)
     if header.kind not in FILES:
-        return Found(path, "other", fault=fault or "is neither file, directory nor link")
+        return Found(path, "other", fault=fault or "is neither a file, a directory nor a link")
     size = parse_size(extended["size"]) if "size" in extended else header.size
     if size < 0:
-        raise ContentError(f"the size of {shown(path)} is no number")
+        raise ContentError(f"the size of {shown(path)} is not a number")
     if size > LIMITS.blob:
-        raise ContentError(f"the size of {shown(path)} cannot be")
+        raise ContentError(f"the size of {shown(path)} is impossible")
     return Found(path, "file", size, fault=fault)
 
 
 def _checked(name: str) -> tuple[str, str]:
     """A name without what has no meaning, and why it must not be in an archive, or nothing."""
     if len(name) > LIMITS.path:
-        return name[: LIMITS.path_shown], "has too long a name"
+        return name[: LIMITS.path_shown], "has a name that is too long"
     path, leaves = _inside(name)
-    return path, "has a name that leads out of the archive" if leaves else ""
+    return path, "has a name that points outside the archive" if leaves else ""
 
 
 def _link(path: str, target: str, base: str) -> Found:
     if len(target) > LIMITS.path:
-        return Found(path, "link", fault="is a link that leads nowhere: its target is too long")
+        return Found(path, "link", fault="is a link whose target is too long")
     inside, leaves = _inside(posixpath.normpath(posixpath.join(base, target)))
     return Found(
-        path, "link", 0, inside, "is a link that leads out of the archive" if leaves else ""
+        path, "link", 0, inside, "is a link that points outside the archive" if leaves else ""
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from ...errors import ContentError, UsageError, shown
@@ -21,6 +20,7 @@ from ...model.manifests import (
     parse_document,
 )
 from ...model.reference import Reference
+from ...values import dataclass
 from ..formats import formats_in
 from .inventory import Inventory, Item, named_digest
 
@@ -112,9 +112,11 @@ class References:
         if self._inventory.find("repositories"):
             self._repositories()
         if not self.formats:
-            self._fault("", "this is no image archive: it has no manifest.json and no index.json")
+            self._fault(
+                "", "this is not an image archive: it has neither manifest.json nor index.json"
+            )
         elif not self.images and not self.faults:
-            self._fault("", "the archive names no image")
+            self._fault("", "the archive lists no image")
 
     def _fault(self, member: str, message: str) -> None:
         fault = Fault(shown(member), shown(message, _LINE_MOST))
@@ -140,7 +142,7 @@ class References:
         try:
             return json.loads(self._inventory.document(path))
         except (ValueError, RecursionError):
-            raise ContentError("is no JSON") from None
+            raise ContentError("is not valid JSON") from None
 
     def _list(self, path: str, otherwise: str) -> list[Any]:
         if self._inventory.find(path):
@@ -164,7 +166,7 @@ class References:
         with self._blaming("oci-layout"):
             layout = self._json("oci-layout")
             if not isinstance(layout, dict) or layout.get("imageLayoutVersion") != "1.0.0":
-                raise ContentError("is of a version that nobody knows")
+                raise ContentError("is of an unknown version")
         with self._blaming("index.json"):
             document = self._json("index.json")
             if not isinstance(document, dict) or "manifests" not in document:
@@ -178,7 +180,7 @@ class References:
                 descriptor = parse_descriptor(entry, f"manifests[{number}]")
                 platform = self._manifest(descriptor, "index.json", LIMITS.index_depth)
                 if platform is None:
-                    self._fault(descriptor.blob_path, "is missing, and index.json names it")
+                    self._fault(descriptor.blob_path, "is missing, but index.json refers to it")
                 names, _ = named.setdefault(descriptor.digest, ([], platform or ""))
                 notes = descriptor.annotations
                 if name := notes.get(_NAME) or notes.get(_REF_NAME):
@@ -211,7 +213,7 @@ class References:
         if isinstance(document, Manifest):
             return self._image(document, path, attached=descriptor.is_attestation)
         if depth == 0:
-            raise ContentError(f"is an index nested more than {LIMITS.index_depth} deep")
+            raise ContentError(f"is an index nested more than {LIMITS.index_depth} levels deep")
         self._index(document, path, depth)
         return ""
 
@@ -223,14 +225,14 @@ class References:
         are_all = len(missing) == len(index.manifests)
         for entry in missing:
             if are_all:
-                self._fault(entry.blob_path, f"is missing, and {path} names it")
+                self._fault(entry.blob_path, f"is missing, but {path} refers to it")
             else:
-                self._note(f"{entry.blob_path} ({entry.platform or 'no platform'}) is not here")
+                self._note(f"{entry.blob_path} ({entry.platform or 'no platform'}) is not included")
 
     def _image(self, manifest: Manifest, path: str, *, attached: bool) -> str:
         config: Config | None = None
         if not self._sized(manifest.config, path):
-            self._fault(manifest.config.blob_path, f"is missing, and {path} names it")
+            self._fault(manifest.config.blob_path, f"is missing, but {path} refers to it")
         elif may_be_image(manifest) and not attached:
             where = manifest.config.blob_path
             try:
@@ -254,7 +256,7 @@ class References:
         item = self._inventory.find(descriptor.blob_path)
         if item and item.size != descriptor.size:
             stated = f"{parent} says {descriptor.size}"
-            self._fault(descriptor.blob_path, f"has {item.size} bytes, and {stated}")
+            self._fault(descriptor.blob_path, f"has {item.size} bytes, but {stated}")
         return item is not None
 
     def _digests(self, path: str) -> tuple[str, ...]:
@@ -265,10 +267,11 @@ class References:
         if is_foreign:
             self._foreign.add(path)
             self._note(
-                f"{shown(path)} is not here: a foreign layer, which engines get from elsewhere"
+                f"{shown(path)} is not included: a foreign layer, which engines fetch "
+                "from elsewhere"
             )
         else:
-            self._fault(path, f"is missing, and {parent} names it")
+            self._fault(path, f"is missing, but {parent} refers to it")
 
     def _layer(self, path: str, diff_id: str, config: str) -> None:
         item = self._inventory.find(path)
@@ -279,23 +282,23 @@ class References:
         if item.fault:
             self._fault(path, item.fault.removeprefix("it "))
         elif diff_id.partition(":")[0] not in known:
-            self._note(f"{path} was not compared with its diff_id, {diff_id}")
+            self._note(f"{path} was not checked against its diff_id, {diff_id}")
         elif diff_id not in item.diff_ids:
-            self._fault(path, f"unpacks to {item.diff_ids[0]}, and {config} says {diff_id}")
+            self._fault(path, f"unpacks to {item.diff_ids[0]}, but {config} says {diff_id}")
 
     # Docker's manifest.json (moby, image/spec/v1.2.md).
 
     def _docker_image(self, entry: object) -> CheckedImage | None:
         if not isinstance(entry, dict):
-            raise ContentError("has an entry that is no image")
+            raise ContentError("has an entry that is not an image")
         paths, tags = entry.get("Layers") or [], entry.get("RepoTags") or []
         if not _are_texts(paths) or not _are_texts(tags):
-            raise ContentError("has an entry that is no image")
+            raise ContentError("has an entry that is not an image")
         names = [_checked_name(tag) for tag in tags]
         where = entry.get("Config")
         item = self._find(where)
         if item is None:
-            self._fault(str(where), "is missing, and manifest.json names it")
+            self._fault(str(where), "is missing, but manifest.json refers to it")
             return None
         config = self._docker_config(item, len(paths))
         if config is None:
@@ -326,7 +329,7 @@ class References:
             document = self._json("repositories")
             document = {} if document is None else document
             if not isinstance(document, dict):
-                raise ContentError("is no JSON object")
+                raise ContentError("is not a JSON object")
             known = self._known_ids()
             for name, tags in document.items():
                 if tags is None:
@@ -337,7 +340,7 @@ class References:
                     if self._inventory.find(f"{v1_id}/json"):
                         self._v1_image(v1_id, f"{name}:{tag}")
                     elif v1_id not in known:
-                        self._fault(v1_id, "is missing, and repositories names it")
+                        self._fault(v1_id, "is missing, but repositories refers to it")
 
     def _known_ids(self) -> set[str]:
         items = self._inventory.items.values()
@@ -349,7 +352,7 @@ class References:
             self.images.append(CheckedImage((shown(name),), shown(f"sha256:{v1_id}"), ""))
         for _ in range(LIMITS.layers):
             if not self._inventory.find(f"{v1_id}/json"):
-                self._fault(f"{v1_id}/json", "is missing, and another layer names it")
+                self._fault(f"{v1_id}/json", "is missing, but another layer refers to it")
                 return
             document = self._json(f"{v1_id}/json")
             if not isinstance(document, dict) or document.get("id") != v1_id:
@@ -375,7 +378,7 @@ def _checked_name(name: str) -> str:
     try:
         reference = Reference.parse(name)
     except UsageError as failure:
-        raise ContentError(f"has a name that no engine takes: {shown(failure.said)}") from None
+        raise ContentError(f"has a name that no engine accepts: {shown(failure.said)}") from None
     if reference.digest or not name.endswith(f":{reference.tag}"):
-        raise ContentError(f"has a name without a tag, which no engine takes: {shown(name)}")
+        raise ContentError(f"has a name without a tag, which no engine accepts: {shown(name)}")
     return str(reference)

@@ -12,13 +12,13 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 
 from ...cancellation import Cancellation
 from ...compression import Decompressor
 from ...errors import ContentError, UsageError
 from ...limits import LIMITS, MIB
 from ...progress import Progress
+from ...values import dataclass
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
 from .references import CheckedImage, Fault, References
@@ -145,7 +145,7 @@ class Reading:
         except OSError as failure:
             raise UsageError(
                 f"cannot read {self.digest}: {os.strerror(failure.errno or 0)}",
-                "name an archive, or a directory of --no-tar, that is there for you to read",
+                "name an archive, or a directory written by --no-tar, that you can read",
             ) from failure
 
     def members(self) -> Members:
@@ -183,7 +183,7 @@ class Reading:
                 silence = 0 if piece else silence
                 yield piece
             if silence > _SILENCE:
-                raise ContentError(f"more than {_SILENCE} bytes of it unpack to nothing")
+                raise ContentError(f"more than {_SILENCE} bytes of it decompress to nothing")
         yield from self._decompressor.finish()
 
     def _count(self, data: bytes) -> bytes:

@@ -123,5 +123,7 @@ def beginning_anew() -> Iterator[None]:
     except OutputError as failure:
         cause = failure.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            failure.hint = "make room and run the same command again: it begins anew"
+            failure.hint = (
+                "free some space and run the same command again: it starts from the beginning"
+            )
         raise

@@ -220,15 +220,16 @@ class DirectoryTree:
             found |= {os.path.relpath(os.path.join(folder, name), self.file.part) for name in names}
         for path in sorted(found - self._expected.keys() - {MAP}):
             raise OutputError(
-                f"cannot write {self.file.path}: {self._name(path)} was put there meanwhile",
-                "take it away, and run the same command again",
+                f"cannot write {self.file.path}: {self._name(path)} appeared in the meantime",
+                "remove it, and run the same command again",
             )
         for path, expected in self._expected.items():
             status = os.lstat(self._name(path))
             if expected not in (None, (status.st_dev, status.st_ino, status.st_size)):
                 raise OutputError(
-                    f"cannot write {self.file.path}: {self._name(path)} was changed meanwhile",
-                    "run the same command again, and let nothing else touch that directory",
+                    f"cannot write {self.file.path}: {self._name(path)} was changed in "
+                    "the meantime",
+                    "run the same command again, and keep other programs away from that directory",
                 )
 
     def close(self) -> None:

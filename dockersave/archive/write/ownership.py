@@ -33,10 +33,10 @@ def not_ours(folder: str, *, complete: bool) -> str:
         for name in (*names, *folders):
             path = os.path.relpath(os.path.join(inside, name), folder)
             if not _is_member(folder, path):
-                return f"holds {shown(path)}, which belongs to no image"
+                return f"holds {shown(path)}, which is not part of an image"
     for name in ("index.json", "manifest.json") if complete else ():
         if not _is_ours(os.path.join(folder, name)):
-            return f"holds an image that another program has written ({name})"
+            return f"holds an image written by another program ({name})"
     return ""
 
 

@@ -101,7 +101,7 @@ class PartFile:
             return
         is_directory = stat.S_ISDIR(mode)
         if not (is_directory if self._directory else stat.S_ISREG(mode)):
-            kind = "no directory" if self._directory else "no file"
+            kind = "not a directory" if self._directory else "not a regular file"
             raise OutputError(
                 f"cannot write {self.path}: {name} is {'a directory' if is_directory else kind}",
                 "remove it, or choose another name with --output" if is_directory else _CHOOSE,
@@ -145,7 +145,7 @@ class PartFile:
             return
         unmark(self.fd)
         raise OutputError(
-            f"cannot write {self.path}: {self.part} is there, and is nothing that a save has left",
+            f"cannot write {self.path}: {self.part} exists, but was not left by a save",
             f"move it away, or {_CHOOSE}",
         )
 
@@ -294,8 +294,8 @@ class PartFile:
 
     def _is_gone(self) -> OutputError:
         return OutputError(
-            f"cannot write {self.path}: {self.part} was removed or replaced meanwhile",
-            "run the same command again, and let nothing else touch that file",
+            f"cannot write {self.path}: {self.part} was removed or replaced in the meantime",
+            "run the same command again, and keep other programs away from that file",
         )
 
     def _replace_file(self) -> None:
@@ -338,8 +338,8 @@ class PartFile:
             raise
         if replaced and not remove_members(self._old):
             raise OutputError(
-                f"{self.path} is saved, but {self._old} holds what was put into it meanwhile",
-                f"take it out of {self._old}, and remove that",
+                f"{self.path} is saved, but {self._old} holds files added in the meantime",
+                f"move them out of {self._old}, then remove it",
             )
 
     def discard(self) -> None:

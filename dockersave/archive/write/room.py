@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from ...values import dataclass
 from ..disk import allocated, check_room, writing
 from ..members import Layer
 from ..tar import Plan

@@ -96,5 +96,5 @@ def test_it_says_which_options_mean_nothing(heap: Simulator) -> None:
 
 
 def test_without_it_there_is_no_such_format() -> None:
-    with pytest.raises(dockersave.UsageError, match="no format 'heap'"):
+    with pytest.raises(dockersave.UsageError, match="unknown format 'heap'"):
         Options(format="heap")

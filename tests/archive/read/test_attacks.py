@@ -75,7 +75,7 @@ def test_what_is_large_only_when_it_is_unpacked(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("reader", "inventory"):
-        monkeypatch.setattr(f"dockersave.archive.{module}.LIMITS", SMALL)
+        monkeypatch.setattr(f"dockersave.archive.read.{module}.LIMITS", SMALL)
     path = tmp_path / "archive.tar.gz"
     with gzip.open(path, "wb", 1) as file:
         for number in range(300):

@@ -148,7 +148,7 @@ def test_a_layer_that_is_not_there_is_said(tmp_path: Path) -> None:
     path = write(tmp_path / "x.tar", {"manifest.json": MANIFEST, "c.json": CONFIG})
     found = list_archive(path)
     assert not found.images[0].variants[0].layers[0].is_here
-    assert "which is not here" in list(listing(found, as_json=False))[-1]
+    assert "not in the archive" in list(listing(found, as_json=False))[-1]
 
 
 def test_an_image_without_a_name(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_reads_what_the_standard_library_writes(
         parts = [part for part in name.split("/") if part not in ("", ".")]
         leaves = name.startswith("/") or ".." in parts
         assert member.path == "/".join(parts)
-        assert ("leads out" in member.fault) == leaves
+        assert ("points outside" in member.fault) == leaves
         if not name.endswith("/"):
             assert member.size == len(data)
 
@@ -92,12 +92,12 @@ def test_any_damage_is_met_calmly(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 511, 512, 513, 1024, 1536])
 def test_what_is_cut_off(length: int) -> None:
-    with pytest.raises(ContentError, match=r"cut off|empty|no tar archive"):
+    with pytest.raises(ContentError, match=r"truncated|empty|not a tar archive"):
         found(tar(Raw("a", b"a" * 600), end=b"")[:length])
 
 
 def test_an_archive_without_an_end() -> None:
-    with pytest.raises(ContentError, match="it has no end"):
+    with pytest.raises(ContentError, match="its end is missing"):
         found(tar(Raw("a", b"a"), end=b""))
 
 
@@ -117,7 +117,7 @@ def test_what_follows_the_end_is_not_read_for_ever() -> None:
             read += 1 << 20
             yield bytes(1 << 20)
 
-    with pytest.raises(ContentError, match="follow the archive's end"):
+    with pytest.raises(ContentError, match="follow the end of the archive"):
         for _ in read_tar(pieces()):
             pass
     assert read <= reader._AFTER_END + (2 << 20)
@@ -142,8 +142,8 @@ def test_names_are_said_without_what_moves_a_terminal(data: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/passwd", "a/..", "//x"])
 def test_names_that_lead_out(name: str) -> None:
-    assert "leads out" in one(Raw(name, b"x")).fault
-    assert "leads out" in one(Raw("a", b"x", pax={"path": name})).fault
+    assert "points outside" in one(Raw(name, b"x")).fault
+    assert "points outside" in one(Raw("a", b"x", pax={"path": name})).fault
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_sparse_files(member: Raw) -> None:
 
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
 def test_extended_headers_of_any_size_are_not_read(kind: bytes) -> None:
-    with pytest.raises(ContentError, match="is extended by"):
+    with pytest.raises(ContentError, match="bytes of extensions"):
         found(Raw("x", type=kind, size=1 << 33).to_bytes() + b"x" * 10_000)
 
 
@@ -204,7 +204,7 @@ def test_malformed_extended_headers(records: bytes) -> None:
 
 @pytest.mark.parametrize("size", ["-1", "x", "9" * 30, str(1 << 41), "١"])
 def test_sizes_that_cannot_be(size: str) -> None:
-    with pytest.raises(ContentError, match=r"the size of a|malformed|cut off"):
+    with pytest.raises(ContentError, match=r"the size of a|malformed|truncated"):
         found(tar(Raw("a", b"x", pax={"size": size})))
 
 
@@ -213,7 +213,7 @@ def test_a_negative_size() -> None:
     head[124:136] = b"\xff" * 12
     head[148:156] = b" " * 8
     head[148:156] = b"%06o\0 " % sum(head)
-    with pytest.raises(ContentError, match="cannot be"):
+    with pytest.raises(ContentError, match="impossible size"):
         found(bytes(head) + END)
 
 
@@ -252,7 +252,7 @@ def test_a_directory(tmp_path: Path) -> None:
     }
     assert read["b/file"] == (Found("b/file", "file", 7), b"content")
     assert read["b/link"][0].target == "a"
-    assert "leads out" in read["out"][0].fault
+    assert "points outside" in read["out"][0].fault
     assert read["pipe"][0].fault
     assert len(read) == 4
 
@@ -274,5 +274,5 @@ def test_directories_in_one_another(tmp_path: Path) -> None:
     """A thousand of them are more than a walk through them can bear."""
     subprocess.run(["mkdir", "-p", "/".join(["d"] * 1500)], cwd=tmp_path, check=True)
     (found,) = [member for member, _ in read_directory(str(tmp_path))]
-    assert found.fault == "lies too deep"
+    assert found.fault == "is nested too deeply"
     subprocess.run(["rm", "-r", tmp_path / "d"], check=True)

@@ -279,7 +279,7 @@ def test_what_somebody_cuts_gets_no_name(kind: str, size: int, moment: str, tmp_
             os.truncate(cut, size)
         appender.commit(DOCUMENTS)
 
-    with pytest.raises(OutputError, match=r"was (cut|changed)"):
+    with pytest.raises(OutputError, match=r"was (truncated|changed)"):
         write()
     unpacked.close()
     appender.close()

@@ -51,7 +51,7 @@ def test_an_archive_that_somebody_cuts_gets_no_name(size: int, moment: int, tmp_
         fill(slots, *range(moment, 3))
         output.commit()
 
-    with pytest.raises(OutputError, match="was cut while it was written"):
+    with pytest.raises(OutputError, match="was truncated while it was being written"):
         write()
     output.close()
     assert not (tmp_path / "a").exists()
@@ -75,13 +75,13 @@ def in_place(path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "change", "words"),
     [
-        (FIRST, lambda path: os.truncate(path, 10), "was (cut|changed)"),
-        (LAST, lambda path: os.truncate(path, 10), "was (cut|changed)"),
-        (FIRST, in_place, "was changed meanwhile"),
+        (FIRST, lambda path: os.truncate(path, 10), "was (truncated|changed)"),
+        (LAST, lambda path: os.truncate(path, 10), "was (truncated|changed)"),
+        (FIRST, in_place, "was changed in the meantime"),
         (FIRST, os.unlink, "No such file"),
-        ("index.json", in_place, "was changed meanwhile"),
-        ("blobs/sha256/thesis.txt", put, "was put there meanwhile"),
-        ("blobs/sha256/" + "a" * 64, put, "was put there meanwhile"),
+        ("index.json", in_place, "was changed in the meantime"),
+        ("blobs/sha256/thesis.txt", put, "appeared in the meantime"),
+        ("blobs/sha256/" + "a" * 64, put, "appeared in the meantime"),
     ],
 )
 def test_a_directory_that_somebody_changes_gets_no_name(
@@ -112,7 +112,7 @@ def test_a_directory_that_is_another_by_now(how: str, tmp_path: Path) -> None:
     if how == "replaced":
         (tmp_path / "d.part").mkdir()
         put(tmp_path / "d.part/.map")
-    with pytest.raises(OutputError, match="was removed or replaced meanwhile"):
+    with pytest.raises(OutputError, match="was removed or replaced in the meantime"):
         output.commit()
     output.close()
     assert not (tmp_path / "d").exists()
@@ -142,14 +142,14 @@ def test_what_is_put_into_a_directory_that_is_replaced_stays(name: str, tmp_path
         path.parent.mkdir(exist_ok=True)
         put(path)
 
-    with pytest.raises(OutputError, match="which belongs to no image"):
+    with pytest.raises(OutputError, match="which is not part of an image"):
         replaced(tmp_path, place)
     assert path.read_bytes() == b"years of work"
     assert (tmp_path / "d.part").exists(), "the next run goes on with it"
 
 
 def test_an_empty_directory_is_somebody_elses(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="deeper, which belongs to no image"):
+    with pytest.raises(OutputError, match="deeper, which is not part of an image"):
         replaced(tmp_path, lambda: (tmp_path / "d/deeper").mkdir())
     assert (tmp_path / "d/deeper").is_dir()
     assert not (tmp_path / "d.old").exists()
@@ -160,7 +160,7 @@ def test_a_pipe_in_the_place_of_a_document(tmp_path: Path) -> None:
         (tmp_path / "d/index.json").unlink()
         os.mkfifo(tmp_path / "d/index.json")
 
-    with pytest.raises(OutputError, match=r"index\.json, which belongs to no image"):
+    with pytest.raises(OutputError, match=r"index\.json, which is not part of an image"):
         replaced(tmp_path, place)
     assert (tmp_path / "d/index.json").is_fifo()
 
@@ -199,7 +199,7 @@ def test_an_image_of_another_program_is_not_replaced(
     put(folder / ("a" * 64))
     (tmp_path / "d" / name).write_bytes(body)
     output = DirectoryTree(str(tmp_path / "d"))
-    with pytest.raises(OutputError, match="another program has written"):
+    with pytest.raises(OutputError, match="written by another program"):
         output.lay(PLAN)
     output.close()
     assert (folder / ("a" * 64)).read_bytes() == b"years of work"

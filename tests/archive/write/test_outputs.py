@@ -42,7 +42,7 @@ def test_what_no_save_has_written_stays(
     path = tmp_path / name / file
     path.parent.mkdir(parents=True)
     path.write_text("years of work")
-    with pytest.raises(OutputError, match="belongs to no image"):
+    with pytest.raises(OutputError, match="which is not part of an image"):
         tree(server, tmp_path)
     assert path.read_text() == "years of work"
     assert [each.name for each in tmp_path.iterdir()] == [name]
@@ -53,7 +53,7 @@ def test_a_link_in_the_way_is_not_followed(server: Simulator, tmp_path: Path) ->
     victim.mkdir()
     (tmp_path / "tree.part").mkdir()
     (tmp_path / "tree.part/blobs").symlink_to(victim)
-    with pytest.raises(OutputError, match="blobs, which belongs to no image"):
+    with pytest.raises(OutputError, match="blobs, which is not part of an image"):
         tree(server, tmp_path)
     (tmp_path / "tree.part/blobs").unlink()
     (tmp_path / "tree").symlink_to(victim)

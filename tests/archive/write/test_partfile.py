@@ -95,7 +95,7 @@ def test_what_was_removed_gets_no_name(tmp_path: Path) -> None:
     first = written(output)
     (tmp_path / "a.part").unlink()
     second = written(output, b"half of it")
-    with pytest.raises(OutputError, match="was removed or replaced meanwhile"):
+    with pytest.raises(OutputError, match="was removed or replaced in the meantime"):
         first.publish()
     first.close()
     assert output.read_bytes() == b"old"
@@ -109,7 +109,7 @@ def test_what_was_replaced_is_not_published(tmp_path: Path) -> None:
     file = written(tmp_path / "a")
     (tmp_path / "b").write_bytes(b"of somebody else")
     (tmp_path / "b").rename(tmp_path / "a.part")
-    with pytest.raises(OutputError, match="was removed or replaced meanwhile"):
+    with pytest.raises(OutputError, match="was removed or replaced in the meantime"):
         file.publish()
     file.discard()
     file.close()
@@ -182,7 +182,7 @@ def test_what_no_save_has_left_is_not_taken_up(data: bytes, tmp_path: Path) -> N
     part.write_bytes(data)
     mode = part.stat().st_mode
     file = PartFile(str(tmp_path / "a"))
-    with pytest.raises(OutputError, match="nothing that a save has left"):
+    with pytest.raises(OutputError, match="was not left by a save"):
         file.open()
     file.close()
     assert (part.read_bytes(), part.stat().st_mode) == (data, mode)
@@ -194,7 +194,7 @@ def test_an_archive_that_is_called_like_a_part_is_not_taken_up(tmp_path: Path) -
     file.close()
     assert not (tmp_path / "a.part").stat().st_mode & stat.S_ISVTX
     other = PartFile(str(tmp_path / "a"))
-    with pytest.raises(OutputError, match="nothing that a save has left"):
+    with pytest.raises(OutputError, match="was not left by a save"):
         other.open()
     other.close()
     assert (tmp_path / "a.part").read_bytes() == b"mine"
