@@ -24,10 +24,10 @@ from ..progress import Progress, Transfer
 from ..resolving.resolver import Resolver
 from ..resolving.session import Session
 from ..transfer.blobs import Blob, Source
-from ..transfer.cache import RunCache
 from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
 from ..transfer.ledger import Ledger
+from ..transfer.run_cache import RunCache
 from ..transfer.sources import LocalStore
 from ..transfer.workers import WorkerPool
 from ..values import replace

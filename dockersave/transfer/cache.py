@@ -18,14 +18,12 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 
 from .. import locks
 from ..archive.disk import free_room, reserve, write_all
-from ..errors import OutputError, UsageError, shown
-from ..limits import LIMITS
+from ..errors import UsageError, shown
 from ..model.digest import Buffer, is_digest
 from .sources import LocalFile
 
@@ -248,101 +246,6 @@ class Entry:
                 os.unlink(self._temporary)
             locks.close(self._fd)
             self._fd = -1
-
-
-class CacheWriter:
-    """Keeps a blob of which some may be in its place already.
-
-    Args:
-        begin: makes room in the cache, once there is something to keep.
-        have: ranges that are in the place already.
-    """
-
-    def __init__(
-        self, begin: Callable[[], Entry | None], have: Sequence[tuple[int, int]] = ()
-    ) -> None:
-        self._begin = begin
-        self._have = have
-        self._lock = threading.Lock()
-        self._begun = False
-        self._entry: Entry | None = None
-
-    def write(self, position: int, data: Buffer) -> None:
-        """Keep these bytes, too."""
-        if entry := self._opened():
-            entry.write(position, data)
-
-    def commit(self, read: Callable[[int, int], bytes]) -> None:
-        """The blob is complete, and right.
-
-        Args:
-            read: reads from its place: a position, and how many bytes at most.
-        """
-        # Where all of it was there already, nothing has been written yet.
-        if entry := self._opened():
-            with suppress(OutputError):
-                for start, stop in self._have:
-                    while start < stop:
-                        data = read(start, min(stop - start, LIMITS.read))
-                        entry.write(start, data)
-                        start += len(data)
-                entry.commit()
-
-    def _opened(self) -> Entry | None:
-        with self._lock:
-            if not self._begun:
-                self._begun = True
-                self._entry = self._begin()
-            return self._entry
-
-    def close(self) -> None:
-        """Give up what is not complete."""
-        if self._entry is not None:
-            self._entry.close()
-            self._entry = None
-
-
-class RunCache:
-    """The cache as one run uses it, if there is one.
-
-    Args:
-        directory, most, notify: see `Cache`; None for no cache.
-    """
-
-    def __init__(self, directory: str | None, most: int, notify: Callable[[str], None]) -> None:
-        self._cache = Cache(directory, most, notify) if directory else None
-        self._found: set[str] = set()
-
-    def leave_room(self, folder: str, amount: int) -> None:
-        """Fill no disk that the outputs need: see `Cache.leave_room`."""
-        if self._cache:
-            self._cache.leave_room(folder, amount)
-
-    def find(self, digest: str) -> list[LocalFile]:
-        """Where the cache has a blob."""
-        found = self._cache.find(digest) if self._cache else []
-        if found:
-            self._found.add(digest)
-        return found
-
-    def writer(
-        self, digest: str, size: int, have: Sequence[tuple[int, int]] = ()
-    ) -> CacheWriter | None:
-        """What keeps a blob that is not in the cache yet; None where there is no cache.
-
-        Args:
-            digest: the blob's digest.
-            size: its size in bytes.
-            have: ranges of it that are in its place already.
-        """
-        if self._cache is None or self.find(digest):
-            return None
-        return CacheWriter(partial(self._cache.begin, digest, size), have)
-
-    def settle(self, digest: str, *, was_fetched: bool) -> None:
-        """A blob is there, and right: remove what the cache has if it was of no use."""
-        if self._cache and was_fetched and digest in self._found:
-            self._cache.drop(digest)
 
 
 def _is_cache(directory: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ..model.digest import Buffer, Verifier
 from .blobs import Blob
-from .cache import CacheWriter
+from .run_cache import CacheWriter
 
 
 class Place(Protocol):

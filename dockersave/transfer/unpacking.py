@@ -18,7 +18,7 @@ from ..errors import ContentError
 from ..limits import LIMITS
 from ..model.digest import Buffer, Verifier
 from .blobs import Blob
-from .cache import CacheWriter
+from .run_cache import CacheWriter
 from .window import spool
 from .workers import WorkerPool
 

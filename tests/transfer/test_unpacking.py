@@ -19,7 +19,8 @@ from dockersave.limits import LIMITS
 from dockersave.model.digest import Buffer
 from dockersave.transfer import unpacking
 from dockersave.transfer.blobs import Blob
-from dockersave.transfer.cache import CacheWriter, Entry
+from dockersave.transfer.cache import Entry
+from dockersave.transfer.run_cache import CacheWriter
 from dockersave.transfer.sources import LocalBlob
 from dockersave.transfer.unpacking import UnpackedLayer
 from tests.images import Layer, random_layer, raw_layer
