@@ -1,4 +1,4 @@
-"""What an archive is made of: a list of members, whichever the format."""
+"""What an archive consists of: a list of members, in every format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..model.manifests import Descriptor
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A document that is here already."""
+    """A document with known content."""
 
     body: bytes
 
@@ -19,7 +19,7 @@ class Link:
     """A symbolic link.
 
     Args:
-        target: where it leads, relative to the directory it lies in.
+        target: relative to the link's directory.
     """
 
     target: str
@@ -27,13 +27,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Content that is to be fetched.
+    """Content to fetch.
 
     Args:
-        served: what the registry has.
-        stored: what the archive gets: the same, or its unpacked content, whose size is -1
-            until somebody has unpacked it.
-        image: the number of the image, in the order of the call, to fetch it with.
+        served: the blob in the registry.
+        stored: the content in the archive: the same, or unpacked; then its size is -1 until it has
+            been unpacked.
+        image: the number of the image to fetch it with, in the order of the call.
     """
 
     served: Descriptor
@@ -42,7 +42,7 @@ class Blob:
 
     @property
     def is_unpacked(self) -> bool:
-        """Whether it is stored otherwise than it is served."""
+        """Whether it is stored differently than served."""
         return self.served.digest != self.stored.digest
 
 
@@ -60,7 +60,7 @@ class Member:
 
     @property
     def size(self) -> int:
-        """How much content it has, in bytes; -1 while that is not known."""
+        """Size of its content in bytes; -1 while unknown."""
         if isinstance(self.data, Blob):
             return self.data.stored.size
         return len(self.data.body) if isinstance(self.data, Content) else 0

@@ -1,7 +1,7 @@
-"""Deterministic tar headers, and the plan: where every byte of an archive will be. Pure.
+"""Deterministic tar headers, and the plan of where every byte of an archive will be. Pure.
 
-Source: POSIX.1-2017, pax, "ustar Interchange Format"; where that has no room (a member
-above 8 GiB, a sha512 digest in a name), GNU tar's form, which every reader of archives knows.
+Source: POSIX.1-2017, pax, "ustar Interchange Format"; where that is too small (a member above 8
+GiB, a sha512 digest in a name), GNU tar's extensions, which every reader supports.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ END = bytes(2 * BLOCK)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A member at its place.
+    """A member and its place.
 
     Args:
-        member: what it is.
-        header: its header blocks, which lie before `offset`.
-        offset: where its content begins, in bytes from the start of the archive.
-        size: how much content it has, in bytes.
+        member: the member.
+        header: its header blocks, which end at `offset`.
+        offset: where its content starts, in bytes from the start of the archive.
+        size: of its content, in bytes.
     """
 
     member: Member
@@ -34,17 +34,17 @@ class Entry:
 
     @property
     def end(self) -> int:
-        """Where the next header begins."""
+        """Where the next header starts."""
         return self.offset + self.size + padding(self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole archive before its first byte.
+    """The plan of a whole archive.
 
     Args:
         entries: the members in order.
-        size: the archive's size in bytes, its end included.
+        size: the archive's size in bytes, including its end.
     """
 
     entries: tuple[Entry, ...]
@@ -52,16 +52,16 @@ class Plan:
 
 
 def padding(size: int) -> int:
-    """How many zero bytes follow content of `size` bytes."""
+    """Padding after content of `size` bytes."""
     return -size % BLOCK
 
 
 def header(member: Member, size: int) -> bytes:
-    """The header of a member, the same on every machine and at any time.
+    """The header of a member, the same on every machine at any time.
 
     Args:
-        member: what it is.
-        size: how much content it has, in bytes.
+        member: the member.
+        size: of its content, in bytes.
     """
     info = tarfile.TarInfo(member.path)
     info.mode = 0o644
@@ -94,11 +94,11 @@ def lay_out(members: Iterable[Member], start: int = 0) -> Plan:
 
 
 def fixed_parts(plan: Plan, start: int = 0) -> Sequence[tuple[int, bytes]]:
-    """Everything of an archive that is not a blob, as (offset, bytes).
+    """All of an archive except blobs, as (offset, bytes).
 
     Args:
         plan: the archive.
-        start: where the part of it that `plan` describes begins, in bytes.
+        start: where the part described by `plan` starts, in bytes.
     """
     parts: list[tuple[int, bytes]] = []
     position = start

@@ -192,7 +192,8 @@ class Exact(HTTPConnection):
     def putheader(self, header: str | bytes, *values: Any) -> None:
         """Send a header line. Accept becomes several lines, as in Docker, except to a proxy.
 
-        Some registries only compare whole lines: distribution before 2.6, docker-adapter, olareg, Pulp.
+        Some registries only compare whole lines: distribution before 2.6, docker-adapter, olareg,
+        Pulp.
         """
         if header == "Accept" and not self._is_for_proxy:
             for kind in ", ".join(values).split(", "):

@@ -31,7 +31,7 @@ _ALL = 50
 """A directory with fewer is a local addition; distributions trust twice as many."""
 
 CERTS_D = ("/etc/containers/certs.d", "/etc/docker/certs.d")
-"""Directories with a subdirectory for each registry: `*.crt` authorities, `*.cert` and `*.key` pairs."""
+"""Directories with a subdirectory per registry: `*.crt` authorities, `*.cert` and `*.key` pairs."""
 
 
 class Trust:

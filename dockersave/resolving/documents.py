@@ -1,4 +1,4 @@
-"""What resolving needs of a registry: manifests, indexes and configs."""
+"""What resolving needs from a registry: manifests, indexes and configs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..model.manifests import Descriptor
 
 
 class Document(Protocol):
-    """What a registry says a manifest or an index is."""
+    """A manifest or an index from a registry."""
 
     @property
     def body(self) -> bytes:
@@ -18,19 +18,19 @@ class Document(Protocol):
 
     @property
     def media_type(self) -> str:
-        """What its Content-Type says."""
+        """Its Content-Type."""
 
     @property
     def digest(self) -> str:
-        """What its bytes hash to."""
+        """The digest of its bytes."""
 
 
 class Documents(Protocol):
-    """What resolving needs of a registry."""
+    """What resolving needs from a registry."""
 
     @property
     def budget(self) -> Budget:
-        """What is left for the documents of the run."""
+        """The remaining budget for documents of the run."""
 
     def manifest(self, repository: str, version: str) -> Document:
         """A manifest or an index, by tag or digest."""

@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """One call of `save`.
+    """One call to `save`.
 
     Args:
         options: what to save, and how.
         working_dir: where files without a name may lie.
-        session: what the run shares.
-        progress: is shown what happens.
-        local: what is on this machine's disk already.
+        session: the run's session.
+        progress: watches the run.
+        local: blobs on this machine's disk.
     """
 
     def __init__(
@@ -65,22 +65,22 @@ class Job:
         self.format = format_named(options.format)
         self.keeper = Keeper(options.cache_dir, options.cache_size, session.notify)
         self.room_after = 0
-        """What outputs that follow the one that is written need on the disk, in bytes."""
+        """Disk space that later outputs need, in bytes."""
         self.size = self.fetched = self.reused = 0
         self._counted = False
 
     def resolve(self, references: Sequence[Reference]) -> list[Image]:
-        """Find the images, several at once.
+        """Find the images, several in parallel.
 
         Raises:
-            UsageError: one password was given for two registries.
-            SaveFailures: several cannot be found.
-            DockersaveError: one cannot be.
+            UsageError: one password for two registries.
+            SaveFailures: several images failed.
+            DockersaveError: one image failed.
         """
         images: list[Image] = []
         failures: list[DockersaveError] = []
         for reference in references:
-            # Whether all of them may be asked is known before the first is.
+            # Check all registries before the first one is asked.
             self.session.registry(reference.registry)
         results = in_parallel(
             references,
@@ -107,7 +107,7 @@ class Job:
         registry = self.session.registry(reference.registry)
 
         def expect(manifest: Manifest) -> None:
-            # Connections shake hands while the config travels, where that takes a while.
+            # On slow lines, open connections while the config is being fetched.
             if registry.distance > FAR:
                 pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
                 registry.warm(min(pieces, self.session.network.usual_jobs))
@@ -123,7 +123,7 @@ class Job:
         return replace(image, unpacked=self.options.gunzip, absent=absent)
 
     def plan(self, images: Sequence[Image]) -> Plan:
-        """The whole archive of images whose layers' sizes are known."""
+        """The complete plan of an archive whose layers' sizes are known."""
         return lay_out([*self.format.layers(images), *self.format.documents(images)])
 
     def _unknown_sizes(self, images: Sequence[Image]) -> list[str]:
@@ -135,10 +135,10 @@ class Job:
         ]
 
     def with_known_sizes(self, images: Sequence[Image]) -> list[Image] | None:
-        """The images, if the sizes of all layers are known; else None.
+        """The images, if the sizes of all layers are known, or None.
 
-        They are where nothing has to be unpacked, and where all of it has been before: as far
-        as what lies on this machine can be believed.
+        They are known if nothing has to be unpacked, or if everything was unpacked before, judging
+        by what is on this machine.
         """
         sizes = {digest: self.local.size_of(digest) for digest in self._unknown_sizes(images)}
         if -1 in sizes.values():
@@ -146,7 +146,7 @@ class Job:
         return [image.with_sizes(sizes) for image in images]
 
     def is_unchanged(self, plan: Plan, path: str) -> bool:
-        """Whether the archive is there already; all of it is read and hashed."""
+        """Whether the archive exists already; it is read and hashed completely."""
         with closing(ExistingArchive(path)) as existing:
             slots = existing.lay(plan)
             if slots is None:
@@ -163,10 +163,10 @@ class Job:
         return True
 
     def write(self, images: Sequence[Image], output: Output) -> Sequence[Image]:
-        """Fetch all blobs, put them into an output, and give it its name.
+        """Fetch all blobs, write them to an output, and publish it.
 
         Returns:
-            The images; where layers were unpacked, with manifests that name what is stored.
+            The images; if layers were unpacked, with manifests that match.
         """
         anew = beginning_anew() if output.in_order else nullcontext()
         with closing(output), anew:
@@ -175,7 +175,7 @@ class Job:
                 images = self._append(images, output)
                 documents = self.format.documents(images)
             else:
-                # Where nothing is packed that was to be unpacked, only labels may be wrong.
+                # If all layers were uncompressed already, only media types may be wrong.
                 images = [image.with_sizes({}) for image in images]
                 (self._stream if output.in_order else self._fill)(images, output)
             self.progress.phase("publishing")
@@ -186,11 +186,11 @@ class Job:
         self.keeper.leave_room(self.working_dir, output.unreserved + self.room_after)
 
     def _fill(self, images: Sequence[Image], output: Output) -> None:
-        """All sizes are known, and any place can be written."""
+        """All sizes are known, and the output can seek."""
         blobs, downloads = [], []
         slots = output.lay(self.plan(images))
         self._leave_room(output)
-        # The largest first: at the end there is less to be shared.
+        # The largest first: at the end, less is left to share.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
             blob = self._blob(entry, self.sources(images, entry.member.data), have)
             cache = self.keeper.writer(blob.digest, blob.size, have)
@@ -199,7 +199,7 @@ class Job:
         self._fetch(blobs, downloads)
 
     def _stream(self, images: Sequence[Image], output: Output) -> None:
-        """All sizes are known, and what is written is written in order: through a window."""
+        """All sizes are known, and the output is written in order, through a window."""
         from ..transfer.window import Emitter, Window, WindowPlace, is_restartable
 
         plan = self.plan(images)
@@ -231,7 +231,7 @@ class Job:
             self._fetch(list(blobs.values()), downloads, emitting, piece_most=most)
 
     def _append(self, images: Sequence[Image], output: Output) -> list[Image]:
-        """Sizes are known when layers have been unpacked: they are put behind one another."""
+        """Sizes are known only after unpacking: layers are written one after another."""
         members = self.format.layers(images)
         self.progress.phase("checking")
         sizes = dict(output.begin(members, self.session.cancellation.check))
@@ -246,7 +246,7 @@ class Job:
         threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
 
         def appending(workers: Workers) -> Callable[[], bool]:
-            # One layer more than is unpacked at once lies ready for the one that is wanted.
+            # Keep one more layer ready than are unpacked at once.
             workers.grant_room(threads + 1)
             for layer in waiting:
                 layer.claim = workers.claim
@@ -297,7 +297,7 @@ class Job:
         return Blob(digest, entry.size, sources, have, base=base, restartable=restartable)
 
     def sources(self, images: Sequence[Image], blob: object) -> list[Source]:
-        """Where a blob may come from, the nearest first."""
+        """The sources of a blob, the nearest first."""
         assert isinstance(blob, BlobMember)
         reference = images[blob.image].reference
         registry = self.session.registry(reference.registry)
@@ -323,12 +323,12 @@ class Job:
         """Fetch blobs.
 
         Args:
-            blobs, downloads: which, and what takes their bytes.
-            meanwhile: makes what is called on this thread until it says that all is done.
-            watched: what is shown; the blobs, if that is not given.
-            gauge: says how many connections are worth it.
-            piece_most: the largest range that is asked for at once, in bytes.
-            needed: whether the run is over if one of them cannot be had.
+            blobs, downloads: the blobs, and where their bytes go.
+            meanwhile: creates a function that is called on this thread until it returns True.
+            watched: what to show; by default the blobs.
+            gauge: decides how many connections are worthwhile.
+            piece_most: the largest range of one request, in bytes.
+            needed: whether the run fails if one of them fails.
         """
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
@@ -355,7 +355,7 @@ class Job:
 
     @contextmanager
     def _ending_all(self) -> Iterator[None]:
-        """Wake all threads when one has failed: whatever they wait for, it is of no use now."""
+        """Wake all threads when one has failed: their work is no longer needed."""
         try:
             yield
         except BaseException:
@@ -364,7 +364,7 @@ class Job:
 
     def _count(self, transfers: Sequence[Transfer]) -> None:
         if self._counted:
-            # A second output is made of what the first one has fetched.
+            # The second output is made from the first.
             return
         self._counted = True
         self.reused += sum(transfer.reused for transfer in transfers)
