@@ -1,4 +1,4 @@
-"""Manifests and indexes as a registry serves them, and what it says of them. Pure."""
+"""Manifests and indexes as served by a registry, with what it says about them. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A manifest or an index, as a registry serves it.
+    """A manifest or an index, as served by a registry.
 
     Args:
         body: its bytes.
-        media_type: what the registry calls it, or empty.
+        media_type: the media type that the registry states, or empty.
         digest: what the bytes hash to.
     """
 

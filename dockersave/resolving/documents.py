@@ -1,4 +1,4 @@
-"""What resolving needs of a registry: manifests, indexes and configs."""
+"""What resolving needs from a registry: manifests, indexes and configs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..registry.documents import Document
 
 
 class Documents(Protocol):
-    """What resolving needs of a registry."""
+    """What resolving needs from a registry."""
 
     @property
     def budget(self) -> Budget:
-        """What is left for the documents of the run."""
+        """The remaining budget for documents of the run."""
 
     def manifest(self, repository: str, version: str) -> Document:
         """A manifest or an index, by tag or digest."""

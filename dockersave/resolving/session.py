@@ -1,4 +1,4 @@
-"""What one run shares: registries, retries, the rate, and how it is stopped."""
+"""What one run shares: registries, retries, the rate limit and cancellation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One run. Use it as a context manager: it closes all connections.
+    """One run. A context manager that closes all connections.
 
     Args:
-        network: how registries are reached.
-        cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
-        notify: gets one line for whatever the user should know, spelled for whom it is.
+        network: how to reach registries.
+        cancellation: stops the run. `self.cancellation` stops only this run.
+        notify: gets lines that the user should see, in the listener's spelling.
         trace: gets a line for each request and decision.
     """
 
@@ -52,15 +52,15 @@ class Session:
         self._lock = threading.Lock()
 
     def registry(self, name: str) -> RegistryClient:
-        """The registry of that name, the same for all its images.
+        """The registry with that name, the same object for all its images.
 
         Args:
             name: as in `Reference.registry`.
 
         Raises:
             CredentialsError: `network.authfile` cannot be read.
-            UsageError: it is a second one, though a user and a password were given: they belong to
-                one, and no other may see them.
+            UsageError: it is a second registry, although a user and a password were given: they are
+                for one registry only.
         """
         from ..registry.client import RegistryClient
         from ..registry.credentials import Keyring
@@ -91,7 +91,7 @@ class Session:
 
     @property
     def registries(self) -> list[RegistryClient]:
-        """Those that were asked for so far."""
+        """The registries used so far."""
         return list(self._registries.values())
 
     def close(self) -> None:

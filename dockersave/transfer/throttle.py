@@ -27,7 +27,7 @@ class Stream(Protocol):
 
     @property
     def is_ahead(self) -> bool:
-        """Whether more has come than was read: it is not the line that keeps us waiting."""
+        """Whether more has arrived than was read: then the line is not the bottleneck."""
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill a buffer with the next bytes; returns how many there are, 0 at the end."""
