@@ -59,8 +59,10 @@ def free_room(fd: int) -> int | None:
 
 
 def allocated(path: str) -> int:
-    """Disk space of a file, or of a directory with its content, in bytes; 0 if it does not
-    exist."""
+    """Disk space of a file, or of a directory with its content, in bytes; 0 if there is none.
+
+    Another run may publish or remove any of it meanwhile.
+    """
     taken = 0
     inside = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
     for each in (path, *inside):

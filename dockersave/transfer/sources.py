@@ -12,9 +12,7 @@ from contextlib import closing, suppress
 from typing import IO
 
 from ..archive.read.partial import blobs_of
-from ..errors import (
-    ContentError,
-)
+from ..errors import ContentError
 from ..limits import LIMITS
 from ..model.digest import check, is_digest
 from ..model.manifests import Descriptor

@@ -54,3 +54,9 @@ def drain(stream: BlobStream, amount: int = 65536) -> bytes:
         return b"".join(iter(lambda: stream.read(amount), b""))
     finally:
         stream.close()
+
+
+def digest_from(host: str, **network: Any) -> str:
+    """Ask a real registry for a sample's digest."""
+    with opened(host, **{"insecure": False, **network}) as run:
+        return run.registry.head("docker", "latest")
