@@ -16,7 +16,7 @@ NAME = "standard output"
 
 
 def check_is_open() -> None:
-    """Raise `OutputError` if there is no standard output."""
+    """Raise `OutputError` if standard output is closed."""
     if sys.stdout is None:
         raise OutputError(f"{NAME} is closed", "redirect it, or write a file with -o FILE")
 

@@ -36,8 +36,8 @@ class Reference:
     Args:
         registry: host, or host:port, as written; Docker Hub is always `docker.io`.
         repository: the full path in it, such as `library/debian`.
-        tag: the tag; None for a reference by digest alone.
-        digest: the digest that the user asked for; None for a reference by tag alone.
+        tag: the tag; None for a reference by digest only.
+        digest: the requested digest; None for a reference by tag only.
     """
 
     registry: str

@@ -13,15 +13,15 @@ A byte of a blob is in one of three states:
 Invariants (`tests/transfer/invariants.py` checks them after every step):
 
 1.  Present, leased and missing bytes of a blob are the whole blob, and no byte is in two states.
-2.  While a blob is neither done nor failed, at least one of these is true: somebody holds a lease
-    on it or hashes it; `next` has work for it, now; a stated moment is waited for; every
-    connection that is allowed is busy elsewhere; there is no room for it yet; or another blob
-    has the memory that it needs (`memory.py`), and one of these is true of that one.
-3.  Whatever can begin again is counted here: `Blob.strikes` (wrong bytes), `Blob.attempts`
-    (requests in a row that brought no byte of this blob), sources (each is dropped once) and
-    `capacity` (connections given up). What brought bytes that stayed is progress: it sets the
-    attempts back to none and is waited for by nobody. So every run ends, and none that moves is
-    given up. (Less than `LIMITS.read_least` is none: ten bytes a connection would never end.)
+2.  While a blob is neither done nor failed, at least one of these is true: a worker has a lease
+    on it or hashes it; `next` has work for it right now; it waits until a stated moment; every
+    allowed connection is busy elsewhere; there is no room for it yet; or another blob has the
+    memory that it needs (`memory.py`), and one of these is true for that one.
+3.  Every restart is counted: `Blob.strikes` (wrong bytes), `Blob.attempts` (requests in a row
+    without a byte of this blob), sources (each is dropped once) and `capacity` (connections given
+    up). Bytes that are kept are progress: they reset the attempts, and nothing waits for them. So
+    every run ends, and none that makes progress is given up. (Less than `LIMITS.read_least` is
+    not progress: with ten bytes per connection, a run would never end.)
 4.  Hashing runs from the first byte to the last, by one worker at a time, and never passes what
     is present. A blob is done when its last byte has been hashed and the digest is right.
 """
@@ -139,7 +139,7 @@ class Ledger(Books):
     def _split(self, now: float) -> Lease | None:
         """Take over the second half of the lease that would end last.
 
-        Its first reader stops earlier, and so loses its connection: that must be worth it.
+        Its first reader stops early and loses its connection, so it must be worth it.
         """
         if self.connections >= self.capacity:
             return None
@@ -171,7 +171,7 @@ class Ledger(Books):
             lease: the lease.
             asked: the requested range.
             start: the position of the first byte that it sends.
-            ranged: whether it ends where the range does, not where the blob does.
+            ranged: whether it ends with the range, not with the blob.
             now: seconds from a fixed moment.
 
         Returns:

@@ -29,7 +29,7 @@ class Memory:
         return True
 
     def is_free_for(self, blob: Blob) -> bool:
-        """Whether a blob would get it."""
+        """Whether a blob could get it."""
         return self._owner is None or self._owner is blob
 
     def release(self, blob: Blob) -> None:

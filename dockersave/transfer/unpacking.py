@@ -24,7 +24,7 @@ class UnpackedLayer:
     """A layer that is unpacked from its source into an unnamed file.
 
     Args:
-        blob: what the ledger knows of it: sequential, and as its source has it.
+        blob: the ledger's record of it: sequential, in the source's form.
         diff_id: its expected digest when unpacked.
         directory: where to create the file.
         keep: starts to cache the layer as served.

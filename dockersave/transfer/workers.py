@@ -112,7 +112,7 @@ class Workers:
         """Stop, and wait for the threads.
 
         Without a limit: a surviving thread could write into files that are closed by then.
-        Those that wait for a connection wake when the run's cancellation is set.
+        Threads that wait for a connection wake when the run's cancellation is set.
         """
         with self._lock:
             is_done = self._ledger.is_done
