@@ -1,4 +1,4 @@
-"""What the command line asks for: save, ask or check, and how a signal stops it."""
+"""Run the command: save, ask or check, and stop at a signal."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 0.9
-"""Seconds that a stopped run gets to leave everything in order; it exits within one second."""
+"""Seconds that a stopped run gets to clean up; it exits within one second."""
 
 _LEAST = 0.05
-"""Seconds of that second which are left for saying so."""
+"""The part of that second that is left for messages."""
 
 _ECHO = 0.1
-"""Seconds within which a second signal is the same as the first, by another way."""
+"""A second signal within this many seconds counts as the first, delivered twice."""
 
 _LOGIN_HINT = "use --password-stdin or --authfile"
 _LIST_HINT = "@FILE is a text file with one image per line"
 
 
 class _Signalled(BaseException):
-    """A signal came while the main thread asked the user something."""
+    """A signal came while the main thread was prompting the user."""
 
 
 class Run:
-    """One command on a thread of its own, so that a signal is heard whatever it waits for."""
+    """Runs a command on a separate thread, so that signals are handled whatever it waits for."""
 
     def __init__(self, arguments: Namespace, talk: Console) -> None:
         self._arguments = arguments
@@ -62,18 +62,18 @@ class Run:
         self._is_alone = False
 
     def run(self) -> None:
-        """Do it.
+        """Run it.
 
         Raises:
-            DockersaveError: it could not be done. A signal ends the process instead.
+            DockersaveError: it failed. A signal ends the process instead.
         """
         handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         for number, handler in handlers.items():
-            # What nohup or a script has switched off stays off.
+            # Signals ignored by nohup or a script stay ignored.
             if handler is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
         try:
-            # Questions are asked here: only the main thread is woken by a signal.
+            # Prompt here: only the main thread is woken by a signal.
             command = _command(self._arguments, self._talk)
             self._asking = False
             if not gc.isenabled():
@@ -83,7 +83,7 @@ class Run:
         except _Signalled:
             pass
         finally:
-            # After one signal there may be its echo, which must not end what is done.
+            # A signal may be followed by its echo, which must not interrupt the cleanup.
             if not self._signal:
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
@@ -97,8 +97,8 @@ class Run:
         try:
             thread.start()
         except RuntimeError:
-            # No threads to be had: one connection, and a signal that stops what waits for somebody
-            # (a full pipe) is followed by an alarm.
+            # No threads available: use one connection. An alarm after a signal interrupts blocking
+            # calls (a full pipe).
             self._is_alone = True
             signal.signal(signal.SIGALRM, self._end_at_last)
             self._work(command)
@@ -118,8 +118,8 @@ class Run:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signal:
-            # A supervisor signals all processes of a service, and then the launcher passes it on,
-            # too: that is one wish. Who insists is not to wait.
+            # A supervisor signals all processes of a service, and the launcher passes its signal
+            # on: count both as one. But another signal ends the run at once.
             if now > self._stopped_at + _ECHO:
                 os._exit(128 + number)
             return
@@ -131,7 +131,7 @@ class Run:
         self._cancellation.cancel()
 
     def _end_at_last(self, number: int, frame: FrameType | None) -> None:
-        """End on the thread that does the work, wherever it is: it may hold what words need."""
+        """Exit at once, on the working thread: it may hold locks that messages need."""
         signal.signal(signal.SIGALRM, lambda number, frame: os._exit(128 + self._signal))
         signal.setitimer(signal.ITIMER_REAL, _LEAST)
         self._end_by_signal()
@@ -142,9 +142,9 @@ class Run:
         stopped.exit_code = 128 + self._signal
         self._talk.finish()
         self._talk.failed(stopped)
-        # To say it takes no time, unless nobody reads.
+        # Writing the message takes no time, unless nobody reads.
         self._talk.flush(max(_LEAST, self._stopped_at + _PATIENCE + _LEAST - time.monotonic()))
-        # A thread that waits for a name server or a slow pipe must not keep the process alive.
+        # Threads that wait for a name server or a slow pipe must not keep the process alive.
         os._exit(stopped.exit_code)
 
 
@@ -181,7 +181,7 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
                 "an archive cannot be written to a terminal", "add | docker load, or -o FILE"
             )
     elif arguments.output and is_named_by(os.path.join(arguments.working_dir, arguments.output)):
-        # An archive gets its name when it is complete: that would replace /dev/stdout for all.
+        # A complete archive is renamed, which would replace /dev/stdout for everyone.
         raise UsageError(f"{arguments.output} is standard output", "write -o -")
     if arguments.layers_dir and not (arguments.no_tar or arguments.no_rm):
         talk.note("--layers-dir has no effect: no directory is kept without --no-rm or --no-tar")
@@ -319,7 +319,7 @@ def _images(words: Iterable[str]) -> list[str]:
 
 
 def _list(path: str, most: int) -> str:
-    """The text of a list of images, of so many bytes at most."""
+    """The text of a list of images, up to a size in bytes."""
     if not path:
         raise UsageError("@ must be followed by the name of a list of images", _LIST_HINT)
     name = f"the list {shown(path)}"

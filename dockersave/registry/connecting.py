@@ -57,7 +57,7 @@ class Unreached(OSError):
 
     @property
     def words(self) -> str:
-        """What happened, in words, with the addresses."""
+        """The reason in words, with the addresses."""
         return str(self.strerror)
 
     @property

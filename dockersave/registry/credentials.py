@@ -89,7 +89,7 @@ class Credentials:
 class Keyring:
     """The credentials in files and credential helpers. Each is read or called once in a run.
 
-    All methods may be called from any thread.
+    All methods are thread-safe.
 
     Args:
         authfile: the file that the user named; it may be a pipe, which can be read only once.

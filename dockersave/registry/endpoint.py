@@ -1,6 +1,6 @@
-"""One place that serves a registry's API: the registry itself, or a mirror of it.
+"""A server of a registry's API: the registry itself or a mirror.
 
-Here requests get their credentials, follow redirects, and remember where blobs were found.
+Requests get credentials, follow redirects, and remember where blobs were found.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .tokens import Answer
 from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
-"""What storage says to a signed address that is too old."""
+"""How storage answers expired signed URLs."""
 _HIDDEN = {403, 404}
-"""What some registries say to nobody of what is there for somebody."""
+"""How some registries answer anonymous requests for private images."""
 _ROUNDS = 3
-"""Times that one request is sent with other credentials."""
+"""How often a request is repeated with other credentials."""
 
 
 @dataclass(slots=True)
 class Answered:
-    """An answer whose body is still to be read, and the URL that gave it."""
+    """A response with an unread body, and its URL."""
 
     response: Response
     url: str

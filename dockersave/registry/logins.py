@@ -99,7 +99,7 @@ def of_variable(text: str) -> dict[str, list[Any]]:
     (docker/cli, cli/config/configfile/file.go, parseEnvConfig).
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it contains something else.
     """
     try:
         document = json.loads(text)

@@ -19,8 +19,8 @@ class RemoteBlob:
 
     Args:
         registry, repository, descriptor: what is asked, and for what.
-        foreign: whether it need not be there: then it is behind one of its `urls`. Docker asks in
-            the same order (moby, distribution/pull_v2_windows.go).
+        foreign: whether it may also be at one of its `urls`. Docker uses the same order (moby,
+            distribution/pull_v2_windows.go).
     """
 
     registry: RegistryClient
@@ -36,11 +36,11 @@ class RemoteBlob:
 
     @property
     def server(self) -> str:
-        """Who serves it."""
+        """Its server."""
         return self.registry.name
 
     def open(self, start: int, stop: int) -> BlobStream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
+        """Start to read bytes `start` to `stop` (exclusive)."""
         failure: DockersaveError
         try:
             return self.registry.blob(self.repository, self.descriptor, start, stop)

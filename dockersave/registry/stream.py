@@ -1,4 +1,4 @@
-"""A blob, or a range of one, while it arrives."""
+"""A blob or a range of one, as it arrives."""
 
 from __future__ import annotations
 

@@ -24,4 +24,4 @@ class Documents(Protocol):
         """A small blob, verified."""
 
     def conceal(self, error: DockersaveError) -> DockersaveError:
-        """An error about a document, without secrets that the registry has written into it."""
+        """An error about a document, with secrets removed that the registry put into it."""

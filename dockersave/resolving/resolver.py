@@ -159,7 +159,7 @@ class Resolver:
         """The whole index with everything in it, or an image without an index.
 
         Raises:
-            ContentError: there is no image in it.
+            ContentError: it contains no image.
             DockersaveError: as `root`.
         """
         root = self.root()

@@ -38,7 +38,7 @@ class Job:
 
     Args:
         options: what to save, and how.
-        working_dir: where files without a name may lie.
+        working_dir: directory for unnamed temporary files.
         session: the run's session.
         progress: watches the run.
         local: blobs on this machine's disk.

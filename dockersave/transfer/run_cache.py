@@ -15,11 +15,11 @@ from .sources import LocalFile
 
 
 class CacheWriter:
-    """Keeps a blob of which some may be in its place already.
+    """Caches a blob, parts of which may already be in place.
 
     Args:
-        begin: makes room in the cache, once there is something to keep.
-        have: ranges that are in the place already.
+        begin: makes room in the cache, on the first write.
+        have: ranges that are already in place.
     """
 
     def __init__(
@@ -32,17 +32,17 @@ class CacheWriter:
         self._entry: Entry | None = None
 
     def write(self, position: int, data: Buffer) -> None:
-        """Keep these bytes, too."""
+        """Cache these bytes, too."""
         if entry := self._opened():
             entry.write(position, data)
 
     def commit(self, read: Callable[[int, int], bytes]) -> None:
-        """The blob is complete, and right.
+        """The blob is complete and verified.
 
         Args:
-            read: reads from its place: a position, and how many bytes at most.
+            read: reads from its place, given a position and a maximum.
         """
-        # Where all of it was there already, nothing has been written yet.
+        # If all of it was there already, nothing has been written yet.
         if entry := self._opened():
             with suppress(OutputError):
                 for start, stop in self._have:
@@ -60,14 +60,14 @@ class CacheWriter:
             return self._entry
 
     def close(self) -> None:
-        """Give up what is not complete."""
+        """Discard an incomplete blob."""
         if self._entry is not None:
             self._entry.close()
             self._entry = None
 
 
 class RunCache:
-    """The cache as one run uses it, if there is one.
+    """Caches the blobs of a run, if there is a cache.
 
     Args:
         directory, most, notify: see `Cache`; None for no cache.
@@ -78,12 +78,12 @@ class RunCache:
         self._found: set[str] = set()
 
     def leave_room(self, folder: str, amount: int) -> None:
-        """Fill no disk that the outputs need: see `Cache.leave_room`."""
+        """Leave room for the outputs: see `Cache.leave_room`."""
         if self._cache:
             self._cache.leave_room(folder, amount)
 
     def find(self, digest: str) -> list[LocalFile]:
-        """Where the cache has a blob."""
+        """Look up a blob in the cache."""
         found = self._cache.find(digest) if self._cache else []
         if found:
             self._found.add(digest)
@@ -92,18 +92,18 @@ class RunCache:
     def writer(
         self, digest: str, size: int, have: Sequence[tuple[int, int]] = ()
     ) -> CacheWriter | None:
-        """What keeps a blob that is not in the cache yet; None where there is no cache.
+        """A writer for a blob that is not cached yet; None if there is no cache.
 
         Args:
             digest: the blob's digest.
             size: its size in bytes.
-            have: ranges of it that are in its place already.
+            have: its ranges that are already in place.
         """
         if self._cache is None or self.find(digest):
             return None
         return CacheWriter(partial(self._cache.begin, digest, size), have)
 
     def settle(self, digest: str, *, was_fetched: bool) -> None:
-        """A blob is there, and right: remove what the cache has if it was of no use."""
+        """A blob is complete and verified: remove its cached copy if that was useless."""
         if self._cache and was_fetched and digest in self._found:
             self._cache.drop(digest)

@@ -1,7 +1,7 @@
-"""Blobs that are on this machine's disk already: sources like the registry is (`registry.source`).
+"""Sources of blobs: the registry, and files on this machine's disk.
 
-A blob of an archive on disk is a source like the registry is: what it gives is hashed on its
-way, and if it is not what it should be, the next source is asked.
+A blob in an archive on disk is a source like the registry: its bytes are hashed while they are
+read, and if they are wrong, the next source is used.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .throttle import Stream
 
 @dataclass(frozen=True, slots=True)
 class LocalBlob:
-    """A blob in a file of this machine.
+    """A blob in a file on this machine.
 
     Args:
-        file: the file, open; who made this closes it.
-        offset: where the blob begins in it, in bytes.
+        file: the open file; closed by whoever created this object.
+        offset: where the blob starts in it, in bytes.
         size: in bytes.
     """
 
@@ -41,7 +41,7 @@ class LocalBlob:
         return self.file.name
 
     def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
+        """Start to read bytes `start` to `stop` (exclusive)."""
         return _LocalStream(self, start)
 
 
@@ -64,7 +64,7 @@ class LocalFile:
         return self.path
 
     def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
+        """Start to read bytes `start` to `stop` (exclusive)."""
         try:
             file = open(self.path, "rb", buffering=0)  # noqa: SIM115
         except OSError as failure:
@@ -99,7 +99,7 @@ class _LocalStream:
         return count
 
     def interrupt(self) -> None:
-        """A disk does not keep anybody waiting."""
+        """Disks do not block."""
 
     def close(self) -> None:
         """Close the file, unless it stays open for others."""
@@ -107,11 +107,10 @@ class _LocalStream:
 
 
 class LocalStore:
-    """All blobs in the archives and directories that may be used, by digest.
+    """All blobs in reusable archives and directories, by digest.
 
     Args:
-        paths: tar files, and directories with the same as files; those that do not exist, or
-            are neither, hold nothing.
+        paths: tar files, and directories with the same content; anything else is ignored.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -121,7 +120,7 @@ class LocalStore:
             self.add(path)
 
     def add(self, path: str) -> None:
-        """Index one more archive or directory, if it is there."""
+        """Index another archive or directory, if it exists."""
         if os.path.isdir(path):
             self.add_tree(path)
         elif os.path.isfile(path):
@@ -129,7 +128,7 @@ class LocalStore:
                 self.add_file(open(path, "rb"))  # noqa: SIM115
 
     def add_file(self, file: IO[bytes]) -> None:
-        """Index one more archive, which `close` closes.
+        """Index another archive, which `close` closes.
 
         Args:
             file: a tar file, open for reading.
@@ -139,7 +138,7 @@ class LocalStore:
             self._blobs.setdefault(digest, []).append(LocalBlob(file, offset, size))
 
     def add_tree(self, path: str) -> None:
-        """Index the blobs of an OCI layout in a directory, if it is there."""
+        """Index the blobs of an OCI layout in a directory, if it exists."""
         for algorithm in ("sha256", "sha512"):
             with suppress(OSError), os.scandir(os.path.join(path, "blobs", algorithm)) as found:
                 for entry in found:
@@ -151,26 +150,26 @@ class LocalStore:
         """Index a file.
 
         Args:
-            digest: what it should hash to.
+            digest: its expected digest.
             path: its name.
             size: in bytes.
         """
         self._blobs.setdefault(digest, []).append(LocalFile(path, size))
 
     def find(self, digest: str) -> list[LocalBlob | LocalFile]:
-        """The places that claim to have a blob."""
+        """The places that should contain a blob."""
         return self._blobs.get(digest, [])
 
     def size_of(self, digest: str) -> int:
-        """The size of a blob in bytes, if it is here and nobody contradicts; else -1."""
+        """The size of a blob in bytes; -1 if it is not here, or the places disagree."""
         sizes = {blob.size for blob in self.find(digest)}
         return sizes.pop() if len(sizes) == 1 else -1
 
     def read(self, descriptor: Descriptor) -> bytes | None:
-        """A small blob that is here, verified; None if it is not, or not what it should be.
+        """A small local blob, verified; None if it is missing or wrong.
 
         Args:
-            descriptor: what names it.
+            descriptor: its descriptor.
         """
         for blob in self._blobs.get(descriptor.digest, ()):
             if blob.size == descriptor.size <= LIMITS.config:

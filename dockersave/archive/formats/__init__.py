@@ -19,7 +19,7 @@ def format_named(name: str) -> Format:
     """The format with this name.
 
     Raises:
-        KeyError: there is no such format.
+        KeyError: the format is unknown.
     """
     if name not in FORMATS:
         raise KeyError(name)

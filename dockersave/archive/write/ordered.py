@@ -44,7 +44,7 @@ class StandardOutput:
         self._fd = sys.stdout.fileno()
 
     def write(self, data: bytes) -> None:
-        """Write all of it, however long that takes."""
+        """Write everything, however long that takes."""
         with writing("standard output"):
             _write(self._fd, data)
 
