@@ -168,7 +168,7 @@ class CancelledError(DockersaveError):
 
 
 class SaveFailures(DockersaveError):
-    """Several images of one archive failed; the first failure gives the exit code.
+    """Several images of one archive failed; the exit code is the first one's.
 
     Args:
         failures: one error per failed image, in the order of the images.

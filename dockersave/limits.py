@@ -36,7 +36,7 @@ class Limits:
     link: int = 16 * KIB
     """A URL from a registry: the next page, or a redirect's target. URLs signed by Amazon S3 with a
     session token have some 2 KiB; most servers accept no more than 8 KiB."""
-    places: int = 1 * MIB
+    redirect_cache: int = 1 * MIB
     """Characters of all such URLs that are kept for one registry's blobs."""
     foreign_failures: int = 64
     """Failed requests for foreign layers: a manifest may list 50,000 URLs for each."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import lzma
 import random
 import sys
@@ -17,20 +15,15 @@ from hypothesis import strategies as st
 
 from dockersave.compression import Decompressor, window_of
 from dockersave.errors import ContentError
+from tests.compressors import COMPRESSORS
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-KINDS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.compress,
-    "zstd": zstd.compress,
-    "xz": lzma.compress,
-    "bzip2": bz2.compress,
-    "": bytes,
-}
-COMPRESSED = [kind for kind in KINDS if kind]
+KINDS: dict[str, Callable[[bytes], bytes]] = {**COMPRESSORS, "": bytes}
+COMPRESSED = list(COMPRESSORS)
 CONTENT = random.Random(0).randbytes(50_000) + bytes(100_000)
 
 

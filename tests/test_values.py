@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dockersave import Descriptor, Network, Options
+from dockersave.model.image import Artifact, Variant
 from dockersave.transfer.blobs import Lease
-from dockersave.transfer.sources import ForeignBlob, RemoteBlob
 from dockersave.values import dataclass, field, replace
 
 DIGEST = "sha256:" + "0" * 64
@@ -117,6 +117,6 @@ def test_those_of_the_package() -> None:
     assert "secret" not in repr(Network(user="me", password="secret"))
     with pytest.raises(TypeError):
         Options("linux/amd64")  # type: ignore[call-arg]
-    assert [each.name for each in dataclasses.fields(ForeignBlob)][:1] == ["registry"]
-    assert issubclass(ForeignBlob, RemoteBlob)
+    assert [each.name for each in dataclasses.fields(Variant)][-1:] == ["config"]
+    assert issubclass(Variant, Artifact)
     assert "position" not in inspect.signature(Lease).parameters

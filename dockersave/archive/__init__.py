@@ -1,1 +1,1 @@
-"""The only code that knows formats, and the only code that writes the output."""
+"""The only code that knows archive formats, and that writes the output."""

@@ -1,8 +1,6 @@
-"""What an archive is made of: layers, which are fetched, and the documents around them."""
+"""What an archive consists of: a list of members, in every format."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from ..model.manifests import Descriptor
 from ..values import dataclass
@@ -10,12 +8,12 @@ from ..values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file whose content is here already, or a symbolic link.
+    """A file with known content, or a symbolic link.
 
     Args:
         path: its name in the archive.
         body: its content; empty for a link.
-        target: where a link leads, relative to the directory it lies in; empty for a file.
+        target: of a link, relative to the link's directory; empty for a file.
     """
 
     path: str
@@ -34,25 +32,25 @@ class Layer:
 
     Args:
         path: its name in the archive.
-        served: what the registry has.
-        stored: what the archive gets: the same, or its unpacked content, whose size is -1
-            until somebody has unpacked it.
-        image: the number of the image, in the order of the call, to fetch it with.
+        served: the blob in the registry.
+        stored: the content in the archive: the same, or unpacked; then its size is -1 until it has
+            been unpacked.
+        image: the number of the image to fetch it with, in the order of the call.
     """
 
     path: str
     served: Descriptor
     stored: Descriptor
     image: int
-    target: ClassVar[str] = ""
+    target = ""
     """It is no link."""
 
     @property
     def digest(self) -> str:
-        """Its digest as it is stored."""
+        """Its digest as stored."""
         return self.stored.digest
 
     @property
     def size(self) -> int:
-        """How much content it has, in bytes; -1 while that is not known."""
+        """Size of its content in bytes; -1 while unknown."""
         return self.stored.size

@@ -1,8 +1,8 @@
-"""The map at the end of a `.part` file: which bytes of which blob an earlier run has written.
+"""The map at the end of a `.part` file: which bytes of which blobs earlier runs have written.
 
-The map is a promise of a program that may have been killed, on a disk that may have lost power:
-it says what is worth hashing, never what is right. It lies behind the archive's last byte and
-is cut off before the archive gets its name.
+The map was written by a program that may have been killed, to a disk that may have lost power: it
+says what is worth hashing, never what is correct. It follows the archive's last byte, and is
+removed before the archive gets its name.
 
     archive … | one byte for each granule of each blob | table, JSON | footer
 """
@@ -34,7 +34,7 @@ class Extent:
     Args:
         digest: its digest.
         size: its size in bytes.
-        offset: where it begins, in bytes from the start of the file.
+        offset: where it starts, in bytes from the start of the file.
     """
 
     digest: str
@@ -47,8 +47,8 @@ class PartMap:
 
     Args:
         fd: the file.
-        offset: where the cells begin, in bytes from the start of the file.
-        granule: bytes of a blob that one cell stands for.
+        offset: where the cells start, in bytes from the start of the file.
+        granule: bytes of a blob for each cell.
         extents: the blobs, in the order of their cells.
     """
 
@@ -67,7 +67,7 @@ class PartMap:
 
     @classmethod
     def create(cls, fd: int, archive_size: int, extents: Sequence[Extent]) -> PartMap:
-        """Write an empty map behind an archive.
+        """Write an empty map after an archive.
 
         Args:
             fd: the file.
@@ -87,7 +87,7 @@ class PartMap:
 
     @classmethod
     def planned(cls, fd: int, archive_size: int, extents: Sequence[Extent]) -> PartMap:
-        """As `create`, with nothing written."""
+        """Like `create`, without writing it."""
         granule = LIMITS.granule
         while sum(-(-extent.size // granule) for extent in extents) > LIMITS.map_cells:
             granule *= 2
@@ -95,7 +95,7 @@ class PartMap:
 
     @property
     def whole(self) -> int:
-        """The size of the file that ends with this map, in bytes."""
+        """The size of a file that ends with this map, in bytes."""
         return self._end + len(self._tail())
 
     def _tail(self) -> bytes:
@@ -105,7 +105,7 @@ class PartMap:
 
     @classmethod
     def load(cls, fd: int) -> PartMap | None:
-        """Read the map of a file; None if it has none that makes sense.
+        """Read the map of a file; None if it has no valid one.
 
         Raises:
             OSError: the file cannot be read.
@@ -123,7 +123,7 @@ class PartMap:
             granule, rows = json.loads(table)
             extents = [Extent(*row) for row in rows]
             numbers = [granule, *(n for extent in extents for n in (extent.size, extent.offset))]
-            # Not even 65536.0, which would do for everything but pwrite.
+            # Not even 65536.0, which would work everywhere except in pwrite.
             sane = granule > 0 and all(type(number) is int for number in numbers)
             sane = sane and all(
                 is_digest(extent.digest)
@@ -138,12 +138,12 @@ class PartMap:
         return found if found is not None and found._end == end - length else None
 
     def record(self, extent: Extent, start: int, stop: int) -> None:
-        """Note that bytes of a blob have been written.
+        """Record that bytes of a blob have been written.
 
         Args:
             extent: the blob.
-            start, stop: the range, from the blob's first byte; granules that are not covered
-                from their beginning are recorded by whoever completes them from there.
+            start, stop: the range, relative to the blob. A granule that is not covered from its
+                start is recorded when the write before it reaches it.
 
         Raises:
             OSError: the file cannot be written.
@@ -155,7 +155,7 @@ class PartMap:
             os.pwrite(self._fd, b"\x01" * (last - first), cell + first)
 
     def forget(self, extent: Extent) -> None:
-        """Note that nothing of a blob is there.
+        """Record that nothing of a blob is there.
 
         Raises:
             OSError: the file cannot be written.
@@ -164,7 +164,7 @@ class PartMap:
         os.pwrite(self._fd, bytes(count), cell)
 
     def present(self, extent: Extent) -> list[Range]:
-        """The ranges of a blob that were written, from its first byte.
+        """The written ranges of a blob, relative to its start.
 
         Raises:
             OSError: the file cannot be read.
@@ -181,7 +181,7 @@ class PartMap:
         return ranges
 
     def fill(self) -> None:
-        """Note that all of every blob is there.
+        """Record that every blob is complete.
 
         Raises:
             OSError: the file cannot be written.

@@ -1,7 +1,7 @@
-"""Deterministic tar headers, and the plan: where every byte of an archive will be. Pure.
+"""Deterministic tar headers, and the plan of where every byte of an archive will be. Pure.
 
-Source: POSIX.1-2017, pax, "ustar Interchange Format"; where that has no room (a member
-above 8 GiB, a sha512 digest in a name), GNU tar's form, which every reader of archives knows.
+Source: POSIX.1-2017, pax, "ustar Interchange Format"; where that is too small (a member above 8
+GiB, a sha512 digest in a name), GNU tar's extensions, which every reader supports.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ M = TypeVar("M", Document, Layer)
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[M]):
-    """A member at its place.
+    """A member and its place.
 
     Args:
-        member: what it is.
-        header: its header blocks, which lie before `offset`.
-        offset: where its content begins, in bytes from the start of the archive.
+        member: the member.
+        header: its header blocks, which end at `offset`.
+        offset: where its content starts, in bytes from the start of the archive.
     """
 
     member: M
@@ -46,18 +46,18 @@ class Entry(Generic[M]):
 
     @property
     def end(self) -> int:
-        """Where the next header begins."""
+        """Where the next header starts."""
         return self.offset + self.size + padding(self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole archive before its first byte.
+    """The plan of a whole archive.
 
     Args:
-        layers: what it begins with.
-        documents: what follows them.
-        size: the archive's size in bytes, its end included.
+        layers: the first members.
+        documents: the members after them.
+        size: the archive's size in bytes, including its end.
     """
 
     layers: tuple[Entry[Layer], ...]
@@ -72,16 +72,16 @@ class Plan:
 
 
 def padding(size: int) -> int:
-    """How many zero bytes follow content of `size` bytes."""
+    """Padding after content of `size` bytes."""
     return -size % BLOCK
 
 
 def header(member: Document | Layer, size: int) -> bytes:
-    """The header of a member, the same on every machine and at any time.
+    """The header of a member, the same on every machine at any time.
 
     Args:
-        member: what it is.
-        size: how much content it has, in bytes.
+        member: the member.
+        size: of its content, in bytes.
     """
     info = tarfile.TarInfo(member.path)
     info.mode = 0o644
@@ -118,7 +118,12 @@ def _in_a_row(members: Iterable[M], start: int) -> Iterator[Entry[M]]:
 
 
 def fixed_parts(plan: Plan) -> Sequence[tuple[int, bytes]]:
-    """Everything of an archive that is not a layer's content, as (offset, bytes)."""
+    """All of an archive except blobs, as (offset, bytes).
+
+    Args:
+        plan: the archive.
+        start: where the part described by `plan` starts, in bytes.
+    """
     parts: list[tuple[int, bytes]] = []
     for layer in plan.layers:
         end = layer.offset + layer.size

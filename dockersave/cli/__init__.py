@@ -1,6 +1,6 @@
-"""The command line: arguments → help, or a command → exit code.
+"""The command line: from arguments to help or a command, and an exit code.
 
-Nothing is imported here that help and version do not need.
+Imports only what help and version need.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except DockersaveError as failure:
         if isinstance(failure.__cause__, BrokenPipeError):
-            # Whoever read our output has closed it: nothing to say.
+            # The reader of our output has closed it: nothing to say.
             if talk is not None:
                 talk.flush()
             return failure.exit_code
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as failure:
-        # The loader of shared objects knows no MemoryError.
+        # The loader of shared objects does not raise MemoryError.
         if isinstance(failure, MemoryError) or "failed to map segment" in str(failure):
             unforeseen = DockersaveError("there is not enough memory", _MEMORY_HINT)
         else:
@@ -75,10 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answer(*words: str) -> bool:
-    """Answer what needs no parser.
+    """Answer questions that need no parser.
 
     Returns:
-        Whether there was an answer.
+        Whether it was answered.
     """
     match words:
         case ["--version"]:
@@ -103,17 +103,17 @@ def _answer(*words: str) -> bool:
 
 
 def _occupy_standard_descriptors() -> None:
-    """Open what the caller has closed, lest an archive gets the number of standard error."""
+    """Open closed standard streams, or an archive could get the descriptor of standard error."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            # A file of memory alone: an empty root has no /dev/null.
+            # A file in memory: an empty root has no /dev/null.
             os.memfd_create("closed")
 
 
 def _traced(failure: BaseException) -> str:
-    """A traceback whose failures speak of options, as all does that the command says."""
+    """A traceback whose errors name options, like all output of the command."""
     import traceback
 
     text = "".join(traceback.format_exception(failure))
@@ -131,7 +131,7 @@ def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> i
         try:
             from .console.console import Console
         except DockersaveError:
-            # The static program has no room to unpack what talks.
+            # The static binary has no room to unpack the console.
             words = f"dockersave: error: {failure.typed}\n  {failure.advice}\n"
             os.write(2, words.encode(errors="backslashreplace"))
             return failure.exit_code

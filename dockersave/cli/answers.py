@@ -1,4 +1,4 @@
-"""What questions are answered with, as lines for people or as JSON. Pure."""
+"""Answers to questions, as lines for people or as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def platforms(reference: Reference, offers: Sequence[Offer], *, as_json: bool) -
     """The platforms of an image.
 
     Args:
-        reference: what was asked for.
-        offers: the images that there are.
-        as_json: one object for the image, instead of a platform a line, each once.
+        reference: the reference.
+        offers: the available images.
+        as_json: one object for the image, instead of one line per platform.
     """
     if as_json:
         images = [
@@ -31,12 +31,12 @@ def platforms(reference: Reference, offers: Sequence[Offer], *, as_json: bool) -
         ]
         yield json.dumps({"reference": str(reference), "images": images})
     else:
-        # Each can be given to --platform as it is.
+        # Each can be passed to --platform unchanged.
         yield from dict.fromkeys(str(offer.platform) for offer in offers)
 
 
 def listing(found: Listing, *, as_json: bool) -> Iterator[str]:
-    """What an archive holds.
+    """The content of an archive.
 
     Args:
         found: its content.
@@ -60,10 +60,10 @@ def listing(found: Listing, *, as_json: bool) -> Iterator[str]:
 
 
 def outlook(found: Forecast, *, as_json: bool) -> Iterator[str]:
-    """What a save would do.
+    """The preview of a save.
 
     Args:
-        found: what was foreseen.
+        found: the forecast.
         as_json: one object, instead of lines.
     """
     if as_json:

@@ -1,6 +1,6 @@
-"""The command line: what can be written, and what it means as `Options` and `Network`.
+"""The command line: parse it into `Options` and `Network`.
 
-The options are in the table of `page`; here is what reads them, and what they may not be.
+The options are in the table of `page`; this module parses and checks them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import sys
 
 from ..errors import UsageError
-from .habits import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
+from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
 from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TOPICS, USAGE, WHAT, WHERE, page
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 <
 
 
 class _Given(argparse.Action):
-    """A value: of several the last one counts, or, where the default is a list, all of them."""
+    """A value: the last one counts, or all of them if the default is a list."""
 
     def __call__(
         self,
@@ -113,15 +113,15 @@ _POINTLESS: Mapping[str, Sequence[str]] = {
     "list": (WHAT, WHERE, REGISTRY, NETWORK),
     "dry_run": (),
 }
-"""Groups whose options mean nothing to a question."""
+"""Groups whose options have no meaning for a question."""
 _OF_A_FILE = ("verify", "list")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are `UsageError`, and whose help is a page of 80 columns."""
+    """A parser that raises `UsageError`, with a help page of 80 columns."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line, saying nothing of values, which may be secret."""
+        """Refuse the command line, without showing values, which may be secret."""
         # "ignored explicit argument 'secret'"
         message = re.sub("ignored explicit argument.*", "takes no value", message, flags=re.DOTALL)
         raise UsageError(message.removeprefix("argument "), SEE_HELP)
@@ -137,14 +137,14 @@ class Parser(argparse.ArgumentParser):
             argv: the arguments without the program's name; None for this process's.
 
         Raises:
-            UsageError: it cannot be understood.
+            UsageError: it is invalid.
         """
         words = list(sys.argv[1:] if argv is None else argv)
         end = words.index("--") if "--" in words else len(words)
         arguments, unknown = self.parse_known_intermixed_args(words[:end])
         arguments.images += words[end + 1 :]
         for word in [] if arguments.help or arguments.version else unknown:
-            # The value is left out: the option that was meant may be --password.
+            # The value is not shown: the intended option may be --password.
             name = word.partition("=")[0]
             raise UsageError(f"unknown option {_short(name)}", suggestion(name))
         return arguments
@@ -156,7 +156,7 @@ def parser() -> Parser:
         prog="dockersave",
         usage=USAGE,
         description=SUMMARY,
-        # A width of its own: argparse imports half the standard library to find one.
+        # A fixed width: argparse imports half the standard library to find one.
         formatter_class=functools.partial(argparse.HelpFormatter, width=80),
         allow_abbrev=False,
         add_help=False,
@@ -174,10 +174,10 @@ def parser() -> Parser:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Refuse what contradicts itself, or has no meaning together.
+    """Refuse options that contradict each other, or have no meaning together.
 
     Raises:
-        UsageError: it does; the message says what and why.
+        UsageError: they do; the message says which and why.
     """
     if wrong := command_word(arguments.images):
         raise UsageError(*wrong)
@@ -271,7 +271,7 @@ def options(arguments: argparse.Namespace) -> Options:
 
 
 def network(arguments: argparse.Namespace) -> Network:
-    """How registries are reached; credentials as they were given, none asked for yet."""
+    """How to reach registries; credentials as given, without prompting yet."""
     from ..model.options import Network
 
     return Network(

@@ -1,4 +1,4 @@
-"""What the command line asks for: save, ask or check, and how a signal stops it."""
+"""Run the command: save, ask or check, and stop at a signal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..cancellation import Cancellation
 from ..errors import DockersaveError, UsageError, for_terminal, shown
@@ -24,28 +24,31 @@ if TYPE_CHECKING:
 
     from ..model.options import Network
     from ..model.reference import Reference
+    from ..resolving.questions import Registry
     from .console.console import Console
+
+T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 0.9
-"""Seconds that a stopped run gets to leave everything in order; it exits within one second."""
+"""Seconds that a stopped run gets to clean up; it exits within one second."""
 
 _LEAST = 0.05
-"""Seconds of that second which are left for saying so."""
+"""The part of that second that is left for messages."""
 
 _ECHO = 0.1
-"""Seconds within which a second signal is the same as the first, by another way."""
+"""A second signal within this many seconds counts as the first, delivered twice."""
 
 _LOGIN_HINT = "use --password-stdin or --authfile"
 _LIST_HINT = "@FILE is a text file with one image per line"
 
 
 class _Signalled(BaseException):
-    """A signal came while the main thread asked the user something."""
+    """A signal came while the main thread was prompting the user."""
 
 
 class Run:
-    """One command on a thread of its own, so that a signal is heard whatever it waits for."""
+    """Runs a command on a separate thread, so that signals are handled whatever it waits for."""
 
     def __init__(self, arguments: Namespace, talk: Console) -> None:
         self._arguments = arguments
@@ -59,18 +62,18 @@ class Run:
         self._is_alone = False
 
     def run(self) -> None:
-        """Do it.
+        """Run it.
 
         Raises:
-            DockersaveError: it could not be done. A signal ends the process instead.
+            DockersaveError: it failed. A signal ends the process instead.
         """
         handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         for number, handler in handlers.items():
-            # What nohup or a script has switched off stays off.
+            # Signals ignored by nohup or a script stay ignored.
             if handler is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
         try:
-            # Questions are asked here: only the main thread is woken by a signal.
+            # Prompt here: only the main thread is woken by a signal.
             command = _command(self._arguments, self._talk)
             self._asking = False
             if not gc.isenabled():
@@ -80,7 +83,7 @@ class Run:
         except _Signalled:
             pass
         finally:
-            # After one signal there may be its echo, which must not end what is done.
+            # A signal may be followed by its echo, which must not interrupt the cleanup.
             if not self._signal:
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
@@ -94,8 +97,8 @@ class Run:
         try:
             thread.start()
         except RuntimeError:
-            # No threads to be had: one connection, and a signal that stops what waits for somebody
-            # (a full pipe) is followed by an alarm.
+            # No threads available: use one connection. An alarm after a signal interrupts blocking
+            # calls (a full pipe).
             self._is_alone = True
             signal.signal(signal.SIGALRM, self._end_at_last)
             self._work(command)
@@ -115,8 +118,8 @@ class Run:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signal:
-            # A supervisor signals all processes of a service, and then the launcher passes it on,
-            # too: that is one wish. Who insists is not to wait.
+            # A supervisor signals all processes of a service, and the launcher passes its signal
+            # on: count both as one. But another signal ends the run at once.
             if now > self._stopped_at + _ECHO:
                 os._exit(128 + number)
             return
@@ -128,7 +131,7 @@ class Run:
         self._cancellation.cancel()
 
     def _end_at_last(self, number: int, frame: FrameType | None) -> None:
-        """End on the thread that does the work, wherever it is: it may hold what words need."""
+        """Exit at once, on the working thread: it may hold locks that messages need."""
         signal.signal(signal.SIGALRM, lambda number, frame: os._exit(128 + self._signal))
         signal.setitimer(signal.ITIMER_REAL, _LEAST)
         self._end_by_signal()
@@ -139,9 +142,9 @@ class Run:
         stopped.exit_code = 128 + self._signal
         self._talk.finish()
         self._talk.failed(stopped)
-        # To say it takes no time, unless nobody reads.
+        # Writing the message takes no time, unless nobody reads.
         self._talk.flush(max(_LEAST, self._stopped_at + _PATIENCE + _LEAST - time.monotonic()))
-        # A thread that waits for a name server or a slow pipe must not keep the process alive.
+        # Threads that wait for a name server or a slow pipe must not keep the process alive.
         os._exit(stopped.exit_code)
 
 
@@ -166,10 +169,11 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
             talk.note(f"--reuse {path}: there is no such file, so nothing is reused")
     chosen = _with_login(network(arguments), arguments, talk)
     import_urllib3()
+    request = _Request(arguments, references, chosen, talk)
     if arguments.tags or arguments.metadata or arguments.sha or arguments.platforms:
-        return lambda cancellation: _ask(arguments, references, chosen, talk, cancellation)
+        return request.ask
     if arguments.dry_run:
-        return lambda cancellation: _foresee(arguments, references, chosen, talk, cancellation)
+        return request.forecast
     if arguments.output == "-":
         check_is_open()
         if sys.stdout.isatty():
@@ -177,96 +181,100 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
                 "an archive cannot be written to a terminal", "add | docker load, or -o FILE"
             )
     elif arguments.output and is_named_by(os.path.join(arguments.working_dir, arguments.output)):
-        # An archive gets its name when it is complete: that would replace /dev/stdout for all.
+        # A complete archive is renamed, which would replace /dev/stdout for everyone.
         raise UsageError(f"{arguments.output} is standard output", "write -o -")
     if arguments.layers_dir and not (arguments.no_tar or arguments.no_rm):
         talk.note("--layers-dir has no effect: no directory is kept without --no-rm or --no-tar")
-    return lambda cancellation: _save(arguments, references, chosen, talk, cancellation)
+    return request.save
 
 
-def _save(
-    arguments: Namespace,
-    references: Sequence[Reference],
-    chosen: Network,
-    talk: Console,
-    cancellation: Cancellation,
-) -> None:
-    from ..saving.save import save
+class _Request:
+    """What registries are to be asked for, and what becomes of it.
 
-    saved = save(
-        *references,
-        options=options(arguments),
-        network=chosen,
-        progress=talk,
-        notify=AsTyped(talk.note),
-        cancellation=cancellation,
-        trace=_trace(arguments, talk),
-    )
-    talk.saved(saved)
-    if not arguments.output and is_a_file_of_its_own():
-        where = " and ".join(saved.paths)
-        talk.note(f"nothing went to standard output: {where} was written; -o - sends it there")
+    Args:
+        arguments: of the command line.
+        references: the images.
+        network: how registries are reached.
+        talk: shows what happens.
+    """
 
+    def __init__(
+        self,
+        arguments: Namespace,
+        references: Sequence[Reference],
+        network: Network,
+        talk: Console,
+    ) -> None:
+        self._arguments = arguments
+        self._references = references
+        self._network = network
+        self._talk = talk
+        self._options = options(arguments)
+        self._notify = AsTyped(talk.note)
+        self._trace = self._notify if arguments.verbose > 1 else None
 
-def _foresee(
-    arguments: Namespace,
-    references: Sequence[Reference],
-    chosen: Network,
-    talk: Console,
-    cancellation: Cancellation,
-) -> None:
-    from ..saving.dryrun import forecast
-    from .answers import outlook
+    def save(self, cancellation: Cancellation) -> None:
+        """Save the images."""
+        from ..saving.save import save
 
-    found = forecast(
-        *references,
-        options=options(arguments),
-        network=chosen,
-        progress=talk,
-        notify=AsTyped(talk.note),
-        cancellation=cancellation,
-        trace=_trace(arguments, talk),
-    )
-    write_lines(outlook(found, as_json=arguments.json))
-    found.check_room()
+        saved = self._call(save, cancellation)
+        self._talk.saved(saved)
+        if not self._arguments.output and is_a_file_of_its_own():
+            where = " and ".join(saved.paths)
+            self._talk.note(
+                f"nothing went to standard output: {where} was written; -o - sends it there"
+            )
 
+    def forecast(self, cancellation: Cancellation) -> None:
+        """Tell what saving them would do."""
+        from ..saving.dryrun import forecast
+        from .answers import outlook
 
-def _ask(
-    arguments: Namespace,
-    references: Sequence[Reference],
-    chosen: Network,
-    talk: Console,
-    cancellation: Cancellation,
-) -> None:
-    from ..resolving.questions import Registry
+        found = self._call(forecast, cancellation)
+        write_lines(outlook(found, as_json=self._arguments.json))
+        found.check_room()
 
-    platform = options(arguments).platform
-    trace = _trace(arguments, talk)
-    with Registry(
-        chosen, notify=AsTyped(talk.note), cancellation=cancellation, trace=trace
-    ) as registry:
-        for reference in references:
-            try:
-                if arguments.tags:
-                    write_lines(registry.tags(reference))
-                elif arguments.metadata:
-                    text = registry.manifest(reference, platform).decode()
-                    # Programs get the bytes as they are; a terminal would obey some of them.
-                    write_lines([for_terminal(text) if sys.stdout.isatty() else text])
-                elif arguments.platforms:
-                    from .answers import platforms
+    def _call(self, action: Callable[..., T], cancellation: Cancellation) -> T:
+        """Call `save`, or what takes the same arguments."""
+        return action(
+            *self._references,
+            options=self._options,
+            network=self._network,
+            progress=self._talk,
+            notify=self._notify,
+            cancellation=cancellation,
+            trace=self._trace,
+        )
 
-                    offers = registry.platforms(reference)
-                    write_lines(platforms(reference, offers, as_json=arguments.json))
-                else:
-                    write_lines([registry.digest(reference, platform)])
-            except DockersaveError as failure:
-                failure.about(str(reference))
-                raise
+    def ask(self, cancellation: Cancellation) -> None:
+        """Answer a question about each of them."""
+        from ..resolving.questions import Registry
 
+        with Registry(
+            self._network, notify=self._notify, cancellation=cancellation, trace=self._trace
+        ) as registry:
+            for reference in self._references:
+                try:
+                    self._answer(registry, reference)
+                except DockersaveError as failure:
+                    failure.about(str(reference))
+                    raise
 
-def _trace(arguments: Namespace, talk: Console) -> Callable[[str], None] | None:
-    return AsTyped(talk.note) if arguments.verbose > 1 else None
+    def _answer(self, registry: Registry, reference: Reference) -> None:
+        arguments, platform = self._arguments, self._options.platform
+        if arguments.tags:
+            write_lines(registry.tags(reference))
+        elif arguments.metadata:
+            text = registry.manifest(reference, platform).decode()
+            # Programs get the bytes as they are; a terminal would obey some of them.
+            write_lines([for_terminal(text) if sys.stdout.isatty() else text])
+        elif arguments.platforms:
+            from .answers import platforms
+
+            offers = registry.platforms(reference)
+            write_lines(platforms(reference, offers, as_json=arguments.json))
+        else:
+            write_lines([registry.digest(reference, platform)])
 
 
 def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:
@@ -311,7 +319,7 @@ def _images(words: Iterable[str]) -> list[str]:
 
 
 def _list(path: str, most: int) -> str:
-    """The text of a list of images, of so many bytes at most."""
+    """The text of a list of images, up to a size in bytes."""
     if not path:
         raise UsageError("@ must be followed by the name of a list of images", _LIST_HINT)
     name = f"the list {shown(path)}"

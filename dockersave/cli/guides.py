@@ -17,7 +17,7 @@ def markdown(topic: str) -> str:
 
 
 def guide(topic: str) -> str:
-    """The text of a guide for a terminal: what is to be typed is indented, not fenced.
+    """The text of a guide for a terminal: commands are indented, not fenced.
 
     Args:
         topic: one of `page.TOPICS`.

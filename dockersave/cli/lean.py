@@ -1,6 +1,6 @@
-"""What the command line's own libraries import, and it never uses, is left out.
+"""Skip imports of libraries that the command line never uses.
 
-Only here: who uses dockersave as a module has urllib3 whole.
+Only here: users of the module get the complete urllib3.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _NEVER_USED: dict[str, Any] = {
-    # For the name of urllib3's HTTP/2, which nothing asks for; with what it imports 1.2 MiB.
+    # Replaces urllib3's HTTP/2, which is not used; with its imports 1.2 MiB.
     "importlib.metadata": SimpleNamespace(version=None),
-    # For answers that are packed so, of which there are none; 0.5 MiB. Layers are another matter.
+    # For compressed responses, which do not occur; 0.5 MiB. Layers are a different matter.
     "backports.zstd": None,
     "compression.zstd": None,
 }

@@ -1,4 +1,4 @@
-"""The licences of what this program is made of."""
+"""The licences of this program's components."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PARTS = ("dockersave", "urllib3", "backports.zstd")
 
 
 def texts() -> Iterator[str]:
-    """The texts, one after another: those that were built in, else those of what is installed."""
+    """The texts, one after another: those built in, or those of the installed packages."""
     bundle = getattr(sys, "_MEIPASS", None)
     if bundle:
         import lzma
@@ -22,14 +22,14 @@ def texts() -> Iterator[str]:
 
 
 def _installed() -> Iterator[str]:
-    # Not in the static binary, which never comes here.
+    # Not in the static binary, which never gets here.
     from importlib import metadata
 
     for name in _PARTS:
         try:
             part = metadata.distribution(name)
         except metadata.PackageNotFoundError:
-            # A checkout is no distribution, and a new Python has zstd itself.
+            # A checkout is not a distribution, and newer Pythons include zstd.
             continue
         fields = dict(part.metadata.json)
         license = fields.get("license_expression") or fields.get("license") or "see below"

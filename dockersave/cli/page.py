@@ -1,4 +1,4 @@
-"""Every option, and the help page. Data and a loop: `--help` answers without a parser.
+"""Every option, and the help page: data and a loop, so that `--help` needs no parser.
 
 The parser, the man page and the completions are made from this table, too.
 """
@@ -9,12 +9,12 @@ from ..model.formats import DEFAULT_FORMAT, FORMATS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    # Even typing takes longer to import than what this needs.
+    # Even importing typing takes longer than this.
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     Option = tuple[str, str, Mapping[str, Any]]
-    """Names, meaning, and what `ArgumentParser.add_argument` is told."""
+    """Names, meaning, and arguments for `ArgumentParser.add_argument`."""
 
 SUMMARY = "Save container images from a registry into a tar file, without Docker."
 USAGE = "dockersave [OPTIONS] IMAGE [IMAGE ...]"
@@ -42,7 +42,7 @@ TOPICS: Mapping[str, str] = {
     "module": "use it from Python, or from any other program",
     "troubleshooting": "what each error means, and what to do",
 }
-"""The guides, each a text in `dockersave/help/`, and what it is about."""
+"""The guides, each a text in `dockersave/help/`, and their subjects."""
 
 _HELP_COLUMN = 36
 _TOPIC_COLUMN = 20
@@ -76,12 +76,12 @@ def _values(names: str, metavar: str, meaning: str, *, kind: str | None = None) 
 
 
 def _choice(names: str, metavar: str, meaning: str, *, kind: str) -> Option:
-    """An option that is a flag, too: its value may be left out."""
+    """An option whose value may be omitted."""
     return names, meaning, {"metavar": metavar, "kind": kind, "nargs": "?", "const": True}
 
 
 def _listed(choices: Mapping[str, str]) -> str:
-    """Words, with what is said of each: `docker (default), oci, legacy (old Docker)`."""
+    """Words, each with its description: `docker (default), oci, legacy (old Docker)`."""
     return ", ".join(f"{each} ({said})" if said else each for each, said in choices.items())
 
 

@@ -1,4 +1,4 @@
-"""Standard output: what was asked for, and nothing else."""
+"""Standard output: answers, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAME = "standard output"
 
 
 def check_is_open() -> None:
-    """Raise `OutputError` if there is no standard output."""
+    """Raise `OutputError` if standard output is closed."""
     if sys.stdout is None:
         raise OutputError(f"{NAME} is closed", "redirect it, or write a file with -o FILE")
 
 
 def is_named_by(path: str) -> bool:
-    """Whether a path is another name of it, as `/dev/stdout` is."""
+    """Whether a path is another name for it, such as `/dev/stdout`."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(1))
     except OSError:
@@ -30,7 +30,8 @@ def is_named_by(path: str) -> bool:
 
 
 def is_a_file_of_its_own() -> bool:
-    """Whether it leads to a file to which standard error does not: somebody expects it there."""
+    """Whether it is redirected to a file, but standard error is not: the user expects output
+    there."""
     try:
         status = os.fstat(1)
         return stat.S_ISREG(status.st_mode) and not os.path.samestat(status, os.fstat(2))

@@ -1,1 +1,1 @@
-"""What is talked about: references, platforms, manifests, images, options. Pure."""
+"""The data model: references, platforms, manifests, images, options. Pure."""

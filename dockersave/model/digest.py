@@ -1,4 +1,4 @@
-"""Size and digest: the one place where bytes are judged."""
+"""Size and digest: the one place where bytes are verified."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def digest_of(body: Buffer, algorithm: str = "sha256") -> str:
 
 
 class Verifier:
-    """Judges bytes that come in order.
+    """Verifies bytes that come in order.
 
     Args:
-        digest: what they must hash to; None to learn it.
-        size: how many they must be, in bytes; None to learn it.
-        what: what they are, for the message.
+        digest: the expected digest; None to compute it.
+        size: the expected size in bytes; None for any.
+        what: their name for messages.
     """
 
     __slots__ = ("_hash", "algorithm", "digest", "seen", "size", "what")
@@ -46,7 +46,7 @@ class Verifier:
         """Take the next bytes.
 
         Raises:
-            ContentError: they are more than the size allows.
+            ContentError: they exceed the size.
         """
         self.seen += len(data)
         if self.size is not None and self.seen > self.size:
@@ -55,14 +55,14 @@ class Verifier:
 
     @property
     def value(self) -> str:
-        """The digest of what was taken so far."""
+        """The digest of the bytes so far."""
         return f"{self.algorithm}:{self._hash.hexdigest()}"
 
     def finish(self) -> None:
-        """Judge.
+        """Check size and digest.
 
         Raises:
-            ContentError: the size or the digest is not what it should be.
+            ContentError: the size or the digest is wrong.
         """
         if self.size is not None and self.seen != self.size:
             raise ContentError(
@@ -77,16 +77,16 @@ class Verifier:
 
 
 def check(body: Buffer, digest: str, what: str, size: int | None = None) -> None:
-    """Judge bytes that are all here.
+    """Verify complete bytes.
 
     Args:
         body: the bytes.
-        digest: what they must hash to.
-        what: what they are, for the message.
-        size: how many they must be, in bytes, where that is known.
+        digest: the expected digest.
+        what: their name for messages.
+        size: the expected size in bytes, if known.
 
     Raises:
-        ContentError: they are not.
+        ContentError: they are wrong.
     """
     verifier = Verifier(digest, size, what)
     verifier.update(body)

@@ -1,4 +1,4 @@
-"""An image as it was resolved: everything but its layers. Pure."""
+"""A resolved image: everything except its layers. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .reference import Reference
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a manifest describes: an image for one platform, or what is attached to one.
+    """Something with a manifest: the image for one platform, or something attached to one.
 
     Args:
         manifest: the manifest.
@@ -65,14 +65,14 @@ class Variant(Artifact):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What one reference stands for.
+    """The image of a reference.
 
     Args:
-        reference: what the user asked for.
-        variants: the images that are saved; the first is the one that engines without indexes load.
+        reference: as requested by the user.
+        variants: the images to save; engines without indexes load the first one.
         attached: attestations and the like, which are saved with them.
-        indexes: the indexes to keep, outermost first; none when one platform is saved.
-        absent: digests of layers that are left out (foreign ones, unless asked for).
+        indexes: the indexes to keep, outermost first; none if one platform is saved.
+        absent: digests of layers that are left out (foreign ones, unless requested).
         unpacked: whether the layers are stored without compression.
     """
 
@@ -85,12 +85,12 @@ class Image:
 
     @property
     def primary(self) -> Variant:
-        """The variant that the image's name stands for."""
+        """The variant for engines without indexes."""
         return self.variants[0]
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
-        """Of all images that are saved, each once, the primary's first."""
+        """The platforms of all saved images, each once, the primary's first."""
         return tuple(dict.fromkeys(variant.config.platform for variant in self.variants))
 
     @property
@@ -100,13 +100,14 @@ class Image:
 
     @property
     def root(self) -> Descriptor:
-        """What the image's name points at."""
+        """The manifest or index that the image's name refers to."""
         return self.indexes[0].descriptor if self.indexes else self.primary.manifest.descriptor
 
     def stored(self, artifact: Artifact) -> list[tuple[Descriptor, Descriptor]]:
-        """The layers of an artifact as they are served and as they are stored, bottom first.
+        """The layers of a variant as served and as stored, bottom first.
 
-        Those that are left out are named as they are served.
+        A layer to unpack is named by its diff_id; its size is -1, unless it is served unpacked.
+        Layers that are left out are named as served.
         """
         layers = artifact.manifest.layers
         stored = artifact.unpacked_layers() if self.unpacked else layers
@@ -116,11 +117,11 @@ class Image:
         ]
 
     def layers(self, artifact: Artifact) -> list[tuple[Descriptor, Descriptor]]:
-        """As `stored`, without those that are left out."""
+        """As `stored`, without layers that are left out."""
         return [pair for pair in self.stored(artifact) if pair[0].digest not in self.absent]
 
     def with_sizes(self, sizes: Mapping[str, int]) -> Image:
-        """The image whose manifests name its unpacked layers, and its indexes those manifests.
+        """The image with manifests for its unpacked layers, and indexes for those manifests.
 
         Args:
             sizes: of each unpacked layer, by its diff_id, in bytes.
@@ -133,7 +134,7 @@ class Image:
             for old, new in zip(self.variants, variants, strict=True)
         }
         indexes: list[Index] = []
-        # Those inside come behind those around them.
+        # Inner indexes come after outer ones.
         for index in reversed(self.indexes):
             indexes.insert(0, _with_manifests(index, moved))
             moved[index.descriptor.digest] = indexes[0].descriptor
@@ -141,7 +142,7 @@ class Image:
 
 
 def foreign_layers(image: Image) -> frozenset[str]:
-    """The digests of the layers that a registry need not have."""
+    """The digests of layers that may not be in the registry."""
     return frozenset(
         layer.digest
         for artifact in image.artifacts
@@ -151,7 +152,7 @@ def foreign_layers(image: Image) -> frozenset[str]:
 
 
 def notes(image: Image) -> list[str]:
-    """What the user should know of an image that is saved, and may not expect.
+    """Notes for the user about a saved image.
 
     Args:
         image: the image.
@@ -167,7 +168,7 @@ def notes(image: Image) -> list[str]:
 
 
 def check_names(images: Sequence[Image]) -> None:
-    """Make sure that no name stands for two images.
+    """Check that no name refers to two images.
 
     Raises:
         UsageError: one does.
@@ -185,10 +186,10 @@ def check_names(images: Sequence[Image]) -> None:
 
 
 def _unpacked(layer: Descriptor, diff_id: str, *, of_docker: bool) -> Descriptor:
-    """A layer as it is stored unpacked, labelled as what it is then.
+    """A layer as stored unpacked, with the correct media type.
 
-    Some engines go by the label. Where it is wrong (a plain tar that is said to be packed, or a
-    type that is no layer's), nobody has noticed as long as others went by the first bytes.
+    Some engines rely on the media type. A wrong one (a plain tar labelled as compressed, or a type
+    that is not a layer's) goes unnoticed with engines that look at the first bytes.
     """
     kind = layer.media_type.lower()
     for suffix in _PACKED:
@@ -202,7 +203,7 @@ def _unpacked(layer: Descriptor, diff_id: str, *, of_docker: bool) -> Descriptor
 
 _PACKED = ("+zstd", "+gzip", ".gzip", ".zstd")
 _PLAIN = frozenset({OCI_LAYER, DOCKER_LAYER, OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER})
-"""Layers that are not packed (OCI image specification, layer.md; Docker's schema 2)."""
+"""Uncompressed layers (OCI image specification, layer.md; Docker's schema 2)."""
 
 
 def _with_sizes(image: Image, variant: Variant, sizes: Mapping[str, int]) -> Variant:
@@ -222,13 +223,13 @@ def _with_sizes(image: Image, variant: Variant, sizes: Mapping[str, int]) -> Var
 
 
 def _with_manifests(index: Index, moved: Mapping[str, Descriptor]) -> Index:
-    """An index that names manifests which have become others."""
+    """An index with replaced manifests."""
     document = json.loads(index.body)
     entries = []
     for entry, descriptor in zip(document["manifests"] or (), index.manifests, strict=True):
         if now := moved.get(entry["digest"]):
             entry |= {"digest": now.digest, "size": now.size}
-        # Attestations say by its digest which image they are of.
+        # Attestations refer to their image by digest.
         notes = entry.get("annotations") or {}
         changed = {key: moved[value].digest for key, value in notes.items() if value in moved}
         notes |= changed

@@ -1,4 +1,4 @@
-"""What a manifest describes: an image, or something else that registries keep. Pure.
+"""What a manifest describes: an image, or another kind of artifact. Pure.
 
 Sources: moby, distribution/registry.go (`ImageTypes`); OCI image specification 1.1, manifest.md,
 "Guidelines for Artifact Usage", and image-index.md, "manifests".
@@ -25,7 +25,7 @@ from .manifests import (
 )
 
 _DEFAULTED = frozenset({"", "application/octet-stream", "application/json", "text/html"})
-"""What the configs of images of 2015 and 2016 are labelled with: `python:3.5.1-alpine` for one."""
+"""Media type of the configs of images from 2015 and 2016, such as `python:3.5.1-alpine`."""
 _NAMES = (
     ("application/vnd.buildkit.cacheconfig", "a build cache of BuildKit"),
     ("application/vnd.cncf.helm.", "a Helm chart"),
@@ -36,35 +36,35 @@ _NAMES = (
     ("application/vnd.in-toto", "an attestation"),
 )
 _LIMIT = 4
-"""Kinds that a message names."""
+"""How many kinds a message lists."""
 
 
 def may_be_manifest(media_type: str) -> bool:
-    """Whether an index's entry of that type may be a manifest or an index, and no mere blob."""
+    """Whether an index's entry of that type may be a manifest or an index, rather than a blob."""
     known = INDEX_TYPES | MANIFEST_TYPES | _DEFAULTED
     return media_type in known or "manifest" in media_type
 
 
 def may_be_image(manifest: Manifest) -> bool:
-    """Whether a manifest may describe an image, as far as can be told without its config."""
+    """Whether a manifest may describe an image, judging without its config."""
     kind = manifest.config.media_type
-    # No file system is written in JSON, but signatures and attestations are.
+    # Layers are never JSON, but signatures and attestations are.
     data = [layer for layer in manifest.layers if layer.media_type.endswith("json")]
     return kind in CONFIG_TYPES | _DEFAULTED and not (data and len(data) == len(manifest.layers))
 
 
 def image_config(manifest: Manifest, body: bytes) -> Config | None:
-    """Read a manifest's config.
+    """Parse a manifest's config.
 
     Args:
-        manifest: which it belongs to.
+        manifest: its manifest.
         body: its bytes.
 
     Returns:
-        None if it is no image's.
+        None if it is not an image's.
 
     Raises:
-        ContentError: it is an image's, but malformed, or it does not fit the manifest.
+        ContentError: it is an image's, but malformed, or does not match the manifest.
     """
     if not may_be_image(manifest):
         return None
@@ -74,7 +74,7 @@ def image_config(manifest: Manifest, body: bytes) -> Config | None:
 
 
 def kind_of(manifest: Manifest) -> str:
-    """The media type that says what a manifest is, if it is no image."""
+    """The media type that tells what a manifest is, if it is not an image."""
     if manifest.artifact_type:
         return manifest.artifact_type
     kind = manifest.config.media_type
@@ -84,12 +84,12 @@ def kind_of(manifest: Manifest) -> str:
 
 
 def entry_kind(entry: Descriptor) -> str:
-    """The media type that says what an index's entry is, as far as the index says so."""
+    """The media type that tells what an index's entry is, as far as the index states it."""
     return "" if entry.artifact_type in CONFIG_TYPES else entry.artifact_type
 
 
 def check_is_image(manifest: Manifest) -> None:
-    """Make sure that a manifest may describe a container image, before its config is fetched.
+    """Check that a manifest may describe a container image, before its config is fetched.
 
     Raises:
         ContentError: it is a Helm chart, a WASM module or another artifact.
@@ -99,11 +99,11 @@ def check_is_image(manifest: Manifest) -> None:
 
 
 def no_image(subject: str, kinds: Iterable[str]) -> ContentError:
-    """What to say of something that is no image.
+    """The error for something that is not an image.
 
     Args:
         subject: `this is not a` or `the index holds no`.
-        kinds: the media types that say what there is instead.
+        kinds: the media types of what there is instead.
     """
     names = dict.fromkeys(map(_name, kinds))
     cache = _NAMES[0][1]
@@ -127,13 +127,13 @@ def _name(kind: str) -> str:
 
 
 def parse_any(body: bytes, digest: str, media_type: str) -> Manifest | Index:
-    """Read whatever an index names, to keep it with all that it names in its turn.
+    """Parse any entry of an index, to keep it with everything that it refers to.
 
     Args:
         body, digest, media_type: as for `parse_document`.
 
     Returns:
-        A manifest of a type that is not known stands in the place of its own config.
+        A manifest of an unknown type is returned as its own config.
 
     Raises:
         ContentError: it is malformed.
@@ -146,5 +146,6 @@ def parse_any(body: bytes, digest: str, media_type: str) -> Manifest | Index:
 
 
 def blobs_beside(index: Index, blobs: list[Descriptor]) -> Manifest:
-    """The entries of an index that are blobs, as the layers of a manifest: the index itself."""
+    """The entries of an index that are blobs, as layers of a manifest, which is the index
+    itself."""
     return Manifest(index.descriptor, index.body, index.descriptor, tuple(blobs))

@@ -31,18 +31,18 @@ DOCKER_FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
 MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
-"""What the config of an image is labelled with; `kinds` knows what else occurs."""
+"""Media types of image configs; `kinds` knows others that occur."""
 ACCEPT = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
-"""What is asked for, in this order; schema 1 is left out so that registries convert nothing."""
+"""Accepted types, in this order; schema 1 is left out so that registries convert nothing."""
 
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 _UNSTATED = 1000
-"""The rank of an entry that does not say what it is for: after all that do."""
+"""The rank of an entry without a platform: after all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What names content: media type, digest and size in bytes (OCI descriptor.md)."""
+    """A reference to content: media type, digest and size in bytes (OCI descriptor.md)."""
 
     media_type: str
     digest: str
@@ -60,12 +60,12 @@ class Descriptor:
 
     @property
     def blob_path(self) -> str:
-        """Where it lies in an OCI layout: `blobs/sha256/<hex>`."""
+        """Its path in an OCI layout: `blobs/sha256/<hex>`."""
         return f"blobs/{self.digest.replace(':', '/')}"
 
     @property
     def is_attestation(self) -> bool:
-        """Whether it is provenance or the like, not an image (BuildKit, `unknown/unknown`)."""
+        """Whether it is an attestation, not an image (BuildKit, `unknown/unknown`)."""
         return (
             self.platform is not None
             and "unknown" in (self.platform.os, self.platform.architecture)
@@ -73,11 +73,11 @@ class Descriptor:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether a registry need not have it: a layer that may only be fetched from its URLs."""
+        """Whether it may not be in the registry: a layer to be fetched only from its URLs."""
         return ".foreign." in self.media_type or ".nondistributable." in self.media_type
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a document."""
+        """As in a document."""
         document: dict[str, Any] = {
             "mediaType": self.media_type,
             "digest": self.digest,
@@ -103,7 +103,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Several images (a manifest list, in Docker's words)."""
+    """Several images (Docker's term is manifest list)."""
 
     descriptor: Descriptor
     body: bytes
@@ -112,13 +112,13 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What dockersave needs to know of an image configuration (OCI config.md).
+    """The relevant parts of an image configuration (OCI config.md).
 
     Args:
-        platform: what the image runs on.
+        platform: the image's platform.
         diff_ids: of its layers, bottom first.
-        stated: what it says of its platform, byte for byte: `architecture`, `os`, `os.version` and
-            `variant`, as far as they are there. Nothing else of it is kept, which can be long.
+        stated: its platform, byte for byte: `architecture`, `os`, `os.version` and `variant`, if
+            present. The rest, which can be long, is not kept.
     """
 
     platform: Platform
@@ -127,7 +127,7 @@ class Config:
 
 
 class UnknownKindError(ContentError):
-    """A document says that it is of a type that is not known here.
+    """A document states an unknown type.
 
     Args:
         media_type: the type.
@@ -139,17 +139,15 @@ class UnknownKindError(ContentError):
 
 
 def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest | Index:
-    """Read a manifest or an index.
+    """Parse a manifest or an index.
 
     Args:
-        body: its bytes, whose digest has been checked.
-        digest: that digest.
-        media_type: what the Content-Type header, or the descriptor that led here, says it is;
-            empty where nobody said.
+        body: its bytes, already verified.
+        digest: its digest.
+        media_type: from the Content-Type header or its descriptor; empty if unknown.
 
     Raises:
-        ContentError: it is malformed, contradicts itself or its media type, or is of a kind
-            that is no image.
+        ContentError: it is malformed, contradicts itself or its media type, or is not an image.
     """
     document = _object(body, "manifest")
     stated = _text(document, "mediaType", "the manifest")
@@ -159,13 +157,13 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
             "of its layers' content",
             "push it again with any current engine",
         )
-    # Registries label documents with generic types; only another kind of document is a lie.
+    # Registries use generic types for documents; only a different document type is an error.
     known = INDEX_TYPES | MANIFEST_TYPES
     if stated and stated not in known:
         raise UnknownKindError(stated)
     if document.get("schemaVersion") != 2:
         raise ContentError("the manifest's schemaVersion is not 2")
-    # What is null is not there, to Go.
+    # Go treats null as missing.
     there = {key for key in ("manifests", "layers", "config") if document.get(key) is not None}
     if "manifests" in there and len(there) > 1:
         raise ContentError("the manifest claims to be an index and an image at once")
@@ -189,14 +187,14 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
 
 
 def parse_config(body: bytes, layers: int) -> Config:
-    """Read an image configuration.
+    """Parse an image configuration.
 
     Args:
         body: its bytes.
-        layers: how many the manifest names.
+        layers: how many the manifest lists.
 
     Raises:
-        ContentError: it is malformed, or does not fit its manifest.
+        ContentError: it is malformed, or does not match its manifest.
     """
     document = _object(body, "config")
     rootfs = document.get("rootfs")
@@ -218,7 +216,7 @@ def parse_config(body: bytes, layers: int) -> Config:
 
 
 def parse_descriptor(value: object, what: str) -> Descriptor:
-    """Read a descriptor (OCI descriptor.md, "Properties").
+    """Parse a descriptor (OCI descriptor.md, "Properties").
 
     Raises:
         ContentError: it is malformed.
@@ -253,9 +251,9 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
 
 
 def _platform(stated: object, what: str) -> tuple[Platform | None, str]:
-    """A descriptor's platform and version of the system; None where it does not tell.
+    """A descriptor's platform and OS version; None if not stated.
 
-    Programs in Go write an empty one where there is none (moby, distribution/pull_v2.go,
+    Go programs write an empty one if there is none (moby, distribution/pull_v2.go,
     `toOCIPlatform`).
     """
     if stated is None:
@@ -270,7 +268,7 @@ def _platform(stated: object, what: str) -> tuple[Platform | None, str]:
 
 
 def descriptors_of(document: Mapping[str, Any]) -> tuple[Descriptor, ...]:
-    """All that a document of a type that is not known names, as far as it does so as others do.
+    """All descriptors in a document of an unknown type, if it has them in the usual places.
 
     Raises:
         ContentError: a descriptor is malformed.
@@ -283,12 +281,12 @@ def descriptors_of(document: Mapping[str, Any]) -> tuple[Descriptor, ...]:
 
 
 def select(index: Index, wanted: Platform) -> list[Descriptor]:
-    """The entries of an index that may hold the image for a platform, best first.
+    """The entries of an index that may lead to the image for a platform, best first.
 
-    An entry without a platform, or a nested index, may; it comes after those that say they do.
+    Entries without a platform and nested indexes come after those that state one.
 
     Raises:
-        NotFoundError: there is none; the hint lists what there is.
+        NotFoundError: there is none; the hint lists those available.
     """
     ranked: list[tuple[bool, float, int, Descriptor]] = []
     for position, entry in enumerate(index.manifests):
@@ -298,7 +296,7 @@ def select(index: Index, wanted: Platform) -> list[Descriptor]:
         if rank is None and entry.media_type in INDEX_TYPES:
             rank = _UNSTATED
         if rank is not None:
-            # An artifact may bear the platform of the image that it belongs to.
+            # An artifact may state the platform of its image.
             is_artifact = entry.artifact_type not in CONFIG_TYPES | {""}
             ranked.append((is_artifact, rank, position, entry))
     if not ranked:
@@ -307,16 +305,16 @@ def select(index: Index, wanted: Platform) -> list[Descriptor]:
 
 
 def images_of(index: Index) -> list[Descriptor]:
-    """The entries of an index that say which platform they are for."""
+    """The entries of an index that state their platform."""
     return [entry for entry in index.manifests if entry.platform and not entry.is_attestation]
 
 
 def no_platform(wanted: Platform, platforms: Iterable[str]) -> NotFoundError:
-    """What to say when an index has nothing for a platform.
+    """The error if an index has nothing for a platform.
 
     Args:
         wanted: the platform.
-        platforms: those that there are.
+        platforms: those available.
     """
     there = shown(", ".join(dict.fromkeys(platforms)), 1000)
     return NotFoundError(
@@ -326,9 +324,9 @@ def no_platform(wanted: Platform, platforms: Iterable[str]) -> NotFoundError:
 
 
 def to_json(document: Any) -> bytes:
-    """A document as bytes, always the same for the same document."""
+    """Serialise a document, always to the same bytes."""
     text = json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-    # Half a surrogate pair, which JSON can name and UTF-8 cannot, stays the escape that it was.
+    # Half a surrogate pair, which UTF-8 cannot encode, stays a JSON escape.
     return text.encode(errors="backslashreplace")
 
 
@@ -336,7 +334,7 @@ def _object(body: bytes, what: str) -> dict[str, Any]:
     if is_too_heavy(body, LIMITS.document_marks):
         raise ContentError(f"the {what} has too many values or too much text")
     try:
-        # Engines read UTF-8 and numbers alone: what they take for something else must not pass.
+        # Engines accept only UTF-8 and JSON numbers: reject anything they would read differently.
         document = json.loads(body.decode(), parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise ContentError(
@@ -360,13 +358,13 @@ def _text(document: Mapping[str, Any], key: str, what: str) -> str:
 
 
 def _artifact_type(document: Mapping[str, Any]) -> str:
-    """What an artifact says it is, which is for messages: nothing depends on it."""
+    """An artifact's own type, only for messages."""
     text = document.get("artifactType")
     return text if isinstance(text, str) else ""
 
 
 def _in_any_case(document: Mapping[str, Any], key: str) -> Any:
-    """A value by its key, which Go takes in any case."""
+    """A value by its key; Go ignores case."""
     if key in document:
         return document[key]
     return next((value for name, value in document.items() if name.lower() == key), None)
@@ -375,7 +373,7 @@ def _in_any_case(document: Mapping[str, Any], key: str) -> Any:
 def _descriptors(document: Mapping[str, Any], key: str, most: int) -> tuple[Descriptor, ...]:
     entries = document.get(key)
     if key in document and entries is None:
-        # A list without entries, as Go writes one.
+        # An empty list as encoded by Go.
         return ()
     if not isinstance(entries, list):
         raise ContentError(f"the manifest has no list of {key}")

@@ -52,7 +52,7 @@ class Network:
         ca_file: a PEM file of authorities to trust in addition to the host's.
         cert, key: a client certificate and its key, PEM files.
         user, password: credentials for the one registry named in the call.
-        authfile: a config.json or auth.json to read credentials from, instead of the usual places.
+        authfile: a config.json or auth.json to read credentials from, before the usual places.
         mirrors: base URLs to try before the registry, in this order.
         jobs: parallel connections, 1 to 64; None for 8, or 16 if each one turns out to be capped.
         retries: how often to retry a request.

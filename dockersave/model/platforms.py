@@ -1,4 +1,4 @@
-"""Platforms: what they are called, and which image serves which. Pure."""
+"""Platforms: their names, and which images run on which. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..errors import UsageError, shown
 from ..values import dataclass
 
 ALL_PLATFORMS = "all"
-"""What stands for every platform where one is chosen."""
+"""Stands for all platforms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an image runs on, in Go's names (`linux`, `arm64`, `v8`)."""
+    """An image's platform, in Go's names (`linux`, `arm64`, `v8`)."""
 
     os: str
     architecture: str
@@ -21,7 +21,7 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read `os/arch[/variant]`, or `arch` alone for Linux; kernel names of CPUs are known.
+        """Parse `os/arch[/variant]`, or only `arch` for Linux; kernel names of CPUs are accepted.
 
         Raises:
             UsageError: it is neither.
@@ -39,15 +39,15 @@ class Platform:
 
     @classmethod
     def of_host(cls) -> Platform:
-        """This machine's platform; always Linux's, since images for others are rare."""
+        """This machine's platform, but always Linux, since other images are rare."""
         return cls.of("linux", os.uname().machine.lower())
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
-        """The platform that is meant, by whichever of its names, in any case.
+        """Normalise a platform's names, ignoring case.
 
-        An operating system that is not named is the host's: Linux (containerd's platforms
-        package, normalizeOS).
+        A missing operating system means the host's: Linux (containerd's platforms package,
+        normalizeOS).
         """
         os, architecture, variant = (name.lower() for name in (os, architecture, variant))
         os = {"": "linux", "macos": "darwin"}.get(os, os)
@@ -61,18 +61,17 @@ class Platform:
         return cls(os, architecture, variant)
 
     def distance(self, wanted: Platform) -> float | None:
-        """How far an image for this platform is from the best one for `wanted`.
+        """How far an image for this platform is from the ideal one for `wanted`.
 
         Returns:
-            0 if it is made for it, more the lower the level that it was built for, None if it
-            does not run there.
+            0 for an exact match, more for lower levels, None if it does not run there.
         """
         if (self.os, self.architecture) != (wanted.os, wanted.architecture):
             return None
         if self.variant == wanted.variant:
             return 0
         have, want = self._level, wanted._level
-        # Every ARM and AMD64 level runs what was built for a lower one, and nothing above.
+        # Every ARM and AMD64 level runs images for lower ones, but not for higher ones.
         return want - have if have is not None and want is not None and have < want else None
 
     @property
@@ -85,18 +84,18 @@ class Platform:
             return None
 
     def __str__(self) -> str:
-        # A registry may say anything.
+        # A registry may state anything.
         return shown("/".join(filter(None, (self.os, self.architecture, self.variant))))
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An image that a reference offers.
+    """An available image.
 
     Args:
-        platform: what it is for.
+        platform: its platform.
         digest: of its manifest.
-        os_version: of Windows, whose images come for each; else empty.
+        os_version: of Windows, which has an image for each; otherwise empty.
     """
 
     platform: Platform

@@ -1,6 +1,6 @@
-"""References: how people write the name of an image, and what it means. Pure.
+"""References: parse image names as Docker does. Pure.
 
-The grammar and the shortcuts are those of github.com/distribution/reference, which Docker,
+The grammar and the short forms are those of github.com/distribution/reference, which Docker,
 containerd and podman share.
 """
 
@@ -12,7 +12,7 @@ import re
 from ..errors import UsageError
 from ..values import dataclass
 from .digest import is_digest
-from .pasted import image_of, is_web_site, without_login
+from .web_addresses import image_of, is_web_site, without_login
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io"})
@@ -36,8 +36,8 @@ class Reference:
     Args:
         registry: host, or host:port, as written; Docker Hub is always `docker.io`.
         repository: the full path in it, such as `library/debian`.
-        tag: the tag; None for a reference by digest alone.
-        digest: the digest that the user asked for; None for a reference by tag alone.
+        tag: the tag; None for a reference by digest only.
+        digest: the requested digest; None for a reference by tag only.
     """
 
     registry: str
@@ -47,19 +47,19 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Read a reference as Docker does: `[registry[:port]/]name[:tag][@digest]`.
+        """Parse a reference as Docker does: `[registry[:port]/]name[:tag][@digest]`.
 
         Raises:
-            UsageError: the grammar forbids it; the message says where.
+            UsageError: it is invalid; the message says where.
         """
         return _parse(text)
 
     @classmethod
     def of(cls, image: object) -> Reference:
-        """What a caller of the module gave: a reference, or its text.
+        """Accept a reference or its text.
 
         Raises:
-            UsageError: the text is none.
+            UsageError: the text is invalid.
             TypeError: it is neither.
         """
         if isinstance(image, Reference):
@@ -87,15 +87,15 @@ class Reference:
 
     @property
     def version(self) -> str:
-        """What to ask the registry for: the digest if there is one, else the tag."""
+        """What to request from the registry: the digest if there is one, otherwise the tag."""
         return self.digest or self.tag or "latest"
 
     @property
     def file_stem(self) -> str:
         """The default file name, without its suffix: `library-debian-latest`.
 
-        The tokens of the name joined by hyphens, the registry left out. A digest stands in
-        for a missing tag, its colon replaced: GNU tar takes one for a remote host.
+        The parts of the name joined by hyphens, without the registry. If there is no tag, the
+        digest is used, with its colon replaced: GNU tar would take it for a remote host.
         """
         tokens = [*self.repository.split("/"), self.tag or self.version.replace(":", "-")]
         return "-".join(tokens)
@@ -107,7 +107,7 @@ class Reference:
 
 
 def is_registry(text: str) -> bool:
-    """Whether `text` is what references write for a registry: `HOST[:PORT]`."""
+    """Whether `text` is a registry as in references: `HOST[:PORT]`."""
     try:
         reference = Reference.parse(f"{text}/name")
     except UsageError:
@@ -116,7 +116,7 @@ def is_registry(text: str) -> bool:
 
 
 def is_docker_hub(registry: str) -> bool:
-    """Whether a registry is Docker Hub, by whichever of its names, with a port or without."""
+    """Whether a registry is Docker Hub, by any of its names, with or without a port."""
     host, _, port = registry.lower().partition(":")
     return host.rstrip(".") in _HUB_HOSTS and port in {"", "80", "443"}
 
@@ -221,7 +221,7 @@ def _check_path(text: str, path: str) -> None:
 
 
 def _pasted(text: str, fault: str, *, plain: bool = False) -> UsageError:
-    """What to say to an address: the reference that is meant, if one is."""
+    """The error for a URL, with the reference that is meant, if any."""
     name = image_of(text)
     hint = f"write {name!r}"
     try:

@@ -1,7 +1,7 @@
-"""What a JSON document takes in memory once it is parsed, told before it is. Pure.
+"""Estimate the memory of a parsed JSON document before parsing it. Pure.
 
-It is many times the document's size: each value is an object of 50 bytes and more, and one letter
-beyond Latin-1 makes every letter of its text two or four bytes wide (PEP 393).
+It is many times the document's size: each value is an object of 50 bytes or more, and one character
+beyond Latin-1 makes every character of its string two or four bytes wide (PEP 393).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import re
 from ..limits import LIMITS
 
 _MARKS = (b",", b":", b"[", b"{")
-# As UTF-8, or as an escape; of letters beyond U+FFFF the first half of the pair.
+# As UTF-8 or as an escape; of characters beyond U+FFFF, the first half of the pair.
 _WIDE = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _WIDEST = re.compile(rb"[\xf0-\xff]|\\u[dD][89abAB]")
 
 
 def is_too_heavy(body: bytes, marks: int = LIMITS.json_marks) -> bool:
-    """Whether a document would take more memory than documents need.
+    """Whether a document would take too much memory.
 
     Args:
         body: the document, as UTF-8.
-        marks: the commas, colons and opening brackets that it may have.
+        marks: the most commas, colons and opening brackets.
     """
     if _marks(body) > marks:
         return True
@@ -32,7 +32,7 @@ def is_too_heavy(body: bytes, marks: int = LIMITS.json_marks) -> bool:
 
 
 def kept_of(body: bytes) -> int:
-    """What is kept of a manifest or an index beside its bytes, in bytes.
+    """Memory for a parsed manifest or index in addition to its bytes, in bytes.
 
     Args:
         body: the document.

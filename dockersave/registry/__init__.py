@@ -1,1 +1,1 @@
-"""The only code that touches the network."""
+"""The only code that uses the network."""

@@ -1,4 +1,4 @@
-"""Who we are to a registry: challenges become Authorization headers.
+"""Authentication: turn a registry's challenges into Authorization headers.
 
 Sources: RFC 9110, section 11; RFC 7617 (Basic); distribution's "Token Authentication
 Specification" (Bearer with GET) and "Oauth2 Token Authentication" (with POST).
@@ -27,26 +27,26 @@ from .tokens import Ask, token_of
 
 _CLIENT = "dockersave"
 _MARGIN = 5.0
-"""Seconds before its end at which a token is replaced: a request takes its time."""
+"""Replace a token this many seconds before it expires: a request takes time."""
 _FRESH = 10.0
-"""Seconds in which a token cannot have expired: one that is refused so soon is not good enough."""
+"""A token younger than this, in seconds, cannot have expired: if it is refused, it lacks rights."""
 _NO_OAUTH2 = frozenset({400, 401, 404, 405})
-"""What token endpoints without OAuth2 say to a POST: ACR, Artifactory, GCR, Docker's own."""
+"""How token endpoints without OAuth2 answer a POST: ACR, Artifactory, GCR, Docker's own."""
 
 
 @dataclass(slots=True)
 class _Standing:
-    """What was agreed for one repository.
+    """The state of authentication for one repository.
 
     Args:
-        header: what to send.
+        header: the Authorization header to send.
         challenge: the Bearer challenge that led to it, to repeat it when the token expires.
-        begun, end: when the token was asked for and when it expires, in monotonic seconds.
-        is_proven: whether the registry has taken the token once.
-        has_served: whether it has given something for it.
-        is_second: whether the token replaced one that it had never taken.
-        failure: why there is no way in; asking again would not help, and may lock an account.
-        is_told: whether we have said who we are where nobody had asked.
+        begun, end: when the token was requested and when it expires, in monotonic seconds.
+        is_proven: whether the registry has accepted the token.
+        has_served: whether a request with it has succeeded.
+        is_second: whether the token replaced one that was never accepted.
+        failure: why access is denied; asking again would not help, and may lock the account.
+        is_told: whether credentials were sent although the registry had not asked.
     """
 
     header: str | None = field(default=None, repr=False)
@@ -61,16 +61,16 @@ class _Standing:
 
 
 class Authorizer:
-    """Who we are to one origin (scheme, host and port). All methods may be called by any thread.
+    """Authentication for one origin (scheme, host and port). All methods are thread-safe.
 
     Args:
         origin: of the registry, as `redirects.origin` writes it.
-        registry: its name in references, to look credentials up and for messages.
-        credentials: whose may go there; None for nobody's.
+        registry: its name in references, to look up credentials and for messages.
+        credentials: those that may be sent there; None for none.
         ask: one exchange with a token endpoint; must not follow redirects to another origin.
         notify: gets lines for the user.
-        ping: the URL where a registry says what it asks for; `/v2/` of the origin by default.
-        secrets: learns what is sent, and leaves it out of what is shown.
+        ping: the URL that answers with a challenge; `/v2/` of the origin by default.
+        secrets: learns what is sent, to remove it from all output.
     """
 
     def __init__(
@@ -99,12 +99,12 @@ class Authorizer:
         self._say = Refusals(registry, credentials, self._secrets)
 
     def header(self, repository: str) -> str | None:
-        """What to send as Authorization now; None before the registry has asked for anything.
+        """The Authorization header to send now; None if the registry has not asked for any.
 
-        A token that has expired is replaced first, which saves a request that would be refused.
+        An expired token is replaced first, which saves a request that would be refused.
 
         Raises:
-            CredentialsError, NetworkError: the token endpoint gives none any more.
+            CredentialsError, NetworkError: the token endpoint no longer gives one.
         """
         standing = self._standings.get(repository)
         if standing is None:
@@ -119,18 +119,18 @@ class Authorizer:
         return standing.header
 
     def challenged(self, headers: Mapping[str, str], repository: str, sent: str | None) -> None:
-        """Do what a 401 asks for, so that `header` gives something better than `sent`.
+        """Answer a 401, so that `header` returns something better than `sent`.
 
-        Threads that were refused with what another thread has replaced already return at once.
+        Returns at once if another thread has already replaced what was refused.
 
         Args:
-            headers: of the answer.
-            repository: that was asked for.
+            headers: of the response.
+            repository: the one that was requested.
             sent: the Authorization header that was refused, or None.
 
         Raises:
-            CredentialsError: there are no credentials, or none that are good enough.
-            NetworkError: the token endpoint does not answer as it should.
+            CredentialsError: there are no credentials, or they are not sufficient.
+            NetworkError: the token endpoint fails.
         """
         standing = self._standings.setdefault(repository, _Standing())
         self._once(
@@ -140,19 +140,20 @@ class Authorizer:
         )
 
     def hidden(self, repository: str, sent: str | None) -> bool:
-        """Say who we are where a registry hides what is private, instead of asking who is there.
+        """Send credentials unasked if a registry hides private images instead of asking for them.
 
-        Nexus, GCR of old and Artifactory answer nobody with 403 or 404, and ask at `/v2/` alone.
+        Nexus, the old GCR and Artifactory answer anonymous requests with 403 or 404, and ask only
+        at `/v2/`.
 
         Args:
-            repository: that was asked for.
+            repository: the one that was requested.
             sent: the Authorization header of the request that was refused, or None.
 
         Returns:
-            Whether `header` is worth a second try now. Without credentials nothing is sent.
+            Whether to retry with `header`. Without credentials nothing is sent.
 
         Raises:
-            CredentialsError: there are some, and they are refused.
+            CredentialsError: there are credentials, but they are refused.
             CancelledError: the run was stopped.
         """
         if sent is not None:
@@ -172,15 +173,15 @@ class Authorizer:
                     if offered:
                         self._meet(standing, offered, repository)
             except (NetworkError, ContentError) as error:
-                # The answer stays what it was: there may be no such image, whoever asks.
+                # The first answer stands: the image may simply not exist.
                 self._notify(f"warning: {error.said}")
             return standing.header is not None
 
     def accepted(self, repository: str, sent: str | None, *, served: bool) -> None:
-        """Learn that a request was not refused, so that a later refusal means something else.
+        """Note that a request was not refused, so that a later refusal means something else.
 
         Args:
-            served: whether it got what it was for.
+            served: whether it succeeded.
         """
         standing = self._standings.get(repository)
         if standing and standing.header == sent:
@@ -188,7 +189,7 @@ class Authorizer:
             standing.has_served = standing.has_served or served
 
     def may_have_expired(self, repository: str, sent: str | None) -> bool:
-        """Whether what was sent is a token that has served once, or was replaced since."""
+        """Whether `sent` is a token that has worked before, or was replaced since."""
         standing = self._standings.get(repository)
         if standing is None or not (sent or "").startswith("Bearer "):
             return False
@@ -197,10 +198,10 @@ class Authorizer:
     def _once(
         self, standing: _Standing, is_needed: Callable[[], bool], act: Callable[[], None]
     ) -> None:
-        """Do what is needed in one thread; those that wait for it share what comes of it.
+        """Do the work in one thread; waiting threads share its result.
 
-        Otherwise each of them would wait a whole timeout for a token service that is silent, one
-        after the other.
+        Otherwise, with a silent token service, each of them would wait a whole timeout, one after
+        the other.
         """
         seen = self._failures
         with self._lock:
@@ -208,7 +209,7 @@ class Authorizer:
                 return
             if self._failed and self._failures != seen:
                 whose, failure = self._failed
-                # What is wrong with one repository need not be wrong with another.
+                # An error for one repository need not concern another.
                 if whose is standing or failure.transient:
                     shared = copy.copy(failure)
                     shared.is_shared = True
@@ -218,7 +219,7 @@ class Authorizer:
 
     @contextmanager
     def _remembering(self, standing: _Standing) -> Iterator[None]:
-        """Fail as before, without asking, where credentials have failed."""
+        """Fail again, without asking, if credentials have failed before."""
         if standing.failure:
             raise CredentialsError(standing.failure.said, standing.failure.advice)
         try:
@@ -229,12 +230,12 @@ class Authorizer:
             raise
         except (NetworkError, ContentError) as error:
             self._failures += 1
-            # As it is now: whoever catches it adds what it was about.
+            # A copy: callers add what it was about.
             self._failed = standing, copy.copy(error)
             raise
 
     def _challenges(self, headers: Mapping[str, str], standing: _Standing) -> list[Challenge]:
-        """What the registry asks for: gcr leaves it unsaid, except where `/v2/` is asked."""
+        """The registry's challenges: gcr sends them only for `/v2/`."""
         offered = parse([headers.get("WWW-Authenticate", "")[: LIMITS.link]])
         if offered:
             self._offered = offered
@@ -244,14 +245,14 @@ class Authorizer:
         if not self._offered:
             ping = self._ask("GET", self._ping, {}, None)
             self._offered = parse([ping.headers.get("WWW-Authenticate", "")[: LIMITS.link]])
-        # What was said about another repository: all but the scope holds for this one too.
+        # The challenge for another repository: all but its scope applies to this one too.
         return [
             Challenge(one.scheme, {k: v for k, v in one.parameters.items() if k != "scope"})
             for one in self._offered
         ]
 
     def _meet(self, standing: _Standing, offered: list[Challenge], repository: str) -> None:
-        """Find the best way in that has not failed yet."""
+        """Find the best method that has not failed yet."""
         basic = any(one.scheme == "basic" for one in offered)
         bearer = next(
             (one for one in offered if one.scheme == "bearer" and one.parameters.get("realm")), None
@@ -261,7 +262,7 @@ class Authorizer:
         login = self._login(repository)
         is_new = not standing.is_proven and time.monotonic() - standing.begun < _FRESH
         error = bearer.parameters.get("error") if bearer else None
-        # Anything but a lack of rights may pass: a token not valid yet, or just withdrawn.
+        # Anything but a lack of rights may be temporary: a token not valid yet, or just revoked.
         denied = is_new and (standing.is_second or error == "insufficient_scope")
         if bearer and not denied:
             self._take_token(standing, repository, login, bearer)
@@ -283,7 +284,7 @@ class Authorizer:
         login: Login | None,
         challenge: Challenge,
     ) -> None:
-        """Get a token, the first or the next, and send it from now on."""
+        """Get a token, and send it from now on."""
         begun = time.monotonic()
         if login and login.registry_token:
             token, life = login.registry_token, math.inf
@@ -301,7 +302,7 @@ class Authorizer:
     def _fetch_token(
         self, challenge: Challenge, repository: str, login: Login | None
     ) -> tuple[str, float]:
-        """A token and its life in seconds, from the endpoint that a challenge names."""
+        """A token and its lifetime in seconds, from the endpoint named by a challenge."""
         realm = check_realm(challenge.parameters["realm"], self._origin, self._secrets.conceal)
         asked = [("service", service)] if (service := challenge.parameters.get("service")) else []
         scope = challenge.parameters.get("scope") or f"repository:{repository}:pull"
@@ -324,7 +325,7 @@ class Authorizer:
             detail = failures.explain(answer.body, self._secrets.conceal)
             if login is None:
                 raise self._say.missing(repository, detail)
-            if answer.status == 403:  # GitLab's word to an account that it knows
+            if answer.status == 403:  # GitLab's answer to an account that it knows
                 raise self._say.denied(repository, login, detail)
             raise self._say.refused(login, detail)
         host = self._secrets.conceal(redirects.host_of(realm))

@@ -7,9 +7,9 @@ The grammar, with the empty list elements that a recipient must accept (section 
     auth-param       = token BWS "=" BWS ( token / quoted-string )
     token68          = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
 
-Commas separate both challenges and parameters: a word with "=" behind it is a parameter, a word
-without one begins the next challenge. What does not fit is skipped, so that one odd challenge
-does not hide the others.
+Commas separate both challenges and parameters: a word followed by "=" is a parameter, any other
+word starts the next challenge. Malformed parts are skipped, so that one odd challenge does not hide
+the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..values import dataclass, field
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _SCHEME = re.compile(rf"({_TOKEN})(?=[ \t,]|\Z)")
 _TOKEN68 = re.compile(r"[ \t]+([A-Za-z0-9._~+/-]+=*)[ \t]*(?=,|\Z)")
-# Some registries leave the quotes off a URL, which is no token: all up to a comma or space is it.
+# Some registries do not quote URLs, which are not tokens: take everything up to a comma or space.
 _PARAMETER = re.compile(
     rf"({_TOKEN})[ \t]*=[ \t]*" r'(?:"((?:[^"\\]|\\.)*+)"|([^\s,"=][^\s,"]*))', re.DOTALL
 )
@@ -32,12 +32,12 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One way in that a server offers.
+    """One authentication scheme that a server offers.
 
     Args:
         scheme: in lower case: `basic`, `bearer`, …
-        parameters: by their names in lower case; where one occurs twice, the first.
-        token68: what the scheme has in the place of parameters, or empty.
+        parameters: by their names in lower case; of duplicates, the first.
+        token68: what the scheme has instead of parameters, or empty.
     """
 
     scheme: str
@@ -46,10 +46,10 @@ class Challenge:
 
 
 def parse(headers: Iterable[str]) -> list[Challenge]:
-    """Read the challenges of an answer, in their order; never raises.
+    """Parse the challenges of a response, in their order; never raises.
 
     Args:
-        headers: the values of its WWW-Authenticate fields, whether one by one or joined by commas.
+        headers: the values of its WWW-Authenticate fields, separate or joined by commas.
     """
     return [challenge for header in headers for challenge in _parse_field(header)]
 
@@ -75,7 +75,7 @@ def _parse_field(text: str) -> list[Challenge]:
                 position = token68.end()
             challenges.append(Challenge(scheme[1].lower(), token68=token68[1] if token68 else ""))
         elif _UNCLOSED.match(text, position):
-            # Everything after an open quote is inside it: there is nothing left to find.
+            # Everything after an unclosed quote is inside it: nothing is left to find.
             return challenges
         else:
             comma = text.find(",", position)

@@ -32,6 +32,7 @@ from .documents import Document, are_comparable, media_type_of, name_of
 from .endpoint import Answered, Endpoint, mirror_base
 from .retry import Retry
 from .secrets import Secrets
+from .source import RemoteBlob
 from .stream import BlobStream, open_range
 from .tags import Pages
 from .transport import Transport
@@ -42,25 +43,25 @@ _HUB_HOST = "registry-1.docker.io"
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _FEW_LEFT = 10
 _THINKING = 0.015
-"""Seconds that a registry may need for an answer, however near it is."""
+"""Seconds that even a nearby registry may need for a response."""
 _STRIKES = 2
-"""Failures in a row after which a mirror is asked no more."""
+"""Failures in a row after which a mirror is no longer used."""
 
 
-class Registry:
+class RegistryClient:
     """One registry, and its mirrors, for one run.
 
-    All methods may be called from any thread. Nothing is sent before the first of them.
+    All methods are thread-safe. Nothing is sent before the first call.
 
     Args:
-        name: the registry as references write it: `docker.io`, `registry.example:5000`.
-        network: how it is reached.
-        cancellation: stops every method, which then raises `CancelledError`.
+        name: the registry as written in references: `docker.io`, `registry.example:5000`.
+        network: how to reach it.
+        cancellation: makes every method raise `CancelledError`.
         retry: the run's retry policy.
         notify: gets lines for the user.
         trace: gets a line for each request and decision.
-        budget: what is left for the documents of the run.
-        keyring: the credentials that the run has found.
+        budget: the remaining budget for documents of the run.
+        keyring: credentials found in this run.
 
     Raises:
         UsageError: a mirror has no valid address.
@@ -89,7 +90,8 @@ class Registry:
         self._transport = Transport(name, network, cancellation, trace=trace, secrets=self._secrets)
         keyring = keyring or Keyring(network.authfile, os.environ, notify, cancellation)
         credentials = Credentials(network, os.environ, notify, cancellation, keyring)
-        # The flags name the registry's credentials; a mirror's come from config.json alone.
+        # `user` and `password` are for the registry; a mirror's credentials come only from
+        # config.json.
         without = replace(network, user=None, password=None)
         others = Credentials(without, os.environ, notify, cancellation, keyring)
         is_hub = name == DOCKER_HUB
@@ -129,13 +131,13 @@ class Registry:
 
         Args:
             repository: its full path.
-            version: a tag, or a digest, which the bytes are checked against.
+            version: a tag, or a digest that the bytes must match.
 
         Raises:
             NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError
         """
         if self._mirrors and not is_digest(version):
-            # Mirrors are not asked what a tag means: the registry is, without a pull.
+            # Mirrors do not decide what a tag means: ask the registry, without a pull.
             version = self.head(repository, version)
         what = f"the manifest of {name_of(repository, version)}"
 
@@ -153,12 +155,11 @@ class Registry:
         return self._retry.call(lambda: self._first(fetch))
 
     def head(self, repository: str, version: str) -> str:
-        """The digest of a manifest or an index, without fetching it where that is possible.
+        """The digest of a manifest or an index, without fetching it if possible.
 
         Args:
             repository: its full path.
-            version: a tag, whose digest is the registry's word for it; or a digest, and no
-                other is believed.
+            version: a tag, for which the registry is trusted; or a digest that must match.
 
         Raises:
             As `manifest`.
@@ -179,8 +180,8 @@ class Registry:
                     )
                 self._say_what_is_left(answered)
                 return digest
-            # No digest, one by another algorithm, or a refusal without a word: HEAD has no body
-            # that could explain it.
+            # No digest, one of another algorithm, or a refusal: HEAD has no body that could explain
+            # it.
             answered = self._ok(self._home, self._home.get(path, repository, _ACCEPT), what)
             body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
             if is_digest(version):
@@ -201,10 +202,10 @@ class Registry:
         return pages.tags(repository, self._retry)
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
-        """Fetch a small blob whole, and check it.
+        """Fetch a small blob completely, and check it.
 
         Args:
-            limit: the most that is taken, in bytes.
+            limit: its maximum size in bytes.
 
         Raises:
             As `manifest`.
@@ -230,12 +231,24 @@ class Registry:
 
         return self._retry.call(lambda: self._first(fetch))
 
+    def source(
+        self, repository: str, descriptor: Descriptor, *, foreign: bool = False
+    ) -> RemoteBlob:
+        """A blob, as a source that is opened range by range.
+
+        Args:
+            repository: its full path.
+            descriptor: which blob.
+            foreign: whether it is asked for at its `urls`, too, if the registry does not have it.
+        """
+        return RemoteBlob(self, repository, descriptor, foreign)
+
     def blob(
         self, repository: str, descriptor: Descriptor, start: int = 0, stop: int | None = None
     ) -> BlobStream:
-        """Begin to fetch a blob, or the range `start` to `stop` of it. Not tried again.
+        """Start to fetch a blob, or its range `start` to `stop`. Not retried.
 
-        A server that knows no ranges gives the whole blob: see `BlobStream.ranged`.
+        A server without ranges sends the whole blob: see `BlobStream.ranged`.
 
         Raises:
             As `manifest`.
@@ -244,7 +257,7 @@ class Registry:
 
         def fetch(endpoint: Endpoint) -> BlobStream:
             if endpoint is not self._home:
-                # Whoever wants the same bytes again got none, or wrong ones.
+                # The same bytes again: the first answer brought none, or wrong ones.
                 tried = (endpoint.base, descriptor.digest, start)
                 if tried in self._mirrored:
                     raise NetworkError(f"{endpoint.name}: did not deliver {descriptor.digest}")
@@ -256,7 +269,7 @@ class Registry:
     def foreign(
         self, descriptor: Descriptor, url: str, start: int = 0, stop: int | None = None
     ) -> BlobStream:
-        """Begin to fetch a layer from one of its `urls`, without any credentials.
+        """Start to fetch a layer from one of its `urls`, without any credentials.
 
         Raises:
             As `manifest`.
@@ -264,7 +277,7 @@ class Registry:
         end = descriptor.size if stop is None else stop
         if self._astray >= LIMITS.foreign_failures:
             raise NetworkError(f"{self.name}: {self._astray} external addresses of layers failed")
-        # Judged as if the registry had sent us there.
+        # The same rules as for a redirect of the registry.
         there = redirects.target(self._home.base, url)
         endpoint = Endpoint(
             redirects.origin(there),
@@ -284,32 +297,32 @@ class Registry:
             raise
 
     def conceal(self, error: DockersaveError) -> DockersaveError:
-        """An error about a document, without secrets that the registry has written into it."""
+        """An error about a document, with secrets removed that the registry put into it."""
         return self._secrets.clean(error)
 
     def warm(self, count: int) -> None:
-        """Begin to connect to where blobs will be asked for, in the background.
+        """Connect in the background to the host that will serve blobs.
 
         Args:
-            count: connections that there are to be, idle ones among them.
+            count: how many connections there should be, including idle ones.
         """
         mirrors = (each for each in self._mirrors if self._strikes.get(each, 0) < _STRIKES)
         next(mirrors, self._home).warm(count)
 
     @property
     def latency(self) -> float | None:
-        """Seconds of the fastest connect to the registry so far; None where there was none.
+        """Seconds of the fastest connect to the registry so far, or None.
 
-        Through a proxy there is none: how far away the registry is cannot be seen then.
+        None behind a proxy, which hides how far away the registry is.
         """
         return self._home.latency
 
     @property
     def distance(self) -> float:
-        """Seconds that a round trip to the registry takes, as far as is known; 0 if nothing is.
+        """Seconds of a round trip to the registry; 0 if unknown.
 
-        Where something near answers the attempt to connect (a proxy, a gateway), the answers tell,
-        if they take longer than a registry needs for thinking.
+        If something nearby accepts connections (a proxy, a gateway), the time to a response counts,
+        if it is longer than a registry needs for processing.
         """
         answer = self._home.answered_in or 0.0
         return max(self.latency or 0.0, answer if answer > _THINKING else 0.0)
@@ -338,7 +351,7 @@ class Registry:
         return answered
 
     def _first(self, action: Callable[[Endpoint], T]) -> T:
-        """The result from the first endpoint that gives one: the mirrors, then the registry."""
+        """The result of the first endpoint that succeeds: the mirrors, then the registry."""
         for mirror in self._mirrors:
             if self._strikes.get(mirror, 0) >= _STRIKES:
                 continue

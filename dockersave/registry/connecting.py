@@ -1,7 +1,7 @@
-"""From a name to a connection: addresses of both families at once, first come, first served.
+"""From a name to a connection: race the addresses of both families.
 
-Source: RFC 8305 (Happy Eyeballs 2), sections 4 and 5. Who waits for one address after the other
-waits for a timeout at each that leads nowhere, such as an IPv6 address without a route behind it.
+Source: RFC 8305 (Happy Eyeballs 2), sections 4 and 5. Trying one address after the other would wait
+for a timeout at each dead one, such as an IPv6 address without a route.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Target: TypeAlias = tuple[socket.AddressFamily, Address]
 _DELAY = 0.25
 """Seconds from one attempt to the next: the "Connection Attempt Delay" of RFC 8305, section 8."""
 _SHORTEST_DELAY = 0.1
-"""The same where there are so many addresses that the timeout would end before the last; RFC 8305
+"""The same if there are so many addresses that the timeout would end before the last; RFC 8305
 recommends no less."""
 _SHOWN = 3
-"""Addresses that a message names before it only counts them."""
+"""Addresses that a message lists; it only counts the rest."""
 
 CAUSES = {
     errno.ECONNREFUSED: "connection refused",
@@ -40,15 +40,15 @@ CAUSES = {
     errno.EAFNOSUPPORT: "this host does not support such addresses",
     errno.ETIMEDOUT: "the attempt to connect timed out",
 }
-"""Why nothing can be reached, in words."""
+"""Why an address cannot be reached, in words."""
 
 
 class Unreached(OSError):
-    """None of a host's addresses could be connected to.
+    """No address of a host accepted a connection.
 
     Args:
-        host: its name, or the address that was given for it.
-        failures: each address with what came of it, as an error number.
+        host: its name or address.
+        failures: each address with its error number.
     """
 
     def __init__(self, host: str, failures: Sequence[tuple[str, int]]) -> None:
@@ -57,26 +57,26 @@ class Unreached(OSError):
 
     @property
     def words(self) -> str:
-        """What happened, in words, with the addresses."""
+        """The reason in words, with the addresses."""
         return str(self.strerror)
 
     @property
     def is_silent(self) -> bool:
-        """Whether nobody said no: there was just no answer."""
+        """Whether there was no refusal, just silence."""
         return all(number == errno.ETIMEDOUT for _, number in self.failures)
 
     @property
     def is_away(self) -> bool:
-        """Whether one of the addresses is known to lead nowhere; else the fault is this host's."""
+        """Whether an address is known to be unreachable; otherwise this host is at fault."""
         return any(number in CAUSES for _, number in self.failures)
 
 
 def order(targets: Iterable[Target], preferred: socket.AddressFamily | None = None) -> list[Target]:
-    """The order to try addresses in (RFC 8305, section 4): the families take turns.
+    """The order in which to try addresses (RFC 8305, section 4): the families alternate.
 
     Args:
         targets: as the resolver sorted them (RFC 6724).
-        preferred: the family to begin with; None for that of the first.
+        preferred: the family to start with; None for that of the first address.
     """
     families: dict[socket.AddressFamily, list[Target]] = {}
     for target in dict.fromkeys(targets):
@@ -88,7 +88,7 @@ def order(targets: Iterable[Target], preferred: socket.AddressFamily | None = No
 
 
 def delay(count: int, timeout: float) -> float:
-    """Seconds between the beginnings of two attempts.
+    """Seconds between the starts of two attempts.
 
     Args:
         count: of addresses.
@@ -98,11 +98,11 @@ def delay(count: int, timeout: float) -> float:
 
 
 class Race:
-    """Which address is tried when. It has no clock of its own.
+    """Decides which address is tried when. It has no clock of its own.
 
     Args:
         count: of addresses; they are known by their index.
-        now: the time at which it begins, in seconds.
+        now: the start time in seconds.
         timeout: seconds for all of them together.
     """
 
@@ -113,10 +113,10 @@ class Race:
         self._next = now
         self._end = now + timeout
         self.running: list[int] = []
-        """Attempts under way, the oldest first."""
+        """Running attempts, the oldest first."""
 
     def due(self, now: float) -> int | None:
-        """The attempt to begin now, which is counted as begun; None for none yet."""
+        """The attempt to start now, which then counts as started, or None."""
         if self._begun == self._count or now >= self._end:
             return None
         if self.running and now < self._next:
@@ -128,7 +128,7 @@ class Race:
         return index
 
     def surplus(self) -> int | None:
-        """The attempt to give up since too many are under way, the oldest one."""
+        """The attempt to give up because too many are running: the oldest."""
         return self.running.pop(0) if len(self.running) > LIMITS.attempts else None
 
     def failed(self, index: int) -> None:
@@ -136,7 +136,7 @@ class Race:
         self.running.remove(index)
 
     def wait(self, now: float) -> float | None:
-        """Seconds until something is to be done if nothing happens; None when it is over."""
+        """Seconds until the next step if nothing happens; None if there is none."""
         if now >= self._end or (not self.running and self._begun == self._count):
             return None
         until = self._next if self._begun < self._count else self._end
@@ -145,12 +145,12 @@ class Race:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connection, just made.
+    """A new connection.
 
     Args:
-        sock: it; it does not block.
-        family: of its address.
-        seconds: from the first packet to the answer: the line's round trip.
+        sock: its socket, non-blocking.
+        family: the family of its address.
+        seconds: from the first packet to the answer: the round trip time.
     """
 
     sock: socket.socket
@@ -165,14 +165,14 @@ def connect(
     cancellation: Cancellation,
     make: Callable[[socket.AddressFamily], socket.socket],
 ) -> Connected:
-    """Connect to whichever address answers first.
+    """Connect to the address that answers first.
 
     Args:
-        host: whose addresses they are, for messages.
-        targets: in the order to be tried in.
+        host: its name for messages.
+        targets: in the order in which to try them.
         timeout: seconds for all of them together.
-        cancellation: checked whenever something happens; to wake this, end the sockets.
-        make: a socket that does not block, known to whoever ends the sockets of a stopped run.
+        cancellation: checked at every event; shutting the sockets down wakes this.
+        make: creates a non-blocking socket that is shut down if the run is stopped.
 
     Raises:
         Unreached: no address could be connected to.
@@ -210,7 +210,7 @@ def connect(
                 if (oldest := race.surplus()) is not None:
                     drop(oldest, errno.ETIMEDOUT)
                 continue
-            # No system is trusted to wake this when a socket is ended that is not connected yet.
+            # Do not rely on the system to wake this when an unconnected socket is shut down.
             ready = {fd for fd, _ in poll.poll(1000 * min(pause, LIMITS.stop / 2))}
             cancellation.check()
             for index in [each for each in race.running if sockets[each].fileno() in ready]:
@@ -238,11 +238,11 @@ def _is_connected(sock: socket.socket) -> bool:
 
 
 def describe(failures: Sequence[tuple[str, int]], host: str = "") -> str:
-    """What came of a host's addresses, in one line.
+    """The errors of a host's addresses, in one line.
 
     Args:
         failures: each address with an error number.
-        host: what is named already: its address is not said twice.
+        host: already named in the message: its address is not repeated.
     """
     if len(failures) == 1 and failures[0][0] == host.strip("[]"):
         return _words(failures[0][1])
@@ -264,7 +264,7 @@ def _listed(addresses: Sequence[str]) -> str:
 
 
 def is_loopback_name(host: str) -> bool:
-    """Whether a name means this host wherever it is looked up (RFC 6761, section 6.3)."""
+    """Whether a name always means this host (RFC 6761, section 6.3)."""
     name = host.rstrip(".").lower()
     return name == "localhost" or name.endswith(".localhost")
 
@@ -274,11 +274,11 @@ def resolve(
 ) -> list[Target]:
     """The addresses of a host.
 
-    The resolver cannot be interrupted, so it works in a thread of its own, which is left
-    behind when the run is stopped. `localhost` needs neither resolver nor `/etc/hosts`.
+    The resolver cannot be interrupted, so it runs in its own thread, which is abandoned when the
+    run is stopped. `localhost` needs neither resolver nor `/etc/hosts`.
 
     Raises:
-        OSError: there are none, or the resolver gave none in time.
+        OSError: there are none, or the resolver did not answer in time.
         CancelledError: the run was stopped.
     """
     if is_loopback_name(host):
@@ -311,7 +311,7 @@ def resolve(
     if failures:
         raise failures[0]
     if not in_time:
-        # As the resolver itself would say it: each name server more makes it more patient.
+        # The resolver's own error: with more name servers it waits longer.
         raise socket.gaierror(socket.EAI_AGAIN, "the name was not resolved in time")
     return found
 

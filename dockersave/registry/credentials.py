@@ -1,6 +1,6 @@
-"""Where credentials come from: flags, files of Docker and podman, credential helpers.
+"""Where credentials come from: arguments, files of Docker and podman, credential helpers.
 
-Nothing is read, and no helper is run, before a registry asks: most images need no credentials.
+No file is read and no helper runs before a registry asks: most images need no credentials.
 Sources: https://docs.docker.com/reference/cli/docker/login/ and containers-auth.json(5).
 """
 
@@ -24,14 +24,14 @@ from .logins import Login, as_login, by_place, keys_of, of_entry, of_variable
 __all__ = ["Credentials", "Keyring", "Login"]
 
 _HUB_SERVERS = ("https://index.docker.io/v1/", DOCKER_HUB)
-"""What Docker and podman call Docker Hub when they talk to a credential helper."""
+"""Docker's and podman's name for Docker Hub when they call a credential helper."""
 _VARIABLE = "DOCKER_AUTH_CONFIG"
-"""Holds what a config.json would: GitLab's runners set it."""
+"""An environment variable with the content of a config.json: GitLab's runners set it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A config.json or auth.json, its keys brought to one form."""
+    """A config.json or auth.json with normalised keys."""
 
     name: str
     auths: dict[str, list[Any]]
@@ -40,14 +40,14 @@ class _File:
 
 
 class Credentials:
-    """Finds credentials for repositories. All methods may be called from any thread.
+    """Finds credentials for repositories. All methods are thread-safe.
 
     Args:
         network: user, password and authfile.
         environ: as for `Keyring`.
         notify: as for `Keyring`.
         cancellation: as for `Keyring`.
-        keyring: what is looked through where no user is named; a new one by default.
+        keyring: where to look if no user is given; a new one by default.
 
     Raises:
         CredentialsError: as `Keyring`.
@@ -65,14 +65,14 @@ class Credentials:
         self._keyring = keyring or Keyring(network.authfile, environ, notify, cancellation)
 
     def for_repository(self, registry: str, repository: str) -> Login | None:
-        """Find the credentials for a repository; the first place that has some wins.
+        """Find the credentials for a repository; the first match wins.
 
         Args:
             registry: as in a reference: `docker.io`, `registry.example:5000`.
-            repository: its full path; podman keeps credentials for parts of a registry.
+            repository: its full path; podman stores credentials for parts of a registry.
 
         Returns:
-            None where nobody has any.
+            None if there are none.
 
         Raises:
             CancelledError: the run was stopped while a helper was running.
@@ -82,23 +82,23 @@ class Credentials:
         return self._keyring.find(registry, repository)
 
     def search(self) -> str:
-        """What was looked through in vain, in a few words, for a message."""
+        """Where credentials were looked for in vain, in a few words, for a message."""
         return self._keyring.search()
 
 
 class Keyring:
-    """What files and credential helpers know, each read or asked once in a run.
+    """The credentials in files and credential helpers. Each is read or called once in a run.
 
-    All methods may be called from any thread.
+    All methods are thread-safe.
 
     Args:
-        authfile: the file that the user named; it may be a pipe, which gives its content once.
-        environ: says where files are; helpers get it too.
-        notify: gets a line for every file or helper that is no use.
+        authfile: the file that the user named; it may be a pipe, which can be read only once.
+        environ: locates the files; helpers get it too.
+        notify: gets a line for every file or helper that fails.
         cancellation: ends the wait for a helper.
 
     Raises:
-        CredentialsError: `authfile` cannot be read, whether or not anybody will ask for it.
+        CredentialsError: `authfile` cannot be read, even if no registry would ask.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Keyring:
             self._files.append(next(self._unread))
 
     def find(self, registry: str, repository: str) -> Login | None:
-        """What `Credentials.for_repository` finds where no user was named."""
+        """As `Credentials.for_repository`, if no user is given."""
         keys = tuple(keys_of(registry, repository))
         with self._lock:
             self._files.extend(self._unread)
@@ -133,7 +133,7 @@ class Keyring:
         return None
 
     def search(self) -> str:
-        """What was looked through in vain, in a few words, for a message."""
+        """Where credentials were looked for in vain, in a few words, for a message."""
         if self._problems:
             return "; ".join(self._problems)
         if self._searched:
@@ -144,7 +144,7 @@ class Keyring:
         if not self._authfile:
             yield from self._of_variable()
         for path, name, is_wanted in _places(self._authfile, self._environ):
-            # One in a directory that we may not look into, as root's, is as good as absent.
+            # A file in a directory that we may not read, such as root's, counts as absent.
             if not (is_wanted or os.path.exists(path)):
                 continue
             try:
@@ -159,7 +159,7 @@ class Keyring:
                 yield from self._of_variable()
 
     def _of_variable(self) -> Iterator[_File]:
-        """What DOCKER_AUTH_CONFIG holds, which Docker looks at before its files."""
+        """The content of DOCKER_AUTH_CONFIG, which Docker reads before its files."""
         text = self._environ.get(_VARIABLE, "")
         if not text.strip():
             return
@@ -198,7 +198,7 @@ class Keyring:
         return _File(name, by_place(tables[0]), by_place(tables[1]), store)
 
     def _of_helper(self, file: _File, registry: str, keys: tuple[str, ...]) -> Login | None:
-        """Ask the helper that a file names for a registry, or for all."""
+        """Call the helper that a file names for a registry, or for all registries."""
         name = next((entries[0] for key in keys if (entries := file.helpers.get(key))), file.store)
         if not name or not isinstance(name, str):
             return None
@@ -240,7 +240,7 @@ class Keyring:
 
 
 def _places(authfile: str | None, environ: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:
-    """Where credentials may lie: path, name for messages, and whether somebody asked for it."""
+    """Where credentials may be: path, name for messages, and whether the user named it."""
     if authfile:
         yield authfile, authfile, True
     if path := environ.get("REGISTRY_AUTH_FILE"):
@@ -268,7 +268,7 @@ def _places(authfile: str | None, environ: Mapping[str, str]) -> Iterator[tuple[
 
 
 def _home_of_user() -> str:
-    """The home that the host knows: services and init scripts have no HOME."""
+    """The home directory in the user database: services and init scripts have no HOME."""
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:

@@ -1,4 +1,4 @@
-"""Manifests and indexes as a registry serves them, and what it says of them. Pure."""
+"""Manifests and indexes as served by a registry, with what it says about them. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A manifest or an index, as a registry serves it.
+    """A manifest or an index, as served by a registry.
 
     Args:
         body: its bytes.
-        media_type: what the registry calls it, or empty.
-        digest: what the bytes hash to.
+        media_type: the media type that the registry states, or empty.
+        digest: the digest of the bytes.
     """
 
     body: bytes
@@ -24,16 +24,16 @@ class Document:
 
 
 def name_of(repository: str, version: str) -> str:
-    """How messages call a manifest."""
+    """The name of a manifest in messages."""
     return f"{repository}@{version}" if is_digest(version) else f"{repository}:{version}"
 
 
 def are_comparable(digest: str, version: str) -> bool:
-    """Whether a header's digest says something of a version: registries prefer sha256."""
+    """Whether a header's digest can be compared with a version: registries prefer sha256."""
     algorithm = version.partition(":")[0] if is_digest(version) else ""
     return is_digest(digest) and digest.startswith(algorithm)
 
 
 def media_type_of(headers: Mapping[str, str]) -> str:
-    """What an answer says its content is, without parameters."""
+    """The media type of a response, without parameters."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()

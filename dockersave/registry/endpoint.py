@@ -1,6 +1,6 @@
-"""One place that serves a registry's API: the registry itself, or a mirror of it.
+"""A server of a registry's API: the registry itself or a mirror.
 
-Here requests get their credentials, follow redirects, and remember where blobs were found.
+Requests get credentials, follow redirects, and remember where blobs were found.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from . import failures, redirects
 from .auth import Authorizer
 from .credentials import Credentials
 from .http import TARGET
-from .places import Places
+from .redirect_cache import RedirectCache
 from .secrets import Secrets
 from .tokens import Answer
 from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
-"""What storage says to a signed address that is too old."""
+"""How storage answers expired signed URLs."""
 _HIDDEN = {403, 404}
-"""What some registries say to nobody of what is there for somebody."""
+"""How some registries answer anonymous requests for private images."""
 _ROUNDS = 3
-"""Times that one request is sent with other credentials."""
+"""How often a request is repeated with other credentials."""
 
 
 @dataclass(slots=True)
 class Answered:
-    """An answer whose body is still to be read, and the URL that gave it."""
+    """A response with an unread body, and its URL."""
 
     response: Response
     url: str
@@ -47,10 +47,10 @@ class Answered:
 
 
 class Exchange:
-    """What belongs together, however often it is sent on or asked again: one answer is wanted.
+    """A request with all its redirects and repetitions.
 
     Args:
-        timeout: seconds after which nothing more is asked; what was asked by then has its own.
+        timeout: seconds after which no further request is sent; requests under way have their own.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -59,13 +59,13 @@ class Exchange:
         self._was_renewed = False
 
     def check(self, name: str) -> None:
-        """Make sure that there is time for one more request.
+        """Check that there is time for one more request.
 
         Args:
-            name: who is asked.
+            name: the server.
 
         Raises:
-            NetworkError: there is not.
+            NetworkError: there is none.
         """
         if time.monotonic() > self._until:
             raise NetworkError(
@@ -74,24 +74,24 @@ class Exchange:
             )
 
     def may_renew(self) -> bool:
-        """Whether a signed address may be asked for again: once."""
+        """Whether a new signed URL may be requested: once."""
         first, self._was_renewed = not self._was_renewed, True
         return first
 
 
 class Endpoint:
-    """Sends requests for one registry to one base URL. All methods may be called by any thread.
+    """Sends requests for one registry to one base URL. All methods are thread-safe.
 
     Args:
-        base: the URL of the API, up to and with `/v2`.
-        name: what the registry calls itself in references and in config.json.
-        transport: sends.
-        credentials: whose credentials may go to this origin; None for none.
-        network: whether redirects may leave https.
+        base: the URL of the API, including `/v2`.
+        name: the registry's name in references and in config.json.
+        transport: sends the requests.
+        credentials: those that may be sent to this origin; None for none.
+        network: whether redirects may lead from https to http.
         notify: gets lines for the user.
-        query: what every request carries, such as `ns=docker.io`.
+        query: added to every request, such as `ns=docker.io`.
         trace: gets a line for each decision.
-        secrets: learns what is sent, and leaves it out of what is shown.
+        secrets: learns what is sent, to remove it from all output.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Endpoint:
         self._ping = f"{base[: base.rindex('/v2') + 3]}/" if "/v2" in base else ""
         self._lock = threading.Lock()
         self._authorizers: dict[str, Authorizer] = {}
-        self._found = Places()
+        self._found = RedirectCache()
 
     def get(
         self,
@@ -133,20 +133,20 @@ class Endpoint:
         remember: str | None = None,
         exchange: Exchange | None = None,
     ) -> Answered:
-        """Send a request, with credentials where they are asked for, wherever it leads.
+        """Send a request, with credentials if asked for, and follow redirects.
 
         Args:
-            path: below the API's base: `library/debian/manifests/12`.
-            repository: whose credentials and token are to be used.
-            headers: what the request says beside credentials.
+            path: relative to the API's base: `library/debian/manifests/12`.
+            repository: whose credentials and token to use.
+            headers: headers of the request, without credentials.
             method: GET or HEAD.
-            query: beside the endpoint's own.
-            remember: the digest of a blob; where it was found is asked directly the next time.
-            exchange: what the request belongs to, if others do, too.
+            query: in addition to the endpoint's own.
+            remember: the digest of a blob; next time, its location is requested directly.
+            exchange: the exchange that the request belongs to, if there are several requests.
 
         Raises:
-            NetworkError: no answer, or redirects that must not be followed.
-            CredentialsError: none, or none that are good enough.
+            NetworkError: no response, or redirects that must not be followed.
+            CredentialsError: there are none, or they are not sufficient.
         """
         exchange = exchange or self.exchange()
         if remember and (url := self._found.get(remember)):
@@ -155,7 +155,7 @@ class Endpoint:
                 if answered.response.status < 400 or answered.response.status in {416, 429}:
                     return answered
                 self._transport.discard(answered.response)
-            # A signed URL has expired, or a server of the storage has gone: ask for another.
+            # A signed URL has expired, or a storage server is gone: request another.
             self._found.forget(remember)
             exchange.may_renew()
             exchange.check(self.name)
@@ -168,7 +168,8 @@ class Endpoint:
         answered = self._follow(method, start, repository, headers, exchange)
         has_expired = answered.response.status in _EXPIRED
         if has_expired and redirects.origin(answered.url) != self._origin and exchange.may_renew():
-            # Signed addresses last for seconds where clocks differ, or the registry caches them.
+            # Signed URLs may be valid for seconds only, if clocks differ or the registry caches
+            # them.
             self._transport.discard(answered.response)
             exchange.check(self.name)
             answered = self._follow(method, start, repository, headers, exchange)
@@ -178,37 +179,37 @@ class Endpoint:
         return answered
 
     def exchange(self) -> Exchange:
-        """What begins now."""
+        """A new exchange."""
         return Exchange(self._timeout)
 
     def anonymous(self, url: str, headers: Mapping[str, str]) -> Answered:
-        """Send a GET to any URL, without credentials to begin with."""
+        """Send a GET to any URL, at first without credentials."""
         return self._follow("GET", url, "", headers, self.exchange())
 
     def failure(self, error: Exception, url: str) -> DockersaveError:
-        """What an exception of urllib3 means that came while an answer was read."""
+        """Translate an exception of urllib3 that was raised while reading a response."""
         return self._transport.failure(error, url)
 
     def discard(self, answered: Answered) -> None:
-        """Have nothing to do with an answer's body."""
+        """Discard the body of a response."""
         self._transport.discard(answered.response)
 
     def warm(self, count: int) -> None:
-        """Make so many connections in the background, ahead of the requests that need them."""
+        """Open this many connections in the background, ahead of the requests that need them."""
         self._transport.warm(self.base, _trust_names(self.name, self._origin), count)
 
     @property
     def latency(self) -> float | None:
-        """Seconds of the fastest connect to it so far."""
+        """Seconds of its fastest connect so far."""
         return self._transport.latency(self.base)
 
     @property
     def answered_in(self) -> float | None:
-        """Seconds of its fastest answer so far."""
+        """Seconds of its fastest response so far."""
         return self._transport.answered_in(self.base)
 
     def refusal(self, answered: Answered, what: str) -> DockersaveError:
-        """The error that an answer above 400 means; reads and closes the answer."""
+        """The error for a response of 400 or above. Reads and closes the response."""
         response = answered.response
         try:
             body = self._transport.read(response, LIMITS.error_body, answered.url, "the error")
@@ -250,7 +251,7 @@ class Endpoint:
         raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
 
     def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:
-        """One request, sent again when other credentials are asked for."""
+        """One request, repeated if other credentials are asked for."""
         there = redirects.origin(url)
         is_home = there == self._origin
         names = _trust_names(self.name, there) if is_home else ()
@@ -263,7 +264,7 @@ class Endpoint:
             if sent:
                 carried["Authorization"] = sent
             response = self._transport.send(method, url, carried, trusted_as=names)
-            # ECR Public says 400 to a token that has expired.
+            # ECR Public answers an expired token with 400.
             has_expired = response.status == 400 and authorizer.may_have_expired(repository, sent)
             if is_home and response.status in _HIDDEN:
                 with ExitStack() as stack:
@@ -275,7 +276,7 @@ class Endpoint:
             if response.status != 401 and not has_expired:
                 authorizer.accepted(repository, sent, served=response.status < 400)
                 return response
-            # Storage says 401 to what has expired; only a registry asks who is there.
+            # Storage answers expired URLs with 401; only a registry asks for credentials.
             if not is_home and "WWW-Authenticate" not in response.headers:
                 return response
             self.trace.say(
@@ -287,7 +288,7 @@ class Endpoint:
         raise CredentialsError(f"{self.name}: keeps asking for credentials")
 
     def _authorizer(self, there: str) -> Authorizer:
-        """Who we are to an origin: ourselves at home, nobody elsewhere."""
+        """Authentication for an origin: with credentials at home, anonymous elsewhere."""
         with self._lock:
             authorizer = self._authorizers.get(there)
             if authorizer is None:
@@ -304,7 +305,7 @@ class Endpoint:
             return authorizer
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        """One exchange with a token endpoint, followed to its own origin only."""
+        """One exchange with a token endpoint. Redirects are followed only within its origin."""
         for _ in range(LIMITS.redirects + 1):
             there = redirects.origin(url)
             names = _trust_names(self.name, there) if there == self._origin else ()
@@ -328,17 +329,18 @@ class Endpoint:
 
 
 def _trust_names(name: str, origin: str) -> tuple[str, ...]:
-    """A registry's directories in certs.d: as written, and as connected to."""
+    """A registry's directories in certs.d: by the name in references, and by the host connected
+    to."""
     authority = origin.partition("://")[2]
     names = (name, authority, authority.removesuffix(":443"))
     return tuple(dict.fromkeys(names))
 
 
 def mirror_base(url: str) -> str:
-    """Where a mirror's API begins, as containerd's hosts.toml has it: `/v2` unless it says so.
+    """The base of a mirror's API, as in containerd's hosts.toml: `/v2` is added if missing.
 
     Raises:
-        UsageError: it is no address, or has credentials in it.
+        UsageError: it is not a valid URL, or contains credentials.
     """
     try:
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Turning what went wrong on the network into messages that say what to do. Pure."""
+"""Turn network errors into messages that say what to do. Pure."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def of_exchange(
     answered: bool,
     authorities: str,
 ) -> NetworkError:
-    """What an exception of urllib3, ssl or socket means.
+    """Translate an exception of urllib3, ssl or socket.
 
     Args:
-        error: the exception; those it was raised from say more.
-        host: whom the request was for.
+        error: the exception; its causes say more.
+        host: the host of the request.
         proxy: the proxy's host, if there is one.
-        answered: whether anything has answered in this run. If not, there is no point in trying
-            again what cannot be reached: the name is misspelt, or the network is not up.
+        answered: whether any host has answered in this run. If not, retrying an unreachable one is
+            pointless: the name is misspelt, or the network is not up.
         authorities: where the trusted authorities came from.
     """
     chain = list(_chain(error))
     through = next((e for e in chain if isinstance(e, ProxyError)), None)
     if proxy and (refusal := _of_proxy(chain, proxy, host)):
         return refusal
-    # What comes before the proxy has answered is about the proxy.
+    # Errors before the proxy has answered are about the proxy.
     name = f"the proxy {proxy}" if proxy and through else host
     where = f"{name}:"
     for cause in chain:
@@ -97,16 +97,16 @@ def _of_connect(cause: Unreached, where: str, answered: bool) -> NetworkError:
 
 
 def is_closed(error: BaseException) -> bool:
-    """Whether a connection was over already, or had something else on it than an answer.
+    """Whether a connection was already closed, or carried something other than a response.
 
-    What a server sends behind its answer to HEAD comes in the place of the next one.
+    A body sent after a response to HEAD is mistaken for the next response.
     """
     kinds = ConnectionResetError | BrokenPipeError | http.client.BadStatusLine
     return any(isinstance(cause, kinds) for cause in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what it came from, outermost first."""
+    """An exception and its causes, outermost first."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
@@ -121,7 +121,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _of_proxy(chain: list[BaseException], proxy: str, host: str) -> NetworkError | None:
-    """What a proxy answered to CONNECT, if that was it."""
+    """The error of a proxy that refused CONNECT, if that was the cause."""
     for cause in chain:
         match = re.search(r"Tunnel connection failed: (\d{3})(.*)", str(cause))
         if not isinstance(cause, OSError) or not match:
@@ -171,13 +171,13 @@ def of_answer(
     what: str,
     conceal: Conceal = without_queries,
 ) -> DockersaveError:
-    """What a refusal means.
+    """Translate a refusal.
 
     Args:
-        status, headers, body: the answer; the body may be cut.
-        host: who answered.
-        what: what was asked for: `the manifest of library/debian:12`.
-        conceal: leaves secrets out of what the server says.
+        status, headers, body: the response; the body may be truncated.
+        host: the host that answered.
+        what: the subject of the request: `the manifest of library/debian:12`.
+        conceal: removes secrets from the server's text.
     """
     failure = _meaning(status, headers, body, host, what, conceal)
     if isinstance(failure, NetworkError):
@@ -246,7 +246,7 @@ def _wants_tls(body: bytes) -> bool:
 
 
 def explain(body: bytes, conceal: Conceal = without_queries) -> str:
-    """What an error body says, in one line that is safe to print, without secrets.
+    """The message of an error body, in one line that is safe to print, without secrets.
 
     Sources: distribution specification, "Error Codes"; proxies answer with plain text.
     """
@@ -254,7 +254,7 @@ def explain(body: bytes, conceal: Conceal = without_queries) -> str:
         document = json.loads(body)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
-        # Pages are for browsers; a line of text is for people.
+        # HTML is for browsers; a line of text is for people.
         return shown(conceal(text)) if text and "<" not in text and "\n" not in text else ""
     errors = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(errors, list):
@@ -278,7 +278,7 @@ def explain(body: bytes, conceal: Conceal = without_queries) -> str:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """`Retry-After` in seconds, whether it is seconds or a date (RFC 9110, section 10.2.3).
 
-    urllib3 would shorten it to six hours, and say to the user what the server did not.
+    urllib3 would cap it at six hours, and so misquote the server.
     """
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}", value, re.ASCII):
@@ -293,7 +293,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def of_limit(
     headers: Mapping[str, str], detail: str, host: str, conceal: Conceal = without_queries
 ) -> NetworkError:
-    """A 429, in the user's terms.
+    """Explain a 429 to the user.
 
     Sources: https://docs.docker.com/docker-hub/usage/pulls/ (Docker Hub's headers), and
     draft-ietf-httpapi-ratelimit-headers (`RateLimit-Limit`, `-Remaining`, `-Reset`).
@@ -314,7 +314,7 @@ def of_limit(
 
 
 def remaining(headers: Mapping[str, str]) -> tuple[int, str] | None:
-    """How many requests are left, and of how many in which time, if an answer says so."""
+    """How many requests are left, and of how many in which time, if a response says so."""
     match = re.match(r"\s*(\d{1,9})\b", headers.get("RateLimit-Remaining", ""))
     limit = _quota(headers, "Limit")
     return (int(match[1]), limit) if match and limit else None
@@ -333,7 +333,7 @@ def _quota(headers: Mapping[str, str], name: str) -> str:
 
 
 def _reset(headers: Mapping[str, str]) -> float | None:
-    """Seconds until a limit is lifted: seconds, or the time as some write it."""
+    """Seconds until a limit is lifted; some servers send a time instead."""
     for name in ("RateLimit-Reset", "X-RateLimit-Reset", "X-Retry-After"):
         match = re.match(r"\s*(\d{1,12})\b", headers.get(name, ""))
         if match:

@@ -1,4 +1,4 @@
-"""What TLS says when it fails, turned into messages that say what to do. Pure."""
+"""Turn TLS errors into messages that say what to do. Pure."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _TOO_WEAK = {66, 67, 68}
 _TOO_OLD = (
     *("protocol version", "unsupported protocol", "version too low", "wrong ssl version"),
     *("handshake failure", "insufficient security", "legacy renegotiation", "key too small"),
-    "legacy sigalg",  # what OpenSSL 3.0 says of TLS 1.1, whose signatures it holds too weak
+    "legacy sigalg",  # OpenSSL 3.0's error for TLS 1.1, whose signatures it rejects as too weak
 )
 _GARBLED = ("record mac", "decrypt error", "decryption failed", "decode error", "record overflow")
-"""Alerts about what was damaged on the way."""
+"""Alerts about damage in transit."""
 _LOCAL = {"LIBRARY_HAS_NO_CIPHERS", "NO_CIPHERS_AVAILABLE", "NO_PROTOCOLS_AVAILABLE"}
-"""What OpenSSL says before it has sent anything."""
+"""Errors of OpenSSL before it has sent anything."""
 
 
 def of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
-    """What an exception of OpenSSL means.
+    """Translate an exception of OpenSSL.
 
     Args:
         cause: the exception.
-        name: whom the connection was to.
+        name: the host of the connection.
         authorities: where the trusted authorities came from.
     """
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _of_certificate(cause, name, authorities)
-    # Python has no name for the reasons that came with an OpenSSL newer than the one it knows.
+    # Python has no names for reasons that newer versions of OpenSSL added.
     reason = (cause.reason or shown(str(cause))).replace("_", " ").lower()
     if cause.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"} or (
         "record layer failure" in reason
@@ -66,7 +66,7 @@ def of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
             "fix its configuration, openssl.cnf or the file that OPENSSL_CONF names",
         )
     if "alert" in reason and not any(words in reason for words in _GARBLED):
-        # It was the server that said so, on purpose; it will again.
+        # The server refused on purpose, and will again.
         return NetworkError(
             f"{name}: breaks off the TLS handshake ({reason})",
             "some servers say this when they have no certificate for the name, or want a"

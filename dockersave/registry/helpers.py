@@ -1,8 +1,8 @@
 """Credential helpers: programs named `docker-credential-X` that keep secrets for Docker.
 
 Source: https://github.com/docker/docker-credential-helpers, "Development": `get` reads a server's
-name on standard input and writes `{"ServerURL", "Username", "Secret"}`, or a message and a status
-above zero.
+name on standard input and writes `{"ServerURL", "Username", "Secret"}`, or a message with a
+non-zero exit status.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ..cancellation import Cancellation
 from ..limits import LIMITS
 from ..model.weight import is_too_heavy
 
-# It becomes the name of a program: a path must not.
+# It becomes part of a program's name: paths are not allowed.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_FOUND = b"credentials not found"
 _TICK = 0.1
-"""How often, in seconds, a waiting thread looks whether the run was stopped."""
+"""How often, in seconds, a waiting thread checks whether the run was stopped."""
 
 
 class HelperError(Exception):
-    """A helper could not do its work; the text says why in a few words, without its output."""
+    """A helper failed. The text says why in a few words, without its output."""
 
 
 def get(
@@ -40,21 +40,21 @@ def get(
     environ: Mapping[str, str],
     cancellation: Cancellation,
 ) -> tuple[str, str] | None:
-    """Ask a credential helper.
+    """Call a credential helper.
 
     What the helper writes is never shown: it may be, or contain, the secret.
 
     Args:
         name: as in config.json, without `docker-credential-`.
-        server: whose credentials are wanted.
-        environ: this process's environment, whose PATH leads to the helper.
+        server: the server whose credentials to get.
+        environ: this process's environment; the helper is searched in its PATH.
         cancellation: ends the wait, and the helper.
 
     Returns:
         The user and the secret, or None if the helper has none for this server.
 
     Raises:
-        HelperError: it is missing, slow, fails, or answers something else.
+        HelperError: it is missing, slow, fails, or its answer is malformed.
         CancelledError: the run was stopped.
     """
     if not _NAME.fullmatch(name):
@@ -67,7 +67,7 @@ def get(
 
 
 def _answer(status: int, output: bytes) -> tuple[str, str] | None:
-    """What a helper said."""
+    """A helper's answer."""
     if status:
         if _NOT_FOUND in output:
             return None
@@ -87,7 +87,7 @@ def _answer(status: int, output: bytes) -> tuple[str, str] | None:
 def _run(
     command: list[str], question: bytes, environ: Mapping[str, str], cancellation: Cancellation
 ) -> tuple[int, bytes]:
-    """Run a program to its end, or to the end of patience: bounded time, bounded output."""
+    """Run a program with bounded time and output."""
     deadline = time.monotonic() + LIMITS.helper
     try:
         process = subprocess.Popen(
@@ -102,7 +102,7 @@ def _run(
     stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
     with stdin, stdout:
         try:
-            # The question is far smaller than a pipe, so this never blocks.
+            # The question is far smaller than a pipe's buffer, so this never blocks.
             with suppress(BrokenPipeError):
                 stdin.write(question)
                 stdin.close()
@@ -119,7 +119,7 @@ def _run(
 
 
 def _read(file: int, deadline: float, cancellation: Cancellation) -> bytes:
-    """Read to the end; a helper's own children can hold the pipe open, so no wait is endless."""
+    """Read to the end. A helper's children can hold the pipe open, so every wait has a limit."""
     parts = bytearray()
     poll = select.poll()
     poll.register(file, select.POLLIN)

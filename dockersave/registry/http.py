@@ -1,6 +1,6 @@
-"""HTTP/1.1 as servers and proxies really speak it: what Go's net/http takes is taken here.
+"""HTTP/1.1 as servers and proxies really speak it: accepts what Go's net/http accepts.
 
-Python's http.client is stricter than the world in some things (interim answers, many header lines),
+Python's http.client is stricter than reality in some points (interim responses, many header lines),
 and laxer in others (contradictory lengths). Sources: RFC 9110 and RFC 9112.
 """
 
@@ -19,7 +19,7 @@ from urllib3.connection import HTTPConnection
 from ..limits import LIMITS
 
 TARGET = ":target"
-"""In the headers of a request, and never sent: what is asked for, byte for byte."""
+"""A pseudo header that is never sent: the exact request target."""
 
 _BODILESS = frozenset({204, 304})
 _NON_AUTHORITATIVE = 203
@@ -27,17 +27,17 @@ _DIGITS_MOST = 18
 
 
 class MalformedAnswer(http.client.HTTPException):
-    """An answer that nobody can tell the end of."""
+    """A response without a recognisable end."""
 
 
 class Answer(http.client.HTTPResponse):
-    """An answer whose head is read as RFC 9112 has it."""
+    """A response whose head is parsed according to RFC 9112."""
 
     def begin(self) -> None:
-        """Read the head, and those of the interim answers before it (RFC 9110, section 15.2).
+        """Read the head, and any interim responses before it (RFC 9110, section 15.2).
 
         Raises:
-            HTTPException: it is none.
+            HTTPException: it is malformed.
             OSError: the connection broke, or it took too long.
         """
         if cast(Any, self.headers) is not None:
@@ -47,7 +47,7 @@ class Answer(http.client.HTTPResponse):
             version, status, reason = cast(Any, self)._read_status()
             lines = self._head_lines(left)
             left -= sum(map(len, lines))
-            # 101 would be another protocol, which nobody has asked for.
+            # 101 would switch protocols, which was not requested.
             if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
                 break
         else:
@@ -58,7 +58,7 @@ class Answer(http.client.HTTPResponse):
             self.version = 10
         else:
             raise http.client.UnknownProtocol(version)
-        # What a proxy has changed on the way is 203: digests judge it as they judge all.
+        # 203 means that a proxy has changed the content: digests will tell.
         self.code = self.status = 200 if status == _NON_AUTHORITATIVE else status
         self.reason = reason.strip()
         text = b"".join(lines).decode("iso-8859-1")
@@ -66,7 +66,7 @@ class Answer(http.client.HTTPResponse):
         self._frame()
 
     def _head_lines(self, most: int) -> list[bytes]:
-        """The lines of a head up to the empty one, of so many bytes at most together."""
+        """The lines of a head up to the empty one, within a total number of bytes."""
         lines: list[bytes] = []
         while True:
             line = self.fp.readline(most + 1)
@@ -86,7 +86,7 @@ class Answer(http.client.HTTPResponse):
         self.length = None
         lengths = self.headers.get_all("Content-Length", [])
         del self.headers["Content-Length"]
-        # Beside chunks a length counts for nothing, so nobody further up is to see it.
+        # With chunks a length is ignored, so hide it from other layers.
         if not self.chunked:
             self.length = content_length(lengths)
             if self.length is not None:
@@ -94,18 +94,18 @@ class Answer(http.client.HTTPResponse):
         self.will_close = cast(Any, self)._check_close()
         if cast(Any, self)._method == "HEAD" or self.status in _BODILESS:
             self.length = 0
-            # Some servers send a body all the same: the next answer would begin with it.
+            # Some servers send a body anyway: the next response would start with it.
             self.will_close = self.will_close or self._has_more()
         elif not self.chunked and self.length is None:
             self.will_close = True
 
     def _has_more(self) -> bool:
-        """Whether bytes have come already behind the head."""
+        """Whether bytes have already arrived after the head."""
         raw: Any = getattr(self.fp, "raw", None)
         if raw is None:
             return False
         receive = raw.readinto
-        # What is buffered is seen without waiting for more.
+        # Looks only at what is buffered.
         raw.readinto = lambda buffer: None
         try:
             return bool(self.fp.peek(1))
@@ -114,13 +114,13 @@ class Answer(http.client.HTTPResponse):
 
 
 def is_chunked(values: list[str]) -> bool:
-    """Whether a body comes in chunks.
+    """Whether a body is chunked.
 
     Args:
         values: of the Transfer-Encoding fields.
 
     Raises:
-        MalformedAnswer: it is coded in a way that nobody has asked for.
+        MalformedAnswer: its coding was not requested.
     """
     codings = [coding.strip().lower() for value in values for coding in value.split(",")]
     codings = [coding for coding in codings if coding not in {"", "identity"}]
@@ -130,7 +130,7 @@ def is_chunked(values: list[str]) -> bool:
 
 
 def content_length(values: list[str]) -> int | None:
-    """The length of a body in bytes; None if nobody says, or what is said is no number.
+    """The length of a body in bytes; None if it is missing or not a number.
 
     Args:
         values: of the Content-Length fields. A proxy may have sent one twice, or joined two.
@@ -150,7 +150,7 @@ def content_length(values: list[str]) -> int | None:
 
 
 class Exact(HTTPConnection):
-    """A connection that sends what it is told, which urllib3's rewrites."""
+    """A connection that sends URLs unchanged; urllib3 rewrites them."""
 
     _is_for_proxy = False
 
@@ -166,14 +166,14 @@ class Exact(HTTPConnection):
 
         Args:
             method, url, body, options: as for urllib3's.
-            headers: `TARGET` among them is what the address's path and query really are.
+            headers: `TARGET` among them is the exact request target.
         """
-        # tinyproxy keeps one line of each name.
+        # tinyproxy keeps only one line of each name.
         self._is_for_proxy = not url.startswith("/")
         headers = dict(headers or {})
         exact = headers.pop(TARGET, None)
         if exact:
-            # To a proxy the whole address is said, to a server its path.
+            # A proxy gets the whole URL, a server only its path.
             scheme, mark, rest = ("", "", "") if url.startswith("/") else url.partition("://")
             url = f"{scheme}{mark}{re.split('[/?#]', rest)[0]}{exact}"
         try:
@@ -183,16 +183,17 @@ class Exact(HTTPConnection):
             raise
 
     def _hear_last_words(self) -> None:
-        """Raise what a server has said before it closed: that it wants a certificate, say."""
+        """Raise the error that a server sent before it closed, such as a missing certificate."""
         if isinstance(self.sock, ssl.SSLSocket):
             self.sock.settimeout(0)
             with suppress(ssl.SSLWantReadError, ssl.SSLEOFError, ConnectionError):
                 self.sock.recv(1)
 
     def putheader(self, header: str | bytes, *values: Any) -> None:
-        """Send a header line; several for what Accept lists, as Docker does, except to a proxy.
+        """Send a header line. Accept becomes several lines, as in Docker, except to a proxy.
 
-        Some registries compare whole lines: distribution before 2.6, docker-adapter, olareg, Pulp.
+        Some registries only compare whole lines: distribution before 2.6, docker-adapter, olareg,
+        Pulp.
         """
         if header == "Accept" and not self._is_for_proxy:
             for kind in ", ".join(values).split(", "):

@@ -1,10 +1,10 @@
-"""Where a list goes on: the Link header (RFC 8288, section 3). Pure.
+"""Pagination: the Link header (RFC 8288, section 3). Pure.
 
     Link       = #link-value
     link-value = "<" URI-Reference ">" *( OWS ";" OWS [ link-param ] )
     link-param = token BWS [ "=" BWS ( token / quoted-string ) ]
 
-Quay left the brackets away in 2016, and others may: what is there up to a semicolon is the address.
+Quay omitted the brackets in 2016, and others may: then the URL ends at a semicolon.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 class UnreadableLinkError(ValueError):
-    """A header may say where the list goes on, and cannot be understood."""
+    """A header may point to a next page, but cannot be parsed."""
 
 
 def next_link(header: str) -> str | None:
-    """The address of the next page.
+    """The URL of the next page.
 
     Args:
         header: the value of the field; of several fields, joined by commas.
 
     Returns:
-        None where there is no next page.
+        None if there is no next page.
 
     Raises:
-        UnreadableLinkError: there may be one, and nobody can say where.
+        UnreadableLinkError: there may be one, but its URL is unreadable.
     """
     position = 0
     while header[position:].strip(" \t,"):

@@ -1,4 +1,4 @@
-"""What an entry of config.json means, and which entries fit a repository. Pure.
+"""Parse the entries of config.json, and select those for a repository. Pure.
 
 Sources: https://docs.docker.com/reference/cli/docker/login/ and containers-auth.json(5).
 """
@@ -17,18 +17,18 @@ from ..values import dataclass, field
 
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _TOKEN_USER = "<token>"
-"""The user name with which a helper says that the secret is an identity token."""
+"""The user name by which a helper marks the secret as an identity token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who we are to a registry.
+    """Credentials for a registry.
 
     Args:
-        user: the name, or empty where a token says it.
+        user: the name, or empty if a token contains it.
         secret: the password, or a personal access token; empty if there is none.
-        identity_token: what an OAuth2 token endpoint takes in the password's place.
-        registry_token: what the registry itself takes as it is.
+        identity_token: accepted by OAuth2 token endpoints instead of a password.
+        registry_token: sent to the registry itself, unchanged.
         source: where this comes from, for messages.
     """
 
@@ -44,13 +44,13 @@ class Login:
         secret = self.secret or self.identity_token
         if not secret:
             return None
-        # Bytes that were no UTF-8 in config.json go out as they came in.
+        # Bytes in config.json that are not UTF-8 are sent unchanged.
         pair = f"{self.user or _TOKEN_USER}:{secret}".encode(errors="surrogateescape")
         return f"Basic {base64.b64encode(pair).decode()}"
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be shown, whole or encoded."""
+        """Secrets that must never be shown, in any encoding."""
         encoded = (self.basic or "").removeprefix("Basic ")
         found = (self.secret, self.identity_token, self.registry_token, encoded)
         return tuple(secret for secret in found if secret)
@@ -61,7 +61,7 @@ class Login:
 
 
 def keys_of(registry: str, repository: str) -> Iterator[str]:
-    """The keys that fit a repository, the most particular first (containers-auth.json(5))."""
+    """The keys that match a repository, the most specific first (containers-auth.json(5))."""
     names = _HUB_NAMES if registry == DOCKER_HUB else (registry.lower(),)
     path = repository
     while path:
@@ -72,7 +72,7 @@ def keys_of(registry: str, repository: str) -> Iterator[str]:
 
 
 def by_place(table: dict[str, Any]) -> dict[str, list[Any]]:
-    """A table of config.json, by its keys in one form."""
+    """A table of config.json with normalised keys."""
     result: dict[str, list[Any]] = {}
     for key, value in table.items():
         result.setdefault(_place(key), []).append(value)
@@ -80,9 +80,10 @@ def by_place(table: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def _place(key: str) -> str:
-    """A key of config.json as `host[:port][/path]`: Docker wrote URLs, and still does for its Hub.
+    """Normalise a key of config.json to `host[:port][/path]`: Docker wrote URLs, and still does for
+    Docker Hub.
 
-    Nothing else is the same as something else: a host does not match by its beginning or end.
+    Otherwise keys must be equal: a host never matches by prefix or suffix.
     """
     host, _, path = key.removeprefix("https://").removeprefix("http://").partition("/")
     path = path.rstrip("/")
@@ -92,13 +93,13 @@ def _place(key: str) -> str:
 
 
 def of_variable(text: str) -> dict[str, list[Any]]:
-    """The entries of DOCKER_AUTH_CONFIG, as Docker's command reads it.
+    """The entries of DOCKER_AUTH_CONFIG, parsed as Docker's CLI does.
 
-    It takes an `auth` for each registry and nothing else, or none of it at all (docker/cli,
-    cli/config/configfile/file.go, parseEnvConfig).
+    It accepts only an `auth` for each registry; anything else makes the whole variable invalid
+    (docker/cli, cli/config/configfile/file.go, parseEnvConfig).
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it contains something else.
     """
     try:
         document = json.loads(text)
@@ -115,7 +116,7 @@ def of_variable(text: str) -> dict[str, list[Any]]:
 
 
 def of_entry(entry: object, source: str) -> Login | None:
-    """Read an entry of `auths`; an empty one only says that a helper knows the rest.
+    """Read an entry of `auths`; an empty one means that a helper has the credentials.
 
     Raises:
         ValueError: it is malformed.
@@ -151,10 +152,10 @@ def _decode(auth: str) -> str:
 
 
 def as_login(user: str, secret: str, source: str) -> Login:
-    """A login as Docker writes it: a name of its own marks an identity token.
+    """A login as stored by Docker, where a special user name marks an identity token.
 
     Raises:
-        ValueError: they are no text that can be sent.
+        ValueError: they cannot be sent.
     """
     f"{user}{secret}".encode(errors="surrogateescape")
     if user == _TOKEN_USER and secret:

@@ -1,9 +1,9 @@
-"""How long a connection may keep its reader waiting. Pure, but for the socket's own timeout.
+"""How long a connection may keep its reader waiting. Pure, except for the socket's own timeout.
 
-A socket's timeout is for each call: who sends a byte now and then is never found out by it. A pace
-adds the waiting up, and every read and write of a connection goes through it, so that no way of
-reading (a head, a chunk's size, a trailer, a proxy's answer) can forget it. Time that the caller
-spends elsewhere, writing to a slow disk, is not counted.
+A socket's timeout applies to each call: it never catches a server that sends a byte now and then. A
+pace adds up the waiting, and every read and write of a connection goes through it, whatever is
+being read (a head, a chunk's size, a trailer, a proxy's response). Time that the caller spends
+elsewhere, such as writing to a slow disk, is not counted.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Callable
 from ..limits import LIMITS
 
 _EXACT = 1 / 8
-"""The part of a timeout by which it may be exceeded: fast reads need no system call more so."""
+"""The fraction by which a timeout may be exceeded: saves fast reads a system call."""
 
 
 class Stalled(TimeoutError):
-    """Next to nothing came.
+    """Too little data arrived.
 
     Args:
-        seconds: that were waited for it.
-        in_body: whether it had begun to come: what is left is the content itself.
+        seconds: how long it was waited for.
+        in_body: whether the body had begun.
     """
 
     def __init__(self, seconds: float, *, in_body: bool) -> None:
@@ -31,10 +31,11 @@ class Stalled(TimeoutError):
 
 
 class Pace:
-    """The pace of one connection, which one thread reads at a time.
+    """The pace of one connection, which is read by one thread at a time.
 
-    There are two: a step (a TLS handshake, a proxy's answer, a request, a head with all that comes
-    before it) has one timeout as a whole; a body must bring `LIMITS.read_least` bytes in each.
+    There are two kinds: a step (a TLS handshake, a proxy's response, a request, a head with its
+    interim responses) has one timeout as a whole; a body must bring `LIMITS.read_least` bytes
+    within each timeout.
 
     Args:
         timeout: seconds.
@@ -50,36 +51,37 @@ class Pace:
         self._waited = 0.0
         self._come = 0
         self.calm = False
-        """Whether nothing is counted: a read of `LIMITS.read_least` bytes changes nothing then."""
+        """Whether nothing has been counted, so that a read of `LIMITS.read_least` bytes changes
+        nothing."""
 
     def step(self, within: float | None = None) -> None:
-        """Something begins that is to be done with within one timeout.
+        """Start a step, which must finish within one timeout.
 
         Args:
-            within: seconds, where it has less than that.
+            within: seconds, if it has less than that.
         """
         self._in_body = False
         self._renew()
         if within is not None and within < self._timeout:
-            # As if the rest had been waited for already.
+            # As if the rest of the timeout had already passed.
             self._waited = self._timeout - within
             self._adjust(within)
             self._is_short = True
 
     def body(self) -> None:
-        """A body begins."""
+        """Start a body."""
         self._in_body = True
         self._renew()
 
     def spent(self, seconds: float, count: int) -> None:
-        """Count what a call has taken, and what it brought.
+        """Count the time that a call took, and the bytes that it brought.
 
         Args:
-            seconds: that it took.
+            seconds: its duration.
             count: bytes; none at the end of the connection.
 
         Raises:
-            Stalled: that was too slow.
+            Stalled: it was too slow.
         """
         self._waited += seconds
         self._come += count
@@ -95,7 +97,7 @@ class Pace:
             self._is_short = True
 
     def stalled(self) -> Stalled:
-        """What to raise where nothing came in time."""
+        """The exception if nothing came in time."""
         return Stalled(self._timeout, in_body=self._in_body)
 
     def _renew(self) -> None:

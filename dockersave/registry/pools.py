@@ -21,14 +21,14 @@ from .sockets import Body, PlainSocket, Watch, lowest
 
 
 class _Watched(Exact):
-    """A connection whose sockets a `Watch` knows. The subclasses made below say which."""
+    """A connection whose sockets are registered with a `Watch`; see the subclasses below."""
 
     response_class = Body
     watch: Watch
     link: socket.socket | None = None
-    """The latest socket; http.client forgets its own while a last body is still read."""
+    """The latest socket; http.client forgets its own while the last body is still being read."""
     number = 0
-    """Of the connection within the run."""
+    """Number of the connection in this run."""
 
     def _new_conn(self) -> socket.socket:
         watch = self.watch
@@ -81,17 +81,17 @@ class _Watched(Exact):
 class _WatchedTLS(_Watched, HTTPSConnection):
     @property
     def is_connected(self) -> bool:
-        # A connection that was made ahead has never been read from: its tickets wait there.
+        # A connection opened ahead was never read from: session tickets may be waiting.
         return super().is_connected or (
             isinstance(self.sock, ssl.SSLSocket) and cast(Any, self.sock).is_quiet()
         )
 
 
 class _ConnectionsFirst(queue.LifoQueue[Any]):
-    """Places in a pool: those without a connection come last.
+    """Slots of a pool: those without a connection come last.
 
-    Where one that was made ahead turns out to be refused, the next request takes another of them,
-    and does not ask a server that has had enough for one more.
+    If a connection opened ahead fails, the next request uses another one, instead of asking an
+    overloaded server for a new one.
     """
 
     queue: list[Any]
@@ -101,18 +101,18 @@ class _ConnectionsFirst(queue.LifoQueue[Any]):
 
 
 class Dialling(urllib3.HTTPConnectionPool):
-    """A pool that can make connections ahead of the requests that will need them."""
+    """A pool that can open connections ahead of the requests that will need them."""
 
     QueueCls = _ConnectionsFirst
 
     def places(self, count: int) -> int:
-        """Take places for new connections, so that each is made once.
+        """Reserve slots for new connections, so that each is opened once.
 
         Args:
-            count: connections that there are to be, idle ones among them.
+            count: how many connections there should be, including idle ones.
 
         Returns:
-            How many are missing; `dial` is to be called as often, or `give_back`.
+            How many are missing; call `dial` or `give_back` for each.
         """
         taken: list[Any] = []
         with suppress(queue.Empty, AttributeError):
@@ -123,10 +123,10 @@ class Dialling(urllib3.HTTPConnectionPool):
         return taken.count(None)
 
     def dial(self) -> None:
-        """Make a connection, and leave it for whoever sends the next request.
+        """Open a connection, and leave it for the next request.
 
         Raises:
-            OSError, HTTPError: there is none to be had.
+            OSError, HTTPError: it cannot be opened.
         """
         connection = cast(Any, self._new_conn())
         try:
@@ -143,7 +143,7 @@ class Dialling(urllib3.HTTPConnectionPool):
         self._put_below(connection)
 
     def _put_below(self, connection: Any) -> None:
-        """Leave a connection behind those that have been used: they need not be waited for."""
+        """Put a connection after used ones, which need no waiting."""
         pool = cast(Any, self.pool)
         if pool is None:
             connection.close()
@@ -155,7 +155,7 @@ class Dialling(urllib3.HTTPConnectionPool):
             pool.not_empty.notify()
 
     def give_back(self) -> None:
-        """Let the place of a connection that there will not be go to another."""
+        """Release the slot of a connection that will not be opened."""
         self._put_conn(None)
 
 
@@ -171,7 +171,7 @@ def pool_classes(watch: Watch) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         ConnectionCls = secure
 
         def _validate_conn(self, conn: Any) -> None:
-            # urllib3's also warns about certificates that are not checked: that was asked for.
+            # urllib3's own also warns about unverified certificates, which the user asked for.
             if conn.is_closed:
                 conn.connect()
 

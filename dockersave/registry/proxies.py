@@ -1,7 +1,7 @@
 """Which proxy a request goes through. Pure.
 
-The variables are read as Go's programs read them (golang.org/x/net/http/httpproxy), so that what
-works for docker, crane or skopeo works here.
+The variables are parsed as in Go programs (golang.org/x/net/http/httpproxy): settings for docker,
+crane or skopeo work here, too.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from urllib.parse import unquote, urlsplit
 from ..errors import UsageError
 
 EVEN_LOOPBACK = "<-loopback>"
-"""In NO_PROXY: send requests to loopback through the proxy too (the word is Chromium's)."""
+"""In NO_PROXY: send requests to loopback through the proxy, too (Chromium's syntax)."""
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
     """The proxy for a URL, with its credentials, or None.
 
     Args:
-        url: what is to be requested.
-        environ: HTTPS_PROXY, HTTP_PROXY, NO_PROXY, in capitals or not.
+        url: the URL to request.
+        environ: HTTPS_PROXY, HTTP_PROXY, NO_PROXY, in upper or lower case.
 
     Raises:
-        UsageError: the variable holds no address of a proxy.
+        UsageError: the variable is not the address of a proxy.
     """
     parts = urlsplit(url)
     name = f"{parts.scheme}_proxy"

@@ -1,4 +1,4 @@
-"""Where tokens come from: the address that a registry names, and whether to go there. Pure."""
+"""Token endpoints: which realms of a registry are safe to use. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> str:
-    """The address of a token endpoint, once it is clear that credentials may go there.
+    """Check the URL of a token endpoint before credentials are sent there.
 
     Args:
-        realm: as a challenge names it.
+        realm: from a challenge.
         origin: of the registry that sent the challenge.
-        conceal: leaves secrets out of what is said of the address.
+        conceal: removes secrets from messages about it.
 
     Raises:
-        CredentialsError: it is no address, would send credentials in the clear though the
-            registry itself does not, or is where clouds keep a machine's own credentials.
+        CredentialsError: it is not a valid URL, would send credentials in clear text although the
+            registry itself uses https, or is a cloud's metadata service.
     """
     host = redirects.host_of(origin)
     try:
@@ -55,7 +55,7 @@ def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> 
 
 
 def with_query(url: str, parameters: list[tuple[str, str]]) -> str:
-    """A URL with parameters beside those that it has; what is there already is not repeated."""
+    """Add parameters to a URL, without repeating those that it has."""
     parts = urlsplit(url)
     there = parse_qsl(parts.query, keep_blank_values=True)
     added = urlencode(

@@ -1,4 +1,4 @@
-"""Where a request may be sent on to, and what belongs to one origin. Pure."""
+"""Which redirects may be followed, and what an origin is. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .secrets import Conceal, without_queries
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
 
-# A name for DNS (underscores occur) or an address; nothing that could end a line or look like it.
+# A DNS name (underscores occur) or an address; no control characters or separators.
 _AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
 _ABSOLUTE = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
@@ -21,7 +21,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL, always written the same way (RFC 6454, section 4).
+    """Scheme, host and port of a URL, normalised (RFC 6454, section 4).
 
     Raises:
         NetworkError: it has none.
@@ -45,16 +45,16 @@ def host_of(url: str) -> str:
 
 
 def is_local_service(host: str) -> bool:
-    """Whether a host is link-local: where clouds put the metadata of a machine.
+    """Whether a host is link-local, like the metadata services of clouds.
 
-    Nothing that a registry could mean lives there; see
+    No registry legitimately redirects there; see
     https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
     """
     host = host.strip("[]").rstrip(".").lower()
     if host in {"metadata", "metadata.google.internal", "instance-data"}:
         return True
     try:
-        # The C library reads 2852039166 and 0xa9.0xfe.43518 as addresses, so they are.
+        # The C library accepts 2852039166 and 0xa9.0xfe.43518 as addresses.
         host = socket.inet_ntoa(socket.inet_aton(host)) if host[:1].isdigit() else host
         address = ipaddress.ip_address(host.partition("%")[0])
     except (ValueError, OSError):
@@ -72,16 +72,16 @@ def target(
     downgrade: bool = False,
     conceal: Conceal = without_queries,
 ) -> str:
-    """Where an answer's `Location` leads (RFC 9110, section 10.2.2).
+    """The target of a `Location` header (RFC 9110, section 10.2.2).
 
     Args:
-        url: what was asked.
+        url: the URL that was requested.
         location: the header, absolute or relative.
-        downgrade: whether https may lead to http.
-        conceal: leaves secrets out of what is said of the address.
+        downgrade: whether a redirect from https to http is allowed.
+        conceal: removes secrets from messages about it.
 
     Raises:
-        NetworkError: nowhere, or somewhere that it must not.
+        NetworkError: it is invalid or not allowed.
     """
     here = host_of(url)
     if not location:
@@ -92,7 +92,7 @@ def target(
             f"no signed address is that long: at most {LIMITS.link} are accepted",
         )
     try:
-        # An absolute one stays as it is; urljoin would take an empty query away.
+        # An absolute one stays unchanged; urljoin would drop an empty query.
         joined = location.strip() if _ABSOLUTE.match(location) else urljoin(url, location)
         parts = urlsplit(joined)
         there = origin(joined)
@@ -118,13 +118,13 @@ def target(
 
 
 def request_target(url: str) -> str:
-    """What a request line says of a URL: path and query, byte for byte.
+    """The request target of a URL: path and query, byte for byte.
 
-    Signatures of signed addresses are over these bytes, so `%2f` must not become `%2F`. Blanks and
-    letters beyond ASCII alone, which a request line cannot have, are escaped.
+    Signed URLs sign these bytes, so `%2f` must not become `%2F`. Only spaces and non-ASCII letters,
+    which a request line cannot contain, are escaped.
 
     Args:
-        url: with a scheme and a host; its letters beyond ASCII are bytes, as headers bring them.
+        url: with a scheme and a host; non-ASCII letters stand for bytes, as in headers.
     """
     rest = url.partition("://")[2].partition("#")[0]
     begin = re.search(r"[/?]", rest)

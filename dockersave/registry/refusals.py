@@ -1,4 +1,4 @@
-"""What to say where a registry does not let us in."""
+"""Messages for registries that deny access."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .secrets import Secrets
 
 
 class Refusals:
-    """Words for the refusals of one registry.
+    """Explains the refusals of one registry.
 
     Args:
         registry: its name in references.
-        credentials: what was looked through; None where nobody's may go there.
-        secrets: left out of what it says.
+        credentials: where credentials were searched; None if none may be sent there.
+        secrets: removed from its messages.
     """
 
     def __init__(self, registry: str, credentials: Credentials | None, secrets: Secrets) -> None:
@@ -28,7 +28,7 @@ class Refusals:
         return "docker login" + ("" if self._registry == DOCKER_HUB else f" {self._registry}")
 
     def unknown(self, offered: list[Challenge]) -> CredentialsError:
-        """It asks for something that is not known here."""
+        """It asks for an unsupported scheme."""
         names = self._secrets.shown(", ".join(one.scheme for one in offered))
         if not names:
             return CredentialsError(
@@ -41,7 +41,7 @@ class Refusals:
         )
 
     def missing(self, repository: str, detail: str = "") -> CredentialsError:
-        """It asks who we are, and there are no credentials. `detail` is what it says itself."""
+        """It asks for credentials, and there are none. `detail` is the registry's own message."""
         found = self._credentials.search() if self._credentials else "none may be sent there"
         said = f": {detail}" if detail else ""
         return CredentialsError(
@@ -51,7 +51,7 @@ class Refusals:
         )
 
     def refused(self, login: Login, detail: str = "") -> CredentialsError:
-        """It does not take the credentials."""
+        """It refuses the credentials."""
         said = f": {detail}" if detail else ""
         is_token = login.identity_token or login.registry_token
         kind = "token" if is_token else "credentials"
@@ -66,7 +66,7 @@ class Refusals:
         return CredentialsError(f"{self._registry}: refuses the {kind} {login}{said}", hint)
 
     def denied(self, repository: str, login: Login, detail: str = "") -> CredentialsError:
-        """It takes the credentials, but not for this repository."""
+        """It accepts the credentials, but not for this repository."""
         said = f": {detail}" if detail else ""
         return CredentialsError(
             f"{self._registry}: {repository} is not for the credentials {login},"

@@ -1,4 +1,4 @@
-"""Documents of registries, asked for until they are had: what decides is `attempts`."""
+"""Retry requests for documents; `attempts` decides whether and when."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class Retry:
-    """Tries again what may succeed the next time. Many threads share one.
+    """Retries what may succeed the next time. Shared by threads.
 
     Args:
         network: `retries` in a row for one request, `wait` for a network that is not up yet.
         cancellation: ends every pause.
         notify: gets one line for each retry.
-        trace: gets one, too.
+        trace: gets one line, too.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Retry:
             jitter=random.uniform,
             notify=notify,
         )
-        """Counts all tries of the run, those of layers among them."""
+        """Counts all retries of the run, including those of layers."""
         self._retries = network.retries
         self._cancellation = cancellation
         self._trace = trace
 
     def call(self, attempt: Callable[[], T]) -> T:
-        """Run `attempt` until it returns, or fails for good.
+        """Run `attempt` until it succeeds or fails permanently.
 
         Raises:
             DockersaveError: the last failure, as `attempt` raised it.

@@ -1,7 +1,7 @@
-"""Secrets, and how to leave them out of what is shown. Pure, but for what it remembers.
+"""Secrets, and how to remove them from output. Pure, except for its memory.
 
-Servers repeat what they were sent: in errors, in headers, in addresses, escaped as JSON or a URL
-is, packed with Base64. So whatever comes from outside is looked through before it is cut and shown.
+Servers repeat what they were sent: in errors, headers and URLs, escaped as in JSON or URLs, or
+encoded with Base64. So all text from outside is searched before it is truncated and shown.
 """
 
 from __future__ import annotations
@@ -15,53 +15,52 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from ..errors import DockersaveError, shown
 
 Conceal = Callable[[str], str]
-"""Leaves secrets out of a text from outside."""
+"""Removes secrets from a text from outside."""
 
 _HIDDEN = "***"
 _LEAST = 4
-"""Characters of what is hidden: to cut a shorter word out of every other word would betray it."""
+"""Shorter words are not hidden: cutting them out of other words would reveal them."""
 _LEAST_PACKED = 6
 _LEAST_SIGNATURE = 12
-"""Characters of a value in a query that is taken for a signature or a token."""
+"""A value in a query of this length is taken for a signature or a token."""
 _GIVEN_MOST = 64
-"""Signatures that are remembered, and as many tokens: the latest, for each blob may have its own
-address, and each answer a token."""
+"""How many signatures and tokens are remembered: the latest. Each blob may have its own URL, and
+each response a token."""
 _BEGINNING = 32
-"""Characters by which a longer secret is known: no text can make the search slow, and a secret that
-a server has cut is found, too."""
+"""A longer secret is recognised by its first characters: so no text makes the search slow, and
+truncated secrets are found, too."""
 _KEPT = _BEGINNING + 1
-"""Characters that are kept of a secret: those, and whether there are more."""
+"""Characters of a secret that are kept: these, and whether there are more."""
 _SEARCHED = 8192
-"""Characters of a text that are looked through, and all that is left of a longer one: nobody is
-shown as many."""
+"""Characters of a text that are searched. The rest is dropped: nobody is shown as many."""
 _EDGE = 1024
-"""What is cut off before the end of what was looked through: a secret's first part may stand there,
-twelve characters for each where it is escaped, and "?a" may have grown."""
+"""How much is dropped at the end of a truncated text: it may hold the start of a secret, twelve
+characters for each one if escaped, and "?a" may have grown."""
 _REST = r"[^\s\"'<>]*+"
 _WORD = re.compile(r"[^\s\"'<>]+")
 
 
 class Secrets:
-    """What one run must not show. All methods may be called from any thread."""
+    """The secrets of one run. All methods are thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # The pattern of each, once it has been needed.
+        # The pattern of each, created on demand.
         self._own: dict[str, re.Pattern[str] | None] = {}
         self._tokens: dict[str, re.Pattern[str] | None] = {}
         self._signed: dict[str, re.Pattern[str] | None] = {}
         self._patterns: list[re.Pattern[str]] | None = None
 
     def add(self, words: Iterable[str]) -> None:
-        """Learn the user's own secrets: passwords, and what stands for them."""
+        """Learn the user's own secrets: passwords and their equivalents."""
         self._learn(self._own, words, _LEAST)
 
     def add_token(self, token: str) -> None:
-        """Learn what a registry has given to us, each time that it is sent: the latest are kept."""
+        """Learn a token from a registry whenever it is sent: the latest are kept."""
         self._learn(self._tokens, [token], _LEAST, _GIVEN_MOST)
 
     def add_signed(self, url: str) -> None:
-        """Learn what is secret in an address that leads elsewhere: whoever has it, has access."""
+        """Learn the secret parts of a signed URL: whoever has them has access."""
         values = (value for _, value in parse_qsl(urlsplit(url).query))
         self._learn(self._signed, values, _LEAST_SIGNATURE, _GIVEN_MOST)
 
@@ -72,7 +71,7 @@ class Secrets:
         least: int,
         most: int | None = None,
     ) -> None:
-        """Keep words of so many characters, the latest of so many words."""
+        """Keep words of a minimum length, and only the latest."""
         with self._lock:
             for word in words:
                 if len(word) < least:
@@ -85,7 +84,7 @@ class Secrets:
                     del kept[next(iter(kept))]
 
     def add_proxies(self, environ: Mapping[str, str]) -> None:
-        """Learn the passwords in the addresses of proxies."""
+        """Learn the passwords in the URLs of proxies."""
         for name in ("http_proxy", "https_proxy"):
             for address in (environ.get(name), environ.get(name.upper())):
                 login, at, _ = (address or "").rpartition("://")[2].rpartition("@")
@@ -95,9 +94,9 @@ class Secrets:
                     self.add([word, pair.decode()])
 
     def conceal(self, text: str) -> str:
-        """Text from outside, without secrets in any spelling, and without queries of addresses.
+        """Text from outside, without secrets in any encoding, and without URL queries.
 
-        Of a text that is longer than anybody is shown, the beginning alone.
+        Only the beginning of a text that is longer than anybody is shown.
         """
         is_long = len(text) > _SEARCHED
         text = without_queries(text[:_SEARCHED])
@@ -109,25 +108,25 @@ class Secrets:
         return text
 
     def _ordered(self) -> list[re.Pattern[str]]:
-        """The patterns, those of secrets that may contain others first."""
+        """The patterns, with secrets that may contain others first."""
         with self._lock:
             if self._patterns is None:
                 found: dict[str, re.Pattern[str]] = {}
                 for kept in (self._own, self._tokens, self._signed):
                     for word, pattern in kept.items():
                         found[word] = kept[word] = pattern or _pattern(word)
-                # A token before the word that it begins with.
+                # A token before a word that it starts with.
                 self._patterns = [found[word] for word in sorted(found, key=len, reverse=True)]
             return self._patterns
 
     def shown(self, text: str) -> str:
-        """Text from outside, safe to print: concealed, and only then cut."""
+        """Text from outside, safe to print: concealed first, then truncated."""
         return shown(self.conceal(text))
 
     def clean(self, error: DockersaveError) -> DockersaveError:
-        """An error that says what somebody outside has said, without secrets.
+        """An error with text from outside, without secrets.
 
-        What it came from is shown by `--verbose`, and is cleaned, too.
+        Its causes appear in tracebacks, so they are cleaned, too.
         """
         error.said, error.advice = self.conceal(error.said), self.conceal(error.advice)
         seen: set[int] = set()
@@ -148,7 +147,7 @@ class Secrets:
 
 
 def without_queries(text: str) -> str:
-    """Text without the queries of the addresses in it."""
+    """Text without the queries of the URLs in it."""
     return _WORD.sub(_without_query, text)
 
 
@@ -162,26 +161,26 @@ def _pattern(word: str) -> re.Pattern[str]:
 
 
 def _spellings(word: str) -> Iterator[str]:
-    """Patterns for a secret as it is or escaped, and packed wherever in a packed text it is."""
+    """Patterns for a secret, plain or escaped, and Base64-encoded at any offset."""
     yield _beginning([_escaped(char) for char in word])
     data = word.encode(errors="surrogateescape")
     for before in range(3):
         packed = base64.b64encode(bytes(before) + data).decode().rstrip("=")
-        # The first and the last characters depend on what is around it.
+        # The first and the last characters depend on the bytes around it.
         core = packed[-(-before * 8 // 6) : len(packed) - (1 if (before + len(data)) % 3 else 0)]
         if len(core) >= _LEAST_PACKED:
             yield _beginning([_PACKED.get(char, char) for char in core])
 
 
 def _beginning(patterns: list[str]) -> str:
-    """A pattern for characters that have one each, all or the first of many."""
+    """A pattern for a sequence of characters, or for the first ones of a long one."""
     if len(patterns) <= _BEGINNING:
         return "".join(patterns)
     return "".join(patterns[:_BEGINNING]) + _REST
 
 
 def _escaped(char: str) -> str:
-    """A pattern for a character as it is, as JSON writes it, and as URLs do."""
+    """A pattern for a character: plain, or escaped as in JSON or URLs."""
     if char.isascii() and char.isalnum():
         return char
     spellings = [re.escape(char)]
@@ -195,7 +194,7 @@ def _escaped(char: str) -> str:
         " ": [r"\+"], "\n": [r"\\n"], "\t": [r"\\t"], "\r": [r"\\r"], "\b": [r"\\b"],
         "\f": [r"\\f"], '"': [r"\\\""], "\\": [r"\\\\"], "/": [r"\\/"],
     }.get(char, [])  # fmt: skip
-    # What is longer first: "\\/" before "/".
+    # Longer ones first: "\\/" before "/".
     return f"(?:{'|'.join(sorted(spellings, key=len, reverse=True))})"
 
 
@@ -203,4 +202,4 @@ _PACKED = {
     "+": r"(?:\\u002b|%2b|[+-])",
     "/": r"(?:\\u002f|%2f|\\/|[/_])",
 }
-"""The two characters of Base64 that have another spelling in URLs, and need escapes."""
+"""The two characters of Base64 that differ in its URL-safe variant, and need escapes."""

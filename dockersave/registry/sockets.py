@@ -1,8 +1,8 @@
-"""Sockets that a stopped run can wake, and on which no wait is without an end.
+"""Sockets that a stopped run can wake, and that never wait for ever.
 
-urllib3 blocks in system calls that watch no flag. What ends them is `shutdown` on the socket
-from another thread, so every socket is known to a `Watch` before it first blocks. What bounds them
-is a `Pace` in each socket, below everything that reads from it.
+urllib3 blocks in system calls that watch no flag. Only `shutdown` on the socket from another thread
+ends them, so every socket is registered with a `Watch` before it first blocks. A `Pace` in each
+socket, below everything that reads from it, limits the waiting.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class Watch:
     """The open sockets of one run.
 
     Args:
-        cancellation: once it is cancelled, every socket added is ended.
-        timeout: seconds, of each connection's pace.
+        cancellation: when it is cancelled, every registered socket is shut down.
+        timeout: of each connection's pace, in seconds.
     """
 
     def __init__(self, cancellation: Cancellation, timeout: float = math.inf) -> None:
         self.cancellation = cancellation
         self.timeout = timeout
         self.thread = threading.local()
-        """What concerns one thread: `is_new`, whether it has made a connection."""
+        """Per thread: `is_new`, whether it has opened a connection."""
         self.numbers = itertools.count(1)
-        """Of the run's connections, for the trace."""
+        """Numbers of the run's connections, for the trace."""
         self.family: socket.AddressFamily | None = None
-        """Of the last address that answered: tried first from then on."""
+        """The family of the last address that answered: tried first from then on."""
         self.latencies: dict[tuple[str, int], float] = {}
         """Seconds of the fastest connect to a host and port."""
         self._sockets: weakref.WeakValueDictionary[int, socket.socket] = (
@@ -56,7 +56,7 @@ class Watch:
         )
 
     def add(self, sock: socket.socket) -> None:
-        """Have `sock` ended when the run is stopped."""
+        """Register `sock`, to shut it down when the run is stopped."""
         self._sockets[id(sock)] = sock
         if self.cancellation.cancelled:
             end(sock)
@@ -68,17 +68,17 @@ class Watch:
                 end(sock)
 
     def connected(self, host: str, port: int, made: Connected) -> None:
-        """Remember what a connect has shown."""
+        """Remember the result of a connect."""
         self.family = made.family
         known = self.latencies.get((host, port), math.inf)
         self.latencies[host, port] = min(known, made.seconds)
 
 
 def end(sock: socket.socket) -> None:
-    """Wake whoever waits for `sock`; may be called from any thread.
+    """Wake the thread that waits for `sock`. Thread-safe.
 
-    `SSLSocket.shutdown` would take TLS away under a thread that reads: bytes still buffered
-    would come out encrypted. The plain socket's leaves it in place.
+    `SSLSocket.shutdown` would remove TLS under a thread that is reading: buffered bytes would come
+    out encrypted. The plain socket's leaves TLS in place.
     """
     with suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
@@ -105,7 +105,7 @@ class PlainSocket(socket.socket):
 
 
 def socket_class(watch: Watch) -> type[ssl.SSLSocket]:
-    """TLS with a pace, known to `watch` before hands are shaken.
+    """A TLS socket with a pace, registered with `watch` before the handshake.
 
     For `SSLContext.sslsocket_class`.
     """
@@ -115,13 +115,13 @@ def socket_class(watch: Watch) -> type[ssl.SSLSocket]:
 
         def do_handshake(self, block: bool = False) -> None:
             watch.add(self)
-            # What is left of the time for a proxy's answer is not the handshake's.
+            # The handshake has its own time, apart from the proxy's response.
             self.settimeout(watch.timeout)
             self.pace = Pace(watch.timeout, self.settimeout)
             super().do_handshake(block)
 
         def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-            # Past SSLSocket's own, which is four calls in Python for each record of 16 KiB.
+            # Bypasses SSLSocket's own, which makes four Python calls for each record of 16 KiB.
             sslobj: Any = self._sslobj  # type: ignore[attr-defined]
             if sslobj is None:
                 raise ValueError("the connection is closed")
@@ -133,7 +133,7 @@ def socket_class(watch: Watch) -> type[ssl.SSLSocket]:
             except ssl.SSLError as error:
                 if error.args[0] != ssl.SSL_ERROR_EOF:
                     raise
-                return 0  # ended without a farewell: who reads knows how much there should be
+                return 0  # closed without close_notify: the reader knows how much to expect
             if count < _LEAST or not self.pace.calm:
                 self.pace.spent(_clock() - begun, count)
             return count
@@ -151,7 +151,7 @@ def socket_class(watch: Watch) -> type[ssl.SSLSocket]:
             return count
 
         def is_quiet(self) -> bool:
-            """Whether nothing but TLS's own is there to be read, such as session tickets."""
+            """Whether only TLS data is waiting to be read, such as session tickets."""
             self.settimeout(0)
             try:
                 super().read(1)
@@ -167,27 +167,27 @@ def socket_class(watch: Watch) -> type[ssl.SSLSocket]:
 
 
 class TooLong(Exception):
-    """A body is longer than whoever reads it has allowed."""
+    """A body is longer than its reader allows."""
 
 
 class Body(Answer):
-    """An answer whose head has one timeout, and whose body keeps pace."""
+    """A response whose head has one timeout, and whose body must keep pace."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self.most: float = math.inf
-        """Bytes of the body that may come, as it is packed."""
+        """The most bytes of the body, as transferred."""
         self.on_end: Callable[[int], None] | None = None
-        """Called once with the count of the body's bytes when nothing more will be read."""
+        """Called once, with the number of the body's bytes, when reading has ended."""
         self._come = 0
         self._waste = 0
         self._lowest = lowest(sock)
         if self._lowest is sock:
-            # The buffer asks the socket itself: a call in Python less for each record.
+            # The buffer reads from the socket itself, which saves a Python call for each record.
             cast(Any, self.fp).raw.readinto = sock.recv_into
 
     def begin(self) -> None:
-        """Read the head, and what comes before it (RFC 9110, section 15.2)."""
+        """Read the head, and interim responses before it (RFC 9110, section 15.2)."""
         if self._lowest is not None:
             self._lowest.pace.step()
         super().begin()
@@ -195,28 +195,28 @@ class Body(Answer):
             self._lowest.pace.body()
 
     def hurry(self, within: float | None = None) -> None:
-        """Have the rest come within one timeout, or so many seconds."""
+        """Require the rest within one timeout, or within this many seconds."""
         if self._lowest is not None:
             self._lowest.pace.step(within)
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with the body's next bytes."""
+        """Fill a buffer with the next bytes of the body."""
         return self._counted(super().readinto(buffer))
 
     def read(self, amt: int | None = None) -> bytes:
-        """The body's next bytes, so many unless it ends."""
+        """The next bytes of the body, this many unless it ends."""
         data = super().read(amt)
         self._counted(len(data))
         return data
 
     def read1(self, n: int = -1) -> bytes:
-        """The body's next bytes, as they come."""
+        """The next bytes of the body, as they come."""
         data = super().read1(n)
         self._counted(len(data))
         return data
 
     def close(self) -> None:
-        """Give the rest up."""
+        """Discard the rest."""
         super().close()
         self._ended()
 
@@ -234,7 +234,7 @@ class Body(Answer):
             on_end(self._come)
 
     def _read_next_chunk_size(self) -> int:
-        # As http.client's. Extensions are no content: a pace would take them for progress.
+        # As in http.client. Extensions are not content: a pace would count them as progress.
         line = self._line()
         size = int(line.partition(b";")[0], 16)
         if size < 0:
@@ -256,26 +256,26 @@ class Body(Answer):
 
 
 def lowest(sock: Any) -> Any:
-    """What the bytes go through last: TLS inside TLS (an https proxy) wraps a socket."""
+    """The innermost socket: TLS inside TLS (an https proxy) wraps one."""
     while sock is not None and not hasattr(sock, "pace"):
         sock = getattr(sock, "socket", None)
     return sock
 
 
 def body_of(response: urllib3.BaseHTTPResponse) -> Body:
-    """What reads the body of a response as it comes, into a buffer where one is at hand.
+    """How to read the body of a response as it comes, into a buffer if possible.
 
-    urllib3's own `readinto` copies, and each of its reads takes new memory, which for large
-    blobs costs as much as hashing them.
+    urllib3's own `readinto` copies, and each of its reads allocates memory, which for large blobs
+    costs as much as hashing them.
     """
     return cast(Body, cast(Any, response)._original_response)
 
 
 def link_of(response: urllib3.BaseHTTPResponse) -> socket.socket | None:
-    """The socket that a response is still read from."""
+    """The socket that a response is still being read from."""
     return cast("socket.socket | None", lowest(getattr(response.connection, "link", None)))
 
 
 def number_of(response: urllib3.BaseHTTPResponse) -> int:
-    """The number of the connection that a response comes on."""
+    """The number of a response's connection."""
     return getattr(response.connection, "number", 0)

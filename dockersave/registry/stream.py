@@ -1,4 +1,4 @@
-"""A blob, or a range of one, while it arrives."""
+"""A blob or a range of one, as it arrives."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .transport import Response
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 _END = 0.1
-"""Seconds for which the end of a body is waited once all of it is there: a new connection costs as
-much, and some servers never send it."""
+"""How many seconds to wait for the end of a complete body: a new connection costs as much, and some
+servers never send it."""
 
 
 class BlobStream:
-    """Bytes of a blob, in order, from one answer.
+    """Bytes of a blob, in order, from one response.
 
     Args:
-        response: the answer, read by one thread.
-        start: the blob's byte that `read` gives first.
-        stop: the byte before which it ends.
-        ranged: whether the server gave a range, not the whole blob.
-        failure: turns an exception of urllib3 into one of ours.
-        source: who sends it, for messages.
+        response: read by one thread.
+        start: offset of the first byte in the blob.
+        stop: offset behind the last byte.
+        ranged: whether the server sent a range instead of the whole blob.
+        failure: translates an exception of urllib3.
+        source: the sender, for messages.
     """
 
     __slots__ = (
@@ -65,10 +65,10 @@ class BlobStream:
         self._interrupted = False
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill `buffer` with the next bytes, unless the end comes first.
+        """Fill `buffer` with the next bytes, or with fewer at the end.
 
         Returns:
-            How many bytes there are now; 0 at the end.
+            The number of bytes; 0 at the end.
 
         Raises:
             NetworkError: the connection broke or stalled, or `interrupt` was called.
@@ -90,7 +90,7 @@ class BlobStream:
         return count
 
     def read(self, amount: int) -> bytes:
-        """The next bytes, as many as asked for unless the end comes first; `b""` at the end.
+        """The next bytes, as many as requested unless the end comes first; `b""` at the end.
 
         Raises:
             As `readinto`.
@@ -101,20 +101,20 @@ class BlobStream:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether more has come than was read: it is not the line that keeps us waiting."""
+        """Whether more has arrived than was read: then the line is not the bottleneck."""
         return bool(self._link and self._poll.poll(0))
 
     def interrupt(self) -> None:
-        """Wake the thread that waits in `read`, from another thread: its `read` raises."""
+        """Wake the thread that waits in `read`, whose `read` then raises."""
         self._interrupted = True
         if self._link:
             end(self._link)
 
     def close(self) -> None:
-        """Give the connection back if everything was read from it; close it otherwise."""
+        """Return the connection to its pool if everything was read; close it otherwise."""
         self._link = None
         if not self._left and not self._interrupted and not self._body.isclosed():
-            # The end of a chunked body is still to be read: it comes with the last bytes, or soon.
+            # The end of a chunked body is still unread: it comes with the last bytes, or soon.
             self._body.hurry(_END)
             with suppress(HTTPException, OSError, ValueError):
                 self._body.read(1)
@@ -136,12 +136,12 @@ def open_range(
     start: int,
     stop: int,
 ) -> BlobStream:
-    """Ask for a range of a blob, and for all of it where there are no ranges to be had.
+    """Request a range of a blob, or all of it if the server has no ranges.
 
     Args:
-        get: sends a request for the blob with further headers.
-        endpoint: where it is sent.
-        descriptor: of the blob.
+        get: sends a request for the blob with additional headers.
+        endpoint: where to send it.
+        descriptor: the blob's.
         start, stop: the range.
 
     Raises:
@@ -149,7 +149,7 @@ def open_range(
     """
     what = f"the blob {descriptor.digest}"
     if start > 0 or stop < descriptor.size:
-        # A closed range: some servers refuse open ones.
+        # A closed range: some servers refuse open-ended ones.
         answered = get({"Range": f"bytes={start}-{stop - 1}"})
         response = answered.response
         if response.status == 206:
@@ -160,7 +160,7 @@ def open_range(
             return _stream(answered, endpoint, descriptor, 0, descriptor.size, ranged=False)
         elif not may_be_about_ranges(response.status):
             raise endpoint.refusal(answered, what)
-        # Other bytes than asked for, several parts at once, or none: ask for everything.
+        # Wrong bytes, several parts at once, or none: request everything.
         endpoint.trace.say(
             "ranges",
             f"{answered.host} returned {response.status} for a range: the whole blob is requested",
@@ -173,11 +173,11 @@ def open_range(
 
 
 def may_be_about_ranges(status: int) -> bool:
-    """Whether an answer to a request with `Range` may mean that alone.
+    """Whether a response may refuse only the `Range`.
 
-    Artifactory says 400, firewalls say 403 or 406, others 405, 416 or 501; what is below 400 is no
-    refusal, but not the range, either. Who is missing credentials, the blob or patience, or is out
-    of order, says so whatever is asked for.
+    Artifactory returns 400, firewalls 403 or 406, others 405, 416 or 501. Below 400 it is not a
+    refusal, but not the range, either. The codes for missing credentials, missing blobs, rate
+    limits and server errors do not depend on the range.
     """
     if status >= 500:
         return status == 501
@@ -195,7 +195,7 @@ def _stream(
 ) -> BlobStream:
     response = answered.response
     length = response.headers.get("Content-Length", "")
-    # A Content-Encoding says nothing: layers are packed, and often labelled so. The hash decides.
+    # Ignore Content-Encoding: layers are compressed, and often labelled so. The hash decides.
     fits = length.isdecimal() and int(length) == stop - start
     fault = ""
     if length and not fits:
@@ -218,10 +218,11 @@ def _stream(
 
 
 def content_range(value: str | None) -> tuple[int, int, int | None] | None:
-    """First byte, byte after the last, and size of the whole (RFC 9110, section 14.4).
+    """Parse Content-Range: first byte, byte after the last, and total size (RFC 9110, section
+    14.4).
 
     Returns:
-        None if the header is missing or malformed; a size of None where it is `*`.
+        None if the header is missing or malformed; a size of None if it is `*`.
     """
     match = _CONTENT_RANGE.fullmatch((value or "").strip())
     if not match:

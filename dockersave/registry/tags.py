@@ -21,17 +21,18 @@ from .secrets import Secrets
 from .transport import Transport
 
 _TAGS_AT_ONCE = 1000
-"""The most that distribution 3 and ECR give; other registries give fewer, Docker Hub more."""
+"""The largest page of distribution 3 and ECR; other registries send fewer, Docker Hub more."""
 
 
 class Pages:
     """Reads lists of tags.
 
     Args:
-        home: whom to ask.
-        transport: reads the answers.
-        secrets: left out of what is said.
-        ok: passes an answer on that is none above 400; takes it, and what was asked for.
+        home: the registry.
+        transport: reads the responses.
+        secrets: removed from messages.
+        ok: returns a response below 400, or raises; gets the response and the subject of the
+            request.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Pages:
         self._ok = ok
 
     def tags(self, repository: str, retry: Retry) -> Iterator[str]:
-        """The tags of a repository; each page is asked for when it is needed.
+        """The tags of a repository; each page is requested when it is needed.
 
         Raises:
             NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError
@@ -56,7 +57,7 @@ class Pages:
         size = 0
         query: str | None = f"n={_TAGS_AT_ONCE}"
         while query is not None:
-            # Not the query itself: of 10,000 long ones, memory would be full.
+            # Not the query itself: 10,000 long ones would fill the memory.
             mark = digest_of(query.encode(errors="surrogateescape"))
             if mark in seen or len(seen) >= LIMITS.tags_pages or size > LIMITS.tags:
                 raise ContentError(f"{self._home.name}: the list of tags never ends")
@@ -71,7 +72,7 @@ class Pages:
         headers = {"Accept": "application/json"}
         answered = self._home.get(path, repository, headers, query=query)
         if answered.response.status in {400, 405} and query == f"n={_TAGS_AT_ONCE}":
-            self._transport.discard(answered.response)  # so many at once are not allowed
+            self._transport.discard(answered.response)  # this page size is not allowed
             answered = self._home.get(path, repository, headers)
         self._ok(answered, what)
         body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
@@ -82,7 +83,7 @@ class Pages:
         except (ValueError, RecursionError):
             document = None
         tags = document.get("tags") if isinstance(document, dict) else 0
-        tags = [] if tags is None else tags  # of a repository without any
+        tags = [] if tags is None else tags  # a repository without tags
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise ContentError(f"{self._home.name}: {what} are not a list")
         return [shown(tag) for tag in tags], self._next(answered)
@@ -90,8 +91,8 @@ class Pages:
     def _next(self, answered: Answered) -> str | None:
         """The query for the next page of a list.
 
-        The path and the host that a registry names are not used: behind a proxy, it does not know
-        its own. So no credentials can be lured elsewhere, either.
+        The path and the host in the link are ignored: behind a proxy, a registry does not know its
+        own. So credentials cannot be lured elsewhere, either.
         """
         try:
             link = next_link(answered.response.headers.get("Link", ""))

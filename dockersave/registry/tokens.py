@@ -1,4 +1,4 @@
-"""What a token endpoint answers. Pure.
+"""Parse the answers of token endpoints. Pure.
 
 Sources: distribution's "Token Authentication Specification" and "Oauth2 Token Authentication".
 """
@@ -18,19 +18,19 @@ from . import failures
 from .secrets import Conceal
 
 _LEAST_LIFE = 60.0
-"""Seconds that a token lives if its answer says less, or nothing (token specification)."""
+"""Lifetime of a token in seconds if the answer states less or nothing (token specification)."""
 _MOST_LIFE = 1e9
-# What may stand behind "Bearer " in a header (RFC 6750, section 2.1), and nothing that ends it.
+# What may follow "Bearer " in a header (RFC 6750, section 2.1), without control characters.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a token endpoint said.
+    """The response of a token endpoint.
 
     Args:
-        status: of HTTP.
-        headers: with names in any case.
+        status: the HTTP status.
+        headers: with case-insensitive names.
         body: of at most `LIMITS.token_answer` bytes.
     """
 
@@ -44,15 +44,15 @@ Ask = Callable[[str, str, Mapping[str, str], bytes | None], Answer]
 
 
 def token_of(answer: Answer, host: str, conceal: Conceal) -> tuple[str, float]:
-    """The token in an answer, and its life in seconds.
+    """The token in a response, and its lifetime in seconds.
 
     Args:
         answer: neither 401 nor 403.
-        host: who gave it, for messages.
-        conceal: leaves secrets out of what it says.
+        host: the sender, for messages.
+        conceal: removes secrets from its messages.
 
     Raises:
-        DockersaveError: there is none in it.
+        DockersaveError: it contains none.
     """
     if answer.status != 200:
         if answer.status in {404, 405}:

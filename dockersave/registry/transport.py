@@ -1,7 +1,7 @@
 """Connections: pools of them, through proxies, with trust; one exchange at a time.
 
-Nothing here knows registries. Redirects are not followed and nothing is tried again: `endpoint`
-and `retry` decide about that.
+Nothing here knows about registries. Redirects are not followed and nothing is retried: that is up
+to `endpoint` and `retry`.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ Response = urllib3.BaseHTTPResponse
 
 _BASE_HEADERS = {
     "User-Agent": f"dockersave/{__version__}",
-    # Blobs are hashed as the registry stores them: nobody may pack them for the way.
+    # Blobs are hashed as the registry stores them: no compression in transit.
     "Accept-Encoding": "identity",
 }
 
 
 class Transport:
-    """The connections of one run. All methods may be called from any thread.
+    """The connections of one run. All methods are thread-safe.
 
     Args:
-        registry: the one that may see the client certificate of `network`.
+        registry: the only one that gets the client certificate of `network`.
         network: trust, timeouts, and how many connections to keep.
         cancellation: wakes every thread that waits for a connection.
         environ: the process's environment: proxies, SSL_CERT_FILE.
         trace: gets a line for each request.
-        secrets: left out of failures, which may quote what came instead of an answer.
+        secrets: removed from errors, which may quote malformed responses.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class Transport:
         trusted_as: Iterable[str] = (),
         body: bytes | None = None,
     ) -> Response:
-        """One request, one answer; its body is still to be read.
+        """Send one request. The body of the response is still unread.
 
         Args:
             url: an absolute URL.
-            headers: beside the usual ones.
+            headers: in addition to the usual ones.
             trusted_as: the names in certs.d of a registry that the user named.
-            body: what to send along.
+            body: the request's body.
 
         Raises:
-            NetworkError: there was no answer.
+            NetworkError: there was no response.
             CancelledError: the run was stopped.
         """
         self.cancellation.check()
@@ -121,7 +121,7 @@ class Transport:
                     decode_content=False,
                 )
             except (HTTPError, HTTPException, OSError, ValueError) as error:
-                # A connection that was kept may have been closed at that moment: use another.
+                # A kept connection may have been closed just now: use another.
                 if self._watch.thread.is_new or method == "POST" or not failures.is_closed(error):
                     failure = self.failure(error, url)
                     self._trace.say(
@@ -132,7 +132,7 @@ class Transport:
         self._answered = True
         took, there = time.monotonic() - begun, host_of(url)
         if self._watch.thread.is_new:
-            # Connecting, and TLS's handshake, are round trips, too.
+            # Connecting and the TLS handshake are round trips, too.
             took /= 3 if url.startswith("https:") else 2
         self._answers[there] = min(took, self._answers.get(there, took))
         if self._trace.on:
@@ -154,36 +154,36 @@ class Transport:
         sockets.body_of(response).on_end = say
 
     def failure(self, error: Exception, url: str) -> DockersaveError:
-        """What an exception of urllib3 means, for the user and for whoever may try again."""
+        """Translate an exception of urllib3 into an error for the user and the retry policy."""
         self.cancellation.check()
         proxy = proxy_for(url, self._environ)
         failure = failures.of_exchange(
             error,
             host_of(url),
             proxy=host_of(proxy) if proxy else None,
-            # What never answered is probably misspelt or down; what has will come back.
+            # A host that never answered is probably misspelt or down; one that has will come back.
             answered=self._answered,
             authorities=self.trust.source,
         )
-        # What it came from quotes as much, and --verbose shows it.
+        # Its causes quote as much, and tracebacks show them.
         failure.__cause__ = error
         return self._secrets.clean(failure)
 
     def read(self, response: Response, limit: int, url: str, what: str) -> bytes:
-        """A small body, whole; unpacked where something on the way has packed it.
+        """A small body, complete; decompressed if it was compressed in transit.
 
         Args:
-            limit: the most that is taken, in bytes.
-            url: where it comes from, `what`: its name for messages.
+            limit: its maximum size in bytes.
+            url: its source. `what`: its name for messages.
 
         Raises:
             ContentError: it is longer than `limit`.
-            NetworkError: it did not come whole, or too slowly.
+            NetworkError: it was incomplete or too slow.
         """
         parts: list[bytes] = []
         size = 0
         too_long = f"{host_of(url)}: {what} is longer than {limit} bytes"
-        # What is packed can unpack to nothing, for ever: that must not be much, either.
+        # Compressed data can decompress to nothing, endlessly: limit it, too.
         sockets.body_of(response).most = limit + LIMITS.unpacked_slack
         try:
             while part := response.read1(LIMITS.read, decode_content=True):
@@ -200,12 +200,12 @@ class Transport:
         except BaseException:
             response.close()
             raise
-        # A stopped run ends connections, which looks like the end of a body without a length.
+        # Stopping a run closes connections, which looks like the end of a body without a length.
         self.cancellation.check()
         return b"".join(parts)
 
     def discard(self, response: Response) -> None:
-        """Read a short rest, so that the connection can be used again; close it otherwise."""
+        """Read a short rest, so that the connection can be reused; otherwise close it."""
         length = response.headers.get("Content-Length", "")
         if length.isdecimal() and int(length) <= LIMITS.error_body:
             sockets.body_of(response).hurry()
@@ -215,21 +215,21 @@ class Transport:
         response.close()
 
     def warm(self, url: str, trusted_as: Iterable[str], count: int) -> None:
-        """Make connections ahead of the requests that will need them, in the background.
+        """Open connections in the background, ahead of the requests that will need them.
 
-        What fails is silent: whoever sends a request will find out.
+        Failures are silent: the next request will find out.
 
         Args:
-            url: whose host they lead to.
+            url: of the host.
             trusted_as: as for `send`.
-            count: how many there are to be, idle ones among them.
+            count: how many there should be, including idle ones.
         """
         if self._closed:
             return
         try:
             proxy = proxy_for(url, self._environ)
             if proxy and proxy.startswith("https:"):
-                # TLS inside TLS has no way of telling session tickets from a connection's end.
+                # TLS inside TLS cannot tell session tickets from the end of a connection.
                 return
             pool = self._manager(url, proxy, tuple(trusted_as)).connection_from_url(url)
         except (HTTPError, DockersaveError):
@@ -254,17 +254,17 @@ class Transport:
         self._trace.say("connection", f"one more to {host_of(url)}, ahead of its use")
 
     def latency(self, url: str) -> float | None:
-        """Seconds of the fastest connect to a URL's host, or None where there was none."""
+        """Seconds of the fastest connect to a URL's host, or None."""
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return self._watch.latencies.get((parts.hostname or "", port))
 
     def answered_in(self, url: str) -> float | None:
-        """Seconds from a request to the head of its answer, the fastest of a URL's host."""
+        """Seconds from a request to the head of its response, the fastest of a URL's host."""
         return self._answers.get(host_of(url))
 
     def close(self) -> None:
-        """Close every connection; threads that still wait for one are woken."""
+        """Close every connection, and wake threads that still wait for one."""
         with self._lock:
             self._closed = True
             managers = list(self._managers.values())
@@ -283,7 +283,7 @@ class Transport:
             if manager is None:
                 if not self._managers:
                     self._open.enter_context(self.cancellation.interrupting(self._watch.end_all))
-                    # On a host that booted in 1970 urllib3 warns; the failure will say it better.
+                    # On a host that booted in 1970 urllib3 warns; our error message is better.
                     warnings.simplefilter("ignore", SystemTimeWarning)
                 manager = self._managers[(proxy, context)] = self._new_manager(proxy, context)
             return manager
@@ -308,7 +308,7 @@ class Transport:
 
 
 def _line(method: str, url: str, headers: Mapping[str, str]) -> str:
-    """A request as the trace has it: without its query, where signatures are."""
+    """A request for the trace, without its query, which holds signatures."""
     return shown(
         " ".join(filter(None, (method, host_of(url), urlsplit(url).path, headers.get("Range")))),
         1000,

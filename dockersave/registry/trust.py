@@ -1,4 +1,4 @@
-"""Whom TLS trusts: authorities, client certificates, and where hosts keep them."""
+"""TLS trust: authorities, client certificates, and where hosts keep them."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ BUNDLES = (
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # RHEL, CentOS
     "/etc/ssl/cert.pem",  # Alpine, OpenWrt, BSD
 )
-"""Files with all authorities of a host; Go's crypto/x509 looks in the same (root_linux.go)."""
+"""Files with all authorities of a host; the same as in Go's crypto/x509 (root_linux.go)."""
 
 DIRECTORIES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
-"""Directories where OpenSSL finds an authority by the hash of its name, when it needs it."""
+"""Directories where OpenSSL looks up an authority by the hash of its name, on demand."""
 
 BUILT_IN = "cacert.der.z"
-"""Where the static binary has its authorities: certificates in DER, compressed by zlib."""
+"""The authorities of the static binary: certificates in DER, compressed with zlib."""
 
 _ALL = 50
-"""A directory with fewer is somebody's addition; what distributions trust is twice as many."""
+"""A directory with fewer is a local addition; distributions trust twice as many."""
 
 CERTS_D = ("/etc/containers/certs.d", "/etc/docker/certs.d")
-"""Directories with one for each registry: `*.crt` authorities, `*.cert` and `*.key` pairs."""
+"""Directories with a subdirectory per registry: `*.crt` authorities, `*.cert` and `*.key` pairs."""
 
 
 class Trust:
-    """Makes TLS contexts, each once, and none before it is needed: a bundle takes 20 ms to load.
+    """Creates TLS contexts, each once and on demand: a bundle takes 20 ms to load.
 
     Args:
         network: `skip_tls_verify`, `ca_file`, `cert` and `key`.
         environ: for SSL_CERT_FILE, SSL_CERT_DIR and HOME.
-        socket_class: the sockets that the contexts make.
-        registry: the name of the one that may see the client certificate of `network`.
+        socket_class: the class of the contexts' sockets.
+        registry: the name of the only one that gets the client certificate of `network`.
         bundles, directories, certs_d: where to look.
     """
 
@@ -116,7 +116,7 @@ class Trust:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
-            # A certificate that the user trusts is enough, whoever issued it.
+            # A certificate that the user trusts is sufficient, whoever issued it.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             own = [*filter(None, (self._network.ca_file, *authorities))]
             self._load_host(context, is_all=not own)
@@ -133,14 +133,14 @@ class Trust:
         return context
 
     def _load_host(self, context: ssl.SSLContext, *, is_all: bool) -> None:
-        """Trust what the host trusts, or what is embedded where the host has nothing.
+        """Trust the host's authorities, or the embedded ones if the host has none.
 
         Args:
-            is_all: nobody else is trusted, so variables that name nobody are a mistake.
+            is_all: nothing else is trusted, so variables without authorities are an error.
         """
         file, listed = (self._environ.get(f"SSL_CERT_{what}", "") for what in ("FILE", "DIR"))
         if file or listed:
-            # OpenSSL's list: it has names for places that only some hosts have.
+            # OpenSSL's list, with locations that only some hosts have.
             directories = [path for path in listed.split(":") if _hashed(path)]
             if is_all and not (file or directories):
                 raise UsageError(
@@ -155,13 +155,13 @@ class Trust:
             return
         embedded = getattr(sys, "_MEIPASS", None)
         last = [os.path.join(embedded, BUILT_IN)] if embedded else []
-        # To look one authority up costs nothing, to load them all 30 to 80 ms.
+        # Looking one authority up costs nothing, loading all takes 30 to 80 ms.
         whole = [path for path in self._directories if len(_hashed(path)) >= _ALL]
         for path in (*whole, *self._bundles, *self._directories, *last):
             if self._offers(context, path):
                 self.source = "the built-in authorities" if path in last else path
                 return
-        context.set_default_verify_paths()  # where OpenSSL's builder thought they would be
+        context.set_default_verify_paths()  # OpenSSL's compiled-in location
 
     @staticmethod
     def _offers(context: ssl.SSLContext, path: str) -> bool:
@@ -176,7 +176,7 @@ class Trust:
                     context.load_verify_locations(cadata=zlib.decompress(file.read()))
             else:
                 context.load_verify_locations(cafile=path)
-        except OSError:  # not there, not readable, or no certificates
+        except OSError:  # missing, unreadable, or without certificates
             return False
         return True
 
@@ -210,5 +210,5 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def _no_password() -> str:
-    # OpenSSL would ask on the terminal.
+    # OpenSSL would prompt on the terminal.
     raise ValueError("the key is encrypted")

@@ -1,1 +1,1 @@
-"""Reference → image, and every other question to a registry."""
+"""Turn references into images, and answer every other question to a registry."""

@@ -1,4 +1,4 @@
-"""What resolving needs of a registry: manifests, indexes and configs."""
+"""What resolving needs from a registry: manifests, indexes and configs."""
 
 from __future__ import annotations
 
@@ -7,30 +7,15 @@ from typing import Protocol
 from ..budget import Budget
 from ..errors import DockersaveError
 from ..model.manifests import Descriptor
-
-
-class Document(Protocol):
-    """What a registry says a manifest or an index is."""
-
-    @property
-    def body(self) -> bytes:
-        """Its bytes."""
-
-    @property
-    def media_type(self) -> str:
-        """What its Content-Type says."""
-
-    @property
-    def digest(self) -> str:
-        """What its bytes hash to."""
+from ..registry.documents import Document
 
 
 class Documents(Protocol):
-    """What resolving needs of a registry."""
+    """What resolving needs from a registry."""
 
     @property
     def budget(self) -> Budget:
-        """What is left for the documents of the run."""
+        """The remaining budget for documents of the run."""
 
     def manifest(self, repository: str, version: str) -> Document:
         """A manifest or an index, by tag or digest."""
@@ -39,4 +24,4 @@ class Documents(Protocol):
         """A small blob, verified."""
 
     def conceal(self, error: DockersaveError) -> DockersaveError:
-        """An error about a document, without secrets that the registry has written into it."""
+        """An error about a document, with secrets removed that the registry put into it."""

@@ -15,7 +15,6 @@ from ..model.options import Network
 from ..model.platforms import ALL_PLATFORMS, Offer, Platform
 from ..model.reference import Reference
 from ..trace import Trace
-from ..transfer.sources import RemoteBlob
 from ..values import dataclass
 from .resolver import Resolver
 from .session import Session
@@ -23,16 +22,16 @@ from .session import Session
 
 @dataclass(frozen=True, slots=True)
 class ResolvedImage:
-    """What a reference stands for on one platform.
+    """The image of a reference for one platform.
 
     Args:
-        reference: what was asked for.
+        reference: the reference.
         digest: of the image's manifest.
-        platform: what it is for.
+        platform: its platform.
         manifest: the manifest, byte for byte.
         config: the image's config, byte for byte.
         layers: its layers, bottom first.
-        size: of all layers, compressed as they are served, in bytes.
+        size: of all layers, compressed as served, in bytes.
     """
 
     reference: Reference
@@ -45,13 +44,14 @@ class ResolvedImage:
 
 
 class Registry:
-    """Asks registries; each reference says which one. A context manager: it closes connections.
+    """Asks registries; each reference names its registry. A context manager that closes
+    connections.
 
-    Its methods may be called from any thread.
+    All methods are thread-safe.
 
     Args:
-        network: how registries are reached, and with which credentials.
-        notify: gets one line for whatever the user should know.
+        network: how to reach registries, and with which credentials.
+        notify: gets lines that the user should see.
         cancellation: stops it from another thread.
         trace: gets a line for each request; as for `save`.
 
@@ -77,10 +77,9 @@ class Registry:
         yield from self._session.registry(reference.registry).tags(reference.repository)
 
     def digest(self, image: str | Reference, platform: str | None = None) -> str:
-        """The digest that a reference stands for.
+        """The digest of a reference.
 
-        Without a platform the registry is asked for no more than the digest, which registries
-        do not count as a pull.
+        Without a platform, only the digest is requested, which registries do not count as a pull.
 
         Args:
             image: the reference.
@@ -93,7 +92,7 @@ class Registry:
         return self.resolve(reference, platform).digest
 
     def platforms(self, image: str | Reference) -> list[Offer]:
-        """The platforms that there are images for, in the registry's order.
+        """The platforms that have images, in the registry's order.
 
         Args:
             image: the reference.
@@ -134,19 +133,19 @@ class Registry:
         )
 
     def open(self, image: str | Reference, blob: Descriptor) -> BinaryIO:
-        """Open a blob of an image's repository as a stream that verifies what it gives.
+        """Open a blob of an image's repository as a stream that verifies itself.
 
-        A connection that breaks is taken up again where it was. The last bytes only come out if
-        size and digest are right; until then nothing of it is to be trusted.
+        A broken connection is resumed where it stopped. The last bytes are returned only if size
+        and digest are right; until then, do not trust any of them.
 
         Args:
-            image: the reference; its tag plays no part.
+            image: the reference; its tag is ignored.
             blob: which blob, for example one of `ResolvedImage.layers`.
         """
         from ..transfer.verified import VerifiedBlob
 
         reference, session = Reference.of(image), self._session
-        source = RemoteBlob(session.registry(reference.registry), reference.repository, blob)
+        source = session.registry(reference.registry).source(reference.repository, blob)
         return io.BufferedReader(
             VerifiedBlob(source, blob, session.attempts, session.throttle, session.cancellation),
             LIMITS.read,
@@ -169,5 +168,5 @@ class Registry:
 
     def _resolver(self, reference: Reference) -> Resolver:
         registry = self._session.registry(reference.registry)
-        # Each question is a run of its own: whoever asks for years has as much for the last.
+        # Each question is a run of its own, with a fresh budget.
         return Resolver(registry, reference, budget=Budget())

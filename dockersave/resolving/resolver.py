@@ -1,4 +1,4 @@
-"""Reference → image: which manifest, which platform, which config."""
+"""From a reference to an image: manifest, platform and config."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _PRIMARY = Platform("linux", "amd64")
 
 @dataclass(slots=True)
 class _Found:
-    """What was seen on the way through indexes: what is kept, or what is there instead.
+    """What was found while walking through indexes.
 
     Args:
-        seen: digests of what was asked for, which it is once.
-        indexes: by digest, each with the indexes in it.
+        seen: digests of what was requested; each is requested once.
+        indexes: by digest, each with the indexes that it contains.
         variants, attached: in the order of the index.
-        platforms: of images that are not the wanted one.
-        kinds: media types of what is no image.
-        failure: the first of an image that cannot be read.
+        platforms: of images for other platforms.
+        kinds: media types of entries that are not images.
+        failure: the first error of an unreadable image.
     """
 
     seen: set[str] = field(default_factory=set)
@@ -64,15 +64,16 @@ class _Found:
 
 
 class Resolver:
-    """Finds the image that one reference stands for.
+    """Finds the image of a reference.
 
     Args:
         registry: the reference's registry.
         reference: the reference.
-        local: reads a config that lies on this machine's disk already; None if none does.
-        budget: what is left for documents; the registry's, if it is not another one.
-        expect: is told of a manifest whose layers will be asked for, while its config is.
-        copies: how often what is to become of it has a config in memory.
+        local: reads a config from this machine's disk; returns None if it is not there.
+        budget: the remaining budget for documents; by default the registry's.
+        expect: called with a manifest whose layers will be needed, while its config is being
+            fetched.
+        copies: how many copies of a config the output format keeps in memory.
     """
 
     def __init__(
@@ -94,10 +95,10 @@ class Resolver:
         self._bodies: dict[str, bytes] = {}
 
     def root(self) -> Manifest | Index:
-        """What the reference names.
+        """The manifest or index of the reference.
 
         Raises:
-            DockersaveError: there is no such image, or it cannot be had.
+            DockersaveError: there is no such image, or it cannot be fetched.
         """
         version = self._reference.version
         self._budget.ask()
@@ -112,12 +113,12 @@ class Resolver:
         """The image for a platform.
 
         Args:
-            wanted: the platform. None is this host's, and whatever there is where the registry
-                offers no choice, as with `docker pull`.
+            wanted: the platform. None means this host's, or the only one that there is, as with
+                `docker pull`.
 
         Raises:
             NotFoundError: there is none for the platform.
-            ContentError: there is something else than an image.
+            ContentError: it is not an image.
             DockersaveError: as `root`.
         """
         root = self.root()
@@ -138,7 +139,7 @@ class Resolver:
             except ContentError as failure:
                 if entry.platform:
                     raise
-                # Nobody has said that it is an image: a bundle's description need not be.
+                # It may not be an image: a bundle's description need not be.
                 found.failure = found.failure or failure
                 continue
             if candidate is None:
@@ -155,10 +156,10 @@ class Resolver:
         raise no_platform(platform, found.platforms)
 
     def all_platforms(self) -> Image:
-        """The whole index, with all that is in it; for an image without one, the image.
+        """The whole index with everything in it, or an image without an index.
 
         Raises:
-            ContentError: there is no image in it.
+            ContentError: it contains no image.
             DockersaveError: as `root`.
         """
         root = self.root()
@@ -170,7 +171,7 @@ class Resolver:
             return Image(self._reference, (self._lone(root),))
         found = _Found()
         self._collect(root, found, LIMITS.index_depth)
-        # The one that engines without indexes load comes first; the same on whichever host.
+        # First comes the one that engines without indexes load; the same on every host.
         variants = sorted(found.variants, key=lambda each: each.config.platform != _PRIMARY)
         if not variants:
             if found.failure:
@@ -182,7 +183,7 @@ class Resolver:
         return Image(self._reference, tuple(variants), tuple(found.attached), indexes)
 
     def platforms(self) -> list[Offer]:
-        """The images that there are, each with its platform; as `all_platforms`."""
+        """The available images, each with its platform; see `all_platforms`."""
         root = self.root()
         if isinstance(root, Manifest):
             return [Offer(self._lone(root).config.platform, root.descriptor.digest)]
@@ -211,7 +212,7 @@ class Resolver:
 
     @contextmanager
     def _concealing(self) -> Iterator[None]:
-        """What documents say is shown in errors: the registry may have written a secret there."""
+        """Errors quote documents: the registry may have put a secret there."""
         try:
             yield
         except (ContentError, NotFoundError) as error:
@@ -219,7 +220,7 @@ class Resolver:
             raise
 
     def _lone(self, manifest: Manifest) -> Variant:
-        """The image that a reference names without an index."""
+        """The image of a reference without an index."""
         check_is_image(manifest)
         variant = self._variant(manifest)
         if variant is None:
@@ -227,7 +228,7 @@ class Resolver:
         return variant
 
     def _collect(self, index: Index, found: _Found, depth: int) -> None:
-        """Take an index with all that it names, each once: mirrors leave out nothing."""
+        """Collect an index and everything that it refers to, each once."""
         inside: list[str] = []
         blobs: list[Descriptor] = []
         found.indexes[index.descriptor.digest] = (index, inside)
@@ -249,7 +250,7 @@ class Resolver:
             self._attach(blobs_beside(index, blobs), found, is_attestation=True)
 
     def _attach(self, manifest: Manifest, found: _Found, *, is_attestation: bool) -> None:
-        """Keep a manifest: an image, or what lies beside it."""
+        """Keep a manifest: an image, or something attached to one."""
         body = self._config_body(manifest)
         config = None
         if not is_attestation:
@@ -257,7 +258,7 @@ class Resolver:
                 with self._budget.taking():
                     config = image_config(manifest, body)
             except ContentError as failure:
-                # It is kept as it is, if there is an image beside it.
+                # It is kept unchanged, if there is also an image.
                 found.failure = found.failure or failure
             if config is not None:
                 found.variants.append(Variant(manifest, body, config))
@@ -268,7 +269,7 @@ class Resolver:
     def _matching(
         self, index: Index, platform: Platform, found: _Found, depth: int
     ) -> Iterator[tuple[Descriptor, Manifest]]:
-        """What may be the image for a platform, the best first; entries with their manifests."""
+        """Candidates for a platform, the best first: entries with their manifests."""
         for entry in images_of(index):
             if not entry_kind(entry):
                 found.platforms[str(entry.platform)] = None
@@ -301,7 +302,7 @@ class Resolver:
             raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")
 
     def _anything(self, entry: Descriptor) -> Manifest | Index | None:
-        """What an index names, of whatever type; None for a blob."""
+        """A manifest or index that an index refers to, of any type; None for a blob."""
         if not may_be_manifest(entry.media_type):
             return None
         try:
@@ -367,7 +368,7 @@ class Resolver:
 
 
 def _runs(there: Platform, wanted: Platform) -> bool:
-    """Whether an image may be for a platform, as far as its config tells."""
+    """Whether an image may be for a platform, according to its config."""
     stated = (there.os, there.architecture or wanted.architecture)
     return stated == (wanted.os, wanted.architecture)
 
@@ -375,10 +376,10 @@ def _runs(there: Platform, wanted: Platform) -> bool:
 def _outermost_first(
     indexes: dict[str, tuple[Index, list[str]]],
 ) -> Iterable[tuple[Index, list[str]]]:
-    """Indexes, each before those in it; one that lies in two of them comes behind both.
+    """Indexes, each before those that it contains; one that is in two of them comes after both.
 
     Args:
-        indexes: each with the digests of those in it; the first is the outermost.
+        indexes: each with the digests that it contains; the first is the outermost.
     """
     order: dict[str, tuple[Index, list[str]]] = {}
 

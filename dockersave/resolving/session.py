@@ -1,4 +1,4 @@
-"""What one run shares: registries, retries, the rate, and how it is stopped."""
+"""What one run shares: registries, retries, the rate limit and cancellation."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..trace import SILENT, Trace
 from ..transfer.throttle import Throttle
 
 if TYPE_CHECKING:
-    from ..registry.client import Registry
+    from ..registry.client import RegistryClient
     from ..registry.credentials import Keyring
 
 
 class Session:
-    """One run. Use it as a context manager: it closes all connections.
+    """One run. A context manager that closes all connections.
 
     Args:
-        network: how registries are reached.
-        cancellation: stops the run; `self.cancellation` does so, too, and stops nothing else.
-        notify: gets one line for whatever the user should know, spelled for whom it is.
+        network: how to reach registries.
+        cancellation: stops the run. `self.cancellation` stops only this run.
+        notify: gets lines that the user should see, in the listener's spelling.
         trace: gets a line for each request and decision.
     """
 
@@ -48,21 +48,21 @@ class Session:
         self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
         self.budget = Budget()
         self._keyring: Keyring | None = None
-        self._registries: dict[str, Registry] = {}
+        self._registries: dict[str, RegistryClient] = {}
         self._lock = threading.Lock()
 
-    def registry(self, name: str) -> Registry:
-        """The registry of that name, the same for all its images.
+    def registry(self, name: str) -> RegistryClient:
+        """The registry with that name, the same object for all its images.
 
         Args:
             name: as in `Reference.registry`.
 
         Raises:
             CredentialsError: `network.authfile` cannot be read.
-            UsageError: it is a second one, though a user and a password were given: they belong to
-                one, and no other may see them.
+            UsageError: it is a second registry, although a user and a password were given: they are
+                for one registry only.
         """
-        from ..registry.client import Registry
+        from ..registry.client import RegistryClient
         from ..registry.credentials import Keyring
 
         with self._lock:
@@ -77,7 +77,7 @@ class Session:
                         f" and {name}",
                         "log in to each with docker login or podman login, or give --authfile",
                     )
-                self._registries[name] = Registry(
+                self._registries[name] = RegistryClient(
                     name,
                     self.network,
                     self.cancellation,
@@ -90,8 +90,8 @@ class Session:
             return self._registries[name]
 
     @property
-    def registries(self) -> list[Registry]:
-        """Those that were asked for so far."""
+    def registries(self) -> list[RegistryClient]:
+        """The registries used so far."""
         return list(self._registries.values())
 
     def close(self) -> None:

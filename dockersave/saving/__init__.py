@@ -1,1 +1,1 @@
-"""A save, and its steps: `save` is the whole of it on one page."""
+"""A save and its steps: `save` has the whole algorithm on one page."""

@@ -1,4 +1,4 @@
-"""Which files a call writes, and which options contradict one another. Pure."""
+"""Which files a call writes, and which options contradict each other. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Destination:
     Args:
         archive: the archive's path, `-` for standard output, or None for none.
         tree: the directory's path, or None for none.
-        working_dir: where temporary files without a name may lie.
+        working_dir: directory for unnamed temporary files.
         compression: of the archive: `gzip`, `zstd`, `xz`; empty for none.
     """
 
@@ -34,12 +34,12 @@ class Destination:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the archive goes to standard output."""
+        """Whether the archive is written to standard output."""
         return self.archive == STDOUT
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The file and the directory that are written; a stream is neither."""
+        """The file and the directory to write; a stream is neither."""
         return tuple(path for path in (self.archive, self.tree) if path and path != STDOUT)
 
     @classmethod
@@ -47,13 +47,13 @@ class Destination:
         """Decide.
 
         Raises:
-            UsageError: the options contradict one another.
+            UsageError: the options contradict each other.
         """
         _check(options, references)
         stem = references[0].file_stem
         tree = None
         if options.tree:
-            # Beside where the archive is, or would be.
+            # Next to the archive, even if none is written.
             beside = os.path.dirname(options.output or "")
             name = options.layers_dir or _stem(options, stem)
             tree = os.path.join(options.working_dir, beside, name)
@@ -75,10 +75,10 @@ _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
 
 
 def _compression(options: Options) -> str:
-    """What the options ask for, or the archive's name promises.
+    """The compression from the options or the archive's name.
 
     Raises:
-        UsageError: these are two.
+        UsageError: they disagree.
     """
     asked = "xz" if options.xz else "zstd" if options.zstd else ""
     named = options.output or options.tarname or ""
@@ -95,7 +95,7 @@ def _stem(options: Options, stem: str) -> str:
     named = os.path.basename(options.output or options.tarname or stem)
     name = without_suffix(named) if named != STDOUT else stem
     if name in _NO_NAMES:
-        # Of ".tar" or "...tar" this one or the one above would be left, to be replaced.
+        # ".tar" or "...tar" would leave "." or "..", and that would be replaced.
         raise UsageError(f"{named!r} leaves no name for the directory", "name it: --layers-dir")
     return name
 

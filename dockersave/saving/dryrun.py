@@ -1,4 +1,4 @@
-"""What a save would do, without doing it: `--dry-run`. Nothing is written, and no layer is read."""
+"""Preview a save. Nothing is written, and no layer is read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..archive.place import free_room
+from ..archive.disk import free_room
 from ..archive.write.room import Room
 from ..cancellation import Cancellation
 from ..model.image import Image
@@ -25,9 +25,9 @@ class ForecastLayer:
     """A layer that would be saved.
 
     Args:
-        digest: as the registry has it.
-        size: of what would be read, in bytes.
-        source: where from: the registry's name, or that of a file on this machine.
+        digest: as in the registry.
+        size: bytes that would be read.
+        source: the name of the registry, or of a file on this machine.
         is_reused: whether it is on this machine.
     """
 
@@ -42,16 +42,15 @@ class Forecast:
     """What a save would do. Sizes in bytes.
 
     Args:
-        images: what would be saved, in the order of the call; with their digests as they are
-            served, though layers that are unpacked give manifests of their own.
-        layers: what would be fetched or reused, each once.
-        paths: what would be written: the archive, the directory, or both; none for a stream.
-        size: of the archive, before it is compressed as a whole; None where layers are to be
-            unpacked that are only known when they are.
+        images: what would be saved, in the order of the call, with the digests as served; unpacking
+            layers changes them.
+        layers: those that would be fetched or reused, each once.
+        paths: the archive, the directory, or both; none for a stream.
+        size: of the archive, before it is compressed as a whole; None if the sizes of unpacked
+            layers are not known yet.
         compression: of the archive as a whole: `gzip`, `zstd`, `xz`; empty for none.
-        free: what can be written where the output goes; None for a stream, or if the file system
-            does not say.
-        room: what the outputs take there.
+        free: free space at the output's place; None for a stream, or if unknown.
+        room: the space that the outputs need there.
     """
 
     images: tuple[SavedImage, ...]
@@ -64,34 +63,34 @@ class Forecast:
 
     @property
     def kept(self) -> int:
-        """What `.part` files of earlier runs occupy there."""
+        """The space that `.part` files of earlier runs take there."""
         return self.room.kept
 
     @property
     def needed(self) -> int:
-        """What is needed there for all outputs together; where sizes are not known, at least."""
+        """The space needed there for all outputs together; a minimum if sizes are unknown."""
         return self.room.needed
 
     @property
     def fetched(self) -> int:
-        """What would come over the network, if nothing of it is in a `.part` file."""
+        """What would be fetched, if nothing of it is in a `.part` file."""
         return sum(layer.size for layer in self.layers if not layer.is_reused)
 
     @property
     def reused(self) -> int:
-        """What is on this machine, as far as names and sizes can be believed."""
+        """What is on this machine, judging by names and sizes."""
         return sum(layer.size for layer in self.layers if layer.is_reused)
 
     def check_room(self) -> None:
-        """Make sure that there is room for what would be written, as `save` does.
+        """Check that there is enough space for the output, as `save` does.
 
         Raises:
-            OutputError: there is not enough, or the place cannot be looked at.
+            OutputError: there is not enough, or it cannot be determined.
         """
         self.room.check()
 
     def to_json(self) -> dict[str, Any]:
-        """As a document of lists, objects, texts and numbers."""
+        """As a JSON document."""
         return {
             "images": [
                 {
@@ -131,13 +130,13 @@ def forecast(
     cancellation: Cancellation | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> Forecast:
-    """Tell what `save` would do with the same arguments; registries are asked for documents only.
+    """Preview what `save` would do with the same arguments; only documents are fetched.
 
     Args:
         images, output, options, network, progress, notify, cancellation, trace: as for `save`.
 
     Raises:
-        DockersaveError: as `save`, for what is seen before the first layer is fetched.
+        DockersaveError: as `save`, for errors before the first layer is fetched.
     """
     with running(images, output, options, network, progress, notify, cancellation, trace) as (
         job,

@@ -24,24 +24,24 @@ from ..progress import Progress, Transfer
 from ..resolving.resolver import Resolver
 from ..resolving.session import Session
 from ..transfer.blobs import Blob, Source
-from ..transfer.cache import RunCache
 from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
 from ..transfer.ledger import Ledger
-from ..transfer.sources import ForeignBlob, LocalStore, RemoteBlob
-from ..transfer.workers import Workers
+from ..transfer.run_cache import RunCache
+from ..transfer.sources import LocalStore
+from ..transfer.workers import WorkerPool
 from ..values import replace
 
 
 class Job:
-    """One call of `save`.
+    """One call to `save`.
 
     Args:
         options: what to save, and how.
-        working_dir: where files without a name may lie.
-        session: what the run shares.
-        progress: is shown what happens.
-        local: what is on this machine's disk already.
+        working_dir: directory for unnamed temporary files.
+        session: the run's session.
+        progress: watches the run.
+        local: blobs on this machine's disk.
     """
 
     def __init__(
@@ -60,20 +60,20 @@ class Job:
         self.format = format_named(options.format)
         self.cache = RunCache(options.cache_dir, options.cache_size, session.notify)
         self.room_after = 0
-        """What outputs that follow the one that is written need on the disk, in bytes."""
+        """Disk space that later outputs need, in bytes."""
         self.size = self.fetched = self.reused = 0
         self._counted = False
 
     def resolve(self, references: Sequence[Reference]) -> list[Image]:
-        """Find the images, several at once.
+        """Find the images, several in parallel.
 
         Raises:
-            UsageError: one password was given for two registries.
-            SaveFailures: several cannot be found.
-            DockersaveError: one cannot be.
+            UsageError: one password for two registries.
+            SaveFailures: several images failed.
+            DockersaveError: one image failed.
         """
         for reference in references:
-            # Whether all of them may be asked is known before the first is.
+            # Check all registries before the first one is asked.
             self.session.registry(reference.registry)
         images, failed = in_parallel(
             references,
@@ -96,7 +96,7 @@ class Job:
         registry = self.session.registry(reference.registry)
 
         def expect(manifest: Manifest) -> None:
-            # Connections shake hands while the config travels, where that takes a while.
+            # On slow lines, open connections while the config is being fetched.
             if registry.distance > FAR:
                 pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
                 registry.warm(min(pieces, self.session.network.usual_jobs))
@@ -112,17 +112,17 @@ class Job:
         return replace(image, unpacked=self.options.gunzip, absent=absent)
 
     def plan(self, images: Sequence[Image]) -> Plan:
-        """The whole archive of images whose layers' sizes are known."""
+        """The complete plan of an archive whose layers' sizes are known."""
         return lay_out(self.format.layers(images), self.format.documents(images))
 
     def _unknown_sizes(self, images: Sequence[Image]) -> list[str]:
         return [layer.digest for layer in self.format.layers(images) if layer.size < 0]
 
     def with_known_sizes(self, images: Sequence[Image]) -> list[Image] | None:
-        """The images, if the sizes of all layers are known; else None.
+        """The images, if the sizes of all layers are known, or None.
 
-        They are where nothing has to be unpacked, and where all of it has been before: as far
-        as what lies on this machine can be believed.
+        They are known if nothing has to be unpacked, or if everything was unpacked before, judging
+        by what is on this machine.
         """
         sizes = {digest: self.local.size_of(digest) for digest in self._unknown_sizes(images)}
         if -1 in sizes.values():
@@ -130,7 +130,7 @@ class Job:
         return [image.with_sizes(sizes) for image in images]
 
     def is_unchanged(self, plan: Plan, path: str) -> bool:
-        """Whether the archive is there already; all of it is read and hashed."""
+        """Whether the archive exists already; it is read and hashed completely."""
         with closing(ExistingArchive(path)) as existing:
             slots = existing.lay(plan)
             if slots is None:
@@ -149,10 +149,10 @@ class Job:
         return True
 
     def write(self, images: Sequence[Image], output: Output) -> Sequence[Image]:
-        """Fetch all blobs, put them into an output, and give it its name.
+        """Fetch all blobs, write them to an output, and publish it.
 
         Returns:
-            The images; where layers were unpacked, with manifests that name what is stored.
+            The images; if layers were unpacked, with manifests that match.
         """
         anew = beginning_anew() if output.in_order else nullcontext()
         with closing(output), anew:
@@ -161,7 +161,7 @@ class Job:
                 images = self._append(images, output)
                 documents = self.format.documents(images)
             else:
-                # Where nothing is packed that was to be unpacked, only labels may be wrong.
+                # If all layers were uncompressed already, only media types may be wrong.
                 images = [image.with_sizes({}) for image in images]
                 (self._stream if output.in_order else self._fill)(images, output)
             self.progress.phase("publishing")
@@ -172,11 +172,11 @@ class Job:
         self.cache.leave_room(self.working_dir, output.unreserved + self.room_after)
 
     def _fill(self, images: Sequence[Image], output: Output) -> None:
-        """All sizes are known, and any place can be written."""
+        """All sizes are known, and the output can seek."""
         downloads = []
         slots = output.lay(self.plan(images))
         self._leave_room(output)
-        # The largest first: at the end there is less to be shared.
+        # The largest first: at the end, less is left to share.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
             digest, size = entry.member.digest, entry.size
             blob = Blob(digest, size, self.sources(images, entry.member), have)
@@ -184,8 +184,8 @@ class Job:
         self._run(self._workers([each.blob for each in downloads], downloads))
 
     def _stream(self, images: Sequence[Image], output: Output) -> None:
-        """All sizes are known, and what is written is written in order: through a window."""
-        from ..transfer.window import Emitter, Window, WindowPlace, is_restartable
+        """All sizes are known, and the output is written in order, through a window."""
+        from ..transfer.window import Emitter, Window, WindowWriter, is_restartable
 
         plan = self.plan(images)
         output.lay(plan)
@@ -202,7 +202,7 @@ class Job:
                     base=entry.offset,
                     restartable=is_restartable(size, window),
                 )
-                place = WindowPlace(window, entry.offset)
+                place = WindowWriter(window, entry.offset)
                 downloads.append(BlobDownload(blob, place, self.cache.writer(digest, size)))
             blobs = [each.blob for each in downloads]
             most = window.size // (2 * self.session.network.most_jobs)
@@ -211,7 +211,7 @@ class Job:
             self._run(workers, emitter.advance)
 
     def _append(self, images: Sequence[Image], output: Output) -> list[Image]:
-        """Sizes are known when layers have been unpacked: they are put behind one another."""
+        """Sizes are known only after unpacking: layers are written one after another."""
         from ..transfer.unpacking import Appender, UnpackedLayer
 
         self.progress.phase("checking")
@@ -240,22 +240,21 @@ class Job:
         threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
         gauge = Gauge(threads, threads, threads, first=threads)
         workers = self._workers([each.blob for each in waiting], waiting, gauge=gauge)
-        # One layer more than is unpacked at once lies ready for the one that is wanted.
+        # Keep one more layer ready than are unpacked at once.
         appender = Appender(missing, output.append, workers, ahead=threads + 1)
         self._run(workers, appender.advance, watched=layers)
         found = {layer.diff_id: layer.unpacked_size for layer in layers}
         return [image.with_sizes(found) for image in images]
 
     def sources(self, images: Sequence[Image], layer: Layer) -> list[Source]:
-        """Where a layer may come from, the nearest first."""
+        """The sources of a layer, the nearest first."""
         reference = images[layer.image].reference
         registry = self.session.registry(reference.registry)
         digests = dict.fromkeys((layer.stored.digest, layer.served.digest))
-        remote = ForeignBlob if self.options.foreign and layer.served.urls else RemoteBlob
         return [
             *(source for digest in digests for source in self.local.find(digest)),
             *self.cache.find(layer.served.digest),
-            remote(registry, reference.repository, layer.served),
+            registry.source(reference.repository, layer.served, foreign=self.options.foreign),
         ]
 
     def _workers(
@@ -265,18 +264,18 @@ class Job:
         *,
         gauge: Gauge | None = None,
         piece_most: int = LIMITS.piece_most,
-    ) -> Workers:
+    ) -> WorkerPool:
         """Make what fetches blobs.
 
         Args:
-            blobs, downloads: which, and what takes their bytes.
-            gauge: says how many connections are worth it.
-            piece_most: the largest range that is asked for at once, in bytes.
+            blobs, downloads: the blobs, and where their bytes go.
+            gauge: decides how many connections are worthwhile.
+            piece_most: the largest range of one request, in bytes.
         """
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
         latency = max((each.distance for each in session.registries), default=0.0)
-        return Workers(
+        return WorkerPool(
             Ledger(
                 blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
             ),
@@ -288,7 +287,7 @@ class Job:
 
     def _run(
         self,
-        workers: Workers,
+        workers: WorkerPool,
         advance: Callable[[], bool] | None = None,
         *,
         watched: Sequence[Transfer] | None = None,
@@ -314,7 +313,7 @@ class Job:
 
     @contextmanager
     def _ending_all(self) -> Iterator[None]:
-        """Wake all threads when one has failed: whatever they wait for, it is of no use now."""
+        """Wake all threads when one has failed: their work is no longer needed."""
         try:
             yield
         except BaseException:
@@ -323,7 +322,7 @@ class Job:
 
     def _count(self, transfers: Sequence[Transfer]) -> None:
         if self._counted:
-            # A second output is made of what the first one has fetched.
+            # The second output is made from the first.
             return
         self._counted = True
         self.reused += sum(transfer.reused for transfer in transfers)

@@ -24,18 +24,18 @@ from ..transfer.sources import LocalStore
 from ..values import dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
-from .places import check_places
+from .writable import check_writable
 
 
 @dataclass(frozen=True, slots=True)
 class SavedImage:
-    """An image that is in the archive.
+    """An image in the archive.
 
     Args:
-        reference: what was asked for.
-        digest: of the manifest, or of the index where all platforms were saved.
+        reference: the reference.
+        digest: of the manifest, or of the index if all platforms were saved.
         platform: of the image that engines without indexes load.
-        platforms: of all its images, that one first.
+        platforms: of all its images, starting with that one.
     """
 
     reference: Reference
@@ -45,21 +45,21 @@ class SavedImage:
 
     @classmethod
     def of(cls, image: Image) -> SavedImage:
-        """What is to be said of an image."""
+        """The summary of an image."""
         return cls(image.reference, image.root.digest, image.platforms[0], image.platforms)
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What `save` did.
+    """The result of `save`.
 
     Args:
-        paths: what was written: the archive, the directory, or both; none for a stream.
-        images: what is in it, in the order of the call.
+        paths: the archive, the directory, or both; none for a stream.
+        images: those in it, in the order of the call.
         size: of the archive, in bytes; before it is compressed.
-        fetched: bytes of layers that came over the network.
-        reused: bytes of layers that were on this machine's disk already.
-        unchanged: whether the archive was there already, whole and right.
+        fetched: bytes of layers that were fetched.
+        reused: bytes of layers that were already on this machine.
+        unchanged: whether the archive already existed, complete and correct.
     """
 
     paths: tuple[str, ...]
@@ -83,27 +83,27 @@ def save(
     """Save images from their registries into one archive.
 
     Args:
-        images: references, as one writes them for Docker.
+        images: references, written as for Docker.
         output: the file to write; short for `options.output`.
         options: what to save, where to, and how.
-        network: how registries are reached.
-        progress: is shown what happens.
-        notify: gets one line for whatever the user should know.
+        network: how to reach registries.
+        progress: watches the run.
+        notify: gets lines that the user should see.
         cancellation: stops the run from another thread.
-        trace: gets a line for each request, and each decision that costs something. Without it the
-            logger `dockersave` gets them, if the application has imported logging and the logger
-            is enabled for DEBUG.
+        trace: gets a line for each request and each costly decision. By default the logger
+            `dockersave` gets them, if the application has imported `logging` and enabled DEBUG for
+            that logger.
 
     Raises:
-        UsageError: a reference cannot be parsed, or options contradict one another.
+        UsageError: a reference cannot be parsed, or options contradict each other.
         NotFoundError: there is no such image, tag or platform.
         CredentialsError: credentials are missing or refused.
-        NetworkError: the registry does not answer as it should, after all retries.
+        NetworkError: the registry or the network failed, after all retries.
         ContentError: content is not what it claims to be.
         OutputError: the output cannot be written.
-        TypeError: an image is neither text nor a `Reference`, a list of them for one.
-        CancelledError: the run was stopped, or the interpreter ends. What was fetched lies in
-            `NAME.part`, and the next call with the same arguments goes on with it.
+        TypeError: an image is neither a string nor a `Reference`, but a list, for example.
+        CancelledError: the run was stopped, or the interpreter is exiting. `NAME.part` keeps what
+            was fetched, and the next call with the same arguments continues from there.
     """
     with running(images, output, options, network, progress, notify, cancellation, trace) as (
         job,
@@ -124,7 +124,7 @@ def running(
     cancellation: Cancellation | None,
     trace: Callable[[str], None] | None,
 ) -> Iterator[tuple[Job, list[Reference], Destination]]:
-    """All that a save needs, from its arguments; and what is said of it when it fails.
+    """Set up a save from its arguments, and complete its error if it fails.
 
     Args:
         images, output, options, network, progress, notify, cancellation, trace: as for `save`.
@@ -134,7 +134,7 @@ def running(
         options = replace(options, output=os.fspath(output))
     references = list(dict.fromkeys(map(Reference.of, images)))
     destination = Destination.of(options, references)
-    check_places(destination, f"{references[0].file_stem}.tar")
+    check_writable(destination, f"{references[0].file_stem}.tar")
     local = LocalStore([*options.reuse, *destination.paths])
     progress = progress or Progress()
     stop = cancellation or Cancellation()
@@ -162,10 +162,10 @@ def running(
 
 @contextmanager
 def _minding_the_end() -> Iterator[None]:
-    """Say that the interpreter ends, where that is why there are no threads and no modules.
+    """Report that the interpreter is exiting, if that is why threads or modules are unavailable.
 
     Raises:
-        CancelledError: it does.
+        CancelledError: it is.
     """
     try:
         yield
@@ -183,7 +183,7 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     if destination.tree:
         alone = replace(destination, tree=None)
         job.room_after = room_for(job, images, alone).needed
-        # First, since an archive that is compressed or a stream cannot be read back.
+        # First, because a compressed archive or a stream cannot be read back.
         images = _write_tree(job, images, destination.tree)
         job.room_after = 0
     if destination.archive:
@@ -201,10 +201,10 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
 
 
 def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Room:
-    """What the outputs take on the disk; an archive that seems to be there already takes nothing.
+    """The disk space that the outputs need; an archive that seems to exist already needs none.
 
     Raises:
-        OutputError: the place cannot be looked at.
+        OutputError: it cannot be determined.
     """
     known = job.with_known_sizes(images)
     plan = None if known is None else job.plan(known)

@@ -1,4 +1,4 @@
-"""Saving in an asyncio program: a task that is cancelled stops its save."""
+"""Saving in asyncio programs: cancelling the task stops the save."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ async def save_async(
     cancellation: Cancellation | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> Saved:
-    """Save images as `save` does, on a thread of its own, while the event loop goes on.
+    """Save images like `save`, on a separate thread, without blocking the event loop.
 
-    Where the task is cancelled, or a timeout ends it, the save is stopped, and all of its files and
-    threads are let go of before the task ends: within a second, as a rule.
+    If the task is cancelled or times out, the save is stopped. All its files are closed and its
+    threads have ended before the task ends, usually within a second.
 
     Args:
         images, output, options, network, trace: as for `save`.
-        progress, notify: as for `save`; called on that other thread.
-        cancellation: stops this save, too.
+        progress, notify: as for `save`, but called on that thread.
+        cancellation: also stops this save.
 
     Raises:
         asyncio.CancelledError: the task was cancelled.
@@ -52,7 +52,7 @@ async def save_async(
         cancellation=stop,
         trace=trace,
     )
-    # Not the loop's own threads: those are few, and may all be waiting for one another.
+    # Not the loop's own threads: they are few, and may all be waiting for each other.
     pool = ThreadPoolExecutor(1, thread_name_prefix="dockersave")
     try:
         try:
@@ -70,11 +70,11 @@ async def _finished(saving: asyncio.Future[Saved], stop: Cancellation) -> Saved:
         try:
             await asyncio.wait([saving])
         except asyncio.CancelledError as failure:
-            # It ends soon, and whoever waits for the task finds nothing of it going on.
+            # It ends soon. Once the task is over, nothing of it is still running.
             cancelled = failure
             stop.cancel()
     if cancelled is not None:
-        # Looked at, lest asyncio says that nobody has; the task was told to end, and it does.
+        # Retrieve the exception, or asyncio complains; the task was cancelled anyway.
         saving.exception()
         raise cancelled
     return saving.result()

@@ -1,1 +1,1 @@
-"""From sources into place: who fetches which bytes, and how."""
+"""The transfer of blobs: who fetches which bytes, and how."""

@@ -1,4 +1,4 @@
-"""What the ledger keeps of a blob, a lease on some of it, and what it tells workers to do. Pure."""
+"""The ledger's data: blobs, leases on parts of them, and tasks for workers. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RECENT = 0.2
 
 
 class Source(Protocol):
-    """Something that has a blob. The ledger opens none."""
+    """A source of a blob. The ledger opens none."""
 
     @property
     def is_local(self) -> bool:
@@ -24,34 +24,34 @@ class Source(Protocol):
 
     @property
     def size(self) -> int:
-        """How many bytes it gives; -1 where nobody knows."""
+        """How many bytes it delivers; -1 if unknown."""
 
     @property
     def server(self) -> Hashable:
-        """Who serves it: what one source learns of ranges holds for all of the same server."""
+        """Its server: whether it supports ranges holds for all sources of the same server."""
 
     def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive).
+        """Start to read bytes `start` to `stop` (exclusive).
 
         Raises:
-            DockersaveError: a server does not give them.
+            DockersaveError: a server does not deliver them.
             OSError: a local source cannot be read.
         """
 
 
 class Blob:
-    """One blob on its way. `digest`, `size`, `present`, `reused` and `done` are for who looks on.
+    """A blob in transfer. `digest`, `size`, `present`, `reused` and `done` are for `Progress`.
 
     Args:
-        digest: what it must hash to.
-        size: how large it must be, in bytes.
-        sources: where it comes from, the preferred one first; none where only what is there
-            already is to be judged.
-        have: ranges that an earlier run says it wrote; they are hashed like all others.
-        base: where it begins in the whole output, in bytes; what `Ledger.horizon` is compared with.
-        sequential: its bytes are taken in order only, from one source, and not kept: what takes
-            them is not the blob's final place. Then its place in the output is one step, `base`.
-        restartable: whether wrong bytes can be fetched again, since nobody has taken them yet.
+        digest: its expected digest.
+        size: its expected size in bytes.
+        sources: its sources, the preferred one first; none if only existing bytes are to be
+            verified.
+        have: ranges that an earlier run recorded as written; they are hashed like all others.
+        base: where it starts in the output, in bytes; compared with `Ledger.horizon`.
+        sequential: its bytes are consumed in order, from one source, and not kept: the download is
+            not the blob's final place. Its place in the output is then the single step `base`.
+        restartable: whether wrong bytes can be fetched again, because they were not passed on yet.
     """
 
     def __init__(
@@ -75,38 +75,39 @@ class Blob:
         self.number = 0
         self.done = False
         self.epoch = 0
-        """How often it was begun again. What is kept beside it, such as a hash, is of one epoch."""
+        """How often it was restarted. State kept elsewhere, such as a hash, belongs to one
+        epoch."""
         self.strikes = self.attempts = self.round = 0
         self.whole = False
-        """Whether no ranges of it are asked for any more."""
+        """Whether it is requested only as a whole from now on."""
         self.has_answered = False
-        """Whether its source did, the last time that it was asked. Until it does, one connection
-        asks: what fails is not multiplied by the number of them."""
+        """Whether its source answered the last request. Until it does, only one connection asks, so
+        that failures are not multiplied."""
         self.not_before = -math.inf
         self.leases: list[Lease] = []
         self.begin(merged(have))
 
     def begin(self, have: list[Span]) -> None:
-        """Nothing of it is present but `have`."""
+        """Only `have` is present."""
         self.missing = gaps(have, self.extent)
         self.present = self.reused = total(have)
         self.hashed = 0
         self.is_hashing = self.waits = False
         self.doubtful = bool(have)
-        """Whether bytes in it come from this machine's disk: if they are wrong, no server is to
+        """Whether it contains bytes from this machine's disk: if they are wrong, no server is to
         blame."""
-        """`waits`: whether what has come of it waits for memory, and the rest with it."""
+        """`waits`: whether it waits for memory before it can go on."""
 
     @property
     def extent(self) -> int:
-        """How many bytes the source in use gives: of a local one, a layer may be unpacked."""
+        """How many bytes the current source delivers: a local one may have the layer unpacked."""
         if self.sequential and self.sources and self.sources[0].size >= 0:
             return self.sources[0].size
         return self.size
 
     @property
     def edge(self) -> int:
-        """Up to where, from the first byte on, all is present."""
+        """Up to which position everything is present."""
         ends = [lease.position for lease in self.leases if lease.position < lease.stop]
         if self.missing:
             ends.append(self.missing[0][0])
@@ -118,16 +119,16 @@ class Blob:
 
 @dataclass(eq=False, slots=True)
 class Lease:
-    """A range of a blob that one worker fetches.
+    """A range of a blob that is fetched by one worker.
 
     Args:
-        blob: whose bytes they are.
-        source: where from.
-        start, stop: which; `stop` moves to the front when the lease is split.
-        whole: the source sends all of the blob, whatever was asked for: the lease wanders over
-            what is missing as the stream passes it.
+        blob: the blob.
+        source: its source.
+        start, stop: the range; `stop` moves forward when the lease is split.
+        whole: the source sends the whole blob, whatever was requested: the lease follows the stream
+            over the missing ranges.
         round: see `Blob.round`; failures of one round count once.
-        since: when it was given.
+        since: when it was granted.
     """
 
     blob: Blob
@@ -139,18 +140,20 @@ class Lease:
     since: float
     position: int = field(init=False)
     claimed: int = 0
-    """Up to where its worker has read, and is about to write: others take over what is behind."""
+    """Up to where its worker has read and is about to write: others may take over what comes
+    after."""
     has_company: bool = False
     """Whether another connection was in use at the same time."""
     is_overtaken: bool = False
-    """Whether another one brought something at the same time."""
+    """Whether another one made progress at the same time."""
     is_ahead: bool = False
-    """Whether more has come than was read. What is on its way already nobody need ask for again."""
+    """Whether more has arrived than was read. Bytes already in transit need not be requested
+    again."""
     gained: int = 0
     first: float = math.inf
-    """When its first bytes came."""
+    """When its first bytes arrived."""
     last: float = -math.inf
-    """When its last bytes came."""
+    """When its last bytes arrived."""
     is_cut: bool = False
     """Whether its end was given to another: its reader stops earlier, and loses its connection."""
     marks: tuple[tuple[float, int], tuple[float, int]] | None = None
@@ -170,18 +173,18 @@ class Lease:
         self.marks = before, latest
 
     def rate(self, now: float) -> float:
-        """Bytes a second of late: connections begin slowly. 0 where that cannot be said yet."""
+        """Bytes per second since the first arrived; 0 if not known yet."""
         then, gained = self.marks[0] if self.marks else (self.first, 0)
         return (self.gained - gained) / (now - then) if now - then > 0.02 else 0.0
 
     @property
     def has_progressed(self) -> bool:
-        """Whether it brought more than what a connection costs."""
+        """Whether it brought more than a connection costs."""
         return self.gained >= min(LIMITS.read_least, self.stop - self.start)
 
 
 class Hashing(NamedTuple):
-    """A range of a blob that one worker hashes; where `stop` is the blob's end, it judges."""
+    """A range of a blob that is hashed by one worker; if it ends with the blob, it is verified."""
 
     blob: Blob
     start: int
@@ -189,20 +192,20 @@ class Hashing(NamedTuple):
 
     @property
     def is_last(self) -> bool:
-        """Whether the blob is to be judged."""
+        """Whether to verify the blob."""
         return self.stop == self.blob.extent
 
 
 class Wait(NamedTuple):
-    """Nothing to do before this moment, or before something happens."""
+    """Nothing to do before this moment or the next event."""
 
     until: float
 
 
 class Step(NamedTuple):
-    """What to do with a stream: leave out `skip` bytes, then take up to `take`.
+    """What to do with a stream: skip `skip` bytes, then read up to `take`.
 
-    Nothing to take is the end, unless `is_full`: then there is no room for more just now.
+    Nothing to read means the end, unless `is_full`: then there is no room for more right now.
     """
 
     skip: int

@@ -1,13 +1,13 @@
-"""Blobs that are kept for other runs, in a directory that any number of processes share.
+"""Cached blobs for other runs, in a directory shared by any number of processes.
 
     DIR/blobs/sha256/<hex>   a blob, complete, named like in an OCI layout
-    DIR/tmp/…                blobs on their way; locked by whoever writes them
-    DIR/lock                 held for as long as it takes to count and to make room
+    DIR/tmp/…                incomplete blobs; locked by their writers
+    DIR/lock                 held while counting and making room
 
-What lies there is a source like an archive on disk is: it is hashed whenever it is used, and
-what is not right is removed and fetched. A cache that cannot be written fails no run. A directory
-that is something else is refused, since blobs make room for others; what is there and no blob (a
-pipe, a link, a name that is no digest) is passed over.
+A cached blob is a source like an archive on disk: it is hashed whenever it is used; if it is wrong,
+it is removed and fetched. A cache that cannot be written fails no run. Because old blobs are
+removed, only caches are accepted as directory; anything in it that is not a blob (a pipe, a link, a
+name that is not a digest) is ignored.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 
 from .. import locks
-from ..archive.place import free_room, reserve, write_all
-from ..errors import OutputError, UsageError, shown
-from ..limits import LIMITS
+from ..archive.disk import free_room, reserve, write_all
+from ..errors import UsageError, shown
 from ..model.digest import Buffer, is_digest
 from .sources import LocalFile
 
@@ -35,12 +33,12 @@ _ON_THEIR_WAY = re.compile(r"[0-9a-f]{64,128}\.[0-9]+\.[0-9]+")
 
 
 class Cache:
-    """The directory. All methods may be called from any thread.
+    """The cache. All methods are thread-safe.
 
     Args:
-        directory: its name; created when the first blob is kept.
-        most: bytes that it may hold, blobs on their way included. What was used least recently
-            makes room for others.
+        directory: its path; created with the first blob.
+        most: its maximum size in bytes, including incomplete blobs. The least recently used are
+            removed first.
         notify: gets one line if it cannot be written.
 
     Raises:
@@ -49,7 +47,7 @@ class Cache:
 
     def __init__(self, directory: str, most: int, notify: Callable[[str], None]) -> None:
         self._is_ours = _is_cache(directory)
-        """Whether dockersave made it. Somebody else's blobs are used, and left as they are."""
+        """Whether dockersave created it. Blobs of other programs are used, but not changed."""
         self._directory = directory
         self._most = most
         self._notify = notify
@@ -63,7 +61,7 @@ class Cache:
             )
 
     def find(self, digest: str) -> list[LocalFile]:
-        """Where a blob is, if it is here; it counts as used now."""
+        """Look up a blob, and mark it as used."""
         path = self.path_of(digest)
         size = _size(path)
         if size < 0:
@@ -74,13 +72,13 @@ class Cache:
         return [LocalFile(path, size)]
 
     def drop(self, digest: str) -> None:
-        """Remove a blob that is not what it should be."""
+        """Remove a wrong blob."""
         with suppress(OSError):
             if self._is_ours and _size(self.path_of(digest)) >= 0:
                 os.unlink(self.path_of(digest))
 
     def begin(self, digest: str, size: int) -> Entry | None:
-        """Make room for a blob; None where there is none, or nothing can be written.
+        """Make room for a blob; None if there is no room, or it cannot be written.
 
         Args:
             digest: the blob's digest.
@@ -106,19 +104,19 @@ class Cache:
         return None
 
     def leave_room(self, folder: str, amount: int) -> None:
-        """Fill no disk that somebody else needs.
+        """Leave room on a disk for others.
 
         Args:
-            folder: where that is.
-            amount: what is needed there, in bytes; nothing that is reserved already.
+            folder: a directory on that disk.
+            amount: the bytes needed there, except those already reserved.
         """
         self._left = folder, amount
 
     def _has_room(self, size: int) -> bool:
-        """Whether there is room for a blob on the disk, and for what is not to be in its way.
+        """Whether the disk has room for a blob and for what must stay free.
 
         Raises:
-            OSError: that cannot be seen.
+            OSError: it cannot be determined.
         """
         fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -129,7 +127,7 @@ class Cache:
                     size += amount
         finally:
             os.close(fd)
-        # Where nothing can be reserved, blobs on their way have yet to take what they need.
+        # If space cannot be reserved, incomplete blobs will still need theirs.
         for _, status in _files(os.path.join(self._directory, "tmp")):
             size += max(0, status.st_size - 512 * status.st_blocks)
         return free is None or size <= free
@@ -140,14 +138,14 @@ class Cache:
             self._notify(f"the cache {self._directory} keeps less: its disk is nearly full")
 
     def give_up(self, failure: OSError) -> None:
-        """Keep nothing more in this run, and say why, once."""
+        """Stop caching in this run, and say why, once."""
         if self._writable:
             self._writable = False
             cause = os.strerror(failure.errno) if failure.errno else str(failure)
             self._notify(f"the cache {self._directory} cannot be written: {cause}")
 
     def path_of(self, digest: str) -> str:
-        """Where a blob belongs."""
+        """The path of a blob."""
         if not is_digest(digest):
             raise ValueError(f"{digest!r} is not a digest")
         return os.path.join(self._directory, "blobs", *digest.split(":"))
@@ -169,7 +167,7 @@ class Cache:
             locks.close(fd)
 
     def _make_room(self, size: int) -> bool:
-        """Remove what a killed run has left, then what was used least recently."""
+        """Remove leftovers of killed runs, then the least recently used blobs."""
         taken = size
         for path, status in _files(os.path.join(self._directory, "tmp")):
             if _ON_THEIR_WAY.fullmatch(os.path.basename(path)) and not _is_abandoned(path):
@@ -191,12 +189,12 @@ class Cache:
 
 
 class Entry:
-    """A blob on its way into the cache.
+    """A blob that is being written to the cache.
 
     Args:
         cache: the cache.
         temporary: its name until it is complete.
-        path: its name then.
+        path: its final name.
         size: in bytes.
 
     Raises:
@@ -218,7 +216,7 @@ class Entry:
             raise
 
     def write(self, position: int, data: Buffer) -> None:
-        """Put bytes there; where that fails, the blob is not kept."""
+        """Write bytes; if that fails, the blob is not cached."""
         with self._lock:
             if self._fd >= 0:
                 try:
@@ -228,7 +226,7 @@ class Entry:
                     self._end()
 
     def commit(self) -> None:
-        """All of it was written, and is right."""
+        """The blob is complete and verified."""
         with self._lock:
             if self._fd >= 0:
                 try:
@@ -238,7 +236,7 @@ class Entry:
                 self._end()
 
     def close(self) -> None:
-        """Give up what is not complete."""
+        """Discard an incomplete blob."""
         with self._lock:
             self._end()
 
@@ -250,113 +248,18 @@ class Entry:
             self._fd = -1
 
 
-class CacheWriter:
-    """Keeps a blob of which some may be in its place already.
-
-    Args:
-        begin: makes room in the cache, once there is something to keep.
-        have: ranges that are in the place already.
-    """
-
-    def __init__(
-        self, begin: Callable[[], Entry | None], have: Sequence[tuple[int, int]] = ()
-    ) -> None:
-        self._begin = begin
-        self._have = have
-        self._lock = threading.Lock()
-        self._begun = False
-        self._entry: Entry | None = None
-
-    def write(self, position: int, data: Buffer) -> None:
-        """Keep these bytes, too."""
-        if entry := self._opened():
-            entry.write(position, data)
-
-    def commit(self, read: Callable[[int, int], bytes]) -> None:
-        """The blob is complete, and right.
-
-        Args:
-            read: reads from its place: a position, and how many bytes at most.
-        """
-        # Where all of it was there already, nothing has been written yet.
-        if entry := self._opened():
-            with suppress(OutputError):
-                for start, stop in self._have:
-                    while start < stop:
-                        data = read(start, min(stop - start, LIMITS.read))
-                        entry.write(start, data)
-                        start += len(data)
-                entry.commit()
-
-    def _opened(self) -> Entry | None:
-        with self._lock:
-            if not self._begun:
-                self._begun = True
-                self._entry = self._begin()
-            return self._entry
-
-    def close(self) -> None:
-        """Give up what is not complete."""
-        if self._entry is not None:
-            self._entry.close()
-            self._entry = None
-
-
-class RunCache:
-    """The cache as one run uses it, if there is one.
-
-    Args:
-        directory, most, notify: see `Cache`; None for no cache.
-    """
-
-    def __init__(self, directory: str | None, most: int, notify: Callable[[str], None]) -> None:
-        self._cache = Cache(directory, most, notify) if directory else None
-        self._found: set[str] = set()
-
-    def leave_room(self, folder: str, amount: int) -> None:
-        """Fill no disk that the outputs need: see `Cache.leave_room`."""
-        if self._cache:
-            self._cache.leave_room(folder, amount)
-
-    def find(self, digest: str) -> list[LocalFile]:
-        """Where the cache has a blob."""
-        found = self._cache.find(digest) if self._cache else []
-        if found:
-            self._found.add(digest)
-        return found
-
-    def writer(
-        self, digest: str, size: int, have: Sequence[tuple[int, int]] = ()
-    ) -> CacheWriter | None:
-        """What keeps a blob that is not in the cache yet; None where there is no cache.
-
-        Args:
-            digest: the blob's digest.
-            size: its size in bytes.
-            have: ranges of it that are in its place already.
-        """
-        if self._cache is None or self.find(digest):
-            return None
-        return CacheWriter(partial(self._cache.begin, digest, size), have)
-
-    def settle(self, digest: str, *, was_fetched: bool) -> None:
-        """A blob is there, and right: remove what the cache has if it was of no use."""
-        if self._cache and was_fetched and digest in self._found:
-            self._cache.drop(digest)
-
-
 def _is_cache(directory: str) -> bool:
-    """Whether a directory is a cache of dockersave's, or can become one.
+    """Whether a directory is a cache of dockersave, or can become one.
 
     Raises:
-        UsageError: it is something else: an image's, or anybody's.
+        UsageError: it is something else.
     """
     try:
         with os.scandir(directory) as found:
             strangers = (entry.name for entry in found if entry.name not in _OWN)
             stranger = next(strangers, None)
     except OSError:
-        # It is not there yet; or whoever writes to it says what is wrong.
+        # It does not exist yet, or writing to it will report the error.
         return True
     name = f"--cache-dir {shown(directory)}"
     if stranger is not None:
@@ -371,11 +274,11 @@ def _is_cache(directory: str) -> bool:
 
 _FOLDERS = ("tmp", "blobs", "blobs/sha256", "blobs/sha512")
 _OWN = frozenset({"tmp", "blobs", "lock", "lost+found"})
-"""What a cache has; the last is on a file system of its own."""
+"""The content of a cache; the last is present on the root of a file system."""
 
 
 def _size(path: str) -> int:
-    """The size of a file in bytes; -1 if it is not there, or is no file."""
+    """The size of a file in bytes; -1 if it is missing or not a regular file."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -392,7 +295,7 @@ def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _is_abandoned(path: str) -> bool:
-    """Whether nobody writes a file any more; then it is removed."""
+    """Remove a file unless it is being written; returns whether it was removed."""
     try:
         fd = locks.open_to_lock(path, os.O_RDWR)
     except OSError:

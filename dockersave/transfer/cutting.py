@@ -1,8 +1,8 @@
-"""How large the pieces are that a blob is fetched in, and which one is worth being shared. Pure.
+"""The size of the pieces of a blob, and when it is worth splitting one. Pure.
 
-Pieces are large, so that a connection is not idle for a round trip between many small ones. That
-the last ones end together is seen to by splitting: a connection that has nothing to do takes over
-half of what would be the last to end.
+Pieces are large, so that connections are not idle for a round trip between many small ones.
+Splitting makes the last ones end together: an idle connection takes over half of the lease that
+would end last.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .spans import Span
 
 
 def piece_of(gap: Span, share: int, most: int) -> Span:
-    """The part of a gap that one connection is to fetch.
+    """The part of a gap that one connection should fetch.
 
     Args:
-        gap: what is missing.
-        share: bytes that are each connection's part of all that is missing.
-        most: bytes that may be asked for at once.
+        gap: the missing range.
+        share: each connection's share of all missing bytes.
+        most: the largest range of one request, in bytes.
     """
     start, stop = gap
     amount = max(LIMITS.piece_least, min(most, share - share % LIMITS.granule))
@@ -37,18 +37,18 @@ WARM = 0.2
 def most_behind(
     leases: Iterable[Lease], latency: float, now: float, *, is_warm: bool = True
 ) -> tuple[Lease, int] | None:
-    """The lease that will be the last to end, and how many bytes of it to take over.
+    """The lease that will end last, and how many bytes of it to take over.
 
-    Its reader stops earlier, and so loses its connection: that must be worth it.
+    Its reader stops early and loses its connection, so it must be worth it.
 
     Args:
         leases: those that can be split.
-        latency: seconds that pass before the first byte of a lease comes.
+        latency: seconds before the first byte of a lease arrives.
         now: seconds from a fixed moment.
         is_warm: whether there is a connection for it that was used a moment ago.
 
     Returns:
-        None where nothing would be won.
+        None if it is not worth it.
     """
     leases = list(leases)
     rates = [rate for lease in leases if (rate := lease.rate(now))]

@@ -1,4 +1,4 @@
-"""What becomes of a blob's bytes: put into their place, hashed in order, judged."""
+"""The download of a blob: bytes are written into place, hashed in order, and verified."""
 
 from __future__ import annotations
 
@@ -6,70 +6,70 @@ from typing import Protocol
 
 from ..model.digest import Buffer, Verifier
 from .blobs import Blob
-from .cache import CacheWriter
+from .run_cache import CacheWriter
 
 
 class Place(Protocol):
-    """Where the bytes of one blob go. Positions count from the blob's first byte."""
+    """The place of one blob. Positions are relative to the blob."""
 
     def write(self, position: int, data: Buffer) -> None:
-        """Put bytes there."""
+        """Write bytes."""
 
     def read(self, position: int, amount: int) -> bytes:
-        """Read back what was put there; at most `amount` bytes, at least one."""
+        """Read bytes back; at most `amount`, at least one."""
 
     def record(self, start: int, stop: int) -> None:
-        """Remember, for a later run, that these bytes are there."""
+        """Record for later runs that these bytes are there."""
 
     def forget(self) -> None:
-        """Remember that nothing is."""
+        """Record that nothing is there."""
 
 
 class Download(Protocol):
-    """What takes the bytes of one blob."""
+    """Receives the bytes of one blob."""
 
     def write(self, position: int, data: Buffer) -> None:
-        """Take bytes, whose position may be anywhere.
+        """Write bytes at any position.
 
         Raises:
             OutputError: they cannot be written.
         """
 
     def read(self, position: int, amount: int) -> bytes:
-        """Give back bytes that have not been hashed yet; at most `amount`, at least one."""
+        """Return bytes that have not been hashed yet; at most `amount`, at least one."""
 
     def hash(self, data: Buffer) -> int:
-        """Take the next bytes in order.
+        """Hash the next bytes in order.
 
         Returns:
-            How many were taken. Fewer than all where there is no memory for the rest just now: then
-            `read` gives them back, and they are to come again.
+            How many were consumed. Fewer than all if there is no memory for the rest right now:
+            then `read` returns them again later.
 
         Raises:
-            ContentError: what came so far is wrong.
+            ContentError: the bytes so far are wrong.
         """
 
     def judge(self) -> None:
-        """All of it has been hashed.
+        """Verify the blob, once all of it has been hashed.
 
         Raises:
             ContentError: it is wrong.
         """
 
     def renew(self) -> None:
-        """Begin again if the ledger has. Called while nobody writes or hashes."""
+        """Restart if the ledger has restarted the blob. Called while nobody writes or hashes."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """The end: no more bytes follow."""
 
 
 class BlobDownload:
-    """A blob that goes to a place, in any order, and is read back where the hash lags behind.
+    """A blob that is written to its place in any order, and read back if the hash lags behind.
 
     Args:
-        blob: what the ledger knows of it.
-        place: where it goes.
-        cache: keeps it for other runs, too.
+        blob: the ledger's record of it.
+        place: its place.
+        cache: also caches it.
     """
 
     def __init__(self, blob: Blob, place: Place, cache: CacheWriter | None = None) -> None:
@@ -83,14 +83,14 @@ class BlobDownload:
         return Verifier(self.blob.digest, self.blob.size, f"layer {self.blob.digest}")
 
     def write(self, position: int, data: Buffer) -> None:
-        """Put them into their place."""
+        """Write them to their place."""
         self.place.write(position, data)
         self.place.record(position, position + len(data))
         if self._cache:
             self._cache.write(position, data)
 
     def read(self, position: int, amount: int) -> bytes:
-        """Read them back from there."""
+        """Read them back."""
         return self.place.read(position, amount)
 
     def hash(self, data: Buffer) -> int:
@@ -99,19 +99,19 @@ class BlobDownload:
         return len(data)
 
     def judge(self) -> None:
-        """Compare size and digest."""
+        """Check size and digest."""
         self._verifier.finish()
         if self._cache:
             self._cache.commit(self.place.read)
 
     def renew(self) -> None:
-        """Forget what was there, if the ledger has."""
+        """Forget the old content, if the ledger has."""
         if self.epoch != self.blob.epoch:
             self.epoch = self.blob.epoch
             self._verifier = self._new()
             self.place.forget()
 
     def close(self) -> None:
-        """Keep nothing that is not complete."""
+        """Discard an incomplete blob."""
         if self._cache:
             self._cache.close()

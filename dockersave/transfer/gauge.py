@@ -1,28 +1,28 @@
-"""How many connections a line is worth, from what more of them brought so far. Pure."""
+"""How many connections to use, judging by what adding more has brought so far. Pure."""
 
 from __future__ import annotations
 
 _FIRST, _FIRST_FAR = 2, 8
 FAR = 0.003
-"""A round trip from which on a line is sure to be slower than the processor, in seconds."""
+"""From this round trip time on, in seconds, a line is certainly slower than the processor."""
 _LOOK = 0.04
 _CAPPED = 1.5
-"""How much faster twice as many connections are, at least, where each of them is capped."""
+"""The least speed-up from doubling connections if each of them is capped."""
 
 
 class Gauge:
-    """Doubles the connections for as long as it pays.
+    """Doubles the connections as long as it pays.
 
-    On a line that is faster than the processor more connections only cost: each record of each is
-    handed from thread to thread. And a registry is asked for more than `usual` only where each
-    connection is seen to be capped, so that more of them are the only way to use the line.
+    If the line is faster than the processor, more connections only cost: every record is handed
+    from thread to thread. More than `usual` are opened only if each connection turns out to be
+    capped, so that more of them are the only way to use the line.
 
     Args:
-        usual: connections that are used if it is the line that keeps us waiting.
-        most: connections that are used if each is capped.
-        cores: processors.
-        latency: seconds that a round trip takes; None if nobody knows.
-        first: connections to begin with; None for few, unless the line is far.
+        usual: connections to use if the line is the bottleneck.
+        most: connections to use if each is capped.
+        cores: the number of processors.
+        latency: seconds of a round trip; None if unknown.
+        first: connections to start with; None for few, unless the round trip is long.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Gauge:
         far = latency is not None and latency > FAR
         self.connections = min(usual, first or (_FIRST_FAR if far else _FIRST))
         self.is_fast = False
-        """Whether it is the processor that keeps us waiting."""
+        """Whether the processor is the bottleneck."""
         self._look = max(_LOOK, 1.5 * (latency or 0.0))
         self._since: tuple[float, float, int] | None = None
         self._rate = 0.0
@@ -50,15 +50,15 @@ class Gauge:
 
         Args:
             now: seconds from a fixed moment.
-            cpu: seconds that the processors have spent on this run.
-            received: bytes that have come over the network.
+            cpu: processor time of this run in seconds.
+            received: bytes received over the network.
         """
         if self._since is None:
             self._since = now, cpu, received
         begun, cpu_then, received_then = self._since
         took = now - begun
         if took >= self._look or (received and not received_then):
-            # What came first says nothing of the rate: it was waited for.
+            # The first bytes say nothing about the rate: they include waiting.
             self._since = now, cpu, received
             self.is_fast = cpu - cpu_then >= self._busy * took
             if not self.is_fast:

@@ -1,8 +1,8 @@
-"""The ledger: who fetches which bytes, what is left, and what is tried again. Pure.
+"""The ledger: who fetches which bytes, what is left, and what is retried. Pure.
 
 It owns all blobs of a run. Workers ask it what to do (`next`), and tell it what happened
-(`opened`, `wrote`, `hashed`, `ended`, `failed`). It has no threads, no clock and does no I/O, so
-small cases can be tried whole, and runs simulated. Who shares it holds one lock around each call.
+(`opened`, `wrote`, `hashed`, `ended`, `failed`). It has no threads, no clock and no I/O, so that
+small cases can be tested exhaustively, and runs simulated. Threads hold a lock around each call.
 
 A byte of a blob is in one of three states:
 
@@ -10,18 +10,18 @@ A byte of a blob is in one of three states:
        ▲                  │                 │
        └── ended, failed ─┘                 └── judged wrong: all of the blob is missing again
 
-What always holds (`tests/transfer/invariants.py` checks it after every step):
+Invariants (`tests/transfer/invariants.py` checks them after every step):
 
 1.  Present, leased and missing bytes of a blob are the whole blob, and no byte is in two states.
-2.  While a blob is neither done nor failed, at least one of these is true: somebody holds a lease
-    on it or hashes it; `next` has work for it, now; a stated moment is waited for; every
-    connection that is allowed is busy elsewhere; there is no room for it yet; or another blob
-    has the memory that it needs (`memory.py`), and one of these is true of that one.
-3.  Whatever can begin again is counted here: `Blob.strikes` (wrong bytes), `Blob.attempts`
-    (requests in a row that brought no byte of this blob), sources (each is dropped once) and
-    `capacity` (connections given up). What brought bytes that stayed is progress: it sets the
-    attempts back to none and is waited for by nobody. So every run ends, and none that moves is
-    given up. (Less than `LIMITS.read_least` is none: ten bytes a connection would never end.)
+2.  While a blob is neither done nor failed, at least one of these is true: a worker has a lease
+    on it or hashes it; `next` has work for it right now; it waits until a stated moment; every
+    allowed connection is busy elsewhere; there is no room for it yet; or another blob has the
+    memory that it needs (`memory.py`), and one of these is true for that one.
+3.  Every restart is counted: `Blob.strikes` (wrong bytes), `Blob.attempts` (requests in a row
+    without a byte of this blob), sources (each is dropped once) and `capacity` (connections given
+    up). Bytes that are kept are progress: they reset the attempts, and nothing waits for them. So
+    every run ends, and none that makes progress is given up. (Less than `LIMITS.read_least` is
+    not progress: with ten bytes per connection, a run would never end.)
 4.  Hashing runs from the first byte to the last, by one worker at a time, and never passes what
     is present. A blob is done when its last byte has been hashed and the digest is right.
 """
@@ -34,25 +34,25 @@ from collections.abc import Callable, Hashable, Sequence
 from ..attempts import Attempts
 from ..errors import ContentError
 from ..limits import LIMITS
+from .accounts import Accounts, keep_in
 from .blobs import Blob, Hashing, Lease, Source, Step, Wait
-from .books import Books, keep_in
 from .cutting import WARM, most_behind, piece_of
 from .spans import Span
 
 _STRIKES = 1
-"""How often a blob of wrong bytes is fetched again."""
+"""How often a blob with wrong bytes is fetched again."""
 _END = Step(0, 0)
 
 
-class Ledger(Books):
+class Ledger(Accounts):
     """The blobs of a run.
 
     Args:
-        blobs: in the order in which they are wanted.
+        blobs: in the wanted order.
         attempts: judges failures.
-        most: connections that there may ever be.
-        piece_most: the largest range that is asked for at once, in bytes.
-        tell: is told what was decided, and what it costs: a topic, and words.
+        most: the most connections ever.
+        piece_most: the largest range of one request, in bytes.
+        tell: called with a topic and a text for each costly decision.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Ledger(Books):
     ) -> None:
         super().__init__(blobs, tell)
         self.most = self.capacity = self._granted = most
-        """How many connections may be used at once; `capacity`, for the time being."""
+        """How many connections may be used at once; `capacity` is the current limit."""
         self.spread = True
-        """Whether pieces are cut for `most` connections, or for those there are now."""
+        """Whether pieces are cut for `most` connections, or for the current number."""
         self.horizon = math.inf
         """Up to which offset of the output there is room."""
         self.received = 0
-        """Bytes that came over the network."""
+        """Bytes received over the network."""
         self.latency = 0.0
-        """Seconds from a lease to its first byte, as of late."""
+        """Recent time from a lease to its first byte, in seconds."""
         self._attempts = attempts
         self._piece_most = piece_most
         self._whole_only: set[Hashable] = set()
@@ -83,13 +83,13 @@ class Ledger(Books):
     # What a worker does next.
 
     def next(self, now: float) -> Lease | Hashing | Wait | None:
-        """What a worker that has nothing to do should do.
+        """The next task for an idle worker.
 
         Args:
             now: seconds from a fixed moment.
 
         Returns:
-            None where nothing will be left to do, ever.
+            None if nothing will ever be left to do.
         """
         if self.failure or not self._undone:
             return None
@@ -117,7 +117,7 @@ class Ledger(Books):
                 continue
             start, stop = self._piece(blob, source, whole)
             if start == stop:
-                break  # No room for it, and so none for what is behind it.
+                break  # No room for it, and so none for anything after it.
             lease = Lease(blob, source, start, stop, whole, blob.round, now)
             self._assign(lease)
             return lease, until
@@ -129,7 +129,7 @@ class Ledger(Books):
         if blob.sequential:
             return start, stop if room > 0 else start
         if whole:
-            # It is read to its end, whatever the room: only the first may have to wait for some.
+            # It is read to its end, whatever the room: only the first may have to wait.
             return start, stop if blob.extent <= room or blob is self._undone[0] else start
         if not source.is_local:
             connections = self.most if self.spread else self.capacity
@@ -137,9 +137,9 @@ class Ledger(Books):
         return start, max(start, int(min(stop, room)))
 
     def _split(self, now: float) -> Lease | None:
-        """The second half of what would be the last to end.
+        """Take over the second half of the lease that would end last.
 
-        Its first reader stops earlier, and so loses its connection: that must be worth it.
+        Its first reader stops early and loses its connection, so it must be worth it.
         """
         if self.connections >= self.capacity:
             return None
@@ -167,13 +167,13 @@ class Ledger(Books):
     # What happens to a lease.
 
     def opened(self, lease: Lease, asked: Span, start: int, ranged: bool, now: float) -> bool:
-        """A source has begun to answer.
+        """A source has started to answer.
 
         Args:
-            lease: what for.
-            asked: the range that was asked for.
+            lease: the lease.
+            asked: the requested range.
             start: the position of the first byte that it sends.
-            ranged: whether it ends where the range does, not where the blob does.
+            ranged: whether it ends with the range, not with the blob.
             now: seconds from a fixed moment.
 
         Returns:
@@ -183,7 +183,7 @@ class Ledger(Books):
         if lease not in blob.leases:
             return False
         if start > lease.position:
-            # Nobody knows what such a server takes a range for; the whole can be relied upon.
+            # Such a server misunderstands ranges; only whole blobs are reliable.
             blob.whole = True
             self.failed(lease, ContentError("sent other bytes than requested", transient=True), now)
             return False
@@ -196,7 +196,7 @@ class Ledger(Books):
         if any(other.whole for other in blob.leases):
             self._release(lease)
             return False
-        # It brings all of the blob: so take from it whatever is missing, not this range alone.
+        # It brings the whole blob: take everything missing from it, not just this range.
         self._give_back(lease)
         lease.whole = True
         return True
@@ -205,14 +205,14 @@ class Ledger(Books):
         """What to do with the next bytes of a lease's stream.
 
         Args:
-            lease: which.
+            lease: the lease.
             at: their position in the blob.
         """
         blob = lease.blob
         if lease not in blob.leases or blob.waits or self.failure:
             return _END
         if lease.whole and lease.position in (lease.start, lease.stop):
-            # Something may have become missing before it while it was skipped.
+            # While it was skipped, a range before it may have become missing.
             self._give_back(lease)
             self._wander(lease, at)
         if lease.position >= lease.stop:
@@ -228,16 +228,16 @@ class Ledger(Books):
         return Step(lease.position - at, int(min(take, room)))
 
     def _is_in_the_way(self, lease: Lease) -> bool:
-        """Whether room will only be made once this lease's connection fetches something else."""
+        """Whether there will be no room until this lease's connection fetches something else."""
         first = self._undone[0]
         is_stuck = bool(first.missing) and first.edge == first.missing[0][0]
         return is_stuck and (lease.blob is first or self.connections >= self.capacity)
 
     def keep(self, lease: Lease, amount: int) -> int:
-        """How many of the next `amount` bytes of a lease, which have been read, are to be written.
+        """How many of the next `amount` bytes of a lease, already read, should be written.
 
-        Less than all, where another worker has taken over the end of the lease meanwhile. What
-        is to be written is not taken over any more.
+        Fewer than all if another worker has taken over the end of the lease. Bytes to be written
+        are no longer taken over.
         """
         if lease not in lease.blob.leases:
             return 0
@@ -245,7 +245,7 @@ class Ledger(Books):
         return lease.claimed - lease.position
 
     def wrote(self, lease: Lease, amount: int, now: float) -> None:
-        """The next `amount` bytes of a lease are in their place; `keep` has said how many."""
+        """The next `amount` bytes of a lease, as returned by `keep`, are in place."""
         blob = lease.blob
         if lease not in blob.leases:
             return
@@ -267,7 +267,7 @@ class Ledger(Books):
                 blob.attempts = 0
 
     def ended(self, lease: Lease) -> None:
-        """A lease's worker reads no more of it, and nothing was wrong."""
+        """A lease's worker stops reading, without an error."""
         if lease not in lease.blob.leases:
             return
         if lease.gained and lease.position == lease.stop and not lease.is_cut:
@@ -278,16 +278,16 @@ class Ledger(Books):
     def _serve(self) -> None:
         self._served += 1
         if self._served >= 2 * self.capacity and self.capacity < self._granted:
-            # What a server refused a while ago it may grant by now.
+            # A server may grant now what it refused before.
             self._served = 0
             self.capacity += 1
 
     def failed(self, lease: Lease, failure: Exception, now: float) -> None:
-        """A lease's source cannot be opened, or read.
+        """A lease's source cannot be opened or read.
 
         Args:
-            lease: which.
-            failure: what its source raised.
+            lease: the lease.
+            failure: the source's exception.
             now: seconds from a fixed moment.
         """
         blob = lease.blob
@@ -298,7 +298,7 @@ class Ledger(Books):
         if self.failure:
             return
         if lease.source.is_local:
-            if not blob.done:  # It may go on where the blob, which is right, has ended.
+            if not blob.done:  # The source may send more after the end of the correct blob.
                 self._drop(blob, lease.source)
             return
         verdict = self._attempts.judge(
@@ -329,25 +329,25 @@ class Ledger(Books):
 
     @property
     def tasks(self) -> int:
-        """How many workers can have something to do, about."""
+        """About how many workers can have something to do."""
         begun = len(self._wanting) + len(self._begun) + len(self._active)
         return self.unassigned // LIMITS.piece_least + begun
 
     def limit(self, connections: int) -> None:
-        """There never will be more connections than these."""
+        """Limit the number of connections for good."""
         self.most = min(self.most, connections)
         self.capacity = min(self.capacity, self.most)
         self._granted = min(self._granted, self.most)
 
     def grant(self, connections: int) -> None:
-        """Use as many connections from now on, unless the server has objected to fewer."""
+        """Use this many connections from now on, unless the server has refused fewer."""
         connections = min(connections, self.most)
         if self.capacity == self._granted:
             self.capacity = connections
         self._granted = connections
 
     def _shed(self) -> None:
-        """Make do with the connections that are left: there is at least one."""
+        """Continue with the remaining connections, at least one."""
         self.capacity = max(1, self.connections)
         self._served = 0
         self._tell("shed", f"{self.capacity} connections are left")
@@ -355,7 +355,7 @@ class Ledger(Books):
     # Hashing.
 
     def hashing(self, blob: Blob, most: int) -> Hashing | None:
-        """What of a blob can be hashed now, `most` bytes at most, unless somebody does so."""
+        """The next range of a blob to hash, at most `most` bytes, unless it is being hashed."""
         if blob.done or blob.is_hashing or (blob.waits and not self.memory.is_free_for(blob)):
             return None
         edge = blob.edge
@@ -368,8 +368,8 @@ class Ledger(Books):
         """A range has been hashed.
 
         Args:
-            task: which, and up to where.
-            failure: what is wrong with the blob. None where it is right, or not at its end.
+            task: the range.
+            failure: the error, or None if the blob is right so far.
         """
         blob = task.blob
         blob.is_hashing = False
@@ -384,7 +384,7 @@ class Ledger(Books):
             keep_in(self._begun, blob, False)
 
     def _judged_wrong(self, blob: Blob, failure: ContentError) -> None:
-        """Begin again: first without what was found on the disk, then once more, as a whole."""
+        """Restart: first without bytes found on the disk, then once more as a whole."""
         if not blob.restartable:
             self._fail(failure)
         elif blob.sources and blob.sources[0].is_local:

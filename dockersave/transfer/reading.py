@@ -18,17 +18,17 @@ def received(
     lock: AbstractContextManager[object],
     wait_for_room: Callable[[Lease], None],
 ) -> Iterator[memoryview]:
-    """The bytes of a lease in order; `Ledger.wrote` is to be told of each part before the next.
+    """The bytes of a lease in order; call `Ledger.wrote` for each part before the next.
 
     Args:
-        ledger, lease: what says how far to read.
+        ledger, lease: decide how far to read.
         reader: of an open stream.
         lock: held around each call of the ledger.
-        wait_for_room: returns when there may be room for more, or something to do first.
+        wait_for_room: returns when there may be room, or something else to do first.
 
     Raises:
-        NetworkError: the stream ends early, or cannot be read.
-        ContentError: it goes on where the blob ends.
+        NetworkError: the stream ends early or cannot be read.
+        ContentError: it continues after the end of the blob.
     """
     at = reader.stream.start
     while True:
@@ -55,5 +55,5 @@ def received(
 
 
 def asked_for(lease: Lease) -> tuple[int, int]:
-    """The range to ask a lease's source for."""
+    """The range to request from a lease's source."""
     return (0, lease.blob.extent) if lease.whole else (lease.position, lease.stop)

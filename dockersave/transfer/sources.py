@@ -1,7 +1,7 @@
-"""Where blobs come from: the registry, and whatever is on this machine's disk already.
+"""Sources of blobs: the registry, and files on this machine's disk.
 
-A blob of an archive on disk is a source like the registry is: what it gives is hashed on its
-way, and if it is not what it should be, the next source is asked.
+A blob in an archive on disk is a source like the registry: its bytes are hashed while they are
+read, and if they are wrong, the next source is used.
 """
 
 from __future__ import annotations
@@ -9,16 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from typing import IO, Protocol
+from typing import IO
 
-from ..archive.read.leftover import blobs_of
-from ..errors import (
-    CancelledError,
-    ContentError,
-    CredentialsError,
-    DockersaveError,
-    NotFoundError,
-)
+from ..archive.read.partial import blobs_of
+from ..errors import ContentError
 from ..limits import LIMITS
 from ..model.digest import check, is_digest
 from ..model.manifests import Descriptor
@@ -26,85 +20,13 @@ from ..values import dataclass
 from .throttle import Stream
 
 
-class BlobOpener(Protocol):
-    """What opens a blob at a registry."""
-
-    @property
-    def name(self) -> str:
-        """The registry's."""
-
-    def blob(
-        self, repository: str, descriptor: Descriptor, start: int = 0, stop: int | None = None
-    ) -> Stream:
-        """Begin to read a range of a blob."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteBlob:
-    """A blob at its registry."""
-
-    registry: BlobOpener
-    repository: str
-    descriptor: Descriptor
-    is_local: bool = False
-
-    @property
-    def size(self) -> int:
-        """Its size in bytes."""
-        return self.descriptor.size
-
-    @property
-    def server(self) -> str:
-        """Who serves it."""
-        return self.registry.name
-
-    def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
-        return self.registry.blob(self.repository, self.descriptor, start, stop)
-
-
-class ForeignOpener(BlobOpener, Protocol):
-    """What opens a blob at an address of its own, too."""
-
-    def foreign(
-        self, descriptor: Descriptor, url: str, start: int = 0, stop: int | None = None
-    ) -> Stream:
-        """Begin to read a range of a blob at a URL, without credentials."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignBlob(RemoteBlob):
-    """A blob that need not be in its registry: then it is behind one of its `urls`.
-
-    Docker asks in the same order (moby, distribution/pull_v2_windows.go).
-    """
-
-    registry: ForeignOpener
-
-    def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
-        failure: DockersaveError
-        try:
-            return self.registry.blob(self.repository, self.descriptor, start, stop)
-        except (NotFoundError, CredentialsError) as refusal:
-            failure = refusal
-        for url in self.descriptor.urls:
-            try:
-                return self.registry.foreign(self.descriptor, url, start, stop)
-            except CancelledError:
-                raise
-            except DockersaveError as refusal:
-                failure = refusal
-        raise failure
-
-
 @dataclass(frozen=True, slots=True)
 class LocalBlob:
-    """A blob in a file of this machine.
+    """A blob in a file on this machine.
 
     Args:
-        file: the file, open; who made this closes it.
-        offset: where the blob begins in it, in bytes.
+        file: the open file; closed by whoever created this object.
+        offset: where the blob starts in it, in bytes.
         size: in bytes.
     """
 
@@ -119,7 +41,7 @@ class LocalBlob:
         return self.file.name
 
     def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
+        """Start to read bytes `start` to `stop` (exclusive)."""
         return _LocalStream(self, start)
 
 
@@ -142,7 +64,7 @@ class LocalFile:
         return self.path
 
     def open(self, start: int, stop: int) -> Stream:
-        """Begin to read bytes `start` to `stop` (exclusive)."""
+        """Start to read bytes `start` to `stop` (exclusive)."""
         try:
             file = open(self.path, "rb", buffering=0)  # noqa: SIM115
         except OSError as failure:
@@ -177,7 +99,7 @@ class _LocalStream:
         return count
 
     def interrupt(self) -> None:
-        """A disk does not keep anybody waiting."""
+        """Disks do not block."""
 
     def close(self) -> None:
         """Close the file, unless it stays open for others."""
@@ -185,11 +107,10 @@ class _LocalStream:
 
 
 class LocalStore:
-    """All blobs in the archives and directories that may be used, by digest.
+    """All blobs in reusable archives and directories, by digest.
 
     Args:
-        paths: tar files, and directories with the same as files; those that do not exist, or
-            are neither, hold nothing.
+        paths: tar files, and directories with the same content; anything else is ignored.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -199,7 +120,7 @@ class LocalStore:
             self.add(path)
 
     def add(self, path: str) -> None:
-        """Index one more archive or directory, if it is there."""
+        """Index another archive or directory, if it exists."""
         if os.path.isdir(path):
             self.add_tree(path)
         elif os.path.isfile(path):
@@ -207,7 +128,7 @@ class LocalStore:
                 self.add_file(open(path, "rb"))  # noqa: SIM115
 
     def add_file(self, file: IO[bytes]) -> None:
-        """Index one more archive, which `close` closes.
+        """Index another archive, which `close` closes.
 
         Args:
             file: a tar file, open for reading.
@@ -217,7 +138,7 @@ class LocalStore:
             self._blobs.setdefault(digest, []).append(LocalBlob(file, offset, size))
 
     def add_tree(self, path: str) -> None:
-        """Index the blobs of an OCI layout in a directory, if it is there."""
+        """Index the blobs of an OCI layout in a directory, if it exists."""
         for algorithm in ("sha256", "sha512"):
             with suppress(OSError), os.scandir(os.path.join(path, "blobs", algorithm)) as found:
                 for entry in found:
@@ -229,26 +150,26 @@ class LocalStore:
         """Index a file.
 
         Args:
-            digest: what it should hash to.
+            digest: its expected digest.
             path: its name.
             size: in bytes.
         """
         self._blobs.setdefault(digest, []).append(LocalFile(path, size))
 
     def find(self, digest: str) -> list[LocalBlob | LocalFile]:
-        """The places that claim to have a blob."""
+        """The places that should contain a blob."""
         return self._blobs.get(digest, [])
 
     def size_of(self, digest: str) -> int:
-        """The size of a blob in bytes, if it is here and nobody contradicts; else -1."""
+        """The size of a blob in bytes; -1 if it is not here, or the places disagree."""
         sizes = {blob.size for blob in self.find(digest)}
         return sizes.pop() if len(sizes) == 1 else -1
 
     def read(self, descriptor: Descriptor) -> bytes | None:
-        """A small blob that is here, verified; None if it is not, or not what it should be.
+        """A small local blob, verified; None if it is missing or wrong.
 
         Args:
-            descriptor: what names it.
+            descriptor: its descriptor.
         """
         for blob in self._blobs.get(descriptor.digest, ()):
             if blob.size == descriptor.size <= LIMITS.config:

@@ -8,7 +8,7 @@ Span = tuple[int, int]
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same bytes, sorted, in as few ranges as there can be."""
+    """The same bytes in as few sorted ranges as possible."""
     result: list[Span] = []
     for start, stop in sorted(spans):
         if start >= stop:
@@ -21,7 +21,7 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def gaps(spans: Iterable[Span], size: int) -> list[Span]:
-    """What of `size` bytes is in none of the ranges."""
+    """The parts of `size` bytes that are in none of the ranges."""
     result: list[Span] = []
     position = 0
     for start, stop in merged(spans):
@@ -36,5 +36,5 @@ def gaps(spans: Iterable[Span], size: int) -> list[Span]:
 
 
 def total(spans: Iterable[Span]) -> int:
-    """How many bytes there are."""
+    """Their total size in bytes."""
     return sum(stop - start for start, stop in spans)

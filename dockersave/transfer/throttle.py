@@ -1,4 +1,4 @@
-"""Reading from sources: as much at once as arrives in a moment, and no faster than asked for."""
+"""Read from sources in suitable amounts, and no faster than the limit."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ class Stream(Protocol):
 
     @property
     def start(self) -> int:
-        """The position that reading begins at: as asked, or 0 where ranges are not to be had."""
+        """The position of the first byte: as requested, or 0 without ranges."""
 
     @property
     def ranged(self) -> bool:
-        """Whether it ends where the range does, not where the blob does."""
+        """Whether it ends with the range, not with the blob."""
 
     @property
     def is_ahead(self) -> bool:
-        """Whether more has come than was read: it is not the line that keeps us waiting."""
+        """Whether more has arrived than was read: then the line is not the bottleneck."""
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer with the next bytes; returns how many there are, 0 at the end."""
+        """Fill a buffer with the next bytes; returns how many, 0 at the end."""
 
     def interrupt(self) -> None:
         """Wake a thread that waits in `readinto`."""
 
     def close(self) -> None:
-        """Give up, or finish."""
+        """Close the stream."""
 
 
 class Throttle:
-    """What all streams of a run are read through.
+    """The rate limit of all streams of a run.
 
     Args:
-        rate: bytes per second for all together, or None for as fast as possible.
+        rate: bytes per second for all together, or None for no limit.
         cancellation: ends the waiting.
-        connections: at most; the more, the less each reads at once.
+        connections: the most; the more there are, the less each reads at once.
     """
 
     def __init__(self, rate: int | None, cancellation: Cancellation, connections: int) -> None:
@@ -65,7 +65,7 @@ class Throttle:
 
         Args:
             stream: an open stream.
-            free: whether it is on this machine, and no rate holds for it.
+            free: whether it is on this machine, so that no limit applies.
         """
         try:
             buffer = self._buffers.pop()
@@ -86,7 +86,7 @@ class Throttle:
             reader.stream.interrupt()
 
     def spend(self, amount: int) -> None:
-        """Wait until `amount` bytes, which have just been read, were allowed."""
+        """Wait until the limit allows the `amount` bytes that were just read."""
         if not self._rate:
             return
         with self._lock:
@@ -97,7 +97,7 @@ class Throttle:
 
 
 class Reader:
-    """Reads as much at once as arrives in a moment: little from a slow line."""
+    """Adapts the size of reads to the line: small ones from a slow line."""
 
     __slots__ = ("_amount", "_buffer", "_free", "_throttle", "stream")
 
@@ -109,10 +109,10 @@ class Reader:
         self._free = free
 
     def read(self, most: int) -> memoryview:
-        """The next bytes, `most` of them at most; none at the end.
+        """The next bytes, at most `most`; empty at the end.
 
         Returns:
-            Bytes that are there until the next call.
+            Bytes that are valid until the next call.
 
         Raises:
             DockersaveError, OSError: the stream cannot be read.

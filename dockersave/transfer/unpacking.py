@@ -1,9 +1,8 @@
-"""Layers that are stored without compression: unpacked and hashed twice while they arrive.
+"""Layers that are stored uncompressed: unpacked and hashed twice while they arrive.
 
-How large a layer is unpacked, nobody knows before it is. So each is unpacked into a file
-without a name, several at once, and moved behind the one before it when that is in its place.
-Moving frees what has been moved: at no time is there more on the disk than the result and one
-chunk.
+The unpacked size of a layer is not known beforehand. So each is unpacked into an unnamed file,
+several in parallel, and moved after the previous one when that is in place. Moving frees space as
+it goes: the disk never holds more than the result and one chunk.
 """
 
 from __future__ import annotations
@@ -11,26 +10,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+from ..archive.disk import write_all, writing
 from ..archive.members import Layer
-from ..archive.place import write_all, writing
 from ..compression import Decompressor
 from ..errors import ContentError
 from ..limits import LIMITS
 from ..model.digest import Buffer, Verifier
 from .blobs import Blob
-from .cache import CacheWriter
+from .run_cache import CacheWriter
 from .window import spool
-from .workers import Workers
+from .workers import WorkerPool
 
 
 class UnpackedLayer:
-    """One layer on its way from its source into a file without a name.
+    """A layer that is unpacked from its source into an unnamed file.
 
     Args:
-        blob: what the ledger knows of it: sequential, and as its source has it.
-        diff_id: what it must hash to when it is unpacked.
-        directory: where there is room.
-        keep: begins to keep the layer, as it is served, for other runs.
+        blob: the ledger's record of it: sequential, in the source's form.
+        diff_id: its expected digest when unpacked.
+        directory: where to create the file.
+        keep: starts to cache the layer as served.
     """
 
     def __init__(
@@ -49,10 +48,10 @@ class UnpackedLayer:
         self._is_there = False
         self._held = b""
         self.claim: Callable[[Blob], bool] = lambda blob: True
-        """Asked before much memory is needed: see `Workers.claim`."""
+        """Called before much memory is needed: see `WorkerPool.claim`."""
 
     def found(self, size: int) -> None:
-        """It is in its place already.
+        """It is already in place.
 
         Args:
             size: unpacked, in bytes.
@@ -62,22 +61,22 @@ class UnpackedLayer:
 
     @property
     def done(self) -> bool:
-        """Whether it is there, and right."""
+        """Whether it is complete and verified."""
         return self._is_there or self.blob.done
 
     @property
     def present(self) -> int:
-        """How many bytes of what is served have been unpacked."""
-        # What lies on this machine may be smaller or larger than it is served.
+        """How many bytes, as served, have been unpacked."""
+        # A local copy may be smaller or larger than the served one.
         return self.size if self.done else min(self.size, self.blob.present)
 
     @property
     def reused(self) -> int:
-        """How many of them were on this machine already."""
+        """How many of them were already on this machine."""
         return self.present if self._is_there or self.blob.reused else 0
 
     def write(self, position: int, data: Buffer) -> None:
-        """Take bytes: they are unpacked as they are hashed."""
+        """Accept bytes: they are unpacked when they are hashed."""
         if self._epoch != self.blob.epoch:
             self._begin()
         if self._kept:
@@ -91,14 +90,14 @@ class UnpackedLayer:
         is_local = self.blob.sources[0].is_local
         self._kept = None if is_local else self._keep()
         name = f"layer {self.digest}"
-        # A local source may hold the layer unpacked: then it has its diff_id's digest.
+        # A local source may have the layer unpacked: then its digest is the diff_id.
         self._raw = Verifier(None if is_local else self.digest, None, name)
         self._plain = Verifier(self.diff_id, None, f"{name}, unpacked,")
         self._held = b""
         self._decompressor = Decompressor(name, self._may_have)
 
     def read(self, position: int, amount: int) -> bytes:
-        """What could not be unpacked yet; nothing else is kept of what was written."""
+        """The bytes that could not be unpacked yet; others are not kept."""
         return self._held[:amount]
 
     def _may_have(self, window: int) -> bool:
@@ -108,11 +107,11 @@ class UnpackedLayer:
         """Unpack the next bytes.
 
         Returns:
-            How many were; fewer than all where there is no memory for the rest just now.
+            How many; fewer than all if there is no memory for the rest right now.
 
         Raises:
-            ContentError: they cannot be, or there are too many of them.
-            OutputError: there is no room.
+            ContentError: they cannot be unpacked, or are too large.
+            OutputError: there is no space.
         """
         data = bytes(data)
         for piece in self._decompressor.feed(data):
@@ -132,10 +131,10 @@ class UnpackedLayer:
             write_all(self._fd, data, self.unpacked_size - len(data))
 
     def judge(self) -> None:
-        """All of it has come.
+        """Verify the layer, once all of it has arrived.
 
         Raises:
-            ContentError: it is wrong, as it was served or unpacked.
+            ContentError: it is wrong, as served or unpacked.
         """
         if self._epoch != self.blob.epoch:
             self._begin()
@@ -148,21 +147,21 @@ class UnpackedLayer:
         self._forget()
 
     def _forget(self) -> None:
-        # An image may have thousands of layers, and each of these a window.
+        # Release the window: an image may have thousands of layers.
         self._epoch = -1
         del self._raw, self._plain, self._decompressor
 
     def renew(self) -> None:
-        """What comes next begins again if the ledger has: see `write`. Its window does so now."""
+        """The next bytes restart if the ledger has: see `write`. Release its window now."""
         if self._epoch not in (-1, self.blob.epoch):
             self.close()
             self._forget()
 
     def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
-        """Give the unpacked layer away, chunk by chunk, freeing each.
+        """Yield the unpacked layer chunk by chunk, freeing the space of each.
 
         Args:
-            write: takes an offset in the layer, and the bytes there.
+            write: called with an offset in the layer and bytes.
             backwards: the last chunk first, so that space is freed as it goes.
         """
         chunk = 2 * LIMITS.read
@@ -198,7 +197,7 @@ class Appender:
         self,
         layers: Sequence[tuple[Layer, UnpackedLayer]],
         append: Callable[[Layer, int, UnpackedLayer], object],
-        workers: Workers,
+        workers: WorkerPool,
         ahead: int,
     ) -> None:
         self._append = append

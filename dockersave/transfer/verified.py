@@ -1,4 +1,4 @@
-"""A blob that is read by whoever asked for it, on their own thread, and verified as it is."""
+"""A blob that the caller reads on their own thread, verified while it is read."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class VerifiedBlob(io.RawIOBase):
-    """A blob, read in order from its first byte to its last.
+    """A blob that is read in order.
 
     Args:
-        source: where it comes from.
-        descriptor: what it must be.
+        source: its source.
+        descriptor: its expected size and digest.
         attempts, throttle, cancellation: the run's.
     """
 
@@ -39,7 +39,7 @@ class VerifiedBlob(io.RawIOBase):
         throttle: Throttle,
         cancellation: Cancellation,
     ) -> None:
-        # Bytes that were given away cannot be taken back.
+        # Bytes that were returned cannot be taken back.
         self._blob = Blob(
             descriptor.digest, descriptor.size, [source], sequential=True, restartable=False
         )
@@ -60,17 +60,17 @@ class VerifiedBlob(io.RawIOBase):
         """Read the next bytes.
 
         Raises:
-            ContentError: the blob is not what its descriptor says, at its end at the latest.
-            DockersaveError: it cannot be had.
-            ValueError: it has been closed.
+            ContentError: the blob does not match its descriptor; raised at its end at the latest.
+            DockersaveError: it cannot be fetched.
+            ValueError: it is closed.
         """
         if self.closed:
-            # Its last bytes lie in a buffer that others read into by now.
+            # Its last bytes are in a buffer that is reused by now.
             raise ValueError("I/O operation on closed file")
         if not self._rest:
             self._rest = next(self._parts, self._rest)
             if not self._rest and not self._ledger.is_done:
-                # What has failed is not to look like the end when it is read once more.
+                # After an error, another read must not look like the end.
                 self._cancellation.check()
                 raise self._ledger.failure or ValueError("it could not be read completely")
         view = memoryview(buffer).cast("B")[: len(self._rest)]
@@ -101,7 +101,7 @@ class VerifiedBlob(io.RawIOBase):
                 for data in received(ledger, lease, reader, nullcontext(), lambda lease: None):
                     ledger.wrote(lease, len(data), time.monotonic())
                     if task := ledger.hashing(lease.blob, len(data)):
-                        # The last bytes are given away once all of it is right.
+                        # The last bytes are returned only if all of it is right.
                         self._hash(task, data)
                     yield data
         except CancelledError:
@@ -126,6 +126,6 @@ class VerifiedBlob(io.RawIOBase):
             raise failure
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._parts.close()
         super().close()

@@ -1,8 +1,7 @@
 """An archive that is written in order: to standard output, or through a compressor.
 
-Blobs are fetched into a window, a file without a name that is used as a ring. The last bytes
-of a blob are held back until all of it is verified: what was written is never a whole archive
-that has a wrong blob in it.
+Blobs are fetched into a window, an unnamed file used as a ring buffer. The last bytes of a blob are
+held back until all of it is verified, so that a complete archive never contains a wrong blob.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from ..archive.place import check_room, reserve, write_all, writing
+from ..archive.disk import check_room, reserve, write_all, writing
 from ..archive.tar import END, Plan, padding
 from ..errors import OutputError
 from ..limits import LIMITS
@@ -21,10 +20,10 @@ from .blobs import Blob
 
 
 def spool(directory: str) -> int:
-    """A file without a name, for what is too large for memory.
+    """An unnamed file, for data that is too large for memory.
 
     Args:
-        directory: where there is room.
+        directory: where to create the file.
 
     Raises:
         OutputError: it cannot be created.
@@ -32,7 +31,7 @@ def spool(directory: str) -> int:
     directory = directory or "."
     with suppress(OSError):
         return os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-    # Some file systems have none without a name.
+    # Some file systems do not support unnamed files.
     with writing(f"a temporary file in {directory}"):
         fd, name = tempfile.mkstemp(prefix=".dockersave-", dir=directory)
         os.unlink(name)
@@ -56,11 +55,11 @@ def _with_room(fd: int, size: int, others: int) -> int:
 
 
 class Window:
-    """The part of the output between what has been written and what may be fetched.
+    """The part of the output that is fetched ahead of what has been written.
 
     Args:
-        directory: where its file may lie; where none may, or there is no room for it, it lies in
-            memory and is smaller.
+        directory: where to create its file. If that fails, or there is no room for it, the window
+            is in memory, and smaller.
         whole: the size of the output, in bytes: no more is needed.
         others: what else is to be written there, in bytes.
     """
@@ -74,7 +73,8 @@ class Window:
             self.size = LIMITS.window_in_memory
 
     def write(self, offset: int, data: Buffer) -> None:
-        """Put bytes at an offset of the output, less than `size` after what is still needed."""
+        """Write bytes at an offset of the output, less than `size` after the first byte still
+        needed."""
         at = offset % self.size
         head = self.size - at
         with writing("the window of the stream"):
@@ -92,7 +92,7 @@ class Window:
         os.close(self.fd)
 
 
-class WindowPlace:
+class WindowWriter:
     """A blob's place in a window.
 
     Args:
@@ -105,29 +105,29 @@ class WindowPlace:
         self._base = base
 
     def write(self, position: int, data: Buffer) -> None:
-        """Put bytes there."""
+        """Write bytes."""
         self._window.write(self._base + position, data)
 
     def read(self, position: int, amount: int) -> bytes:
-        """Read back what was put there."""
+        """Read bytes back."""
         return self._window.read(self._base + position, amount)
 
     def record(self, start: int, stop: int) -> None:
-        """A stream cannot be taken up again: nothing to remember."""
+        """A stream cannot be resumed: nothing to record."""
 
     def forget(self) -> None:
-        """Nothing was remembered."""
+        """Nothing was recorded."""
 
 
 class Emitter:
-    """Writes a planned archive while its blobs arrive, as far as they have.
+    """Writes a planned archive while its blobs arrive.
 
     Args:
         plan: the archive.
         blobs: of its layers, in their order.
         window: where they arrive.
-        write: takes the archive's bytes.
-        grant_room: is told up to which offset of the output there is room now.
+        write: called with the archive's bytes.
+        grant_room: called with the offset of the output up to which there is room.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Emitter:
         self._grant_room(window.size)
 
     def advance(self) -> bool:
-        """Write what can be written; returns whether that was all."""
+        """Write as much as possible; returns whether everything is written."""
         return next(self._steps, True)
 
     def _emit(self, plan: Plan, blobs: Sequence[Blob]) -> Iterator[bool]:
@@ -172,7 +172,7 @@ class Emitter:
 
 
 def is_restartable(size: int, window: Window) -> bool:
-    """Whether a blob of `size` bytes is held back until all of it is right."""
+    """Whether a blob of `size` bytes is held back until all of it is verified."""
     return size <= window.size // 2
 
 
@@ -180,7 +180,7 @@ def _ready(blob: Blob) -> int:
     """Up to which position a blob may be written."""
     if blob.done:
         return blob.size
-    # What fits into the window can still be fetched again, as long as nothing has been written.
+    # A blob that fits into the window can be fetched again, as long as nothing of it was written.
     if blob.restartable:
         return 0
     return min(blob.hashed, blob.size - LIMITS.granule)

@@ -1,4 +1,4 @@
-"""Threads that do what the ledger says. Where the system grants none, the caller does it."""
+"""Threads that work for the ledger. If the system grants none, the caller does the work."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .throttle import Throttle
 
 _TICK = 0.05
 _IDLE = 0.1
-"""How long a worker that has nothing to do waits before it looks whether a lease can be split."""
+"""How long an idle worker waits before it checks whether a lease can be split."""
 
 
 _NOTHING = memoryview(b"")
 
 
-class Workers:
-    """Fetch the blobs of a ledger.
+class WorkerPool:
+    """Fetches the blobs of a ledger.
 
     Args:
-        ledger: says what to do.
-        downloads: take the bytes; one for each of the ledger's blobs, in the same order.
-        gauge: says how many connections are worth it.
-        throttle: what is read through.
-        cancellation: ends it all.
+        ledger: decides what to do.
+        downloads: receive the bytes; one for each of the ledger's blobs, in the same order.
+        gauge: decides how many connections are worthwhile.
+        throttle: the rate limit.
+        cancellation: stops everything.
         name: the threads' name.
     """
 
@@ -76,12 +76,12 @@ class Workers:
         """Fetch, until there is nothing left to do.
 
         Args:
-            meanwhile: does, on the thread that calls this, what can be done with what is there;
-                returns whether that was the last of it.
+            meanwhile: called on the calling thread to process what has arrived; returns whether it
+                is finished.
             tick: called about twenty times a second.
 
         Raises:
-            DockersaveError: a blob cannot be had, or not be written; the run was stopped.
+            DockersaveError: a blob cannot be fetched or written, or the run was stopped.
         """
         self._meanwhile = meanwhile
         self._caller = threading.get_ident()
@@ -92,7 +92,7 @@ class Workers:
             with self._lock:
                 seen = self._events
                 failure = self._failure or self._ledger.failure
-            # What is complete although something else failed is kept for the next run.
+            # Keep complete blobs for the next run, even if something else failed.
             if meanwhile():
                 return
             if failure:
@@ -107,21 +107,21 @@ class Workers:
             tick()
 
     def grant_room(self, horizon: float) -> None:
-        """There is room in the output up to this offset."""
+        """Report room in the output up to this offset."""
         with self._lock:
             self._ledger.horizon = horizon
             self._work.notify_all()
 
     def claim(self, blob: Blob) -> bool:
-        """Whether a blob may be unpacked with a large window now; if not, it is put off."""
+        """Whether a blob may be unpacked with a large window now; if not, it is postponed."""
         with self._lock:
             return self._ledger.memory.claim(blob)
 
     def close(self) -> None:
         """Stop, and wait for the threads.
 
-        Without a limit: a thread that lived on could write into files that are closed by then.
-        Those that wait for a connection wake when the run's cancellation is set.
+        Without a limit: a surviving thread could write into files that are closed by then.
+        Threads that wait for a connection wake when the run's cancellation is set.
         """
         with self._lock:
             is_done = self._ledger.is_done
@@ -137,7 +137,7 @@ class Workers:
                 download.close()
 
     def _look(self) -> None:
-        """Use more connections while it is the line that keeps us waiting."""
+        """Use more connections while the line is the bottleneck."""
         ledger, gauge = self._ledger, self._gauge
         before = gauge.connections
         wanted = gauge.look(time.monotonic(), time.process_time(), ledger.received)
@@ -149,7 +149,7 @@ class Workers:
         self._grow()
 
     def _grow(self) -> None:
-        """Start threads: no more than can have something to do."""
+        """Start threads, no more than can have something to do."""
         with self._lock:
             wanted = 0 if self._are_refused else min(self._ledger.capacity, self._ledger.tasks)
         while len(self._threads) < wanted:
@@ -157,7 +157,7 @@ class Workers:
             try:
                 thread.start()
             except RuntimeError:
-                # No more of them (seccomp, limits): those that run already do the work.
+                # No more threads (seccomp, limits): the running ones do the work.
                 self._are_refused = True
                 with self._lock:
                     self._ledger.limit(max(1, len(self._threads)))
@@ -172,10 +172,10 @@ class Workers:
             with self._lock:
                 self._failure = self._failure or failure
                 self._ledger.stop()
-        self._tell()
+        self._wake()
 
     def _next(self, *, patient: bool) -> Lease | Hashing | None:
-        """What to do next; None where there is nothing, ever, or just now."""
+        """The next task; None if there is none, ever or right now."""
         with self._lock:
             while True:
                 now = time.monotonic()
@@ -188,8 +188,8 @@ class Workers:
                     return None
                 self._work.wait(pause)
 
-    def _tell(self) -> None:
-        """Wake whoever waits for something to have happened."""
+    def _wake(self) -> None:
+        """Wake all threads that wait for an event."""
         with self._lock:
             self._events += 1
             self._news.notify_all()
@@ -215,7 +215,7 @@ class Workers:
         else:
             with self._lock:
                 self._ledger.ended(lease)
-        self._tell()
+        self._wake()
 
     def _receive(self, lease: Lease) -> None:
         with self._lock:
@@ -228,7 +228,7 @@ class Workers:
                 now = time.monotonic()
                 if not self._ledger.opened(lease, asked, stream.start, stream.ranged, now):
                     return
-                # Others may ask for more of the blob now.
+                # Others may request more of the blob now.
                 self._work.notify_all()
             for data in received(self._ledger, lease, reader, self._lock, self._wait_for_room):
                 self._take(lease, data)
@@ -239,13 +239,13 @@ class Workers:
         download.write(position, data)
         with self._lock:
             self._ledger.wrote(lease, len(data), time.monotonic())
-            # What others have written before it is caught up with as fast as it is written.
+            # Hashing catches up with what others have written before it.
             task = self._ledger.hashing(lease.blob, 2 * len(data))
         if task:
             self._hash(task, position, data)
 
     def _hash(self, task: Hashing, position: int = 0, data: memoryview = _NOTHING) -> None:
-        """Hash a range: from the buffer where that has it, else from where it was written."""
+        """Hash a range, from the buffer if possible, otherwise read back."""
         download = self._downloads[task.blob.number]
         failure = None
         at, end = task.start, position + len(data)
@@ -276,7 +276,7 @@ class Workers:
                 self._work.notify_all()
 
     def _wait_for_room(self, lease: Lease) -> None:
-        """In a stream, whoever reads a whole blob waits for what it wrote to be taken."""
+        """In a stream, the reader of a whole blob waits until its bytes were consumed."""
         with self._lock:
             task = self._ledger.hashing(lease.blob, 8 * LIMITS.read)
         if task:

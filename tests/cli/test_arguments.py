@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave import Network, Options, UsageError
-from dockersave.cli import habits
+from dockersave.cli import other_tools
 from dockersave.cli.arguments import check, network, options, parser
 from dockersave.cli.page import OPTIONS, page
 
@@ -265,12 +265,12 @@ def test_what_looks_alike_and_means_something_else_is_not_suggested(name: str) -
 
 def test_what_other_tools_call_it_is_known_here() -> None:
     known = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
-    for right, names in habits._MEANT.items():
+    for right, names in other_tools._MEANT.items():
         assert right.split()[0] in known
         assert not known & set(names.split()), "an option of our own"
-    said = [name for names in habits._SAID.values() for name in names.split()]
+    said = [name for names in other_tools._SAID.values() for name in names.split()]
     assert not known & set(said)
-    every = [*said, *(name for names in habits._MEANT.values() for name in names.split())]
+    every = [*said, *(name for names in other_tools._MEANT.values() for name in names.split())]
     assert len(every) == len(set(every)), "one meaning each"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dockersave.archive import place
+from dockersave.archive import disk
 from dockersave.cli import main
 from dockersave.errors import OutputError
 from dockersave.model.options import Options
@@ -342,6 +342,6 @@ def test_a_read_only_file_system(server: Simulator, tmp_path: Path) -> None:
 
 def test_messages_name_the_cause() -> None:
     for code in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT, errno.ELOOP):
-        failure = place.output_error(OSError(code, "x"), "image.tar")
+        failure = disk.output_error(OSError(code, "x"), "image.tar")
         assert os.strerror(code) in failure.message
         assert failure.hint

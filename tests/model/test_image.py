@@ -11,7 +11,7 @@ from dockersave.archive.formats import format_named
 from dockersave.errors import UsageError
 from dockersave.model.image import check_names, notes
 from dockersave.model.manifests import Index, Manifest, parse_document
-from tests.archive.write.shelf import resolved, sizes
+from tests.archive.resolved_images import resolved, sizes
 from tests.images import GOOD, INDEXES, Document, file, foreign, image, index, layer
 from tests.images.documents import Flavor
 from tests.images.layers import Compression

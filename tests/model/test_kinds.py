@@ -18,7 +18,7 @@ from dockersave.model.image import Image
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
 from dockersave.resolving.resolver import Resolver
-from tests.archive.write.shelf import Shelf, resolved
+from tests.archive.resolved_images import OfflineRegistry, resolved
 from tests.images import Document, image, index, random_layer
 from tests.images.documents import OCI_CONFIG, OCI_EMPTY, artifact, attestation, config_document
 from tests.images.layers import Blob
@@ -98,11 +98,11 @@ def test_a_build_cache_is_no_index_of_images() -> None:
         cache = index([], "oci", {"manifests": manifests})
         cache = replace(cache, blobs=(LAYER, config))
         for platform in ("linux/amd64", "all"):
-            shelf = Shelf(cache)
-            resolver = Resolver(shelf, SAMPLE)
+            offline = OfflineRegistry(cache)
+            resolver = Resolver(offline, SAMPLE)
             with pytest.raises(ContentError, match=said):
                 resolver.all_platforms() if platform == "all" else resolver.image(None)
-            assert shelf.asked == ["latest"]
+            assert offline.asked == ["latest"]
 
 
 @pytest.mark.parametrize("name", BESIDE)
@@ -176,11 +176,11 @@ def test_an_index_in_two_indexes_is_kept_once_and_behind_both() -> None:
     inner = index([IMAGE], "oci")
     middle = index([inner, ARM], "oci")
     outer = index([inner, middle, inner, middle], "oci")
-    shelf = Shelf(outer)
-    found = Resolver(shelf, SAMPLE).all_platforms()
+    offline = OfflineRegistry(outer)
+    found = Resolver(offline, SAMPLE).all_platforms()
     digests = [each.descriptor.digest for each in found.indexes]
     assert digests == [outer.digest, middle.digest, inner.digest]
-    assert len(shelf.asked) == len(set(shelf.asked))
+    assert len(offline.asked) == len(set(offline.asked))
     unpacked = replace(found, unpacked=True).with_sizes({LAYER.diff_id: LAYER.unpacked})
     named = {unpacked.root.digest}
     for each in unpacked.indexes:
@@ -205,24 +205,24 @@ def test_an_index_bomb_ends() -> None:
     for _ in range(LIMITS.index_depth):
         document = replace(index([document] * 300, "oci"), children=(document,))
     for platform in (None, "all"):
-        shelf = Shelf(document)
-        resolver = Resolver(shelf, SAMPLE)
+        offline = OfflineRegistry(document)
+        resolver = Resolver(offline, SAMPLE)
         if platform:
             resolver.all_platforms()
         else:
             with pytest.raises(NotFoundError):
                 resolver.image(Platform("linux", "arm64"))
-        assert len(shelf.asked) < 10
+        assert len(offline.asked) < 10
 
 
 def test_a_bomb_of_different_documents_ends() -> None:
     document = bomb(47)  # 2209 images, each with a manifest, all with one config
     for platform in (None, "all"):
-        shelf = Shelf(document)
-        resolver = Resolver(shelf, SAMPLE)
+        offline = OfflineRegistry(document)
+        resolver = Resolver(offline, SAMPLE)
         with pytest.raises(ContentError, match="list too many documents"):
             resolver.all_platforms() if platform else resolver.image(Platform("linux", "arm64"))
-        assert len(shelf.asked) <= LIMITS.document_requests + LIMITS.document_requests_image
+        assert len(offline.asked) <= LIMITS.document_requests + LIMITS.document_requests_image
 
 
 def test_the_documents_of_a_run_have_one_budget() -> None:
@@ -236,19 +236,19 @@ def test_the_documents_of_a_run_have_one_budget() -> None:
     with pytest.raises(ContentError, match="bytes together"):
         resolved(index(large, "oci"), platform="all")
     budget = Budget()
-    resolvers = [Resolver(Shelf(each), SAMPLE, budget=budget) for each in large]
+    resolvers = [Resolver(OfflineRegistry(each), SAMPLE, budget=budget) for each in large]
     with pytest.raises(ContentError, match="bytes together"):
         deque((resolver.image(None) for resolver in resolvers), 0)
-    assert Resolver(Shelf(large[0]), SAMPLE).image(None)
+    assert Resolver(OfflineRegistry(large[0]), SAMPLE).image(None)
 
 
 def test_no_more_of_a_document_is_kept_than_is_used() -> None:
     history = [{"created_by": f"step {n}", "empty_layer": True} for n in range(15_000)]
     document = image([LAYER], flavor="oci", config=config_document([LAYER]) | {"history": history})
-    shelf = Shelf(document)
+    offline = OfflineRegistry(document)
     tracemalloc.start()
     try:
-        found = Resolver(shelf, SAMPLE).image(None)
+        found = Resolver(offline, SAMPLE).image(None)
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

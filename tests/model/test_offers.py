@@ -7,7 +7,7 @@ import pytest
 from dockersave import ContentError, Reference
 from dockersave.model.platforms import Offer, Platform
 from dockersave.resolving.resolver import Resolver
-from tests.archive.write.shelf import Shelf
+from tests.archive.resolved_images import OfflineRegistry
 from tests.images import ODD, Document, attestation, image, index, random_layer, sample_index
 
 LAYER = random_layer(1000, 1)
@@ -16,9 +16,9 @@ AMD = image([LAYER])
 
 
 def offered(document: Document) -> tuple[list[Offer], int]:
-    shelf = Shelf(document)
-    offers = Resolver(shelf, Reference.parse("r.test/sample")).platforms()
-    return offers, len(shelf.asked)
+    offline = OfflineRegistry(document)
+    offers = Resolver(offline, Reference.parse("r.test/sample")).platforms()
+    return offers, len(offline.asked)
 
 
 def test_an_index_says_it_all() -> None:

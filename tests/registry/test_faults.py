@@ -16,9 +16,9 @@ from hypothesis import given, settings
 
 from tests.images import Store, read, sample_image, sample_index
 from tests.pace import Stopwatch
-from tests.registry.asking import blob, exchange, get
 from tests.registry.effects import EFFECTS
 from tests.registry.faults import Fault
+from tests.registry.raw_requests import blob, exchange, get
 from tests.registry.simulator import Simulator
 from tests.registry.strategies import any_faults, fault_lists
 

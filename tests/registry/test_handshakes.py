@@ -15,7 +15,7 @@ import trustme
 
 from dockersave.errors import NetworkError
 from dockersave.registry.handshakes import of_tls
-from tests.registry.opening import opened
+from tests.registry.clients import opened
 
 REFUSALS = {
     "TLSV1_UNRECOGNIZED_NAME": "no certificate for this name",

@@ -13,8 +13,8 @@ import pytest
 from dockersave.errors import CredentialsError, DockersaveError, NotFoundError
 from dockersave.model.manifests import Descriptor
 from tests.images import image, random_layer
-from tests.registry.opening import Run, drain, opened
-from tests.registry.raw import Raw, answer, raw_server
+from tests.registry.clients import Run, drain, opened
+from tests.registry.raw_server import Raw, answer, raw_server
 
 LAYER = random_layer(5000)
 SAMPLE = image([LAYER])

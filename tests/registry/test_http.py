@@ -10,8 +10,8 @@ from dockersave.model.digest import digest_of
 from dockersave.model.manifests import ACCEPT, Descriptor
 from dockersave.registry.http import MalformedAnswer, content_length, is_chunked
 from tests.images import image, random_layer
-from tests.registry.opening import drain, opened
-from tests.registry.raw import answer, chunked, raw_server
+from tests.registry.clients import drain, opened
+from tests.registry.raw_server import answer, chunked, raw_server
 
 LAYER = random_layer(5000)
 SAMPLE = image([LAYER])

@@ -7,8 +7,7 @@ import base64
 import pytest
 
 from dockersave.errors import CredentialsError, NetworkError
-from tests.registry.canary import Canary
-from tests.registry.talking import (
+from tests.registry.authorizing import (
     BASIC,
     BEARER,
     REALM,
@@ -17,6 +16,7 @@ from tests.registry.talking import (
     refuse,
     with_entry,
 )
+from tests.registry.canary import Canary
 
 
 def test_oauth2(canary: Canary, tmp_path: object) -> None:

@@ -15,7 +15,7 @@ from dockersave.errors import CancelledError, NetworkError
 from dockersave.registry.sockets import Watch
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
-from tests.registry.opening import Run, descriptor_of, drain, opened
+from tests.registry.clients import Run, descriptor_of, drain, opened
 from tests.registry.simulator import Fault, Simulator
 
 BIG = random_layer(3_000_000)

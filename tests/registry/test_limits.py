@@ -16,7 +16,7 @@ from dockersave.errors import (
 from dockersave.registry import failures
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
-from tests.registry.opening import opened
+from tests.registry.clients import opened
 from tests.registry.simulator import Fault, Simulator
 
 SAMPLE = image([random_layer(1000)])

@@ -16,9 +16,9 @@ import pytest
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError
 from tests.images import GOOD, Store
 from tests.registry import real
-from tests.registry.asking import get
 from tests.registry.canary import Canary
-from tests.registry.opening import Run, descriptor_of, drain, opened
+from tests.registry.clients import Run, descriptor_of, drain, opened
+from tests.registry.raw_requests import get
 from tests.registry.real import SAMPLES, Registries
 from tests.registry.simulator import Auth, Fault, Simulator
 

@@ -13,7 +13,7 @@ from dockersave.model.manifests import Descriptor
 from dockersave.registry.endpoint import mirror_base
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.canary import Canary
-from tests.registry.opening import descriptor_of, drain, opened
+from tests.registry.clients import descriptor_of, drain, opened
 from tests.registry.real import Registry
 from tests.registry.simulator import Auth, Fault, Simulator
 

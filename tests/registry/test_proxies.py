@@ -16,8 +16,8 @@ from dockersave.registry.proxies import EVEN_LOOPBACK, proxy_for, split_credenti
 from tests.images import sample_image
 from tests.pace import until
 from tests.processes import Daemon, answers, free_port, scratch
+from tests.registry.clients import Run, descriptor_of, drain, opened
 from tests.registry.fronts import PROXY_PASSWORD, Front
-from tests.registry.opening import Run, descriptor_of, drain, opened
 from tests.registry.real import USER, Registries, Registry
 from tests.registry.test_warm import idle
 

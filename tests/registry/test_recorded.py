@@ -25,7 +25,7 @@ from dockersave import errors
 from dockersave.model.manifests import Descriptor
 from dockersave.model.reference import Reference
 from dockersave.registry import connecting
-from tests.registry.opening import Run, drain, opened
+from tests.registry.clients import Run, drain, opened
 
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))
 

@@ -11,11 +11,11 @@ from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import digest_of
 from dockersave.registry import endpoint
-from dockersave.registry.places import Places
+from dockersave.registry.redirect_cache import RedirectCache
 from dockersave.registry.redirects import host_of, is_local_service, origin, target
 from dockersave.registry.transport import Transport
 from tests.images import Store, image, random_layer
-from tests.registry.opening import descriptor_of, drain, opened
+from tests.registry.clients import descriptor_of, drain, opened
 from tests.registry.simulator import Auth, Fault, Simulator
 
 BIG = random_layer(1_000_000)
@@ -271,12 +271,12 @@ def test_a_registry_whose_addresses_are_always_expired() -> None:
 
 def test_what_is_remembered_has_an_end() -> None:
     """Thousands of blobs, each at an address as long as they come."""
-    places = Places()
+    places = RedirectCache()
     for number in range(1000):
         places.remember(f"sha256:{number}", f"https://storage.example/{number}/" + "x" * 16_000)
     kept = [url for number in range(1000) if (url := places.get(f"sha256:{number}"))]
     assert kept
-    assert sum(map(len, kept)) <= LIMITS.places
+    assert sum(map(len, kept)) <= LIMITS.redirect_cache
     assert places.get("sha256:999"), "the last is the one that is wanted"
     places.remember("sha256:999", "https://storage.example/other")
     assert places.get("sha256:999") == "https://storage.example/other"

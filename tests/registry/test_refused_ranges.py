@@ -8,7 +8,7 @@ from dockersave.errors import CredentialsError, DockersaveError, NetworkError, N
 from dockersave.registry.stream import may_be_about_ranges
 from tests.images import Store, image, random_layer
 from tests.images.content import read
-from tests.registry.opening import descriptor_of, drain, opened
+from tests.registry.clients import descriptor_of, drain, opened
 from tests.registry.simulator import Fault, Simulator
 
 BLOB = random_layer(100_000)

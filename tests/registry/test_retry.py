@@ -24,7 +24,7 @@ from dockersave.limits import LIMITS
 from dockersave.model.options import Network
 from dockersave.registry.retry import Retry
 from tests.images import Store, image, random_layer
-from tests.registry.opening import opened
+from tests.registry.clients import opened
 from tests.registry.simulator import Fault, Simulator
 
 SAMPLE = image([random_layer(1000)])

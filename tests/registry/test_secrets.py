@@ -19,8 +19,8 @@ from dockersave.model.reference import Reference
 from dockersave.registry.secrets import Secrets, without_queries
 from dockersave.resolving.resolver import Resolver
 from tests.images import image, random_layer
-from tests.registry.opening import drain, opened
-from tests.registry.raw import Raw, answer, raw_server
+from tests.registry.clients import drain, opened
+from tests.registry.raw_server import Raw, answer, raw_server
 
 SAMPLE = image([random_layer(1000)])
 CONFIG = Descriptor("", SAMPLE.config_digest, len(SAMPLE.config))

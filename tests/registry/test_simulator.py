@@ -20,8 +20,8 @@ from tests.images import Store, random_layer, read, sample_image
 from tests.images import image as build_image
 from tests.pace import Stopwatch
 from tests.registry import tokens
-from tests.registry.asking import blob, exchange, get
 from tests.registry.faults import Fault
+from tests.registry.raw_requests import blob, exchange, get
 from tests.registry.simulator import Auth, Simulator, Tls, spawn
 
 SAMPLE = sample_image()

@@ -14,7 +14,7 @@ from dockersave.registry import connecting
 from dockersave.registry.connecting import is_loopback_name, resolve
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
-from tests.registry.opening import opened
+from tests.registry.clients import opened
 from tests.registry.simulator import Simulator
 from tests.registry.test_interruption import silent_server
 

@@ -14,12 +14,12 @@ import pytest
 import dockersave
 from dockersave.cancellation import Cancellation
 from dockersave.model.options import Network
-from dockersave.registry.client import Registry
+from dockersave.registry.client import RegistryClient
 from dockersave.registry.retry import Retry
 from dockersave.trace import Trace
 from tests.images import Store, image, random_layer
 from tests.registry.canary import Canary
-from tests.registry.opening import descriptor_of, drain
+from tests.registry.clients import descriptor_of, drain
 from tests.registry.simulator import Auth, Fault, Simulator
 
 BLOB = random_layer(100_000)
@@ -35,7 +35,7 @@ class Traced:
         self.trace = Trace(self.lines.append)
         stop = Cancellation()
         retry = Retry(network, stop, lambda line: None, self.trace)
-        self.registry = Registry(host, network, stop, retry, lambda line: None, self.trace)
+        self.registry = RegistryClient(host, network, stop, retry, lambda line: None, self.trace)
 
     def about(self, topic: str) -> list[str]:
         """The lines of a topic, without time and topic."""

@@ -19,7 +19,7 @@ from dockersave.limits import LIMITS
 from dockersave.registry.proxies import EVEN_LOOPBACK
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
-from tests.registry.opening import Run, descriptor_of, drain, opened
+from tests.registry.clients import Run, descriptor_of, drain, opened
 from tests.registry.simulator import Fault, Simulator, Tls, context_of
 from tests.registry.trickling import Script, endless, scripted
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.images import Store, image, random_layer
 from tests.pace import until
-from tests.registry.opening import Run, descriptor_of, drain, opened
+from tests.registry.clients import Run, descriptor_of, drain, opened
 from tests.registry.simulator import Fault, Simulator
 from tests.registry.test_interruption import silent_server
 

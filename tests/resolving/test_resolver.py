@@ -8,8 +8,9 @@ from dockersave.errors import ContentError, NotFoundError
 from dockersave.model.manifests import Descriptor
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
+from dockersave.registry.documents import Document as Served
 from dockersave.resolving.resolver import Resolver
-from tests.archive.write.shelf import Served, Shelf, resolved
+from tests.archive.resolved_images import OfflineRegistry, resolved
 from tests.images import GOOD, INDEXES, ODD, PLATFORMS, Document, index
 
 SAMPLE = Reference.parse("sample:latest")
@@ -56,7 +57,7 @@ def test_an_image_for_another_platform() -> None:
 
 def test_without_a_platform_a_lone_image_is_taken_as_it_is() -> None:
     document = INDEXES["multi"]().children[1]
-    found = Resolver(Shelf(document), SAMPLE).image(None)
+    found = Resolver(OfflineRegistry(document), SAMPLE).image(None)
     assert found.root.digest == document.digest
 
 
@@ -105,7 +106,7 @@ def test_what_is_no_image(name: str, said: str) -> None:
 
 
 def test_the_digest_that_was_asked_for_is_what_counts() -> None:
-    class Liar(Shelf):
+    class Liar(OfflineRegistry):
         def manifest(self, repository: str, version: str) -> Served:
             served = super().manifest(repository, self.digest)
             return Served(served.body, served.media_type, version)
@@ -117,7 +118,7 @@ def test_the_digest_that_was_asked_for_is_what_counts() -> None:
 
 
 def test_a_child_of_another_size_than_its_index_says() -> None:
-    class Padder(Shelf):
+    class Padder(OfflineRegistry):
         def manifest(self, repository: str, version: str) -> Served:
             served = super().manifest(repository, version)
             padding = b" " if version.startswith("sha256") else b""
@@ -133,10 +134,10 @@ def test_a_config_that_is_here_is_not_asked_for() -> None:
     def local(descriptor: Descriptor) -> bytes | None:
         return built.config if descriptor.digest == built.config_digest else None
 
-    shelf = Shelf(built)
-    found = Resolver(shelf, SAMPLE, local).image(None)
+    offline = OfflineRegistry(built)
+    found = Resolver(offline, SAMPLE, local).image(None)
     assert found.primary.config_body == built.config
-    assert shelf.asked == ["latest"]
+    assert offline.asked == ["latest"]
 
 
 def test_indexes_have_a_bottom() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dockersave import Forecast, Network, NotFoundError, Options, OutputError, forecast, save
-from dockersave.archive import place
+from dockersave.archive import disk
 from dockersave.cli.answers import outlook
 from tests.images import Store, image, random_layer, sample_index
 from tests.registry.simulator import Simulator
@@ -114,7 +114,7 @@ def test_something_of_another_size_is_not_reused(server: Simulator) -> None:
 
 def test_where_there_is_no_room(server: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     done(server)
-    monkeypatch.setattr(place, "free_room", lambda fd: 1000)
+    monkeypatch.setattr(disk, "free_room", lambda fd: 1000)
     with pytest.raises(OutputError, match=r"cannot write x.tar: needs .* 1 kB is free in \."):
         foreseen(server, output="x.tar").check_room()
     foreseen(server).check_room()  # what is there is not written again
@@ -128,11 +128,11 @@ def test_an_archive_that_is_compressed(server: Simulator, monkeypatch: pytest.Mo
     (line,) = (each for each in outlook(found, as_json=False) if each.startswith("to write: "))
     assert line.endswith("kB, before it is compressed with gzip")
     packed = sum(layer.size for layer in found.layers[:1])
-    monkeypatch.setattr(place, "free_room", lambda fd: packed // 2)
+    monkeypatch.setattr(disk, "free_room", lambda fd: packed // 2)
     found.check_room()
     with pytest.raises(OutputError, match=r"cannot write x.tar.gz and x: needs at least "):
         foreseen(server, output="x.tar.gz", tree=True).check_room()
-    monkeypatch.setattr(place, "free_room", lambda fd: packed // 2 - 1)
+    monkeypatch.setattr(disk, "free_room", lambda fd: packed // 2 - 1)
     with pytest.raises(OutputError, match=r"cannot write x.tar.gz: needs at least "):
         found.check_room()
 
@@ -145,7 +145,7 @@ def test_archive_and_directory_need_room_together(
     assert found.needed == foreseen(server, output="x.tar").needed + sum(
         each.stat().st_size for each in saved_tree(server)
     )
-    monkeypatch.setattr(place, "free_room", lambda fd: found.needed - 1)
+    monkeypatch.setattr(disk, "free_room", lambda fd: found.needed - 1)
     with pytest.raises(OutputError) as foretold:
         found.check_room()
     server.requests.clear()
@@ -155,7 +155,7 @@ def test_archive_and_directory_need_room_together(
     assert "blob" not in {request.kind for request in server.requests}
     assert not Path("x").exists()
     assert not list(Path().glob("*.part"))
-    monkeypatch.setattr(place, "free_room", lambda fd: found.needed)
+    monkeypatch.setattr(disk, "free_room", lambda fd: found.needed)
     done(server, output="x.tar", tree=True)
 
 
@@ -170,7 +170,7 @@ def test_what_is_unpacked_needs_what_it_has_packed(
 ) -> None:
     both = foreseen(server, output="x.tar", tree=True, gunzip=True)
     assert both.needed == 2 * foreseen(server, output="x.tar", gunzip=True).needed > 0
-    monkeypatch.setattr(place, "free_room", lambda fd: both.needed - 1)
+    monkeypatch.setattr(disk, "free_room", lambda fd: both.needed - 1)
     server.requests.clear()
     with pytest.raises(OutputError, match=r"cannot write x.tar and x: needs at least"):
         done(server, output="x.tar", tree=True, gunzip=True)

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import re
 import subprocess
 import sys
 import tarfile
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dockersave.archive.read.verify import check_archive
-from dockersave.errors import (
-    ContentError,
-    DockersaveError,
-    NotFoundError,
-    OutputError,
-    SaveFailures,
-    UsageError,
-)
+from dockersave.errors import NotFoundError, SaveFailures, UsageError
 from dockersave.model.formats import FORMATS
-from dockersave.model.options import Network, Options
-from dockersave.saving.save import Saved, save
-from tests.archive.write.writing import extract
-from tests.images import (
-    GOOD,
-    INDEXES,
-    Document,
-    Store,
-    file,
-    foreign,
-    image,
-    layer,
-    random_layer,
-    read,
-)
+from dockersave.model.options import Options
+from dockersave.saving.save import save
+from tests.archive.handmade_tars import extract
+from tests.images import GOOD, Store, image, random_layer
 from tests.registry.real import Registries, Registry
 from tests.registry.simulator import Fault, Simulator
-
-PLAIN = Network(insecure=True, retries=0)
+from tests.saving.from_simulator import PLAIN, names_in, serving
 
 
 def digests(folder: Path) -> dict[str, bytes | str]:
@@ -54,20 +30,6 @@ def digests(folder: Path) -> dict[str, bytes | str]:
         for path in sorted(folder.rglob("*"))
         if path.is_symlink() or path.is_file()
     }
-
-
-def names_in(folder: Path) -> list[str]:
-    """Return what a directory holds."""
-    return sorted(path.name for path in folder.iterdir())
-
-
-@contextlib.contextmanager
-def serving(**documents: Document) -> Iterator[Simulator]:
-    """Serve documents by their names."""
-    with Simulator(
-        Store.of({name.replace("_", "-"): each for name, each in documents.items()})
-    ) as s:
-        yield s
 
 
 @pytest.mark.parametrize("gunzip", [False, True], ids=["as-served", "gunzip"])
@@ -246,227 +208,3 @@ def test_one_tag_for_two_digests_is_refused(registries: Registries, tmp_path: Pa
     same = f"{tagged}@{GOOD['docker']().digest}"
     save(tagged, same, output=tmp_path / "a.tar", network=PLAIN)
     assert not check_archive(tmp_path / "a.tar").faults
-
-
-# Layers that are elsewhere
-
-
-def test_a_foreign_layer_that_the_registry_has(tmp_path: Path) -> None:
-    """Some registries were told to keep them; then no URL is asked."""
-    far = layer([file("far", "far\n")])
-    document = image([foreign(far, "http://127.0.0.1:1/far")])
-    store = Store.of({"sample": document})
-    store.repositories["sample"].blobs[far.digest] = far
-    with Simulator(store) as registry:
-        name, path = f"{registry.host}/sample", tmp_path / "a.tar"
-        save(name, output=path, options=Options(foreign=True), network=PLAIN)
-        assert not check_archive(path).notes
-        save(name, output=path, options=Options(foreign=True, gunzip=True), network=PLAIN)
-        assert not check_archive(path).notes
-
-
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_foreign_layer_that_is_nowhere(form: str, tmp_path: Path) -> None:
-    document = image([foreign(layer([file("far", "far\n")]), "http://127.0.0.1:1/far")])
-    said: list[str] = []
-    with serving(sample=document) as registry:
-        name, path = f"{registry.host}/sample", tmp_path / "a.tar"
-        options = Options(format=form, foreign=True)
-        with pytest.raises(DockersaveError, match=r"127\.0\.0\.1:1"):
-            save(name, output=path, options=options, network=PLAIN)
-        assert not path.exists()
-        asked = len(registry.of("blob"))
-        options = replace(options, foreign=False)
-        save(name, output=path, options=options, network=PLAIN, notify=said.append)
-        assert len(registry.of("blob")) == asked
-    assert any("foreign" in line for line in said)
-    report = check_archive(path)
-    assert not report.faults
-    assert report.notes
-
-
-def test_a_foreign_layer_with_other_bytes(tmp_path: Path) -> None:
-    far, other = layer([file("far", "far\n")]), layer([file("far", "bad\n")])
-    store = Store.of({"other": image([other])})
-    with Simulator(store) as elsewhere:
-        url = f"{elsewhere.base_url}/v2/other/blobs/{other.digest}"
-        document = image([foreign(replace(far, size=other.size), url)])
-        with serving(sample=document) as registry:
-            failure = refused(
-                f"{registry.host}/sample", output=str(tmp_path / "a.tar"), foreign=True
-            )
-            assert isinstance(failure, ContentError)
-    assert not (tmp_path / "a.tar").exists()
-
-
-# Where it goes
-
-
-def refused(reference: str, **options: object) -> DockersaveError:
-    """Save, which must fail; return how."""
-    with pytest.raises(DockersaveError) as caught:
-        save(reference, options=Options(**options), network=PLAIN)  # type: ignore[arg-type]
-    assert str(caught.value).isprintable()
-    return caught.value
-
-
-def test_outputs_that_cannot_be_written(plain_registry: Registry, tmp_path: Path) -> None:
-    reference = plain_registry.reference("docker")
-    (tmp_path / "directory").mkdir()
-    (tmp_path / "file").write_bytes(b"old")
-    before = names_in(tmp_path)
-    for path, said in (
-        (tmp_path / "directory", "is a directory"),
-        (tmp_path / "missing" / "a.tar", "No such file"),
-        (tmp_path / "file" / "a.tar", "Not a directory"),
-        (Path("/proc/a.tar"), "/proc/a.tar"),
-    ):
-        for changes in ({}, {"xz": True}, {"gunzip": True}):
-            failure = refused(reference, output=str(path), **changes)
-            assert isinstance(failure, OutputError)
-            assert said in str(failure)
-            assert failure.hint
-    failure = refused(reference, working_dir=str(tmp_path), layers_dir="file", tar=False, tree=True)
-    assert "not a directory" in str(failure)
-    assert failure.exit_code == 7
-    assert names_in(tmp_path) == before
-    assert (tmp_path / "file").read_bytes() == b"old"
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"xz": True}, {"gunzip": True}, {"tree": True, "tar": False}], ids=str
-)
-def test_a_disk_that_is_full(
-    changes: dict[str, bool], plain_registry: Registry, small_disk: Path
-) -> None:
-    old = small_disk / "a.tar"
-    name = "layers_dir" if changes.get("tree") else "output"
-    if name == "output":
-        old.write_bytes(b"old")
-    options = {"working_dir": str(small_disk), name: "a.tar", **changes}
-    failure = refused(plain_registry.reference("docker"), **options)
-    assert isinstance(failure, OutputError)
-    if changes.get("xz"):
-        # How large it will be is not known beforehand.
-        assert "No space left" in str(failure)
-        assert "free some space" in failure.hint
-        assert "starts from the beginning" in failure.hint
-    else:
-        assert re.search(r"needs (at least )?\d+ kB, but only \d+ kB is free in ", str(failure))
-    if name == "output":
-        assert old.read_bytes() == b"old"
-    else:
-        assert not old.exists()
-
-
-@pytest.mark.parametrize("more", [[], ["--xz"], ["--gunzip"]], ids=str)
-def test_a_stream_to_a_full_disk_begins_anew(
-    more: list[str], plain_registry: Registry, tmp_path: Path
-) -> None:
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [
-                sys.executable, "-m", "dockersave", "--insecure", "--output", "-", *more,
-                plain_registry.reference("docker"),
-            ],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
-        )  # fmt: skip
-    assert done.returncode == 7
-    assert "cannot write standard output: No space left" in done.stderr
-    assert done.stderr.splitlines()[-1].endswith(
-        "the same command again: it starts from the beginning"
-    )
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory on a disk of 200 KiB; the samples have 300 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-@pytest.fixture
-def read_only_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory that root cannot write either."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def test_a_disk_that_is_read_only(plain_registry: Registry, read_only_disk: Path) -> None:
-    failure = refused(plain_registry.reference("docker"), working_dir=str(read_only_disk))
-    assert isinstance(failure, OutputError)
-    assert "Read-only file system" in str(failure)
-    assert failure.hint
-
-
-def test_it_works_in_threads_at_once(plain_registry: Registry, tmp_path: Path) -> None:
-    results: dict[int, Saved] = {}
-
-    def work(number: int) -> None:
-        results[number] = save(
-            plain_registry.reference("docker"), output=tmp_path / f"{number}.tar", network=PLAIN
-        )
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({(tmp_path / f"{number}.tar").read_bytes() for number in results}) == 1
-    assert len(results) == 4
-
-
-@pytest.mark.parametrize("form", ["docker", "oci"])
-def test_all_platforms_in_one_archive(form: str, plain_registry: Registry, tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    options = Options(platform="all", format=form)
-    (saved,) = save(
-        plain_registry.reference("oci-multi"), output=path, options=options, network=PLAIN
-    ).images
-    assert saved.digest == INDEXES["oci-multi"]().digest
-    assert str(saved.platform) == "linux/amd64"
-    assert not check_archive(path).faults
-    again = save(plain_registry.reference("oci-multi"), output=path, options=options, network=PLAIN)
-    assert again.unchanged
-
-
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize(
-    "changes", [{}, {"xz": True}, {"gunzip": True}, {"tree": True, "tar": False}], ids=str
-)
-def test_an_image_without_layers(form: str, changes: dict[str, bool], tmp_path: Path) -> None:
-    with serving(sample=image([], flavor="oci")) as registry:
-        options = Options(format=form, working_dir=str(tmp_path), **changes)  # type: ignore[arg-type]
-        saved = save(f"{registry.host}/sample", options=options, network=PLAIN)
-    report = check_archive(saved.paths[0])
-    assert not report.faults
-    assert len(report.images) == 1
-
-
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("gunzip", [False, True], ids=["as-served", "gunzip"])
-def test_sha512(form: str, gunzip: bool, tmp_path: Path) -> None:
-    """Digests of the other registered algorithm (OCI descriptor.md, "Registered algorithms")."""
-    narrow = layer([file("a", "a\n")])
-    data = read(narrow.data)
-    wide = replace(narrow, digest=f"sha512:{hashlib.sha512(data).hexdigest()}")
-    with serving(sample=image([wide], flavor="oci")) as registry:
-        name, path = f"{registry.host}/sample", tmp_path / "a.tar"
-        options = Options(format=form, gunzip=gunzip)
-        save(name, output=path, options=options, network=PLAIN)
-        assert not check_archive(path).faults
-        again = save(name, output=path, options=options, network=PLAIN)
-        assert again.unchanged or (form == "legacy" and gunzip)
-        registry.faults.add(Fault.flip_bit(at=30, on="blob"))
-        with pytest.raises(ContentError):
-            save(name, output=tmp_path / "b.tar", options=options, network=PLAIN)

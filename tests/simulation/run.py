@@ -24,8 +24,8 @@ from dockersave.transfer.gauge import Gauge
 from dockersave.transfer.ledger import Ledger
 from dockersave.transfer.spans import merged
 from dockersave.transfer.throttle import Throttle
-from dockersave.transfer.window import Emitter, Window, WindowPlace, is_restartable
-from dockersave.transfer.workers import Workers
+from dockersave.transfer.window import Emitter, Window, WindowWriter, is_restartable
+from dockersave.transfer.workers import WorkerPool
 from tests.simulation.machine import Killed, Machine
 from tests.simulation.registry import PROGRESS, Found, Remote, Server, a_server
 from tests.transfer.invariants import check_account
@@ -261,9 +261,9 @@ class Run:
             )
             places: Sequence[Place] = self.disks
             if window:
-                places = [WindowPlace(window, blob.base) for blob in blobs]
+                places = [WindowWriter(window, blob.base) for blob in blobs]
             latency = self.dice.choice([0.0, plan.servers[0].latency])
-            workers = Workers(
+            workers = WorkerPool(
                 ledger,
                 [BlobDownload(blob, place) for blob, place in zip(blobs, places, strict=True)],
                 gauge=Gauge(min(plan.jobs, 4), plan.jobs, 2, latency),
@@ -280,7 +280,7 @@ class Run:
             workers.run(self._meanwhile(ledger, workers, window), tick)
 
     def _meanwhile(
-        self, ledger: Ledger, workers: Workers, window: Window | None
+        self, ledger: Ledger, workers: WorkerPool, window: Window | None
     ) -> Callable[[], bool]:
         if window is None:
             return lambda: ledger.is_done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockersave.transfer.blobs import Blob, Hashing, Lease
-from tests.transfer.lines import Line
+from tests.transfer.fake_sources import Line
 
 SIZE = 1000
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dockersave.limits import LIMITS, MIB
 from dockersave.transfer.blobs import Blob, Lease
 from dockersave.transfer.cutting import most_behind, piece_of
-from tests.transfer.lines import Line
+from tests.transfer.fake_sources import Line
 
 LEAST, MOST, GRANULE = LIMITS.piece_least, LIMITS.piece_most, LIMITS.granule
 SIZE = 1 << 30

@@ -7,9 +7,10 @@ import pytest
 from dockersave.errors import ContentError
 from dockersave.model.digest import Buffer
 from dockersave.transfer.blobs import Blob
-from dockersave.transfer.cache import CacheWriter, Entry
+from dockersave.transfer.cache import Entry
 from dockersave.transfer.download import BlobDownload
-from tests.transfer.lines import BODY, Line, Memory, at_work, blob_of
+from dockersave.transfer.run_cache import CacheWriter
+from tests.transfer.fake_sources import BODY, Line, Memory, at_work, blob_of
 
 HALF = len(BODY) // 2
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dockersave.transfer.blobs import Hashing, Lease, Step
-from tests.transfer.books import Books, G, blob, disk
+from tests.transfer.by_hand import G, LedgerByHand, blob, disk
 from tests.transfer.invariants import check
 from tests.transfer.outcomes import Shelf, small_limits
 
@@ -23,14 +23,14 @@ def _small() -> Iterator[None]:
 
 
 def test_a_run_without_blobs_is_done() -> None:
-    books = Books()
+    books = LedgerByHand()
     assert books.ledger.is_done
     assert books.ledger.next(0.0) is None
     assert books.ledger.tasks == 0
 
 
 def test_one_connection_asks_until_the_source_has_answered() -> None:
-    books = Books(blob())
+    books = LedgerByHand(blob())
     first = books.lease()
     assert (first.start, first.stop, first.whole, first.since) == (0, G, False, 0.0)
     assert books.until() == math.inf
@@ -39,18 +39,18 @@ def test_one_connection_asks_until_the_source_has_answered() -> None:
 
 
 def test_pieces_are_each_connections_share_of_what_nobody_fetches_yet() -> None:
-    books = Books(blob(16), most=4, piece_most=100 * G)
+    books = LedgerByHand(blob(16), most=4, piece_most=100 * G)
     assert [books.open().stop for _ in range(2)] == [4 * G, 7 * G]
-    few = Books(blob(16), most=4, piece_most=100 * G)
+    few = LedgerByHand(blob(16), most=4, piece_most=100 * G)
     few.ledger.grant(2)
     few.ledger.spread = False
     assert few.open().stop == 8 * G
-    assert Books(blob(16), most=1, piece_most=2 * G).open().stop == 2 * G
+    assert LedgerByHand(blob(16), most=1, piece_most=2 * G).open().stop == 2 * G
 
 
 def test_what_is_there_is_hashed_before_more_is_fetched() -> None:
     first, second = blob(2, have=[(0, G)]), blob(2, name="b")
-    books = Books(first, second)
+    books = LedgerByHand(first, second)
     task = books.ledger.next(0.0)
     assert task == Hashing(first, 0, G)
     assert not task.is_last
@@ -60,7 +60,7 @@ def test_what_is_there_is_hashed_before_more_is_fetched() -> None:
 
 def test_a_blob_of_nothing_is_judged_all_the_same() -> None:
     empty = blob(0)
-    books = Books(empty)
+    books = LedgerByHand(empty)
     task = books.ledger.next(0.0)
     assert task == Hashing(empty, 0, 0)
     assert task.is_last
@@ -71,7 +71,7 @@ def test_a_blob_of_nothing_is_judged_all_the_same() -> None:
 
 def test_hashing_goes_as_far_as_there_is_something_and_no_further() -> None:
     only = blob(4, have=[(0, 3 * G)])
-    books = Books(only)
+    books = LedgerByHand(only)
     task = books.ledger.hashing(only, 2 * G)
     assert task == Hashing(only, 0, 2 * G)
     books.ledger.hashed(task)
@@ -82,7 +82,7 @@ def test_hashing_goes_as_far_as_there_is_something_and_no_further() -> None:
 
 
 def test_connections_are_no_more_than_granted() -> None:
-    books = Books(blob(8, [disk(8), Shelf("server", 8 * G)]), blob(8, name="b"), most=3)
+    books = LedgerByHand(blob(8, [disk(8), Shelf("server", 8 * G)]), blob(8, name="b"), most=3)
     books.ledger.grant(1)
     local = books.lease()
     assert local.source.is_local
@@ -104,7 +104,7 @@ def test_connections_are_no_more_than_granted() -> None:
 
 
 def test_what_a_blob_waits_for_is_no_reason_to_leave_out_others() -> None:
-    books = Books(blob(), blob(name="b"))
+    books = LedgerByHand(blob(), blob(name="b"))
     late, later = books.ledger.blobs
     late.not_before, later.not_before = 5.0, 3.0
     assert books.until(1.0) == 3.0
@@ -116,7 +116,7 @@ def test_what_a_blob_waits_for_is_no_reason_to_leave_out_others() -> None:
 
 def test_a_blob_without_sources_fails_the_run_unless_it_is_there() -> None:
     there = blob(1, [], [(0, G)])
-    books = Books(there, blob(1, [], name="b"))
+    books = LedgerByHand(there, blob(1, [], name="b"))
     task = books.ledger.next(0.0)
     assert isinstance(task, Hashing)
     books.ledger.hashed(task)
@@ -127,7 +127,7 @@ def test_a_blob_without_sources_fails_the_run_unless_it_is_there() -> None:
 
 
 def test_the_number_of_tasks_is_about_what_can_be_done_at_once() -> None:
-    books = Books(blob(4), blob(1, have=[(0, G)], name="b"))
+    books = LedgerByHand(blob(4), blob(1, have=[(0, G)], name="b"))
     assert books.ledger.tasks == 4 + 1 + 1
     assert books.ledger.hashing(books.ledger.blobs[1], G)
     books.lease()
@@ -139,7 +139,7 @@ def test_the_number_of_tasks_is_about_what_can_be_done_at_once() -> None:
 
 def test_only_what_there_is_room_for_is_fetched() -> None:
     first, second = blob(2), blob(2, name="b", base=2 * G)
-    books = Books(first, second, most=1)
+    books = LedgerByHand(first, second, most=1)
     books.ledger.horizon = G
     lease = books.open()
     assert (lease.start, lease.stop) == (0, G)
@@ -154,7 +154,9 @@ def test_only_what_there_is_room_for_is_fetched() -> None:
 
 
 def test_of_blobs_in_order_each_is_one_step() -> None:
-    books = Books(blob(2, sequential=True), blob(2, name="b", base=1, sequential=True), most=2)
+    books = LedgerByHand(
+        blob(2, sequential=True), blob(2, name="b", base=1, sequential=True), most=2
+    )
     books.ledger.horizon = 1
     assert books.open().stop == 2 * G
     assert books.until() == math.inf
@@ -167,7 +169,7 @@ def test_of_blobs_in_order_each_is_one_step() -> None:
 
 def test_a_stream_waits_for_room_and_leaves_where_it_would_wait_for_itself() -> None:
     first, second = blob(2), blob(2, name="b", base=2 * G)
-    books = Books(first, second, most=2, piece_most=2 * G)
+    books = LedgerByHand(first, second, most=2, piece_most=2 * G)
     mine, other = books.open(), books.open()
     assert mine.stop == 2 * G
     assert (mine.blob, other.blob) == (first, second)
@@ -184,7 +186,7 @@ def test_a_stream_waits_for_room_and_leaves_where_it_would_wait_for_itself() -> 
 
 def test_a_stream_that_has_passed_what_makes_room_is_left() -> None:
     only = blob(4)
-    books = Books(only, most=2)
+    books = LedgerByHand(only, most=2)
     lease = books.lease()
     books.ledger.opened(lease, (0, G), 0, False, 0.0)
     assert books.ledger.step(lease, G) == Step(0, 3 * G)
@@ -195,7 +197,7 @@ def test_a_stream_that_has_passed_what_makes_room_is_left() -> None:
 
 def test_whole_blobs_are_begun_where_all_of_them_has_room_or_nothing_comes_before() -> None:
     first, second = blob(2), blob(2, name="b", base=2 * G)
-    books = Books(first, second, most=2)
+    books = LedgerByHand(first, second, most=2)
     first.whole = second.whole = True
     books.ledger.horizon = G
     lease = books.lease()
@@ -212,7 +214,7 @@ def test_whole_blobs_are_begun_where_all_of_them_has_room_or_nothing_comes_befor
 
 def test_half_of_what_would_be_the_last_to_end_is_taken_over() -> None:
     only = blob(8)
-    books = Books(only, most=2, piece_most=8 * G)
+    books = LedgerByHand(only, most=2, piece_most=8 * G)
     books.ledger.grant(1)
     books.ledger.spread = False
     first = books.open()
@@ -229,7 +231,7 @@ def test_half_of_what_would_be_the_last_to_end_is_taken_over() -> None:
 
 
 def test_what_has_been_read_is_not_taken_over() -> None:
-    books = Books(blob(4), most=2, piece_most=4 * G)
+    books = LedgerByHand(blob(4), most=2, piece_most=4 * G)
     books.ledger.grant(1)
     books.ledger.spread = False
     first = books.open()
@@ -249,7 +251,7 @@ def test_what_has_been_read_is_not_taken_over() -> None:
 )
 def test_what_cannot_be_split_is_not(why: str) -> None:
     only = blob(4, [disk()]) if why == "local" else blob(4)
-    books = Books(only, most=2, piece_most=4 * G)
+    books = LedgerByHand(only, most=2, piece_most=4 * G)
     books.ledger.grant(1)
     books.ledger.spread = False
     lease = books.lease()

@@ -8,7 +8,7 @@ import pytest
 
 from dockersave.errors import ContentError, NetworkError
 from dockersave.transfer.blobs import Hashing, Step
-from tests.transfer.books import BROKEN, CROWDED, Books, G, blob, disk, wrong
+from tests.transfer.by_hand import BROKEN, CROWDED, G, LedgerByHand, blob, disk, wrong
 from tests.transfer.invariants import check
 from tests.transfer.outcomes import small_limits
 
@@ -20,7 +20,7 @@ def _small() -> Iterator[None]:
 
 
 def test_a_run_begins_with_all_connections_and_no_failure() -> None:
-    books = Books(blob(32), most=4, piece_most=100 * G)
+    books = LedgerByHand(blob(32), most=4, piece_most=100 * G)
     assert books.ledger.failure is None
     assert books.ledger.spread is True
     books.ledger.grant(2)
@@ -29,11 +29,11 @@ def test_a_run_begins_with_all_connections_and_no_failure() -> None:
 
 def test_so_much_is_hashed_at_once_that_others_get_their_turn() -> None:
     only = blob(20, have=[(0, 20 * G)])
-    assert Books(only).ledger.next(0.0) == Hashing(only, 0, 8 * G)
+    assert LedgerByHand(only).ledger.next(0.0) == Hashing(only, 0, 8 * G)
 
 
 def test_files_are_read_while_all_connections_are_in_use() -> None:
-    books = Books(blob(8), blob(4, [disk()], name="b"), most=1)
+    books = LedgerByHand(blob(8), blob(4, [disk()], name="b"), most=1)
     remote = books.open()
     assert remote.blob.missing
     local = books.lease()
@@ -43,16 +43,16 @@ def test_files_are_read_while_all_connections_are_in_use() -> None:
 
 
 def test_connections_that_are_in_use_at_the_same_time_are_company() -> None:
-    books = Books(blob(8), most=2)
+    books = LedgerByHand(blob(8), most=2)
     first, second = books.open(), books.open()
     assert first.has_company
     assert second.has_company
-    files = Books(blob(4, [disk()]), blob(4, [disk()], name="b"))
+    files = LedgerByHand(blob(4, [disk()]), blob(4, [disk()], name="b"))
     assert not any(files.lease().has_company for _ in range(2))
 
 
 def test_what_comes_in_order_says_nothing_of_ranges_when_it_is_taken_up() -> None:
-    books = Books(blob(2, sequential=True), most=1)
+    books = LedgerByHand(blob(2, sequential=True), most=1)
     lease = books.open()
     books.write(lease, G)
     books.ledger.failed(lease, BROKEN, 0.0)
@@ -67,7 +67,7 @@ def test_what_comes_in_order_says_nothing_of_ranges_when_it_is_taken_up() -> Non
 
 
 def test_the_latency_follows_what_is_seen() -> None:
-    books = Books(blob(2), most=1, piece_most=G)
+    books = LedgerByHand(blob(2), most=1, piece_most=G)
     lease = books.open(0.0)
     books.write(lease, now=2.0)
     books.ledger.ended(lease)
@@ -78,7 +78,7 @@ def test_the_latency_follows_what_is_seen() -> None:
 
 def test_what_is_read_from_the_disk_adds_up() -> None:
     only = blob(2, [disk(2)])
-    books = Books(only)
+    books = LedgerByHand(only)
     lease = books.open()
     books.write(lease, G)
     books.write(lease, G)
@@ -86,7 +86,7 @@ def test_what_is_read_from_the_disk_adds_up() -> None:
 
 
 def test_connections_come_back_one_after_another() -> None:
-    books = Books(blob(64), most=3, piece_most=G)
+    books = LedgerByHand(blob(64), most=3, piece_most=G)
     first, second = books.open(), books.open()
     books.ledger.failed(second, CROWDED, 0.0)
     assert books.ledger.capacity == 1
@@ -100,7 +100,7 @@ def test_connections_come_back_one_after_another() -> None:
 
 
 def test_a_connection_that_is_refused_beside_others_is_given_up() -> None:
-    books = Books(blob(8), most=2, retries=0)
+    books = LedgerByHand(blob(8), most=2, retries=0)
     books.open()
     books.ledger.failed(books.open(), NetworkError("refused", transient=True), 0.0)
     assert books.ledger.failure is None
@@ -109,7 +109,7 @@ def test_a_connection_that_is_refused_beside_others_is_given_up() -> None:
 
 def test_each_failure_begins_a_round() -> None:
     only = blob(4)
-    books = Books(only, most=1, retries=5)
+    books = LedgerByHand(only, most=1, retries=5)
     for count in range(1, 4):
         books.ledger.failed(books.open(), BROKEN, 0.0)
         assert only.round == only.attempts == count
@@ -117,7 +117,7 @@ def test_each_failure_begins_a_round() -> None:
 
 def test_what_is_done_is_no_task() -> None:
     only = blob(1)
-    books = Books(only, blob(1, name="b"), most=1)
+    books = LedgerByHand(only, blob(1, name="b"), most=1)
     books.fetch()
     assert books.hash(only).is_last
     assert only.is_hashing is False
@@ -128,7 +128,7 @@ def test_what_is_done_is_no_task() -> None:
 
 
 def test_a_lease_ends_where_it_does_although_more_is_missing() -> None:
-    books = Books(blob(4), most=2)
+    books = LedgerByHand(blob(4), most=2)
     lease = books.open()
     assert books.ledger.step(lease, 0) == Step(0, lease.stop)
     assert lease.stop < 4 * G
@@ -136,7 +136,7 @@ def test_a_lease_ends_where_it_does_although_more_is_missing() -> None:
 
 def test_the_end_of_a_lease_waits_for_no_room() -> None:
     for size in (1, 2):
-        books = Books(blob(size), most=1, piece_most=G)
+        books = LedgerByHand(blob(size), most=1, piece_most=G)
         lease = books.open()
         books.write(lease)
         books.ledger.horizon = lease.stop
@@ -145,7 +145,7 @@ def test_the_end_of_a_lease_waits_for_no_room() -> None:
 
 def test_what_is_to_be_skipped_is_said_where_there_is_no_room_either() -> None:
     only = blob(3, have=[(0, G)])
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     lease = books.lease()
     books.ledger.opened(lease, (G, 2 * G), 0, False, 0.0)
     books.ledger.horizon = G
@@ -155,7 +155,7 @@ def test_what_is_to_be_skipped_is_said_where_there_is_no_room_either() -> None:
 
 def test_a_range_that_a_stream_has_just_passed_is_passed() -> None:
     only = blob(3, have=[(G, 2 * G)])
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     lease = books.lease()
     books.ledger.opened(lease, (0, G), 0, False, 0.0)
     assert books.ledger.step(lease, G) == Step(G, G)
@@ -163,7 +163,7 @@ def test_a_range_that_a_stream_has_just_passed_is_passed() -> None:
 
 
 def test_after_a_limit_connections_are_granted_as_before() -> None:
-    books = Books(blob(8), most=4)
+    books = LedgerByHand(blob(8), most=4)
     books.ledger.limit(2)
     books.ledger.grant(1)
     assert books.ledger.capacity == 1
@@ -173,7 +173,7 @@ def test_after_a_limit_connections_are_granted_as_before() -> None:
 
 def test_a_blob_may_begin_again_twice() -> None:
     only = blob(1, have=[(0, G)])
-    books = Books(only, blob(2, name="b"), most=1)
+    books = LedgerByHand(only, blob(2, name="b"), most=1)
     task = books.ledger.next(0.0)
     assert isinstance(task, Hashing)
     books.ledger.hashed(task, ContentError("wrong"))
@@ -187,7 +187,7 @@ def test_a_blob_may_begin_again_twice() -> None:
 
 def test_a_blob_of_nothing_that_is_wrong_is_judged_once_more() -> None:
     only = blob(0)
-    books = Books(only)
+    books = LedgerByHand(only)
     wrong(books, only)
     assert not books.ledger.failure
     assert books.ledger.next(0.0) == Hashing(only, 0, 0)

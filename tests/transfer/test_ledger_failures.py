@@ -9,7 +9,7 @@ import pytest
 
 from dockersave.errors import ContentError
 from dockersave.transfer.blobs import Step
-from tests.transfer.books import BROKEN, CROWDED, Books, G, blob, disk, wrong
+from tests.transfer.by_hand import BROKEN, CROWDED, G, LedgerByHand, blob, disk, wrong
 from tests.transfer.invariants import check
 from tests.transfer.outcomes import Shelf, small_limits
 
@@ -25,7 +25,7 @@ def _small() -> Iterator[None]:
 
 def test_a_request_that_brings_nothing_is_an_attempt_of_all_that_began_with_it() -> None:
     only = blob(4)
-    books = Books(only, most=2)
+    books = LedgerByHand(only, most=2)
     first, second = books.open(), books.open()
     books.ledger.failed(first, BROKEN, 1.0)
     assert (only.attempts, only.round, only.has_answered) == (1, 1, False)
@@ -43,7 +43,7 @@ def test_a_request_that_brings_nothing_is_an_attempt_of_all_that_began_with_it()
 
 def test_what_brought_bytes_is_no_attempt() -> None:
     only = blob(4)
-    books = Books(only, most=1, piece_most=4 * G, retries=0)
+    books = LedgerByHand(only, most=1, piece_most=4 * G, retries=0)
     lease = books.open()
     books.write(lease, G)
     books.ledger.failed(lease, BROKEN, 1.0)
@@ -55,7 +55,7 @@ def test_what_brought_bytes_is_no_attempt() -> None:
 
 
 def test_a_server_that_refuses_one_more_is_asked_for_one_less_until_it_has_served() -> None:
-    books = Books(blob(32), most=3, piece_most=G)
+    books = LedgerByHand(blob(32), most=3, piece_most=G)
     leases = [books.open() for _ in range(3)]
     books.ledger.failed(leases[2], CROWDED, 0.0)
     assert books.ledger.capacity == 2
@@ -85,7 +85,7 @@ def test_a_server_that_refuses_one_more_is_asked_for_one_less_until_it_has_serve
 
 
 def test_the_last_connection_is_not_given_up() -> None:
-    books = Books(blob(2), most=2, retries=1)
+    books = LedgerByHand(blob(2), most=2, retries=1)
     books.ledger.failed(books.open(), CROWDED, 0.0)
     assert books.ledger.capacity == 2
     assert books.ledger.blobs[0].attempts == 1
@@ -95,7 +95,7 @@ def test_the_last_connection_is_not_given_up() -> None:
 
 def test_a_local_source_that_fails_is_not_asked_again() -> None:
     only = blob(4, [disk(), Shelf("server", 4 * G)])
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     lease = books.open()
     books.write(lease, G)
     books.ledger.failed(lease, FileNotFoundError(), 0.0)
@@ -107,14 +107,14 @@ def test_a_local_source_that_fails_is_not_asked_again() -> None:
 
 
 def test_a_local_source_that_was_the_only_one_fails_the_run() -> None:
-    books = Books(blob(4, [disk()]), most=1)
+    books = LedgerByHand(blob(4, [disk()]), most=1)
     books.ledger.failed(books.open(), FileNotFoundError(), 0.0)
     assert str(books.ledger.failure) == "layer a is incomplete"
 
 
 def test_a_local_source_is_dropped_for_the_blob_that_was_read_alone() -> None:
     both = [blob(1, [disk(1), Shelf("server", G)], name=name) for name in "ab"]
-    books = Books(*both)
+    books = LedgerByHand(*both)
     first = books.open()
     assert first.blob is both[0]
     first.blob.sources.pop(0)
@@ -124,7 +124,7 @@ def test_a_local_source_is_dropped_for_the_blob_that_was_read_alone() -> None:
 
 def test_what_is_taken_in_order_is_begun_again_with_the_next_source() -> None:
     only = blob(2, [disk(3), Shelf("server", 2 * G)], sequential=True)
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     assert only.extent == 3 * G
     lease = books.open()
     books.write(lease, G)
@@ -138,7 +138,7 @@ def test_what_is_taken_in_order_is_begun_again_with_the_next_source() -> None:
 
 def test_a_blob_that_is_right_does_not_need_a_source_that_goes_on() -> None:
     only = blob(1, [disk(1), Shelf("server", G)], sequential=True)
-    books = Books(only, blob(1, name="b"), most=1)
+    books = LedgerByHand(only, blob(1, name="b"), most=1)
     lease = books.open()
     books.write(lease)
     books.hash(only)
@@ -154,7 +154,7 @@ def test_a_blob_that_is_right_does_not_need_a_source_that_goes_on() -> None:
 
 def test_wrong_bytes_are_fetched_once_more_and_as_a_whole() -> None:
     only = blob(1)
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     books.fetch()
     wrong(books, only)
     assert (only.strikes, only.whole, only.epoch, only.present, only.hashed) == (1, True, 1, 0, 0)
@@ -172,7 +172,7 @@ def test_wrong_bytes_are_fetched_once_more_and_as_a_whole() -> None:
 
 def test_wrong_bytes_of_an_earlier_run_are_no_servers_fault() -> None:
     only = blob(2, have=[(0, G)])
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     books.fetch()
     wrong(books, only)
     assert (only.strikes, only.whole, only.epoch, only.doubtful) == (0, False, 1, False)
@@ -182,7 +182,7 @@ def test_wrong_bytes_of_an_earlier_run_are_no_servers_fault() -> None:
 
 def test_wrong_bytes_of_a_local_source_are_fetched_from_the_next() -> None:
     only = blob(1, [disk(1), Shelf("server", G)])
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     books.fetch()
     wrong(books, only)
     assert (only.strikes, only.epoch) == (0, 1)
@@ -192,7 +192,7 @@ def test_wrong_bytes_of_a_local_source_are_fetched_from_the_next() -> None:
     ]
     assert not books.lease().source.is_local
     alone = blob(1, [disk(1)])
-    books = Books(alone, most=1)
+    books = LedgerByHand(alone, most=1)
     books.fetch()
     wrong(books, alone)
     assert str(books.ledger.failure) == "wrong"
@@ -200,7 +200,7 @@ def test_wrong_bytes_of_a_local_source_are_fetched_from_the_next() -> None:
 
 def test_wrong_bytes_that_were_given_away_end_the_run() -> None:
     only = blob(1, restartable=False)
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     books.fetch()
     wrong(books, only)
     assert str(books.ledger.failure) == "wrong"
@@ -209,14 +209,14 @@ def test_wrong_bytes_that_were_given_away_end_the_run() -> None:
 
 def test_a_blob_without_sources_that_is_wrong_ends_the_run() -> None:
     only = blob(1, [], [(0, G)])
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     wrong(books, only)
     assert str(books.ledger.failure) == "wrong"
 
 
 def test_wrong_bytes_found_early_take_the_leases_away() -> None:
     only = blob(4, have=[(0, G)])
-    books = Books(only, most=2)
+    books = LedgerByHand(only, most=2)
     task = books.ledger.hashing(only, 8)
     assert task
     lease = books.open()
@@ -230,7 +230,7 @@ def test_wrong_bytes_found_early_take_the_leases_away() -> None:
 
 def test_blobs_are_numbered_in_the_order_in_which_they_are_wanted() -> None:
     blobs = [blob(1, name=name) for name in "abc"]
-    books = Books(*blobs)
+    books = LedgerByHand(*blobs)
     assert [each.number for each in books.ledger.blobs] == [0, 1, 2]
     order = [books.open().blob for _ in range(3)]
     assert order == blobs

@@ -9,7 +9,7 @@ import pytest
 
 from dockersave.errors import CancelledError
 from dockersave.transfer.blobs import Step
-from tests.transfer.books import BROKEN, Books, G, blob, disk
+from tests.transfer.by_hand import BROKEN, G, LedgerByHand, blob, disk
 from tests.transfer.invariants import check
 from tests.transfer.outcomes import small_limits
 
@@ -25,7 +25,7 @@ def _small() -> Iterator[None]:
 
 def test_a_server_that_sends_whole_blobs_is_known_by_it() -> None:
     first, second = blob(4), blob(4, name="b")
-    books = Books(first, second, most=3)
+    books = LedgerByHand(first, second, most=3)
     lease, other = books.lease(), books.lease()
     assert other.blob is second
     books.ledger.opened(other, (0, G), 0, True, 0.0)
@@ -43,7 +43,7 @@ def test_a_server_that_sends_whole_blobs_is_known_by_it() -> None:
 
 
 def test_all_of_a_blob_that_was_asked_for_says_nothing_of_ranges() -> None:
-    books = Books(blob(1), blob(4, name="b"), most=1)
+    books = LedgerByHand(blob(1), blob(4, name="b"), most=1)
     lease = books.lease()
     assert books.ledger.opened(lease, (0, G), 0, False, 0.0)
     assert not lease.whole
@@ -52,7 +52,7 @@ def test_all_of_a_blob_that_was_asked_for_says_nothing_of_ranges() -> None:
 
 def test_a_whole_stream_brings_what_is_missing_wherever_it_is() -> None:
     only = blob(5, have=[(G, 2 * G), (3 * G, 4 * G)])
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     lease = books.lease()
     assert books.ledger.opened(lease, (0, G), 0, False, 0.0)
     assert books.ledger.step(lease, 0) == Step(0, G)
@@ -68,7 +68,7 @@ def test_a_whole_stream_brings_what_is_missing_wherever_it_is() -> None:
 
 def test_what_a_whole_stream_has_passed_stays_missing() -> None:
     only = blob(4)
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     lease = books.lease()
     books.ledger.opened(lease, (0, G), 0, False, 0.0)
     assert books.ledger.step(lease, 2 * G + 1) == Step(0, 2 * G - 1)
@@ -81,7 +81,7 @@ def test_what_a_whole_stream_has_passed_stays_missing() -> None:
 
 def test_other_bytes_than_asked_are_not_read_and_ranges_not_asked_for_again() -> None:
     only = blob(4)
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     lease = books.lease()
     assert not books.ledger.opened(lease, (0, G), 1, True, 0.0)
     assert only.whole
@@ -95,7 +95,7 @@ def test_other_bytes_than_asked_are_not_read_and_ranges_not_asked_for_again() ->
 
 
 def test_bytes_before_those_that_were_asked_for_are_skipped() -> None:
-    books = Books(blob(2, have=[(0, G)]), most=1)
+    books = LedgerByHand(blob(2, have=[(0, G)]), most=1)
     lease = books.lease()
     assert lease.start == G
     assert books.ledger.opened(lease, (G, 2 * G), G - 2, True, 0.0)
@@ -107,7 +107,7 @@ def test_bytes_before_those_that_were_asked_for_are_skipped() -> None:
 
 def test_bytes_that_came_are_accounted_for() -> None:
     only = blob(2)
-    books = Books(only, most=1, piece_most=2 * G)
+    books = LedgerByHand(only, most=1, piece_most=2 * G)
     lease = books.open(2.0)
     only.attempts = 2
     books.write(lease, G, now=4.0)
@@ -125,7 +125,7 @@ def test_bytes_that_came_are_accounted_for() -> None:
 
 def test_a_trickle_is_no_progress() -> None:
     only = blob(2)
-    books = Books(only, most=1, piece_most=2 * G, retries=5)
+    books = LedgerByHand(only, most=1, piece_most=2 * G, retries=5)
     lease = books.open()
     only.attempts = 2
     books.write(lease, G - 1)
@@ -146,7 +146,7 @@ def test_a_trickle_is_no_progress() -> None:
 
 def test_bytes_from_the_disk_are_reused_and_may_be_wrong() -> None:
     only = blob(2, [disk(2)])
-    books = Books(only)
+    books = LedgerByHand(only)
     lease = books.open()
     books.write(lease, now=1.0)
     assert (only.reused, only.doubtful) == (2 * G, True)
@@ -155,7 +155,7 @@ def test_bytes_from_the_disk_are_reused_and_may_be_wrong() -> None:
 
 def test_who_has_lost_a_lease_is_told_so_and_changes_nothing() -> None:
     only = blob(2)
-    books = Books(only, most=1)
+    books = LedgerByHand(only, most=1)
     lease = books.open()
     books.ledger.ended(lease)
     before = vars(only).copy()
@@ -171,7 +171,7 @@ def test_who_has_lost_a_lease_is_told_so_and_changes_nothing() -> None:
 
 
 def test_nothing_is_read_any_more_once_the_run_has_failed() -> None:
-    books = Books(blob(2), most=1)
+    books = LedgerByHand(blob(2), most=1)
     lease = books.open()
     books.ledger.stop()
     assert isinstance(books.ledger.failure, CancelledError)

@@ -9,7 +9,7 @@ import pytest
 from dockersave.errors import ContentError
 from dockersave.transfer.blobs import Blob, Hashing
 from dockersave.transfer.memory import Memory
-from tests.transfer.books import Books, G
+from tests.transfer.by_hand import G, LedgerByHand
 from tests.transfer.outcomes import Shelf, small_limits
 
 
@@ -37,9 +37,9 @@ def test_it_is_given_to_one() -> None:
 
 
 @pytest.fixture
-def books() -> Books:
+def books() -> LedgerByHand:
     """The second of two layers has been put off, with nothing of what has come of it hashed."""
-    books = Books(layer(0), layer(1), most=2)
+    books = LedgerByHand(layer(0), layer(1), most=2)
     first, second = books.open(), books.open()
     assert books.ledger.memory.claim(first.blob)
     books.write(second, G)
@@ -50,7 +50,7 @@ def books() -> Books:
     return books
 
 
-def test_who_waits_ends_its_lease_and_nobody_takes_it_up(books: Books) -> None:
+def test_who_waits_ends_its_lease_and_nobody_takes_it_up(books: LedgerByHand) -> None:
     first, second = books.ledger.blobs
     (lease,) = second.leases
     assert books.ledger.step(lease, G).take == 0
@@ -61,7 +61,7 @@ def test_who_waits_ends_its_lease_and_nobody_takes_it_up(books: Books) -> None:
     assert first.leases
 
 
-def test_what_has_come_is_hashed_first_when_the_memory_is_free(books: Books) -> None:
+def test_what_has_come_is_hashed_first_when_the_memory_is_free(books: LedgerByHand) -> None:
     first, second = books.ledger.blobs
     books.ledger.ended(second.leases[0])
     books.write(first.leases[0])
@@ -78,7 +78,7 @@ def test_what_has_come_is_hashed_first_when_the_memory_is_free(books: Books) -> 
     assert books.open().blob is second
 
 
-def test_a_blob_that_is_begun_again_gives_it_back(books: Books) -> None:
+def test_a_blob_that_is_begun_again_gives_it_back(books: LedgerByHand) -> None:
     first, second = books.ledger.blobs
     books.write(first.leases[0])
     books.hash(first, ContentError("wrong"))

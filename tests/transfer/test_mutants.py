@@ -37,7 +37,7 @@ def _listed() -> Iterator[tuple[str, str, str]]:
 def test_what_may_survive_is_in_the_code() -> None:
     sources = {
         name: (_ROOT / f"dockersave/transfer/{name}.py").read_text()
-        for name in ("blobs", "books", "cutting", "gauge", "ledger", "memory", "spans")
+        for name in ("accounts", "blobs", "cutting", "gauge", "ledger", "memory", "spans")
     }
     for place, old, new in _listed():
         assert old in {line.strip() for line in sources[place.partition(".")[0]].splitlines()}

@@ -13,7 +13,7 @@ from dockersave.transfer.blobs import Blob, Hashing, Lease, Wait
 from dockersave.transfer.ledger import Ledger
 from dockersave.transfer.reading import asked_for, received
 from dockersave.transfer.throttle import Throttle
-from tests.transfer.lines import BODY, PIECE, Line, attempts, blob_of, shrink
+from tests.transfer.fake_sources import BODY, PIECE, Line, attempts, blob_of, shrink
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, ContentError
 from dockersave.transfer.download import BlobDownload
-from tests.transfer.lines import (
+from tests.transfer.fake_sources import (
     BODY,
     Line,
     Memory,

@@ -19,13 +19,14 @@ from dockersave.limits import LIMITS
 from dockersave.model.digest import Buffer
 from dockersave.transfer import unpacking
 from dockersave.transfer.blobs import Blob
-from dockersave.transfer.cache import CacheWriter, Entry
+from dockersave.transfer.cache import Entry
+from dockersave.transfer.run_cache import CacheWriter
 from dockersave.transfer.sources import LocalBlob
 from dockersave.transfer.unpacking import UnpackedLayer
 from tests.images import Layer, random_layer, raw_layer
 from tests.images.content import digest_of, read
 from tests.images.layers import Compression, unpack, windowed_layer
-from tests.transfer.lines import Line, at_work, attempts, broken, refuse_threads
+from tests.transfer.fake_sources import Line, at_work, attempts, broken, refuse_threads
 
 SAMPLE = random_layer(400_000, 1, "gzip")
 BODY = read(SAMPLE.data)

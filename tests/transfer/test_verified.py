@@ -16,7 +16,7 @@ from dockersave.model.digest import digest_of
 from dockersave.model.manifests import Descriptor
 from dockersave.transfer.throttle import Throttle
 from dockersave.transfer.verified import VerifiedBlob
-from tests.transfer.lines import BODY, Line, Once, attempts, broken
+from tests.transfer.fake_sources import BODY, Line, Once, attempts, broken
 
 
 def opened(

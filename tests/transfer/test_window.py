@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.archive import place
+from dockersave.archive import disk
 from dockersave.archive.members import Document, Layer
 from dockersave.archive.tar import Plan, fixed_parts, lay_out
 from dockersave.errors import ContentError, OutputError
@@ -23,8 +23,8 @@ from dockersave.model.manifests import Descriptor
 from dockersave.transfer import window as window_module
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.download import BlobDownload
-from dockersave.transfer.window import Emitter, Window, WindowPlace, is_restartable, spool
-from tests.transfer.lines import (
+from dockersave.transfer.window import Emitter, Window, WindowWriter, is_restartable, spool
+from tests.transfer.fake_sources import (
     BODY,
     Line,
     Once,
@@ -95,7 +95,7 @@ def test_where_no_file_may_lie_it_is_in_memory(tmp_path: Path) -> None:
 def test_where_others_need_the_room_it_is_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "free_room", lambda fd: 2 * SIZE)
+    monkeypatch.setattr(disk, "free_room", lambda fd: 2 * SIZE)
     for whole, others, size in [
         (SIZE, SIZE, SIZE),
         (SIZE, SIZE + 1, SIZE // 2),
@@ -107,7 +107,7 @@ def test_where_others_need_the_room_it_is_in_memory(
 
 
 def test_a_place_in_a_window(window: Window) -> None:
-    there = WindowPlace(window, SIZE - 10)
+    there = WindowWriter(window, SIZE - 10)
     there.write(8, b"abcd")
     assert there.read(8, 2) + there.read(10, 2) == b"abcd"
     assert window.read(0, 2) == b"cd"
@@ -150,7 +150,7 @@ class ByHand:
         self.blob = Blob(digest_of(body), len(body), [], base=entry.offset, restartable=restartable)
         self.out = bytearray()
         self.rooms: list[int] = []
-        self.place = WindowPlace(window, entry.offset)
+        self.place = WindowWriter(window, entry.offset)
         self.emitter = Emitter(self.plan, [self.blob], window, self.out.extend, self.rooms.append)
 
     def arrive(self, hashed: int) -> int:
@@ -225,7 +225,7 @@ def streamed(
                     restartable=is_restartable(entry.size, window),
                 )
             )
-        downloads = [BlobDownload(blob, WindowPlace(window, blob.base)) for blob in blobs]
+        downloads = [BlobDownload(blob, WindowWriter(window, blob.base)) for blob in blobs]
         most = window.size // (2 * jobs)
         with at_work(blobs, downloads, jobs=jobs, policy=attempts(retries), piece_most=most) as (
             _,
@@ -329,7 +329,7 @@ def test_an_output_that_takes_no_more(tmp_path: Path) -> None:
     entry = plan.layers[0]
     blob = Blob(digest_of(SMALL), len(SMALL), [Line(SMALL)], base=entry.offset)
     with closing(Window(str(tmp_path))) as window:
-        download = BlobDownload(blob, WindowPlace(window, blob.base))
+        download = BlobDownload(blob, WindowWriter(window, blob.base))
         with (
             pytest.raises(OutputError, match="gone"),
             at_work([blob], [download]) as (_, crew),

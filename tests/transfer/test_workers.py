@@ -14,7 +14,7 @@ from dockersave.errors import ContentError, NetworkError, OutputError
 from dockersave.model.digest import Buffer, digest_of
 from dockersave.transfer.download import BlobDownload
 from dockersave.transfer.sources import LocalBlob, LocalFile
-from tests.transfer.lines import (
+from tests.transfer.fake_sources import (
     BODY,
     PIECE,
     Line,

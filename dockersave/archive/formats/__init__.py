@@ -1,4 +1,4 @@
-"""The formats of archives. Each describes itself, in a file that bears its name.
+"""The archive formats. Each describes itself, in a file with its name.
 
 To add one, write the file, whose `FORMAT` is a `format.Format`, and add a line to `model.formats`.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def format_named(name: str) -> Format:
-    """The format of a name.
+    """The format with this name.
 
     Raises:
-        KeyError: there is no such format.
+        KeyError: the format is unknown.
     """
     if name not in FORMATS:
         raise KeyError(name)
@@ -28,9 +28,9 @@ def format_named(name: str) -> Format:
 
 
 def formats_in(paths: Collection[str]) -> tuple[str, ...]:
-    """The formats that an archive has the documents of.
+    """The formats whose documents an archive contains.
 
     Args:
-        paths: of its members.
+        paths: the paths of its members.
     """
     return tuple(name for name in FORMATS if format_named(name).is_in(paths))

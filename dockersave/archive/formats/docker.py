@@ -1,4 +1,4 @@
-"""The archive of `docker save`, which is an OCI image layout as well."""
+"""The archive of `docker save`, which is also an OCI image layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DockerFormat(OciFormat):
     mark = re.compile(r"manifest\.json")
 
     def documents(self, images: Sequence[Image]) -> list[Document]:
-        """The OCI layout's, then `manifest.json` and `repositories`."""
+        """Those of the OCI layout, then `manifest.json` and `repositories`."""
         images = [image.with_sizes({}) for image in images]
         return [
             *super().documents(images),

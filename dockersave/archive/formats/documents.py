@@ -11,18 +11,18 @@ from ...model.manifests import OCI_INDEX, Descriptor, to_json
 from ..members import Document
 
 Paths = Callable[[Variant], tuple[str, list[str]]]
-"""Tells where a variant's config and its layers are."""
+"""Returns the paths of a variant's config and its layers."""
 
 
 def docker_manifest(images: Sequence[Image], paths: Paths) -> list[Document]:
-    """The member `manifest.json`: one entry for each config, all its names together.
+    """The member `manifest.json`: one entry for each config, with all its names.
 
-    Docker wants a layer for each diff_id and skips those that it has, so layers that are left
-    out are in it, too; `LayerSources` tells of them, as `docker save` does.
+    Docker expects a layer for each diff_id and skips those that it has, so missing layers are
+    listed, too; `LayerSources` describes them, as in `docker save`.
 
     Args:
-        images: what the archive holds.
-        paths: where things are.
+        images: those in the archive.
+        paths: returns the paths of a variant.
     """
     entries: dict[str, dict[str, Any]] = {}
     for image in images:
@@ -42,9 +42,9 @@ def _layer_sources(variant: Variant) -> dict[str, Any]:
 
 
 def repositories(images: Sequence[Image], identify: Callable[[Variant], str]) -> list[Document]:
-    """The member `repositories`: name → tag → what `identify` says of the variant.
+    """The member `repositories`: name → tag → the variant's id from `identify`.
 
-    Images without a tag are not in it, and there is none if nothing would be.
+    Images without a tag are left out. If none is left, there is no such member.
     """
     names: dict[str, dict[str, str]] = {}
     for image in images:
@@ -55,7 +55,7 @@ def repositories(images: Sequence[Image], identify: Callable[[Variant], str]) ->
 
 
 def familiar_tag(image: Image) -> str:
-    """The image's name as Docker shows it, with its tag; empty for one saved by digest alone."""
+    """The image's name as Docker shows it, with its tag; empty if saved by digest only."""
     reference = image.reference
     return f"{reference.familiar_name}:{reference.tag}" if reference.tag else ""
 
@@ -87,10 +87,10 @@ def layout_index(images: Sequence[Image]) -> Document:
 
 
 def _reference_name(image: Image) -> str:
-    """What tells an image from others with the same tag: `skopeo copy oci-archive:FILE:THIS`.
+    """Distinguishes an image from others with the same tag: `skopeo copy oci-archive:FILE:THIS`.
 
-    Those that look at `ref.name` take the first of several that are the same. Its full name, as
-    far as the grammar allows that (OCI image specification, annotations.md); else its digest.
+    Readers of `ref.name` take the first of equal ones. This is its full name, if the grammar allows
+    (OCI image specification, annotations.md), or its digest.
     """
     name = f"{image.reference.name}:{image.reference.tag}"
     return name if _REFERENCE_NAME.fullmatch(name) else image.root.digest

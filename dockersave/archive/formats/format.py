@@ -1,4 +1,4 @@
-"""What a format says of itself."""
+"""What a format describes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..members import Document, Layer
 
 
 class Format(ABC):
-    """A format of archives.
+    """An archive format.
 
-    It names the members that hold layers, which are fetched, and then the documents around them.
-    Layers come first in an archive: with `--gunzip` the documents are not known before the layers
-    are, and an archive that was cut off has no table of contents and is loaded by nobody.
+    It lists the members that hold layers, which are fetched, and then the documents that describe
+    them. Layers come first in an archive: with `gunzip` the documents depend on the layers, and no
+    engine loads a truncated archive without a table of contents.
     """
 
     files: ClassVar[re.Pattern[str]]
-    """The paths of its files: an archive's directory may be replaced if it holds nothing else."""
+    """The paths of its files. A directory may be replaced if it holds nothing else."""
     folders: ClassVar[re.Pattern[str]]
     """The paths of its directories."""
     links: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")
@@ -30,10 +30,10 @@ class Format(ABC):
     """The path of a file that every archive of this format has."""
 
     def is_in(self, paths: Collection[str]) -> bool:
-        """Whether an archive has this format's documents; it may have others' as well.
+        """Whether an archive contains this format's documents, perhaps among others.
 
         Args:
-            paths: of its members.
+            paths: the paths of its members.
         """
         return any(self.mark.fullmatch(path) for path in paths)
 
@@ -46,13 +46,13 @@ class Format(ABC):
         """All other members. Called when every layer's size is known."""
 
     def check(self, options: Options) -> None:  # noqa: B027
-        """Refuse options that mean nothing for this format.
+        """Refuse options that this format does not support.
 
         Raises:
-            UsageError: there are some.
+            UsageError: one is given.
         """
 
     def notes(self, image: Image) -> list[str]:
-        """What the user should know of an image in this format, and may not expect."""
+        """Notes for the user about an image in this format."""
         del image
         return []

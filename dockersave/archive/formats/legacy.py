@@ -1,8 +1,8 @@
-"""The layout of `docker save` before Docker 25: a directory for each layer, named by its v1 id.
+"""The layout of `docker save` before Docker 25: a directory for each layer, named after its v1 id.
 
 Source: moby 20.10, image/tarexport/save.go (`saveImage`, `saveLayer`), image/v1/imagev1.go
-(`CreateID`), image/spec/v1.2.md. A v1 id is the digest of what Go's encoding/json makes of a
-structure, so its fields, their order and their zero values are part of the format.
+(`CreateID`), image/spec/v1.2.md. A v1 id is the digest of a structure as encoded by Go's
+encoding/json, so its fields, their order and their zero values are part of the format.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class LegacyFormat(Format):
         r"[0-9a-f]{64}/(layer\.tar|json|VERSION)|[0-9a-f]{64}\.json|manifest\.json|repositories"
     )
     folders = re.compile(r"[0-9a-f]{64}")
-    links = re.compile(r"[0-9a-f]{64}/layer\.tar")  # where a layer occurs again
+    links = re.compile(r"[0-9a-f]{64}/layer\.tar")  # a repeated layer
     mark = re.compile(r"[0-9a-f]{64}/json")
 
     def check(self, options: Options) -> None:
-        """It has no index, so there is no room for a second platform."""
+        """It has no index, so it can hold only one platform."""
         if options.platform == ALL_PLATFORMS:
             raise UsageError(
                 "the legacy format holds one platform", "choose --format oci, or one --platform"
             )
 
     def notes(self, image: Image) -> list[str]:
-        """What loads it is older than zstd layers are."""
+        """Engines that need it are older than zstd layers."""
         kinds = [layer.media_type for _, layer in image.layers(image.primary)]
         if not any(kind.endswith("+zstd") for kind in kinds):
             return []
@@ -55,7 +55,7 @@ class LegacyFormat(Format):
         ]
 
     def layers(self, images: Sequence[Image]) -> list[Layer]:
-        """One `layer.tar` for each content; where it occurs again, there is a link."""
+        """One `layer.tar` for each content; repetitions are links."""
         return _members(images)[0]
 
     def documents(self, images: Sequence[Image]) -> list[Document]:
@@ -65,7 +65,7 @@ class LegacyFormat(Format):
         links = {each.path: each.target.removeprefix("../") for each in documents if each.target}
 
         def paths(variant: Variant) -> tuple[str, list[str]]:
-            # skopeo 1.9 takes a link to another image's layer for an empty layer.
+            # skopeo 1.9 mistakes a link to another image's layer for an empty layer.
             layers = [links.get(layer.path, layer.path) for layer in v1_layers(variant)]
             return _config_path(variant), layers
 
@@ -79,7 +79,7 @@ class LegacyFormat(Format):
 
 @dataclass(frozen=True, slots=True)
 class V1Layer:
-    """A layer as Docker saw it before version 1.10: an image of its own.
+    """A layer as in Docker before 1.10: an image of its own.
 
     Args:
         id: 64 hexadecimal digits.
@@ -91,12 +91,12 @@ class V1Layer:
 
     @property
     def path(self) -> str:
-        """Its content's place in the archive."""
+        """The path of its content in the archive."""
         return f"{self.id}/layer.tar"
 
 
 def v1_layers(variant: Variant) -> list[V1Layer]:
-    """The v1 images that an image's layers make, bottom first."""
+    """The v1 images of an image's layers, bottom first."""
     image = _structure(json.loads(variant.config_body), _IMAGE)
     layers: list[V1Layer] = []
     chain = parent = ""
@@ -150,10 +150,10 @@ def _top(variant: Variant) -> str:
     return layers[-1].id if layers else ""
 
 
-# What follows is Go's reading and writing of image.V1Image and container.Config.
+# Below: image.V1Image and container.Config as Go reads and writes them.
 
 _Field = tuple[str, Callable[[Any], Any], bool]
-"""A name, what a value becomes, and whether an empty one is left out."""
+"""A name, a converter, and whether an empty value is omitted."""
 
 
 def _text(value: Any) -> str:
@@ -263,11 +263,11 @@ _IMAGE: tuple[_Field, ...] = (
     ("Size", _number, True),
 )
 _POINTERS = frozenset({_health, _config, _stated_number})
-"""What is left out when it was not stated, and not when it is empty."""
+"""Omitted if not stated, but not if empty."""
 
 
 def _structure(document: Mapping[str, Any], fields: Sequence[_Field]) -> dict[str, Any]:
-    # Go takes a name in any case.
+    # Go's names are case-insensitive.
     stated = {key.lower(): value for key, value in document.items()}
     made = {}
     for name, read, omit_empty in fields:

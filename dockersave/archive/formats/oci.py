@@ -23,7 +23,7 @@ class OciFormat(Format):
     mark = re.compile(r"index\.json")
 
     def layers(self, images: Sequence[Image]) -> list[Layer]:
-        """One member for each blob, whoever mentions it and however often."""
+        """One member for each blob, however often it is referenced."""
         layers: dict[str, Layer] = {}
         for number, image in enumerate(images):
             for artifact in image.artifacts:
@@ -34,7 +34,7 @@ class OciFormat(Format):
 
     def documents(self, images: Sequence[Image]) -> list[Document]:
         """Configs, manifests and indexes, then the layout's own two files."""
-        # Where nothing had to be unpacked, there may still be layers to be labelled rightly.
+        # Even if nothing had to be unpacked, layers may need correct media types.
         images = [image.with_sizes({}) for image in images]
         bodies: dict[str, bytes] = {}
         for image in images:

@@ -1,1 +1,1 @@
-"""The one reader of archives that nobody vouches for, and what is made of what it finds."""
+"""The only reader of untrusted archives, and what uses its results."""

@@ -1,4 +1,4 @@
-"""Tar headers as they are found, byte by byte, believing nothing. Pure.
+"""Parse untrusted tar headers. Pure.
 
 Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header"; GNU tar's
 manual, "Basic Tar Format" (long names, numbers in base 256).
@@ -17,22 +17,22 @@ GNU_SPARSE = ord("S")
 LONG_NAMES = {ord("L"): "path", ord("K"): "linkpath"}
 PAX, PAX_GLOBAL = frozenset(b"xX"), ord("g")
 EXTENSIONS = frozenset(LONG_NAMES) | PAX | {PAX_GLOBAL}
-"""Kinds whose content belongs to the next header, or to all."""
+"""Kinds whose content extends the next header, or all headers."""
 
 _POSIX, _GNU = b"ustar\x00", b"ustar "
 _KEYS = frozenset({b"path", b"linkpath", b"size"})
 _DIGITS_MOST = 20
-"""Of a number in an extended header: more than any size has, and nothing to be parsed for long."""
+"""Digits of a number in an extended header: enough for any size, and quick to parse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One block of 512 bytes.
+    """A header block of 512 bytes.
 
     Args:
-        kind: what it is the header of; the byte that says so.
+        kind: the type flag, one byte.
         name: of the member.
-        target: where a link leads.
+        target: of a link.
         size: of the content that follows, in bytes.
     """
 
@@ -50,11 +50,11 @@ def parse_header(block: bytes, position: int) -> Header:
         position: where it was found, for messages.
 
     Raises:
-        ContentError: it is none, or its size cannot be.
+        ContentError: it is not a header, or its size is impossible.
     """
     total = sum(block[:148]) + sum(block[156:]) + 8 * 0x20
     high = sum(byte >= 0x80 for byte in block) - sum(byte >= 0x80 for byte in block[148:156])
-    # Some old programs added signed bytes up.
+    # Some old programs summed signed bytes.
     if len(block) != BLOCK or _number(block[148:156]) not in (total, total - 256 * high):
         if position:
             raise ContentError(f"no tar header at byte {position}")
@@ -66,13 +66,13 @@ def parse_header(block: bytes, position: int) -> Header:
     if block[257:263] == _POSIX and (prefix := _string(block[345:500])):
         name = f"{prefix}/{name}"
     if kind == 0 and name.endswith("/"):
-        # Before POSIX, a directory was a file whose name said so.
+        # Before POSIX, a directory was a file whose name ended in a slash.
         kind = DIRECTORY
     return Header(kind, name, _string(block[157:257]), size)
 
 
 def parse_records(body: bytes) -> dict[str, str]:
-    """The records of an extended header that matter here.
+    """The relevant records of an extended header.
 
     Raises:
         ContentError: it is malformed.
@@ -94,14 +94,14 @@ def parse_records(body: bytes) -> dict[str, str]:
 
 
 def parse_size(stated: str) -> int:
-    """A size in an extended header; -1 if it is no number, or one that cannot be."""
+    """A size in an extended header; -1 if it is not a number, or impossible."""
     if not (stated.isascii() and stated.isdigit() and len(stated) < _DIGITS_MOST):
         return -1
     return int(stated)
 
 
 def text(data: bytes) -> str:
-    """A name, whatever bytes it is made of."""
+    """A name of arbitrary bytes."""
     return data.decode("utf-8", "surrogateescape")
 
 

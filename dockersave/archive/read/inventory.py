@@ -1,4 +1,4 @@
-"""What an archive holds, hashed: all that can be known of it from reading it once, in order."""
+"""The content of an archive, hashed while it is read once, in order."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Item:
     Args:
         path: its name.
         size: in bytes.
-        digests: of its content, by each algorithm that its name calls for, sha256 first.
-        diff_ids: of its decompressed content, likewise; the same where it is not compressed.
+        digests: of its content, with each algorithm that its name implies, sha256 first.
+        diff_ids: of its decompressed content, likewise; the same if it is not compressed.
         fault: why it cannot be decompressed, or empty.
     """
 
@@ -43,9 +43,9 @@ class Inventory:
 
     Args:
         items: the files, by their names.
-        links: where links lead, by their names.
-        faults: members that must not be in an archive: name, and why.
-        cut: why the archive could not be read to its end, or empty.
+        links: targets of links, by their names.
+        faults: members that are not allowed: name, and why.
+        cut: why the archive could not be read completely, or empty.
     """
 
     items: dict[str, Item] = field(default_factory=dict)
@@ -62,8 +62,8 @@ class Inventory:
 
         Args:
             members: of the archive.
-            hashed: whether files are hashed; else each is taken for what its name says it is,
-                and only documents are read.
+            hashed: whether to hash files; otherwise their names are trusted, and only documents are
+                read.
         """
         inventory = cls()
         try:
@@ -89,7 +89,7 @@ class Inventory:
         elif found.kind == "file":
             item = read(found, content)
             if self.items.setdefault(found.path, item) != item or found.path in self.links:
-                # Some engines take the first, some the last.
+                # Some engines use the first, some the last.
                 self._blame(found.path, "occurs twice, with different content")
 
     def _blame(self, path: str, message: str) -> None:
@@ -146,11 +146,11 @@ class Inventory:
 
     @property
     def paths(self) -> list[str]:
-        """The names of all files, and of the links that lead to one."""
+        """The names of all files, and of links to files."""
         return [*self.items, *(link for link in self.links if self.find(link))]
 
     def find(self, path: str) -> Item | None:
-        """The file of that name, or the one that a link of that name leads to."""
+        """The file with this name, or the target of a link with this name."""
         for _ in range(_LINKS_MOST):
             if path not in self.links:
                 break
@@ -161,7 +161,7 @@ class Inventory:
         """The content of a JSON document.
 
         Raises:
-            ContentError: it is none, or it is too large for a document.
+            ContentError: it is not valid JSON, or too large for a document.
         """
         item = self.find(path)
         packed = self._documents.get(item.path) if item else None
@@ -178,7 +178,7 @@ class Inventory:
 
 
 class _Hashes:
-    """Hashes content by sha256, and by sha512 where its name calls for that."""
+    """Hashes content with sha256, and with sha512 if its name implies that."""
 
     def __init__(self, path: str) -> None:
         names = ["sha256", "sha512"] if path.startswith("blobs/sha512/") else ["sha256"]
@@ -194,7 +194,7 @@ class _Hashes:
 
 
 def named_digest(path: str) -> str:
-    """The digest that a file's name says it has; empty if it says none.
+    """The digest that a file's name implies, or empty.
 
     `blobs/<algorithm>/<hex>` (OCI), `<hex>.json` (docker save), `sha256:<hex>` and
     `<hex>.tar.gz` (crane).

@@ -1,6 +1,6 @@
-"""What an archive holds, as its documents say: `--list`. Nothing is hashed, so nothing is proven.
+"""List an archive according to its documents. Nothing is hashed or verified.
 
-Of a tar file that is not compressed only headers and documents are read.
+From an uncompressed tar file, only headers and documents are read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .verify import STDIN, Reading
 _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 _HEAD = 512
-"""Bytes that tell whether a file is compressed, or a document."""
+"""Bytes needed to recognise compression or a document."""
 _HINT = "--verify lists everything that is wrong with it"
 
 
@@ -36,9 +36,9 @@ class ListedLayer:
     """A layer of an image in an archive.
 
     Args:
-        digest: as its manifest names it; where there is none, its diff_id.
-        size: as it is stored, in bytes.
-        is_here: whether the archive has it; foreign layers may be left out.
+        digest: from the manifest, or its diff_id if there is none.
+        size: as stored, in bytes.
+        is_here: whether the archive contains it; foreign layers may be missing.
     """
 
     digest: str
@@ -51,8 +51,8 @@ class ListedVariant:
     """An image for one platform.
 
     Args:
-        platform: what it runs on; empty where that is not said.
-        digest: of its manifest; of its config where the archive keeps no manifests.
+        platform: its platform, or empty.
+        digest: of its manifest, or of its config if the archive has no manifests.
         layers: bottom first.
     """
 
@@ -62,18 +62,18 @@ class ListedVariant:
 
     @property
     def size(self) -> int:
-        """Of all layers together, in bytes."""
+        """Size of all layers in bytes."""
         return sum(layer.size for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """What one name stands for.
+    """An image in an archive.
 
     Args:
-        names: its names, in their order; none if it has none.
-        digest: of its manifest or index; of its config where the archive keeps no manifests.
-        variants: one for each platform that the archive has.
+        names: its names in their order; may be empty.
+        digest: of its manifest or index, or of its config if the archive has no manifests.
+        variants: one for each platform in the archive.
     """
 
     names: tuple[str, ...]
@@ -83,13 +83,13 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What an archive holds.
+    """The content of an archive.
 
     Args:
         path: of the archive.
-        formats: what it is: `docker`, `oci`, `legacy`, or several of them.
+        formats: `docker`, `oci`, `legacy`, or several of them.
         compression: of the whole archive, such as `gzip`; empty for none.
-        images: what is in it.
+        images: those in it.
     """
 
     path: str
@@ -98,7 +98,7 @@ class Listing:
     images: tuple[ListedImage, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As a document of lists, objects, texts and numbers."""
+        """As a JSON document."""
         return {
             "path": self.path,
             "formats": list(self.formats),
@@ -132,7 +132,7 @@ class Listing:
 def list_archive(
     path: str | os.PathLike[str], *, cancellation: Cancellation | None = None
 ) -> Listing:
-    """Tell what is in an archive, without checking that it is right.
+    """List what an archive contains, without verifying it.
 
     Args:
         path: as for `check_archive`.
@@ -140,7 +140,7 @@ def list_archive(
 
     Raises:
         UsageError: it cannot be read.
-        ContentError: it is no image archive, or its documents cannot be read.
+        ContentError: it is not an image archive, or its documents cannot be read.
         CancelledError: it was stopped.
     """
     name = os.fspath(path)
@@ -164,7 +164,7 @@ def list_archive(
 
 
 def _open_plain(path: str) -> int | None:
-    """Open a file whose members can be looked at in place; None if there is no such file."""
+    """Open a file with random access to its members; None if there is no such file."""
     if path == STDIN or not stat.S_ISREG(os.stat(path).st_mode):
         return None
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -191,7 +191,7 @@ def _content(fd: int, offset: int, size: int) -> Iterator[bytes]:
     most = _HEAD
     while offset < end and (data := os.pread(fd, min(end - offset, most), offset)):
         offset += len(data)
-        # Of what is no document, no more than the beginning is asked for.
+        # Of files that are not documents, only the beginning is read.
         most = LIMITS.read
         yield data
     if offset < end:
@@ -199,14 +199,14 @@ def _content(fd: int, offset: int, size: int) -> Iterator[bytes]:
 
 
 class _Contents:
-    """The images that the documents of an archive name."""
+    """The images listed by the documents of an archive."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._variants: dict[str, tuple[ListedVariant, ...] | None] = {}
 
     def read(self) -> tuple[tuple[str, ...], tuple[ListedImage, ...]]:
-        """All of them, and the formats of the archive."""
+        """All images, and the formats of the archive."""
         formats: list[str] = []
         images: list[ListedImage] = []
         if self._inventory.find("manifest.json"):
@@ -252,10 +252,10 @@ class _Contents:
         ]
 
     def _manifest(self, descriptor: Descriptor, depth: int) -> tuple[ListedVariant, ...] | None:
-        """The images below a descriptor; None if what it names is not in the archive."""
+        """The images below a descriptor; None if its blob is not in the archive."""
         path = descriptor.blob_path
         if path in self._variants:
-            # Read once, however often it is named.
+            # Read only once, however often it is referenced.
             return self._variants[path]
         if not self._inventory.find(path):
             return None
@@ -271,7 +271,7 @@ class _Contents:
                 variant
                 for entry in document.manifests
                 if not entry.is_attestation
-                # Docker's containerd store saves an index with those of its images that it has.
+                # Docker's containerd store saves an index with only the images that it has.
                 for variant in self._manifest(entry, depth - 1) or ()
             )
         return self._variants[path]
@@ -288,7 +288,7 @@ class _Contents:
         try:
             return str(parse_config(self._inventory.document(config), layers).platform)
         except ContentError:
-            # What is no image has none; --verify says what is wrong with an image's.
+            # Only images have one; `check_archive` reports errors in it.
             return ""
 
     def _docker(self, entry: object) -> ListedImage:
@@ -339,7 +339,7 @@ def _object(value: object) -> Mapping[str, Any]:
 
 
 def _list(value: object) -> list[Any]:
-    """A list; Go writes null for an empty one."""
+    """A list; Go encodes an empty one as null."""
     if value is None:
         return []
     if not isinstance(value, list):

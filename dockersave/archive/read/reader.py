@@ -1,8 +1,8 @@
-"""What is in an archive or a directory, member by member, trusting nothing. Bounded memory.
+"""Read an untrusted archive or directory, member by member, with bounded memory.
 
-All that somebody else has written is read here, in a stream or in a file: the standard library's
-`tarfile` takes extended headers of any size into memory, follows sizes below zero back to where
-it was, and unfolds sparse files.
+All untrusted archives are read here, from a stream or a file: the standard library's `tarfile`
+reads extended headers of any size into memory, follows negative sizes backwards, and expands sparse
+files.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from .headers import (
 
 _SPARSE = "is a sparse file, which image archives never contain"
 _AFTER_END = 64 * MIB
-"""What may follow an archive's end, in bytes: tar fills its last record, of 10 KiB or, on tapes,
-a few MiB. Anything more is no padding, and a pipe could bring it without end."""
+"""How many bytes may follow the end of an archive: tar pads its last record, of 10 KiB or, on
+tapes, a few MiB. More than that is not padding, and a pipe could bring it endlessly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A member as it was found.
+    """A member as found.
 
     Args:
-        path: its name, without what has no meaning (`./`, double slashes).
-        kind: what it is.
-        size: how much content it has, in bytes.
-        target: where a link leads, from the archive's root.
-        fault: why it must not be in an archive, or empty.
+        path: its normalised name (no `./`, no double slashes).
+        kind: its type.
+        size: of its content, in bytes.
+        target: the target of a link, from the archive's root.
+        fault: why it is not allowed, or empty.
     """
 
     path: str
@@ -59,7 +59,7 @@ class Found:
 
 
 Members = Iterator[tuple[Found, Iterator[bytes]]]
-"""Members with their content, which has to be read before the next one is asked for."""
+"""Members with their content. Read it before requesting the next member."""
 
 
 def read_tar(pieces: Iterable[bytes]) -> Members:
@@ -69,7 +69,8 @@ def read_tar(pieces: Iterable[bytes]) -> Members:
         pieces: its bytes.
 
     Raises:
-        ContentError: it is none, it is cut off, or it does what no image archive does.
+        ContentError: it is not a tar archive, is truncated, or has something that image archives
+            never contain.
     """
     source = _Source(pieces)
     members = _Headers(source)
@@ -89,13 +90,14 @@ def read_tar(pieces: Iterable[bytes]) -> Members:
 
 
 def read_file(fd: int) -> Iterator[tuple[Found, int]]:
-    """The members of a tar file that need not be whole, each with its content's offset in bytes.
+    """The members of a tar file, which may be truncated, each with the offset of its content in
+    bytes.
 
     Args:
         fd: the file; only headers are read.
 
     Raises:
-        ContentError: there are no more, and yet it does not end here.
+        ContentError: the next header is invalid, but the archive does not end here.
         OSError: it cannot be read.
     """
     source = _File(fd)
@@ -106,7 +108,7 @@ def read_file(fd: int) -> Iterator[tuple[Found, int]]:
 
 
 def read_directory(path: str) -> Members:
-    """The files of a directory, as if it were an archive; of each, what it had when it was found.
+    """The files of a directory, as if it were an archive, each with the size it had when found.
 
     Args:
         path: its name.
@@ -139,7 +141,7 @@ def read_directory(path: str) -> Members:
 def _pieces(path: str, size: int) -> Iterator[bytes]:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        # A file that somebody goes on writing to may have no end.
+        # A file that is still being written may never end.
         while size and (data := os.read(fd, min(size, LIMITS.read))):
             size -= len(data)
             yield data
@@ -148,16 +150,16 @@ def _pieces(path: str, size: int) -> Iterator[bytes]:
 
 
 class _Reads(Protocol):
-    """What headers are read from."""
+    """A source of headers."""
 
     position: int
 
     def exactly(self, amount: int, what: str) -> bytes:
-        """The next `amount` bytes; none at the end."""
+        """The next `amount` bytes; empty at the end."""
 
 
 class _File:
-    """A file that is read where it is needed."""
+    """A file with random access."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -172,7 +174,7 @@ class _File:
 
 
 class _Source:
-    """Bytes in pieces of any size, taken in pieces of a wanted one."""
+    """Re-chunks pieces of any size."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
@@ -181,7 +183,7 @@ class _Source:
         self.missing = 0
 
     def upto(self, amount: int) -> Iterator[bytes]:
-        """The next `amount` bytes, as they come; fewer if it ends, and `missing` tells."""
+        """The next `amount` bytes, as they come; fewer at the end, see `missing`."""
         self.missing = amount
         while self.missing:
             while not self._rest:
@@ -196,10 +198,10 @@ class _Source:
             yield bytes(data)
 
     def exactly(self, amount: int, what: str) -> bytes:
-        """The next `amount` bytes; none at the end.
+        """The next `amount` bytes; empty at the end.
 
         Raises:
-            ContentError: it ends in the middle of them.
+            ContentError: it ends before.
         """
         data = b"".join(self.upto(amount))
         if data and len(data) < amount:
@@ -210,10 +212,10 @@ class _Source:
 
 
 class _Headers:
-    """The headers of an archive, extended ones taken into account.
+    """The headers of an archive, with extended headers applied.
 
-    How many there are, how long the names are, and what extends them, is bounded in all: of a few
-    KiB of a compressed archive any number of them can be made.
+    Their number, the length of all names, and their extensions are limited: a few KiB of a
+    compressed archive can expand to any number of them.
     """
 
     def __init__(self, source: _Reads) -> None:
@@ -221,10 +223,10 @@ class _Headers:
         self._count = self._extended = self._named = 0
 
     def next(self) -> Found | None:
-        """The next member, whose content comes next; None at the archive's end.
+        """The next member, followed by its content; None at the end of the archive.
 
         Raises:
-            ContentError: there is neither.
+            ContentError: it is neither.
         """
         source = self._source
         extended: dict[str, str] = {}
@@ -286,7 +288,7 @@ def _found(header: Header, extended: dict[str, str]) -> Found:
 
 
 def _checked(name: str) -> tuple[str, str]:
-    """A name without what has no meaning, and why it must not be in an archive, or nothing."""
+    """A normalised name, and why it is not allowed, or empty."""
     if len(name) > LIMITS.path:
         return name[: LIMITS.path_shown], "has a name that is too long"
     path, leaves = _inside(name)
@@ -303,6 +305,6 @@ def _link(path: str, target: str, base: str) -> Found:
 
 
 def _inside(name: str) -> tuple[str, bool]:
-    """A name without what has no meaning, and whether it leads out of the archive."""
+    """A normalised name, and whether it points outside the archive."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return "/".join(parts), name.startswith("/") or ".." in parts

@@ -1,4 +1,4 @@
-"""Following what an archive's documents name, down to the layers. Reads an inventory only."""
+"""Follow the references of an archive's documents down to the layers. Uses only an inventory."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 _FAULTS_MOST = 100
 _LINE_MOST = 1000
-"""Characters of a fault or a note: enough for two digests and the names of two members."""
+"""The longest fault or note: enough for two digests and the names of two members."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong.
+    """A fault in an archive.
 
     Args:
-        member: the member that is wrong, or missing; empty if it is the archive as a whole.
+        member: the faulty or missing member; empty for the archive as a whole.
         message: what is wrong with it.
     """
 
@@ -49,12 +49,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class CheckedImage:
-    """An image that an archive names.
+    """An image listed by an archive.
 
     Args:
-        names: its names in the archive, in their order; none if it has none.
-        digest: of its manifest or index; of its config where the archive keeps no manifests.
-        platform: what it runs on; empty for an index.
+        names: its names in the archive, in their order; may be empty.
+        digest: of its manifest or index, or of its config if the archive has no manifests.
+        platform: its platform; empty for an index.
     """
 
     names: tuple[str, ...]
@@ -63,10 +63,10 @@ class CheckedImage:
 
 
 class References:
-    """All that the documents of an archive name.
+    """Everything that the documents of an archive refer to.
 
     Args:
-        inventory: what the archive holds.
+        inventory: the content of the archive.
     """
 
     def __init__(self, inventory: Inventory) -> None:
@@ -86,7 +86,7 @@ class References:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """Which formats the archive has the documents of."""
+        """The formats whose documents the archive contains."""
         return formats_in(self._inventory.paths)
 
     def follow(self) -> None:
@@ -149,7 +149,7 @@ class References:
             with self._blaming(path):
                 document = self._json(path)
                 if document is None:
-                    # What programs in Go write for an empty list.
+                    # Go programs write null for an empty list.
                     return []
                 if isinstance(document, list):
                     return document
@@ -171,7 +171,7 @@ class References:
             document = self._json("index.json")
             if not isinstance(document, dict) or "manifests" not in document:
                 raise ContentError("has no list of manifests")
-            # Docker 25 writes null where it saves an image without a name.
+            # Docker 25 writes null for an image without a name.
             entries = [] if document["manifests"] is None else document["manifests"]
             if not isinstance(entries, list):
                 raise ContentError("has no list of manifests")
@@ -194,14 +194,14 @@ class References:
         """Follow a manifest or an index.
 
         Returns:
-            Its platform, empty if it has none or cannot be read; None if it is not there.
+            Its platform, empty if it has none or is unreadable; None if it is missing.
         """
         path = descriptor.blob_path
         if not self._sized(descriptor, parent):
             return None
         if path not in self._platforms:
             self._platforms[path] = ""
-            # What is not what its name says was reported, and what it says counts for nothing.
+            # A wrong digest was reported already; ignore the content.
             if descriptor.digest in self._digests(path):
                 with self._blaming(path):
                     self._platforms[path] = self._open(descriptor, path, depth)
@@ -221,7 +221,7 @@ class References:
         missing = [
             entry for entry in index.manifests if self._manifest(entry, path, depth - 1) is None
         ]
-        # Docker's containerd store saves an index with those of its images that it has.
+        # Docker's containerd store saves an index with only the images that it has.
         are_all = len(missing) == len(index.manifests)
         for entry in missing:
             if are_all:
@@ -239,7 +239,7 @@ class References:
                 config = image_config(manifest, self._inventory.document(where))
             except ContentError as failure:
                 if where in self._configs:
-                    # Docker 25.0 names no layers in its manifests; manifest.json does.
+                    # Docker 25.0 lists no layers in its manifests, but in manifest.json.
                     self._note(f"{path}: {failure.said}")
                 else:
                     self._fault(where, failure.said)
@@ -252,7 +252,7 @@ class References:
         return str(config.platform) if config else ""
 
     def _sized(self, descriptor: Descriptor, parent: str) -> bool:
-        """Whether a blob is there; that it has the right size is checked."""
+        """Whether a blob is there; also checks its size."""
         item = self._inventory.find(descriptor.blob_path)
         if item and item.size != descriptor.size:
             stated = f"{parent} says {descriptor.size}"

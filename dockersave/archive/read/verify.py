@@ -1,8 +1,8 @@
-"""Whether a saved archive is what it claims to be, whoever wrote it: `--verify`.
+"""Verify a saved archive, whichever program wrote it.
 
-Every file that is named by its digest is hashed; every reference is followed from
-`index.json`, `manifest.json` and `repositories` down to the layers; every layer is decompressed
-and compared with its diff_id. The archive is read once, in order, and nothing is written.
+Every file that is named after its digest is hashed. Every reference is followed from `index.json`,
+`manifest.json` and `repositories` down to the layers. Every layer is decompressed and compared with
+its diff_id. The archive is read once, in order, and nothing is written.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from .references import CheckedImage, Fault, References
 STDIN = "-"
 _TICK = 0.1
 _SILENCE = 64 * MIB
-"""What a compressed archive may go on for without unpacking to anything, in bytes. Zeros behind
-its end do, and a pipe could bring them for ever; the blocks of all compressions are smaller."""
+"""How many bytes of a compressed archive may decompress to nothing in a row. Zeros after its end
+do, and a pipe could bring them endlessly; blocks of all compression formats are smaller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found.
+    """The result of a check.
 
     Args:
-        path: what was checked.
-        formats: what the archive is: `docker`, `oci`, `legacy`, or several of them.
+        path: of the archive.
+        formats: `docker`, `oci`, `legacy`, or several of them.
         compression: of the whole archive, such as `gzip`; empty for none.
-        images: what is in it.
-        files: how many files.
+        images: those in it.
+        files: the number of files.
         size: bytes that were read.
-        faults: what is wrong with it; it is right if there is nothing.
-        notes: what is not wrong, and good to know.
+        faults: what is wrong; empty if the archive is intact.
+        notes: what is unusual, but not wrong.
     """
 
     path: str
@@ -56,11 +56,11 @@ class Report:
 
     @property
     def is_right(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether the archive is intact."""
         return not self.faults
 
     def failure(self) -> ContentError:
-        """What to raise where something is wrong."""
+        """Raise an error if anything is wrong."""
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
         return ContentError(
             f"{self.path} is damaged: {self.faults[0]}{more}", "save or copy the archive again"
@@ -73,16 +73,16 @@ def check_archive(
     progress: Progress | None = None,
     cancellation: Cancellation | None = None,
 ) -> Report:
-    """Check an archive that dockersave, docker, podman, skopeo, crane or regctl has written.
+    """Check an archive written by dockersave, docker, podman, skopeo, crane or regctl.
 
     Args:
         path: a tar file, or a named pipe, plain or compressed with gzip, xz, zstd or bzip2; `-`
             for standard input; or a directory with the same content as files.
-        progress: is shown how much has been read.
+        progress: watches how much has been read.
         cancellation: stops the check from another thread.
 
     Returns:
-        What is in it, and what is wrong.
+        Its content and its faults.
 
     Raises:
         UsageError: it cannot be read.
@@ -108,12 +108,12 @@ def check_archive(
 
 
 class Reading:
-    """The bytes of an archive, on their way; a `Transfer` for those who look on.
+    """The bytes of an archive that is being read; a `Transfer` for `Progress`.
 
     Args:
         path: as for `check_archive`.
-        progress: is shown how much has been read.
-        cancellation: ends it.
+        progress: watches how much has been read.
+        cancellation: stops it.
     """
 
     def __init__(self, path: str, progress: Progress, cancellation: Cancellation) -> None:
@@ -130,15 +130,15 @@ class Reading:
 
     @property
     def compression(self) -> str:
-        """Of the archive as a whole, such as `gzip`; empty for none."""
+        """Compression of the archive as a whole, such as `gzip`; empty for none."""
         return self._decompressor.kind
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Say what it means that the archive cannot be read.
+        """Translate errors from reading the archive.
 
         Raises:
-            UsageError: it cannot be.
+            UsageError: it cannot be read.
         """
         try:
             yield
@@ -155,7 +155,7 @@ class Reading:
         elif stat.S_ISDIR(mode := os.stat(self.digest).st_mode):
             return self._watched(read_directory(self.digest))
         elif not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            # Before it is opened: some devices do something then, and others have no end.
+            # Check before opening: opening some devices has effects, and others are endless.
             raise UsageError(
                 f"cannot read {self.digest}: it is neither a file, a directory nor a pipe",
                 "- stands for standard input",
@@ -196,7 +196,7 @@ class Reading:
         return data
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         self.done = True
         self._progress.tick()
         if self._fd >= 0:

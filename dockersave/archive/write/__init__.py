@@ -1,7 +1,7 @@
-"""Where an archive goes. One interface, whether it is a file, a directory or a stream.
+"""Outputs of archives, with one interface for files, directories and streams.
 
-What has a name is written under the name `NAME.part`, and gets its own when all of it is there and
-on the disk: in `commit`, and nowhere else.
+Named outputs are written as `NAME.part`. Only `commit` gives them their final name, once everything
+is on the disk.
 """
 
 from __future__ import annotations
@@ -12,36 +12,37 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ...errors import OutputError
+from ..disk import FileWriter
 from ..members import Document, Layer
 from ..partmap import Extent, Range
-from ..place import FilePlace
 from ..tar import Entry, Plan, fixed_parts, lay_out
 
-Slot = tuple[Entry[Layer], FilePlace, list[Range]]
-"""A layer's entry, its place, and the ranges that an earlier run wrote there."""
+Slot = tuple[Entry[Layer], FileWriter, list[Range]]
+"""A blob's entry, its place, and the ranges written by an earlier run."""
 
 
 class Movable(Protocol):
-    """Content in a file without a name."""
+    """Content in an unnamed file."""
 
     def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
-        """Give it away, chunk by chunk, each with its offset, freeing each."""
+        """Yield it chunk by chunk with offsets, freeing the space of each."""
 
 
 class Output(Protocol):
-    """Takes an archive: opened by `lay` or `begin`, then `commit`, and `close` in any case."""
+    """An output: opened by `lay` or `begin`, then `commit`, and always `close`."""
 
     in_order: bool
-    """Whether it takes bytes in order only. Then `lay` tells of no places, and `write` is there."""
+    """Whether it only accepts bytes in order. Then `lay` returns no places, and `write` is
+    available."""
 
     unreserved: int
-    """What it may still take on the disk and has not reserved, in bytes, once it is open."""
+    """Disk space that it may still need and has not reserved, in bytes, once it is open."""
 
     def lay(self, plan: Plan) -> list[Slot]:
-        """Open it for an archive that is planned to the last byte; write all that is no blob.
+        """Open it for a completely planned archive; write everything except blobs.
 
         Returns:
-            Where each blob goes, and what of it is there.
+            The place of each blob, and what is already there.
 
         Raises:
             OutputError: it cannot be written, or another run is writing it.
@@ -51,56 +52,56 @@ class Output(Protocol):
         """Open it for layers whose sizes are not known yet: they are appended.
 
         Args:
-            layers: what the archive begins with.
-            check: called now and then; what it raises ends the search.
+            layers: the first members of the archive.
+            check: called now and then; may raise to stop.
 
         Returns:
-            The paths of layers that are in their places already, with their sizes in bytes;
-            all others are to be appended.
+            The paths of layers that are already in place, with their sizes in bytes; append all
+            others.
 
         Raises:
             OutputError: it cannot be written, or another run is writing it.
         """
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes of an archive that is written in order."""
+        """Write the next bytes of an archive that is written in order."""
 
     def append(self, layer: Layer, size: int, content: Movable) -> None:
-        """Take a layer of `size` bytes.
+        """Append a layer of `size` bytes.
 
         Raises:
             OutputError: it cannot be written.
         """
 
     def commit(self, documents: Iterable[Document] | None = None) -> int:
-        """Give it its name: all of it is there, but for these members.
+        """Write these members, and give the output its final name.
 
         Args:
-            documents: what follows layers that were appended; None where none were.
+            documents: members after appended layers; None if none were appended.
 
         Returns:
             The archive's size in bytes.
 
         Raises:
-            OutputError: it cannot be.
+            OutputError: it cannot be written.
         """
 
     def close(self) -> None:
-        """Let go of it. What an earlier run had completed is as it was, unless this one has."""
+        """Close it. The output of an earlier run is unchanged, unless this one was committed."""
 
 
 def least_room(layers: Iterable[Layer]) -> int:
-    """What layers need at least when they are unpacked, in bytes: a little less than as packed.
+    """The least size of unpacked layers in bytes: a little less than compressed.
 
-    What cannot be compressed is packed into a bit more than it is.
+    Compressing incompressible data makes it slightly larger.
     """
     return sum(layer.served.size - layer.served.size // 8 for layer in layers)
 
 
 def room_to_leave(layers: Iterable[Layer]) -> int:
-    """What layers whose sizes are not known are left by a cache when they are unpacked, in bytes.
+    """Space that a cache leaves for unpacked layers of unknown size, in bytes.
 
-    Programs are packed into a third of what they are; hardly an image into less than an eighth.
+    Programs compress to a third; hardly any image compresses to less than an eighth.
     """
     return 8 * least_room(layers)
 
@@ -111,13 +112,14 @@ def rest_of(documents: Iterable[Document], position: int) -> bytes:
 
 
 def extent_of(entry: Entry[Layer], offset: int) -> Extent:
-    """What a `.part` remembers a layer by."""
+    """The key of a blob in the map of a `.part` file."""
     return Extent(entry.member.digest, entry.size, offset)
 
 
 @contextmanager
 def beginning_anew() -> Iterator[None]:
-    """Promise nothing about a full disk: what is written in order is not taken up again."""
+    """Do not promise to continue after a full disk: output that is written in order is not
+    resumed."""
     try:
         yield
     except OutputError as failure:

@@ -1,13 +1,13 @@
-"""How an archive is compressed: with all cores, and the same bytes whatever their number.
+"""Compress an archive on all cores, with the same bytes whatever their number.
 
-Content is cut into blocks of a fixed size, each compressed by itself, by as many threads as there
-are. What of them makes a file, each format says:
+Content is cut into blocks of a fixed size. Each is compressed on its own, on several threads. How
+blocks form a file depends on the format:
 
-- gzip: one member, the blocks of which end at a byte (RFC 1951, section 3.2.4), each begun with
-  what was before it as a dictionary. Old programs read no second member.
-- zstd: frames one behind the other (RFC 8878, section 3.1), none of which asks for a window larger
-  than a block: k3s takes 2^25 bytes at most, Docker and containerd were not asked for more.
-- xz: streams one behind the other (The .xz File Format 1.2.1, section 1.1).
+- gzip: one member, whose blocks end on byte boundaries (RFC 1951, section 3.2.4), each with the
+previous content as a dictionary. Old programs do not read a second member.
+- zstd: concatenated frames (RFC 8878, section 3.1), whose windows are no larger than a block: k3s
+accepts at most 2^25 bytes; Docker and containerd were not tested with more.
+- xz: concatenated streams (The .xz File Format 1.2.1, section 1.1).
 """
 
 from __future__ import annotations
@@ -35,30 +35,17 @@ _SUFFIXES = {
     ".tar.xz": "xz",
     ".txz": "xz",
 }
-"""As GNU tar's `--auto-compress` reads them."""
-
-
-class Compressor(Protocol):
-    """Compresses what it is given, in order."""
-
-    def write(self, data: bytes) -> None:
-        """Take the next bytes; write what is compressed by now."""
-
-    def finish(self) -> None:
-        """Write what is left."""
-
-    def close(self) -> None:
-        """Give up what has not been written, and end the threads."""
+"""As in GNU tar's `--auto-compress`."""
 
 
 def kind_of(path: str) -> str:
-    """The compression that a file's name promises: `gzip`, `zstd`, `xz`; empty for none."""
+    """The compression implied by a file's name: `gzip`, `zstd`, `xz`; empty for none."""
     name = path.lower()
     return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), "")
 
 
 def without_suffix(name: str) -> str:
-    """A name without what says that it is an archive, or how it is compressed."""
+    """A name without the suffixes of archives and compression."""
     lower = name.lower()
     for suffix in (*_SUFFIXES, ".xz", ".tar"):
         if lower.endswith(suffix):
@@ -67,39 +54,39 @@ def without_suffix(name: str) -> str:
 
 
 def compressor(kind: str, write: Write, threads: int | None = None) -> Compressor:
-    """What compresses an archive.
+    """Create a compressor for an archive.
 
     Args:
         kind: `gzip`, `zstd` or `xz`.
-        write: takes the compressed bytes.
-        threads: how many; None for one a core.
+        write: called with compressed bytes.
+        threads: how many; None for one per core.
     """
-    return _Blocks(_FORMS[kind](), write, threads)
+    return Compressor(_FORMS[kind](), write, threads)
 
 
 class Form(Protocol):
-    """How blocks become a file. `pack` is called on any thread, the others in order."""
+    """How blocks form a file. `pack` is called on any thread, the other methods in order."""
 
     size: int
-    """Of a block, in bytes."""
+    """Size of a block in bytes."""
 
     def begin(self) -> bytes:
-        """What comes first."""
+        """The start of the file."""
 
     def pack(self, block: bytes, before: bytes, ended: Callable[[], bool]) -> bytes:
         """Compress a block.
 
         Args:
             block: its content.
-            before: the content of the block before it.
-            ended: whether nobody wants it any more.
+            before: the content of the previous block.
+            ended: whether the result is no longer needed.
         """
 
     def took(self, block: bytes) -> None:
-        """Learn what has been taken, block by block."""
+        """Account for a block of the input."""
 
     def end(self) -> bytes:
-        """What comes last."""
+        """The end of the file."""
 
 
 class _Gzip:
@@ -110,7 +97,7 @@ class _Gzip:
         self._sum = self._count = 0
 
     def begin(self) -> bytes:
-        # No time, no name, no system that it comes from.
+        # No time, no name, no operating system.
         return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
     def pack(self, block: bytes, before: bytes, ended: Callable[[], bool]) -> bytes:
@@ -190,15 +177,15 @@ class _Xz:
 _FORMS: dict[str, Callable[[], Form]] = {"gzip": _Gzip, "zstd": _Zstd, "xz": _Xz}
 
 
-class _Blocks:
+class Compressor:
     """Cuts, compresses and writes blocks.
 
-    The blocks that wait need their size of memory each; one thread of xz needs some 50 MiB more
-    for its dictionary, one of zstd some 30: with two threads a whole run of xz took 192 MiB.
+    Each waiting block takes its size in memory. A thread needs some 50 MiB more with xz for its
+    dictionary, some 30 with zstd. A whole run with xz on two threads took 192 MiB.
     """
 
     def __init__(self, form: Form, write: Write, threads: int | None) -> None:
-        # Imported here: most runs compress nothing, and yet ask what a name promises.
+        # Imported here: most runs compress nothing, but check names.
         from concurrent.futures import Future, ThreadPoolExecutor
 
         self._future: Callable[[], Future[bytes]] = Future
@@ -212,7 +199,7 @@ class _Blocks:
         self._begun = self._closed = False
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes; write what is compressed by now."""
+        """Add the next bytes; write what is compressed by now."""
         self._block += data
         size = self._form.size
         while len(self._block) >= size:
@@ -230,7 +217,7 @@ class _Blocks:
         try:
             self._pending.append(self._pool.submit(self._pack, block, before))
         except RuntimeError:
-            # The system grants no thread, or not as many; the block is compressed right here.
+            # The system grants no more threads: compress the block right here.
             done = self._future()
             self._pending.append(done)
             done.set_result(self._pack(block, before))
@@ -245,7 +232,7 @@ class _Blocks:
             self._write(data)
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Write the rest."""
         if self._block:
             self._submit(bytes(self._block))
         while self._pending:
@@ -254,6 +241,6 @@ class _Blocks:
             self._put(self._form.end())
 
     def close(self) -> None:
-        """Give up what has not been written, and end the threads."""
+        """Discard what has not been written, and end the threads."""
         self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)

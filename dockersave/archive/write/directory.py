@@ -1,4 +1,4 @@
-"""An archive's members as files of a directory: filled in any order, or layer by layer."""
+"""An archive's members as files in a directory, filled in any order or layer by layer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 from ...errors import OutputError
+from ..disk import FileWriter, allocated, check_room, check_whole, reserve, write_all, writing
 from ..members import Document, Layer
 from ..partmap import PartMap
-from ..place import FilePlace, allocated, check_room, check_whole, reserve, write_all, writing
-from ..read.leftover import is_there
+from ..read.partial import is_there
 from ..tar import Plan, lay_out
 from . import Movable, Slot, extent_of, least_room, room_to_leave
+from .ownership import MAP, remove_members
 from .partfile import PartFile
-from .strangers import MAP, remove_members
 
 
 class DirectoryTree:
-    """The members as files of a directory.
+    """The members as files in a directory.
 
     Args:
         path: its name.
@@ -38,8 +38,8 @@ class DirectoryTree:
         """Fill its files in any order.
 
         Args:
-            plan: what the directory is to hold.
-            keep: the paths of what else may stay if it is there.
+            plan: the directory's planned content.
+            keep: paths of other files that may stay.
         """
         self.file.open()
         try:
@@ -61,7 +61,7 @@ class DirectoryTree:
                 digest: old.present(extent) for digest, extent in known.items() if old is not None
             }
             if old is None:
-                # All of it was there, the map was removed, and then it could not be published.
+                # An earlier run completed it and removed the map, but could not publish it.
                 present = {extent.digest: [(0, extent.size)] for extent in extents}
             layers = {entry.member.path for entry in plan.layers}
             documents = {entry.member.path for entry in plan.documents}
@@ -81,25 +81,25 @@ class DirectoryTree:
                 for start, stop in present.get(extent.digest, ()):
                     partmap.record(extent, start, stop)
                 name = self._name(entry.member.path)
-                place = FilePlace(name, fd, 0, partmap, extent, entry.size)
+                place = FileWriter(name, fd, 0, partmap, extent, entry.size)
                 slots.append((entry, place, partmap.present(extent)))
             self.unreserved = max(0, self._size - allocated(self.file.part))
             return slots
 
     def _check_room(self, needed: int, *, least: bool = False) -> None:
-        """Make sure that there is room for files of `needed` bytes in all.
+        """Check that there is space for files of `needed` bytes in total.
 
         Args:
-            least: whether more than that may be needed.
+            least: whether more may be needed.
 
         Raises:
-            OutputError: there is not.
+            OutputError: there is not enough.
         """
         kept = allocated(self.file.part)
         check_room(self.file.fd, self.file.path, needed, kept, least=least)
 
     def _expect(self, path: str, fd: int) -> None:
-        """Note that a member is the file that is open, with the size that it has now."""
+        """Record that a member is the open file, with its current size."""
         status = os.fstat(fd)
         self._expected[path] = (status.st_dev, status.st_ino, status.st_size)
 
@@ -107,10 +107,10 @@ class DirectoryTree:
         return os.path.join(self.file.part, path)
 
     def _open_member(self, path: str) -> int:
-        """Open one member's file, which is empty if it was not there.
+        """Open one member's file; a new one is empty.
 
         Raises:
-            OutputError: it cannot be.
+            OutputError: it cannot be written.
         """
         with writing(self._name(path)):
             return self._open(path)
@@ -123,7 +123,10 @@ class DirectoryTree:
         return fd
 
     def _create(self, document: Document) -> None:
-        """Write one document.
+        """Create one member, with its content if known.
+
+        Returns:
+            The file for a blob, to be released; -1 if there is nothing to write.
 
         Raises:
             OutputError: it cannot be created.
@@ -144,16 +147,16 @@ class DirectoryTree:
             self._release(fd)
 
     def _release(self, fd: int) -> None:
-        """Close a member's file: nobody writes it any more."""
+        """Close a member's file after its last write."""
         self._fds.remove(fd)
         os.close(fd)
 
     def _remove_others(self, wanted: AbstractSet[str]) -> None:
-        """Remove what an earlier run for another image has left."""
+        """Remove what an earlier run left for another image."""
         remove_members(self.file.part, wanted | {MAP})
 
     def begin(self, layers: Sequence[Layer], check: Callable[[], object]) -> Mapping[str, int]:
-        """Keep the files that are such layers."""
+        """Keep files that are complete layers."""
         self.lay(lay_out((), ()), {layer.path for layer in layers})
         kept: dict[str, int] = {}
         for layer in layers:
@@ -176,7 +179,7 @@ class DirectoryTree:
         return kept
 
     def append(self, layer: Layer, size: int, content: Movable) -> None:
-        """Take a layer."""
+        """Append a layer."""
         self._size += size
         fd, name = self._open_member(layer.path), layer.path
 
@@ -214,7 +217,7 @@ class DirectoryTree:
         raise NotImplementedError
 
     def _check_members(self) -> None:
-        """Make sure that the files are those that were written, and that nobody has cut them."""
+        """Check that the files are those that were written, and not truncated."""
         found = set()
         for folder, _, names in os.walk(self.file.part):
             found |= {os.path.relpath(os.path.join(folder, name), self.file.part) for name in names}
@@ -233,7 +236,7 @@ class DirectoryTree:
                 )
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         while self._fds:
             os.close(self._fds.pop())
         self.file.close()
@@ -241,7 +244,7 @@ class DirectoryTree:
 
 @contextmanager
 def _holding_many() -> Iterator[None]:
-    """Say of too many open files that there is one for each layer."""
+    """Explain the limit on open files: there is one for each layer."""
     try:
         yield
     except OutputError as failure:

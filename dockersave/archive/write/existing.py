@@ -1,18 +1,18 @@
-"""An archive that is there already."""
+"""An existing archive."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 
-from ..place import FilePlace
+from ..disk import FileWriter
 from ..tar import Plan, fixed_parts
 from . import Slot
 from .partfile import unmark
 
 
 class ExistingArchive:
-    """An archive that is on the disk already, to see whether it is what it should be.
+    """An existing archive on the disk, to check whether it is already correct.
 
     Args:
         path: its name.
@@ -23,10 +23,10 @@ class ExistingArchive:
         self._fd = -1
 
     def lay(self, plan: Plan) -> list[Slot] | None:
-        """Its blobs, to be verified, if all the rest is just as planned; else None.
+        """Its blobs, to be verified, if everything else matches the plan, or None.
 
         Args:
-            plan: what it should be.
+            plan: the expected content.
         """
         try:
             self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -39,12 +39,12 @@ class ExistingArchive:
         except OSError:
             return None
         return [
-            (entry, FilePlace(self._path, self._fd, entry.offset), [(0, entry.size)])
+            (entry, FileWriter(self._path, self._fd, entry.offset), [(0, entry.size)])
             for entry in plan.layers
         ]
 
     def _complete(self) -> None:
-        """Do what a run that was killed while it published had left to do."""
+        """Finish the work of a run that was killed while publishing."""
         part = f"{self._path}.part"
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(self._fd), os.lstat(part)):
@@ -53,7 +53,7 @@ class ExistingArchive:
             unmark(self._fd)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

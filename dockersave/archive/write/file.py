@@ -1,4 +1,4 @@
-"""An archive that is a tar file: filled in any order, or layer by layer."""
+"""An archive as a tar file, filled in any order or layer by layer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO
 
 from ...errors import OutputError
+from ..disk import FileWriter, check_room, check_whole, copy, reserve, write_all, writing
 from ..members import Document, Layer
 from ..partmap import Extent, PartMap
-from ..place import FilePlace, check_room, check_whole, copy, reserve, write_all, writing
-from ..read.leftover import blobs_of, is_there, stated_size
+from ..read.partial import blobs_of, is_there, stated_size
 from ..tar import Plan, fixed_parts, header, padding
 from . import Movable, Slot, extent_of, least_room, rest_of, room_to_leave
 from .partfile import PartFile
@@ -21,8 +21,8 @@ class ArchiveFile:
 
     Args:
         path: its name.
-        leftover: gets what an earlier run left of it and what cannot stay in its place, open
-            for reading: a tar file as far as it goes. Only layers that are appended leave such.
+        leftover: called with parts from an earlier run that cannot stay in place: a tar file,
+            possibly truncated, open for reading. Only for appended layers.
     """
 
     in_order = False
@@ -34,7 +34,7 @@ class ArchiveFile:
         self._leftover = leftover
         self._size = self._whole = self.unreserved = 0
         self._position = -1
-        """Where the next layer goes that is appended; -1 where all is planned."""
+        """Where the next appended layer goes; -1 if everything is planned."""
 
     def lay(self, plan: Plan) -> list[Slot]:
         """Fill it in any order."""
@@ -57,7 +57,7 @@ class ArchiveFile:
                 check_room(file.fd, file.path, self._whole, allocated(file.fd))
                 partmap = old
             elif old is None and os.fstat(file.fd).st_size == plan.size:
-                # All of it was there, the map was cut off, and then it could not be published.
+                # An earlier run completed it and cut off the map, but could not publish it.
                 partmap = PartMap.create(file.fd, plan.size, extents)
                 partmap.fill()
             else:
@@ -70,14 +70,14 @@ class ArchiveFile:
         return [
             (
                 entry,
-                FilePlace(file.part, file.fd, entry.offset, partmap, extent, self._whole),
+                FileWriter(file.part, file.fd, entry.offset, partmap, extent, self._whole),
                 ranges,
             )
             for entry, extent, ranges in zip(plan.layers, extents, have, strict=True)
         ]
 
     def _renew(self, old: PartMap | None, plan: Plan, extents: Sequence[Extent]) -> PartMap:
-        """Begin anew, with the blobs that were in the old file at other places."""
+        """Start again, with the blobs from the old file in new places."""
         file = self.file
         freed = allocated(file.fd)
         check_room(file.fd, file.path, self._whole, freed)
@@ -89,7 +89,7 @@ class ArchiveFile:
         try:
             check_room(file.fd, file.path, self._whole)
         except OutputError:
-            # There is room for one of them.
+            # There is space for only one of them.
             worth = []
         if old is None or not worth:
             os.close(file.renew())
@@ -111,7 +111,7 @@ class ArchiveFile:
         return partmap
 
     def begin(self, layers: Sequence[Layer], check: Callable[[], object]) -> Mapping[str, int]:
-        """Keep the layers at the beginning of the file, as far as they are those."""
+        """Keep the layers at the start of the file, as far as they match."""
         self.file.open()
         try:
             return self._begin(layers, check)
@@ -135,7 +135,7 @@ class ArchiveFile:
             check_room(fd, self.file.path, least_room(missing), others, least=True)
             wanted = {layer.digest for layer in missing}
             with os.fdopen(os.dup(fd), "rb") as file:
-                # One that was not complete has its name, too, at its right place.
+                # An incomplete one has its name and its place, too.
                 is_elsewhere = any(
                     digest in wanted and offset != start for digest, offset, _ in blobs_of(file)
                 )
@@ -143,7 +143,7 @@ class ArchiveFile:
                 kept, position = {}, 0
                 self._leftover(os.fdopen(self.file.renew(), "rb"))
             else:
-                # What follows is a layer that was not complete, or of no use.
+                # The rest is an incomplete or unusable layer.
                 os.ftruncate(fd, position)
                 self._pad(layers, kept)
         self._position = position
@@ -151,7 +151,7 @@ class ArchiveFile:
         return kept
 
     def _pad(self, layers: Sequence[Layer], kept: Mapping[str, int]) -> None:
-        """Write what fills the last block of each layer: no digest tells what is there."""
+        """Write the padding of each layer: no digest covers it."""
         position = 0
         for layer in layers[: len(kept)]:
             size = kept[layer.path]
@@ -160,7 +160,7 @@ class ArchiveFile:
             position = end + padding(size)
 
     def append(self, layer: Layer, size: int, content: Movable) -> None:
-        """Take a layer; its last bytes first, so that its space is freed as it moves."""
+        """Append a layer, last bytes first, so that its space is freed as it moves."""
         fd, part, head = self.file.fd, self.file.part, header(layer, size)
         base = self._position + len(head)
         end = base + size + padding(size)
@@ -178,7 +178,7 @@ class ArchiveFile:
         self._position = end
 
     def commit(self, documents: Iterable[Document] | None = None) -> int:
-        """Cut off the map, or write the rest, and give the file its name."""
+        """Cut off the map, or write the rest, and give the file its final name."""
         file = self.file
         with writing(file.part):
             if self._position < 0:
@@ -197,18 +197,18 @@ class ArchiveFile:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of it; what is empty is not left behind."""
+        """Close it, and remove it if it is empty."""
         if self._position == 0:
             self.file.discard()
         self.file.close()
 
 
 def whole_size(plan: Plan) -> int:
-    """What a planned archive takes while it is written, in bytes: its map follows it."""
+    """Size of a planned archive while it is being written, including its map, in bytes."""
     extents = [extent_of(entry, entry.offset) for entry in plan.layers]
     return PartMap.planned(-1, plan.size, extents).whole
 
 
 def allocated(fd: int) -> int:
-    """What a file takes on the disk, in bytes."""
+    """Disk space of a file, in bytes."""
     return 512 * os.fstat(fd).st_blocks

@@ -1,4 +1,4 @@
-"""An archive that is written in order: to standard output, or through a compressor."""
+"""An archive that is written in order, to standard output or through a compressor."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from ..disk import check_whole, writing
 from ..members import Document, Layer
-from ..place import check_whole, writing
 from ..tar import Plan, header, padding
 from . import Movable, Slot, rest_of, room_to_leave
 from .compressors import compressor
@@ -16,47 +16,47 @@ from .partfile import PartFile
 
 
 class Target(Protocol):
-    """Takes bytes in order."""
+    """Writes bytes in order."""
 
     takes_room: bool
-    """Whether what is written takes room on a disk of this machine."""
+    """Whether the output takes space on a disk of this machine."""
 
     def open(self) -> None:
         """Prepare it."""
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
     def commit(self) -> None:
-        """That was all."""
+        """Finish."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
 
 class StandardOutput:
-    """Standard output, whatever is at its other end."""
+    """Standard output, whatever reads it."""
 
     takes_room = False
 
     def open(self) -> None:
-        """It is open."""
+        """Already open."""
         self._fd = sys.stdout.fileno()
 
     def write(self, data: bytes) -> None:
-        """Write all of it, however long that takes."""
+        """Write everything, however long that takes."""
         with writing("standard output"):
             _write(self._fd, data)
 
     def commit(self) -> None:
-        """It has no name to get."""
+        """Nothing to publish."""
 
     def close(self) -> None:
-        """Whoever started this program closes it."""
+        """Left open for the parent process."""
 
 
 class SequentialFile:
-    """A file of which a part helps nobody: an earlier run's is not continued.
+    """A file that is not resumed: an earlier run's part is useless.
 
     Args:
         path: its name.
@@ -69,13 +69,13 @@ class SequentialFile:
         self._size = 0
 
     def open(self) -> None:
-        """Begin anew."""
+        """Start again."""
         self._file.open()
         if not self._file.is_new:
             os.close(self._file.renew())
 
     def write(self, data: bytes) -> None:
-        """Write it behind what was written."""
+        """Append bytes."""
         with writing(self._file.path):
             self._check()
             _write(self._file.fd, data)
@@ -85,12 +85,12 @@ class SequentialFile:
         check_whole(self._file.fd, self._file.part, self._size)
 
     def commit(self) -> None:
-        """Give it its name, unless somebody has cut it meanwhile."""
+        """Give it its final name, unless it was truncated in the meantime."""
         self._check()
         self._file.publish()
 
     def close(self) -> None:
-        """Leave nothing that is not complete."""
+        """Remove it if it is incomplete."""
         self._file.discard()
         self._file.close()
 
@@ -99,7 +99,7 @@ class OrderedOutput:
     """A tar stream.
 
     Args:
-        target: takes it.
+        target: where to write it.
         compression: `gzip`, `zstd`, `xz`, or empty for none.
     """
 
@@ -113,32 +113,32 @@ class OrderedOutput:
         self._position = self.unreserved = 0
 
     def lay(self, plan: Plan) -> list[Slot]:
-        """There are no places in it."""
+        """It has no places."""
         self._target.open()
-        # What cannot be compressed becomes a little larger.
+        # Incompressible data becomes slightly larger.
         self.unreserved = plan.size + plan.size // 64 if self._target.takes_room else 0
         return []
 
     def begin(self, layers: Sequence[Layer], check: Callable[[], object]) -> Mapping[str, int]:
-        """Nothing of a stream is left."""
+        """Nothing of a stream is kept."""
         self._target.open()
-        # A stream's layers lie on the disk, too, until it is their turn.
+        # A stream's layers are also on the disk until it is their turn.
         self.unreserved = room_to_leave(layers)
         return {}
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
         self._write(data)
         self._position += len(data)
 
     def append(self, layer: Layer, size: int, content: Movable) -> None:
-        """Take a layer."""
+        """Append a layer."""
         self.write(header(layer, size))
         content.move(lambda offset, data: self.write(data), backwards=False)
         self.write(bytes(padding(size)))
 
     def commit(self, documents: Iterable[Document] | None = None) -> int:
-        """Write the rest, if layers were appended, and give it its name."""
+        """Write the rest, if layers were appended, and give it its final name."""
         if documents is not None:
             self.write(rest_of(documents, self._position))
         if self._compressor:
@@ -147,7 +147,7 @@ class OrderedOutput:
         return self._position
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._compressor:
             self._compressor.close()
         self._target.close()

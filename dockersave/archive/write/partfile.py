@@ -1,9 +1,9 @@
-"""`NAME.part`: locked while it is written, and given its own name when all of it is there.
+"""`NAME.part`: locked while it is being written, and renamed when it is complete.
 
-What gets the name is what this run has open, by descriptor and inode, whatever has become of
-`NAME.part` meanwhile. What is taken up, or removed, is what a save has left: a file or directory
-that is being written has the sticky bit, which means nothing on files, and loses it when it has
-its name. It is not in the way of anybody, survives a crash, and no other program sets it.
+The final name goes to what this run has open, by descriptor and inode, whatever has happened to
+`NAME.part`. Only leftovers of a save are continued or removed: files and directories being written
+have the sticky bit, and lose it with their final name. On files it has no meaning, it survives a
+crash, and no other program sets it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from contextlib import ExitStack, suppress
 
 from ... import locks
 from ...errors import OutputError
+from ..disk import writing
 from ..partmap import PartMap
-from ..place import writing
-from .strangers import MAP, remove_members, stranger
+from .ownership import MAP, not_ours, remove_members
 
 _MARK = stat.S_ISVTX
 _CHOOSE = "choose another name with --output"
@@ -34,18 +34,18 @@ class PartFile:
         self.path = path
         self.part = f"{path}.part"
         self.is_new = False
-        """Whether there was nothing to be taken up."""
+        """Whether there was nothing to continue."""
         self._old = f"{path}.old" if directory else self.part
         self._spare = f"{self.part}~"
         self._directory = directory
         self.fd = -1
 
     def open(self) -> None:
-        """Create it, or take up what an earlier run left.
+        """Create it, or continue what an earlier run left.
 
         Raises:
-            OutputError: it cannot be written, another run is writing it, or what has its name is
-                nothing that a save has left.
+            OutputError: it cannot be written, another run is writing it, or it was not left by a
+                save.
         """
         for name in (self.path, self.part, self._old):
             self._check_kind(name)
@@ -53,7 +53,7 @@ class PartFile:
             with writing(self.part):
                 self._take()
         except BaseException:
-            # What could not be taken is not this run's to be discarded.
+            # Without the lock, it is not this run's to discard.
             self.close()
             raise
 
@@ -74,7 +74,7 @@ class PartFile:
             self._drop_name()
 
     def _drop_name(self) -> None:
-        """Somebody else names it, too, or a run was killed while it published: that name stays."""
+        """It has another link, or a run was killed while publishing: keep that name."""
         if self._is(self._spare):
             os.unlink(self._spare)
         if os.fstat(self.fd).st_nlink > 1:
@@ -82,7 +82,7 @@ class PartFile:
             self.is_new = True
 
     def _is(self, name: str) -> bool:
-        """Whether a name is that of what is open here."""
+        """Whether a name refers to the open file."""
         try:
             return os.path.samestat(os.fstat(self.fd), os.lstat(name))
         except FileNotFoundError:
@@ -92,12 +92,12 @@ class PartFile:
         return not (os.listdir(self.fd) if self._directory else os.fstat(self.fd).st_size)
 
     def _check_kind(self, name: str) -> None:
-        """Refuse to replace what is something else: a device, a pipe, a directory."""
+        """Refuse to replace anything else: a device, a pipe, a directory."""
         try:
-            # Asked once: another run may publish or remove it meanwhile.
+            # Checked once: another run may publish or remove it in the meantime.
             mode = os.stat(name).st_mode
         except OSError:
-            # It is not there, or what cannot be asked is for whoever opens it to say.
+            # It does not exist, or opening it will report the error.
             return
         is_directory = stat.S_ISDIR(mode)
         if not (is_directory if self._directory else stat.S_ISREG(mode)):
@@ -106,21 +106,21 @@ class PartFile:
                 f"cannot write {self.path}: {name} is {'a directory' if is_directory else kind}",
                 "remove it, or choose another name with --output" if is_directory else _CHOOSE,
             )
-        if self._directory and (why := stranger(name, complete=name != self.part)):
+        if self._directory and (why := not_ours(name, complete=name != self.part)):
             raise OutputError(
                 f"cannot write {self.path}: {name} {why}",
                 "choose another name with --layers-dir",
             )
 
     def _check_nobody_writes(self, name: str) -> None:
-        """Refuse to replace what is another run's `.part`."""
+        """Refuse to replace another run's `.part`."""
         try:
             if not os.lstat(name).st_mode & _MARK:
                 return
             kind = os.O_DIRECTORY if self._directory else os.O_NONBLOCK
             fd = locks.open_to_lock(name, os.O_RDONLY | os.O_NOFOLLOW | kind)
         except OSError:
-            # What cannot be opened is for whoever replaces it to say.
+            # Replacing it will report the error.
             return
         try:
             is_mine = self.fd >= 0 and os.path.samestat(os.fstat(fd), os.fstat(self.fd))
@@ -132,7 +132,7 @@ class PartFile:
             locks.close(fd)
 
     def _check_is_left_over(self) -> None:
-        """Refuse to take up what no save has left: a whole archive, or something else."""
+        """Refuse to continue what was not left by a save: a complete archive, or something else."""
         if os.fstat(self.fd).st_mode & _MARK:
             return
         can_be_marked = self._mark()
@@ -140,7 +140,7 @@ class PartFile:
             has_map = MAP in os.listdir(self.fd)
         else:
             has_map = PartMap.load(self.fd) is not None
-        # Some file systems have no such bits: then there is only the name.
+        # Some file systems have no such bits: then only the name counts.
         if self.is_new or has_map or not can_be_marked:
             return
         unmark(self.fd)
@@ -150,7 +150,7 @@ class PartFile:
         )
 
     def _mark(self) -> bool:
-        """Mark it as not complete; returns whether that can be done here."""
+        """Mark it as incomplete; returns whether the file system supports that."""
         with suppress(OSError):
             os.fchmod(self.fd, stat.S_IMODE(os.fstat(self.fd).st_mode) | _MARK)
         return bool(os.fstat(self.fd).st_mode & _MARK)
@@ -161,7 +161,7 @@ class PartFile:
         while True:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o777 | _MARK)
-            # The run that made it may have published or removed it by now.
+            # The run that created it may have published or removed it by now.
             with suppress(FileNotFoundError):
                 return locks.open_to_lock(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
@@ -175,10 +175,10 @@ class PartFile:
         )
 
     def renew(self) -> int:
-        """Put an empty file in its place.
+        """Replace it with an empty file.
 
         Returns:
-            The old one, open and without this name: its space is free when it is closed.
+            The old one, open and unlinked: closing it frees its space.
 
         Raises:
             OutputError: it cannot be written.
@@ -198,11 +198,11 @@ class PartFile:
         return old
 
     def begin_beside(self) -> int:
-        """Begin an empty file beside it, under a spare name, which `take_place` gives it its own.
+        """Create an empty file next to it, under a spare name; `take_place` renames it.
 
         Returns:
-            The old one, open, locked and with its name until then: a run that is killed meanwhile
-            has lost nothing.
+            The old one, open, locked and with its name until then: nothing is lost if the run is
+            killed.
 
         Raises:
             OutputError: it cannot be written.
@@ -213,7 +213,7 @@ class PartFile:
             try:
                 fd = self._open(self._spare, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
-                # That is somebody else's.
+                # That belongs to somebody else.
                 return self.renew()
             undo.callback(locks.close, fd)
             self._lock(fd)
@@ -222,13 +222,13 @@ class PartFile:
         return old
 
     def take_place(self, old: int) -> None:
-        """Give what was begun beside the old one its name, and let go of that.
+        """Rename the new file over the old one, and close the old one.
 
         Args:
-            old: the old one, which is closed.
+            old: the old one, which gets closed.
 
         Raises:
-            OutputError: it cannot be, or somebody has replaced the old one.
+            OutputError: it cannot be renamed, or the old one was replaced.
         """
         try:
             with writing(self.part):
@@ -240,7 +240,7 @@ class PartFile:
             locks.close(old)
 
     def give_up_beside(self, old: int) -> None:
-        """Remove what was begun beside the old one, and go back to that.
+        """Remove the new file, and go back to the old one.
 
         Args:
             old: the old one.
@@ -252,16 +252,16 @@ class PartFile:
         self.fd = old
 
     def _drop_spare(self) -> None:
-        """Remove what a run has left that was killed before it was of use."""
+        """Remove the useless leftover of a killed run."""
         with suppress(FileNotFoundError):
             if os.lstat(self._spare).st_mode & _MARK and not self._is(self._spare):
                 os.unlink(self._spare)
 
     def publish(self) -> None:
-        """Put it on the disk, then under its final name, replacing what is there.
+        """Flush it to the disk, then give it its final name, replacing what is there.
 
         Raises:
-            OutputError: it cannot be, or is no longer there.
+            OutputError: it cannot be published, or is no longer there.
         """
         with writing(self.path):
             os.fsync(self.fd)
@@ -272,7 +272,7 @@ class PartFile:
                     self._replace_directory()
                 else:
                     self._replace_file()
-            # Where somebody had given it its name already, it may have this one still.
+            # If it had its final name already, it may still have this one, too.
             if not self._directory and self._is(self.part):
                 os.unlink(self.part)
             with suppress(OSError):
@@ -284,10 +284,10 @@ class PartFile:
                 os.close(directory)
 
     def check_is_here(self) -> None:
-        """Make sure that `NAME.part` is still what is open here.
+        """Check that `NAME.part` is still the open file.
 
         Raises:
-            OutputError: somebody has removed or replaced it.
+            OutputError: it was removed or replaced.
         """
         if not self._is(self.part):
             raise self._is_gone()
@@ -300,8 +300,8 @@ class PartFile:
 
     def _replace_file(self) -> None:
         try:
-            # By descriptor: whatever has the name by now is not published. A directory's
-            # descriptor makes Python ask for what a link in /proc leads to.
+            # By descriptor: whatever has the name now is not published. A directory's descriptor
+            # makes Python follow a link in /proc.
             here = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 mine = f"/proc/self/fd/{self.fd}"
@@ -309,7 +309,7 @@ class PartFile:
             finally:
                 os.close(here)
         except OSError:
-            # No /proc, no links on this file system, or that name is taken.
+            # No /proc, no hard links on this file system, or the name is taken.
             if not self._is(self.part):
                 raise self._is_gone() from None
             os.rename(self.part, self.path)
@@ -343,7 +343,7 @@ class PartFile:
             )
 
     def discard(self) -> None:
-        """Remove it: the next run could do nothing with it."""
+        """Remove it: the next run could not use it."""
         with suppress(OSError):
             if self._is(self.part):
                 if self._directory:
@@ -352,17 +352,17 @@ class PartFile:
                     os.unlink(self.part)
 
     def close(self) -> None:
-        """Let go of it, whatever has become of it."""
+        """Close it, whatever has happened to it."""
         if self.fd >= 0:
             locks.close(self.fd)
             self.fd = -1
 
 
 def unmark(fd: int) -> None:
-    """Take off a file what says that it is not complete.
+    """Remove the mark of incomplete files.
 
     Raises:
-        OSError: that cannot be done here.
+        OSError: it cannot be removed.
     """
     mode = stat.S_IMODE(os.fstat(fd).st_mode)
     if mode & _MARK:

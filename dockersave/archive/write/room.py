@@ -1,4 +1,4 @@
-"""What the outputs of one run take together on the disk where they are."""
+"""Disk space for all outputs of a run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 
 from ...values import dataclass
+from ..disk import allocated, check_room, writing
 from ..members import Layer
-from ..place import allocated, check_room, writing
 from ..tar import Plan
 from . import least_room
 from .file import whole_size
@@ -15,13 +15,13 @@ from .file import whole_size
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Room for an archive, a directory, or both, which lie in one directory.
+    """Space for an archive, a directory, or both, in the same place.
 
     Args:
         paths: their names, the archive's first; none for a stream.
-        needed: bytes for all of them, those that are on the disk among them.
-        kept: bytes of them that earlier runs have left there, in `.part` files.
-        is_exact: whether it is known that no more are needed.
+        needed: bytes for all of them, including those already on the disk.
+        kept: of these, bytes in `.part` files of earlier runs.
+        is_exact: whether `needed` is exact rather than a minimum.
     """
 
     paths: tuple[str, ...]
@@ -39,16 +39,16 @@ class Room:
         *,
         compressed: bool,
     ) -> Room:
-        """What is needed before anything is written.
+        """Estimate the space before anything is written.
 
         Args:
-            archive, tree: where they go; None for none, and for one that is there already.
-            layers: what both of them get.
+            archive, tree: their paths; None for none, and for one that exists already.
+            layers: those in both of them.
             plan: the whole archive, if all sizes are known.
-            compressed: whether the archive is, as a whole.
+            compressed: whether the archive is compressed as a whole.
 
         Raises:
-            OutputError: the place cannot be looked at.
+            OutputError: it cannot be determined.
         """
         needed = 0
         if archive and compressed:
@@ -65,10 +65,10 @@ class Room:
         return cls(paths, needed, kept, is_exact=plan is not None and not (archive and compressed))
 
     def check(self) -> None:
-        """Make sure that it is there.
+        """Check that there is enough.
 
         Raises:
-            OutputError: it is not, or the place cannot be looked at.
+            OutputError: there is not, or it cannot be determined.
         """
         for path in self.paths[:1]:
             folder = os.path.dirname(path) or "."
@@ -82,10 +82,10 @@ class Room:
 
 
 def least_compressed(layers: Iterable[Layer]) -> int:
-    """What layers need at least in an archive that is compressed as a whole, in bytes.
+    """The least size of layers in an archive that is compressed as a whole, in bytes.
 
-    Those that are packed hardly become smaller, unless they are unpacked first and xz packs them
-    again: half is what nothing was seen to come below.
+    Compressed layers hardly get smaller, unless they are unpacked first and recompressed with xz:
+    nothing was seen below half.
     """
     blobs = [layer.served for layer in layers]
     packed = (blob for blob in blobs if blob.media_type.endswith(("gzip", "zstd")))

@@ -1,1 +1,1 @@
-"""What a person or a program sees while a command runs: bars, lines, JSON."""
+"""Output while a command runs: bars, lines or JSON."""

@@ -1,7 +1,7 @@
-"""Progress for a terminal: a line for each layer that is on its way, and one for all.
+"""Progress for a terminal: a line for each layer in transfer, and one for all.
 
-Each frame is one write, and only written when it differs from the last one. The cursor stays
-at the end of the last line, so that whatever else is printed can take the frame's place.
+Each frame is one write, and written only if it differs from the last one. The cursor stays at the
+end of the last line, so that other output can replace the frame.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_LINES = 8
 _LABEL = 13
 _BAR_LEAST, _BAR_MOST = 6, 60
 _FIELDS = {"percent": 5, "amounts": 13, "reused": 14, "rate": 9, "left": 12, "time": 7}
-"""What can stand beside the bar, and the columns kept for it, so that bars do not change size."""
+"""Texts next to the bar, with fixed widths, so that bars do not change size."""
 _VARIANTS = (
     ("percent", "amounts", "reused", "rate", "left"),
     ("percent", "amounts", "rate", "left"),
@@ -31,14 +31,14 @@ _VARIANTS = (
     ("percent", "time"),
     ("percent",),
 )
-"""The more room there is, the more is said."""
+"""The more room there is, the more is shown."""
 _MARGIN = 4
 """Columns left free: a terminal echoes ^C, and wraps a full line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a bar is made of: what came over the network, what was here before, what is missing."""
+    """The cells of a bar: fetched, reused, missing."""
 
     fetched: str
     reused: str
@@ -46,7 +46,7 @@ class Style:
 
     @classmethod
     def of(cls, encoding: str | None) -> Style:
-        """The characters that a terminal with this encoding can show."""
+        """The characters that a terminal with this encoding can display."""
         blocks = cls("█", "▓", "░")
         try:
             (blocks.fetched + blocks.reused + blocks.missing).encode(encoding or "ascii")
@@ -60,8 +60,8 @@ class Bar(Console):
 
     Args:
         clock: seconds from a fixed moment.
-        window: tells columns and lines of the terminal.
-        verbose: say which layers are here.
+        window: returns columns and lines of the terminal.
+        verbose: report finished layers.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Bar(Console):
         self._over = False
 
     def phase(self, name: str) -> None:
-        """Show what is being done."""
+        """Show the phase."""
         self._phase = name
         self._draw()
 
@@ -103,12 +103,12 @@ class Bar(Console):
             self._draw()
 
     def finish(self) -> None:
-        """Leave the terminal as if nothing had been drawn."""
+        """Clear what was drawn."""
         self._over = True
         self._draw()
 
     def write(self, text: str) -> None:
-        """Hand words over to be written above the bars."""
+        """Queue text to be written above the bars."""
         self.outbox.say(text, self._above)
 
     def _draw(self) -> None:
@@ -116,8 +116,8 @@ class Bar(Console):
         lines = self._frame(size.columns - _MARGIN, size.lines)
         self.outbox.show(lambda: self._painted(lines))
 
-    # What follows is called by the outbox, in the order of what it writes: only there it is
-    # known what stands on the screen.
+    # Called by the outbox, in the order of its writes: only there it is known what is on the
+    # screen.
 
     def _above(self, text: str) -> str:
         erase = self._rise() + "\x1b[J" if self._drawn else ""
@@ -125,7 +125,7 @@ class Bar(Console):
 
     def _painted(self, lines: list[str]) -> str:
         if self._over:
-            # A thread that is slow to stop may still show something.
+            # A thread that is slow to stop may still draw.
             lines = []
         if lines == self._drawn:
             return ""
@@ -147,7 +147,7 @@ class Bar(Console):
         return [*(self._row(transfer, cells, width) for transfer in shown), total]
 
     def _total(self, totals: Totals, width: int) -> tuple[int, str]:
-        """The last line, and how many cells its bar has; the bars above have as many."""
+        """The last line, and the number of cells of its bar, which the other bars share."""
         left = "" if totals.seconds_left is None else in_time(totals.seconds_left)
         words = {
             "percent": f"{percent(totals.present, totals.size):3} %",
@@ -193,15 +193,15 @@ class Bar(Console):
         return style.reused * old + style.fetched * (full - old) + style.missing * (cells - full)
 
     def _rise(self) -> str:
-        """What moves the cursor to where the last frame began."""
-        # A terminal that has become narrower has wrapped what was drawn.
+        """The escape sequence to the start of the last frame."""
+        # A terminal that became narrower has wrapped the lines.
         columns = max(1, self._window().columns)
         rows = sum(max(1, -(-len(line) // columns)) for line in self._drawn)
         return f"\r\x1b[{rows - 1}A" if rows > 1 else "\r"
 
 
 def _label(transfer: Transfer) -> str:
-    """The digest as Docker shortens it; of a file, its name."""
+    """A digest shortened like Docker's, or a file's name."""
     name = transfer.digest.removeprefix("sha256:").removeprefix("sha512:")
     return os.path.basename(name)[: _LABEL - 1]
 

@@ -1,4 +1,4 @@
-"""Which way of showing progress fits."""
+"""Choose how to show progress."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .console import Console
 
 
 def console(kind: str, *, quiet: bool = False, verbose: bool = False) -> Console:
-    """What talks to the user.
+    """Create the console.
 
     Args:
-        kind: as `--progress` has it.
-        quiet: say failures alone.
-        verbose: say which layers are here.
+        kind: as for `--progress`.
+        quiet: print only errors.
+        verbose: report finished layers.
     """
     if kind == "json":
         from .jsonlines import JsonLines

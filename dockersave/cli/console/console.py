@@ -1,4 +1,4 @@
-"""Words on standard error: notes, results, failures. The other ways to show progress add to it."""
+"""Messages on standard error: notes, results, errors. The other consoles add progress."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def as_text(line: str, *more: str) -> str:
-    """A line of ours, and indented below it what belongs to it."""
+    """A line, with related lines indented below."""
     return f"dockersave: {line}\n" + "".join(f"  {each}\n" for each in more if each)
 
 
 class Console(Progress):
-    """Says what is to be said, and shows no progress.
+    """Prints messages, without progress.
 
-    Nothing here ever fails or waits for a reader: that nobody listens is no reason to give up a
-    download, or to hold it up. Only `flush` waits.
+    Nothing here ever fails or waits for a reader: a missing reader must not abort or delay a
+    download. Only `flush` waits.
 
     Args:
-        quiet: say failures alone.
-        verbose: say which layers are here.
+        quiet: print only errors.
+        verbose: report finished layers.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
@@ -43,19 +43,19 @@ class Console(Progress):
         self._awaited = list(transfers) if self._verbose else []
 
     def tick(self) -> None:
-        """Say which of them are done."""
+        """Report those that are done."""
         for transfer in [transfer for transfer in self._awaited if transfer.done]:
             self._awaited.remove(transfer)
             reused = f", {in_bytes(transfer.reused)} reused" if transfer.reused else ""
             self.note(f"{transfer.digest}: {in_bytes(transfer.size)}{reused}")
 
     def note(self, line: str) -> None:
-        """Say something that the user should know, and that stops nothing."""
+        """Print a note."""
         if not self._quiet:
             self.say(line)
 
     def saved(self, saved: Saved) -> None:
-        """Say what was saved."""
+        """Report what was saved."""
         for image in saved.images:
             platforms = ", ".join(map(str, image.platforms))
             self.note(f"{image.reference}: {image.digest} for {platforms}")
@@ -67,12 +67,12 @@ class Console(Progress):
             self.note(f"{path}: {state}")
 
     def checked(self, report: Report) -> None:
-        """Say what an archive holds, and all that is wrong with it."""
+        """Report the content of an archive and its faults."""
         for image in report.images:
             names = ", ".join(image.names) or "an image without a name"
             platform = f" for {image.platform}" if image.platform else ""
             self.note(f"{names}: {image.digest}{platform}")
-        # One fault alone is in the error that follows.
+        # A single fault is in the error that follows.
         faults = report.faults if len(report.faults) > 1 else ()
         for line in (*report.notes, *map(str, faults)):
             self.note(line)
@@ -83,8 +83,8 @@ class Console(Progress):
             self.note(f"{report.path}: nothing is wrong ({kind}, {in_bytes(report.size)})")
 
     def failed(self, failure: DockersaveError) -> None:
-        """Say what went wrong, and what can be done about it."""
-        # That somebody pressed Ctrl-C is no error.
+        """Report an error, with its hint."""
+        # Ctrl-C is not an error.
         word = "" if failure.exit_code > 128 else "error: "
         if several := getattr(failure, "failures", None):
             self.say(
@@ -96,17 +96,17 @@ class Console(Progress):
             self.say(f"{word}{failure.typed}", failure.advice)
 
     def say(self, line: str, *more: str) -> None:
-        """Write a line, and what belongs to it below."""
+        """Write a line, with related lines below."""
         self.write(as_text(line, *more))
 
     def write(self, text: str) -> None:
-        """Hand words over to be written to standard error, in order."""
+        """Queue text to be written to standard error, in order."""
         self.outbox.say(text)
 
     def flush(self, *limit: float) -> None:
-        """Wait until all is written, or nobody takes it.
+        """Wait until everything is written, or nobody reads it.
 
         Args:
-            limit: how many seconds to wait, if not as long as at the end of a run.
+            limit: seconds to wait; by default as long as at the end of a run.
         """
         self.outbox.flush(*limit)

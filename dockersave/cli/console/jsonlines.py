@@ -1,9 +1,9 @@
-"""Progress for programs: one JSON object a line.
+"""Progress for programs: one JSON object per line.
 
-Nobody waits for the reader: while it pauses, of the `progress` events only the newest is kept for
-it, and of the others the oldest are dropped when they are too many (`LIMITS.unread`).
+A slow reader is not waited for: only the newest `progress` event is kept for it, and of other
+events the oldest are dropped if there are too many (`LIMITS.unread`).
 
-Every object has `event`; who reads them ignores events and keys that it does not know. Sizes
+Every object has `event`; readers should ignore unknown events and keys. Sizes
 are in bytes, times in seconds.
 
     {"event": "phase", "name": "resolving"}
@@ -42,10 +42,10 @@ _PAUSE = 0.5
 
 
 class JsonLines(Console):
-    """Writes an object for whatever happens, and for the state twice a second.
+    """Writes an object for each event, and the state twice a second.
 
     Args:
-        quiet: write failures alone.
+        quiet: write only errors.
         clock: seconds from a fixed moment.
     """
 
@@ -57,7 +57,7 @@ class JsonLines(Console):
         self._waiting: list[Transfer] = []
 
     def phase(self, name: str) -> None:
-        """Tell of a phase."""
+        """Write a phase."""
         self._emit("phase", name=name)
 
     def start(self, transfers: Sequence[Transfer]) -> None:
@@ -70,7 +70,7 @@ class JsonLines(Console):
         self._next = self._clock() + _PAUSE
 
     def tick(self) -> None:
-        """Tell which layers are done, and now and then how far all are."""
+        """Write which layers are done, and now and then the state of all."""
         for transfer in [transfer for transfer in self._waiting if transfer.done]:
             self._waiting.remove(transfer)
             self._emit("layer", digest=transfer.digest, size=transfer.size, reused=transfer.reused)
@@ -86,11 +86,11 @@ class JsonLines(Console):
                 self.outbox.show(lambda: line)
 
     def note(self, line: str) -> None:
-        """Pass on a note."""
+        """Write a note."""
         self._emit("note", message=line)
 
     def saved(self, saved: Saved) -> None:
-        """Tell what was saved."""
+        """Write what was saved."""
         self._emit(
             "saved",
             images=[
@@ -110,11 +110,11 @@ class JsonLines(Console):
         )
 
     def checked(self, report: Report) -> None:
-        """Tell what was checked, and what is wrong with it."""
+        """Write what was checked, and its faults."""
         self._emit("checked", **asdict(report))
 
     def failed(self, failure: DockersaveError) -> None:
-        """Tell what went wrong."""
+        """Write an error."""
         values = {
             "message": failure.typed,
             "hint": failure.advice,

@@ -1,12 +1,12 @@
-"""What a run has to say, on its way to standard error: whoever says it never waits for a reader.
+"""The queue of messages for standard error: writers never wait for a reader.
 
-A full pipe, a terminal that Ctrl-S has stopped, a log on a disk that does not answer: each blocks
-whoever writes to it, for as long as it likes. So a thread of its own writes, and what it has not
-come to yet waits here, within bounds. Of frames (the state of something that changes) only the
-newest waits; words wait in order, and when there are too many the oldest are dropped.
+A full pipe, a terminal stopped by Ctrl-S, a log on an unresponsive disk: each can block its writer
+indefinitely. So a separate thread writes, and unwritten text waits here, within bounds. Of frames
+(the state of something that changes) only the newest waits; messages wait in order, and if there
+are too many, the oldest are dropped.
 
-Standard error is shared with other processes, so it cannot be made non-blocking: that would hold
-for all of them.
+Standard error is shared with other processes, so it cannot be made non-blocking: that would affect
+all of them.
 """
 
 from __future__ import annotations
@@ -24,27 +24,26 @@ from contextlib import suppress
 from ...limits import LIMITS
 
 _CHUNK = 512
-"""Bytes that a pipe or a terminal takes without blocking if it says that it takes any: POSIX's
-least PIPE_BUF."""
+"""Bytes that a writable pipe or terminal accepts without blocking: POSIX's minimum of PIPE_BUF."""
 
 
 class Outbox:
-    """Writes to standard error, in order. Its methods may be called from any thread.
+    """Writes to standard error, in order. All methods are thread-safe.
 
-    Where standard error is no file of the system (a test's, a caller's own object) it is written
-    to at once. Where the system grants no thread, only as much is written at a time as is taken
-    without waiting. Nothing here fails: that nobody listens is no reason to give up a download.
+    If standard error is not a real file (a test's or a caller's object), it is written to directly.
+    If the system grants no thread, only as much is written at a time as is accepted without
+    waiting. Nothing here fails: a missing reader must not abort a download.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Callable[[], str], int]] = deque()
-        """What makes a text, at the moment when it is written; and its length, 0 for a frame."""
+        """Functions that create a text when it is written, with its length, 0 for a frame."""
         self._length = 0
         self._begun = b""
-        """What is left of what is being written."""
+        """The rest of the text that is being written."""
         self._torn = b""
-        """The end of a line whose beginning was written when a write failed."""
+        """The end of a line that was partly written when a write failed."""
         self._is_within_a_line = False
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -52,28 +51,28 @@ class Outbox:
         self._refused = False
 
     def say(self, text: str, among: Callable[[str], str] = str) -> None:
-        """Write words.
+        """Write a message.
 
         Args:
             text: whole lines.
-            among: what becomes of them where they are written, such as above a frame.
+            among: transforms them when they are written, such as above a frame.
         """
         self._put(lambda: among(text), len(text))
 
     def show(self, frame: Callable[[], str]) -> None:
-        """Write a frame, in place of one that still waits.
+        """Write a frame, replacing one that still waits.
 
         Args:
-            frame: what makes the text; called where it is written, never at the same time as
-                another, and not at all if a newer frame comes first. It must not raise.
+            frame: creates the text; called when it is written, never in parallel, and not at all if
+                a newer frame comes first. It must not raise.
         """
         self._put(frame, 0)
 
     def flush(self, seconds: float = LIMITS.last_words) -> None:
-        """Wait until all is written, or nobody takes it, and let go of the thread.
+        """Wait until everything is written, or nobody reads it, and end the thread.
 
         Args:
-            seconds: how long to wait at most.
+            seconds: the longest wait.
         """
         with self._changed:
             if self._thread is not None:
@@ -100,7 +99,7 @@ class Outbox:
         self._write_until(0.0)
 
     def _drop_oldest(self) -> None:
-        # The newest words stay, however long: they are how it ended.
+        # Keep the newest message, however long: it tells how the run ended.
         while self._length > LIMITS.unread and sum(1 for item in self._waiting if item[1]) > 1:
             oldest = next(item for item in self._waiting if item[1])
             self._waiting.remove(oldest)
@@ -129,7 +128,7 @@ class Outbox:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ending)
             if not self._waiting:
-                # While nobody can put anything in: it would wait for a thread that is gone.
+                # While nobody can add anything: it would wait for a thread that is gone.
                 self._leave()
             return bool(self._waiting)
 
@@ -139,9 +138,9 @@ class Outbox:
             self._changed.notify_all()
 
     def _write_until(self, end: float | None) -> None:
-        """Write what waits, until that moment at most; None: however long it takes."""
+        """Write everything that waits, until this moment; None for no limit."""
         if not self._writing.acquire(blocking=False):
-            # Whoever writes comes to it.
+            # The current writer will do it.
             return
         try:
             while self._next() and (end is None or self._can_go_on(end - time.monotonic())):
@@ -150,7 +149,7 @@ class Outbox:
             self._writing.release()
 
     def _next(self) -> bool:
-        """Begin the next text unless one is begun; tell whether there is any."""
+        """Start the next text unless one is started; returns whether there is any."""
         with self._changed:
             while self._waiting and not self._begun:
                 make, length = self._waiting.popleft()
@@ -161,7 +160,7 @@ class Outbox:
             return bool(self._begun)
 
     def _can_go_on(self, seconds: float | None) -> bool:
-        """Wait until standard error takes something; None: however long that takes."""
+        """Wait until standard error is writable; None for no limit."""
         descriptor = _descriptor()
         if descriptor is None:
             return True
@@ -176,12 +175,12 @@ class Outbox:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             written = os.write(descriptor, self._begun[:most])
         except BlockingIOError:
-            # Somebody else has made it non-blocking.
+            # Another process has made it non-blocking.
             if most is None:
                 self._can_go_on(None)
         except OSError:
-            # Closed, or its disk is full, perhaps only now: what is never read is no line, but
-            # a line that has begun is to end before the next one does.
+            # Closed, or its disk is full, perhaps temporarily: drop the text, but end a line that
+            # was started before the next one.
             line, newline, _ = self._begun.partition(b"\n")
             self._torn = line + newline if self._is_within_a_line else b""
             self._begun = b""

@@ -1,4 +1,4 @@
-"""Progress for a log: a line now and then, more rarely the longer it takes."""
+"""Progress for a log: a line now and then, less often over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Plain(Console):
 
     Args:
         clock: seconds from a fixed moment.
-        verbose: say which layers are here.
+        verbose: report finished layers.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Plain(Console):
         self._tally = Tally(transfers, self._clock)
 
     def tick(self) -> None:
-        """Write a line if it is time for one."""
+        """Write a line if it is due."""
         super().tick()
         self._tally.look()
         now = self._clock()

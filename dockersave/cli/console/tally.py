@@ -1,4 +1,4 @@
-"""Sums over all transfers, the speed, and how long the rest will take."""
+"""Totals of all transfers, the speed, and the remaining time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ...progress import Transfer
 from ...values import dataclass
 
 _MEMORY = 4.0
-"""Seconds: the longer ago something flowed, the less it says of now; this long ago, nothing."""
+"""Seconds after which traffic no longer counts for the current rate."""
 _LEAST = 1.0
-"""Seconds that something must have flowed before anybody can tell how long the rest will take."""
+"""Seconds of traffic before the remaining time can be estimated."""
 _PAUSE = 0.1
-"""Seconds between two looks at all transfers, at least."""
+"""The least time between two looks at all transfers, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,13 @@ class Totals:
 
     Args:
         size: of all blobs together.
-        present: how much of that is here; of blobs that lay on the disk, how much was checked.
-        reused: how much of that did not come over the network in this run.
+        present: how much has arrived; for blobs on the disk, how much was checked.
+        reused: how much was reused instead of fetched in this run.
         layers: how many blobs there are.
-        layers_done: how many of them are here and verified.
-        rate: bytes a second now: the network's, or the disk's if nothing else flows.
-        seconds_left: None where nobody can tell.
+        layers_done: how many of them are complete and verified.
+        rate: current bytes per second from the network, or from the disk if there is no other
+            traffic.
+        seconds_left: None if unknown.
     """
 
     size: int
@@ -54,7 +55,7 @@ class Tally:
     ) -> None:
         self.transfers = transfers
         self._clock = clock
-        # What is all there before it begins is read, not fetched: the hash is its progress.
+        # A blob that is complete from the start is only read: the hash is its progress.
         self._read = {
             id(transfer) for transfer in transfers if transfer.present >= transfer.size > 0
         }
@@ -71,19 +72,19 @@ class Tally:
         return transfer.present
 
     def look(self) -> None:
-        """Notice how much has flowed. To be called often, or the rate is one of long ago."""
+        """Measure the traffic. Call it often, or the rate is outdated."""
         if not self._samples or self._clock() >= self._samples[-1].moment + _PAUSE:
             self.totals()
 
     def totals(self) -> Totals:
-        """The sums now."""
+        """The current totals."""
         present = reused = done = 0
         for transfer in self.transfers:
             here = self.present(transfer)
             present += here
             reused += min(here, transfer.reused)
             done += transfer.done
-        # Of what is read from a pipe or a directory, the size is found out meanwhile.
+        # The size of a pipe or a directory grows while it is read.
         size = max(present, sum(transfer.size for transfer in self.transfers))
         self._note(present, present - reused)
         rate = self._rate()
@@ -102,7 +103,7 @@ class Tally:
     def _note(self, present: int, fetched: int) -> None:
         now = self._clock()
         samples = self._samples
-        # What is fetched again after a fault has flowed, too.
+        # Bytes fetched again after an error count as traffic, too.
         flowed = max(0, present - self._before[0])
         over_the_network = max(0, fetched - self._before[1])
         self._before = present, fetched
@@ -111,21 +112,21 @@ class Tally:
             return
         last = samples[-1]
         if len(samples) == 1 and not flowed:
-            # The time that connecting took says nothing of how fast bytes come.
+            # The time for connecting says nothing about the speed.
             samples.clear()
         samples.append(_Sample(now, last.flowed + flowed, last.over_the_network + over_the_network))
         while len(samples) > 2 and samples[1].moment <= now - _MEMORY:
             samples.popleft()
 
     def _rate(self) -> float:
-        """The mean over the last seconds, of which the newest counts most.
+        """A weighted mean over the last seconds, in which the newest counts most.
 
-        A change is seen within a second or two, and what comes in gusts does not make it jump.
+        It follows changes within a second or two, and bursts do not make it jump.
         """
         now = self._samples[-1].moment
         flowed = over_the_network = weights = 0.0
         for begin, end in pairwise(self._samples):
-            # Of a long interval only what is not forgotten counts.
+            # Of a long interval, only the recent part counts.
             length = min(end.moment, now) - max(begin.moment, now - _MEMORY)
             if length <= 0:
                 continue
@@ -138,13 +139,13 @@ class Tally:
                 * (end.over_the_network - begin.over_the_network)
                 / (end.moment - begin.moment)
             )
-        # What is read from the disk meanwhile says nothing of the line.
+        # Bytes read from the disk say nothing about the line.
         return (over_the_network or flowed) / weights if weights else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """What had flowed by a moment, in bytes."""
+    """The traffic up to a moment, in bytes."""
 
     moment: float
     flowed: int

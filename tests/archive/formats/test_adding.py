@@ -15,7 +15,7 @@ import dockersave
 from dockersave.archive.formats import formats_in
 from dockersave.archive.formats.format import Format
 from dockersave.archive.members import Document, Layer
-from dockersave.archive.write.strangers import stranger
+from dockersave.archive.write.ownership import not_ours
 from dockersave.errors import UsageError
 from dockersave.model.formats import FORMATS
 from dockersave.model.image import Image
@@ -84,7 +84,7 @@ def test_its_directory_is_replaced(heap: Simulator, tmp_path: Path) -> None:
     options = Options(format="heap", output=tmp_path / "a", tar=False, tree=True)
     for _ in range(2):
         dockersave.save(f"{heap.host}/a", options=options, network=PLAIN)
-        assert not stranger(str(tmp_path / "a"), complete=True)
+        assert not not_ours(str(tmp_path / "a"), complete=True)
     (tmp_path / "a/heap/notes.txt").write_text("mine")
     with pytest.raises(dockersave.OutputError, match=r"notes\.txt"):
         dockersave.save(f"{heap.host}/a", options=options, network=PLAIN)

@@ -16,7 +16,7 @@ from dockersave.model.digest import digest_of
 from dockersave.model.formats import FORMATS
 from dockersave.model.image import Image
 from dockersave.model.manifests import parse_document
-from tests.archive.write.shelf import paths, resolved, sizes
+from tests.archive.resolved_images import paths, resolved, sizes
 from tests.images import GOOD, INDEXES, file, foreign, image, layer
 
 DOCKER, OCI = DockerFormat(), OciFormat()

@@ -11,7 +11,7 @@ import pytest
 from dockersave.archive.formats import format_named
 from dockersave.archive.formats.legacy import LegacyFormat, v1_layers
 from dockersave.archive.members import Document
-from tests.archive.write.shelf import paths, resolved
+from tests.archive.resolved_images import paths, resolved
 from tests.images import GOOD, empty_layer, file, foreign, image, layer
 
 FORMAT = LegacyFormat()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.write.shelf import archive
+from tests.archive.resolved_images import archive
 from tests.images import Document, attestation, foreign, image, index, layer
 from tests.images.layers import file
 from tests.images.samples import sample_image

@@ -14,11 +14,11 @@ import pytest
 
 from dockersave.archive.read import inventory
 from dockersave.archive.read.inventory import Inventory
-from dockersave.archive.read.leftover import blobs_of
+from dockersave.archive.read.partial import blobs_of
 from dockersave.archive.read.reader import Found
 from dockersave.archive.read.verify import check_archive
 from dockersave.limits import LIMITS
-from tests.archive.write.writing import Raw
+from tests.archive.handmade_tars import Raw
 
 
 def long(kind: bytes, data: bytes) -> bytes:
@@ -140,5 +140,5 @@ def test_blobs_are_searched_for_in_bounds(tmp_path: Path, monkeypatch: pytest.Mo
     with path.open("rb") as file:
         assert len(list(blobs_of(file))) == 50
         small = replace(LIMITS, archive_members=20)
-        monkeypatch.setattr("dockersave.archive.read.leftover.LIMITS", small)
+        monkeypatch.setattr("dockersave.archive.read.partial.LIMITS", small)
         assert len(list(blobs_of(file))) == 20

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dockersave.archive.read import reader
 from dockersave.archive.read.reader import Found, read_directory, read_tar
 from dockersave.errors import ContentError
-from tests.archive.write.writing import END, Raw, extended, tar
+from tests.archive.handmade_tars import END, Raw, extended, tar
 
 SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 40)}
 

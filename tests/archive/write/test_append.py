@@ -22,7 +22,7 @@ from dockersave.model.digest import digest_of
 from dockersave.model.manifests import Descriptor
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.unpacking import UnpackedLayer
-from tests.transfer.lines import Line
+from tests.transfer.fake_sources import Line
 
 CHUNK = 2 << 20
 A, B, C, D = ("a" * 64 + "/layer.tar", "b" * 64 + "/layer.tar", "c" * 64 + "/layer.tar", "d" * 64)

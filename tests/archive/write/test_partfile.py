@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from dockersave.archive.disk import copy, write_all
 from dockersave.archive.members import Layer
-from dockersave.archive.place import copy, write_all
 from dockersave.archive.tar import END, Plan, lay_out
 from dockersave.archive.write import file as archive_file
 from dockersave.archive.write.file import ArchiveFile

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.archive import place
+from dockersave.archive import disk as disk_module
+from dockersave.archive.disk import reserve
 from dockersave.archive.members import Layer
-from dockersave.archive.place import reserve
 from dockersave.archive.tar import Plan, lay_out
 from dockersave.archive.write.directory import DirectoryTree
 from dockersave.archive.write.file import ArchiveFile
@@ -195,13 +195,13 @@ def test_who_may_use_what_is_reserved(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fstatvfs", lambda fd: Status)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    place.check_room(0, "out", 50 * 4096)
+    disk_module.check_room(0, "out", 50 * 4096)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(OutputError, match=r"needs 205 kB, but only 41 kB is free in \."):
-        place.check_room(0, "out", 50 * 4096)
+        disk_module.check_room(0, "out", 50 * 4096)
     # Some file systems have no number of blocks.
     Status.f_blocks = 0
-    place.check_room(0, "out", 50 * 4096)
+    disk_module.check_room(0, "out", 50 * 4096)
 
 
 def test_what_vanishes_while_it_is_measured_takes_nothing(
@@ -218,6 +218,6 @@ def test_what_vanishes_while_it_is_measured_takes_nothing(
             yield found
 
     monkeypatch.setattr(os, "walk", published)
-    folder = place.allocated(str(tmp_path / "a.part"))
+    folder = disk_module.allocated(str(tmp_path / "a.part"))
     assert folder < 5000
-    assert place.allocated(str(tmp_path / "a.part")) == 0
+    assert disk_module.allocated(str(tmp_path / "a.part")) == 0

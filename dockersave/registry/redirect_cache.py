@@ -1,4 +1,4 @@
-"""Where blobs were found: the addresses that redirects have led to. Pure."""
+"""Where blobs were found: the targets of redirects. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import threading
 from ..limits import LIMITS
 
 
-class Places:
-    """Addresses by digest, as many as there is room for. All methods may be called by any thread.
+class RedirectCache:
+    """URLs by digest, up to a total size. All methods are thread-safe.
 
-    A blob is asked for piece by piece, and then no more: what was found first makes room.
+    A blob is requested piece by piece, then no more: the oldest are dropped first.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Places:
             self._drop(digest)
             self._urls[digest] = url
             self._size += len(url)
-            while self._size > LIMITS.places:
+            while self._size > LIMITS.redirect_cache:
                 self._drop(next(iter(self._urls)))
 
     def forget(self, digest: str) -> None:
-        """Forget it."""
+        """Forget where a blob was found."""
         with self._lock:
             self._drop(digest)
 

@@ -1,4 +1,4 @@
-"""What is in a directory that no save has written, and must not be removed."""
+"""Find files that were not written by a save, and must not be removed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ...model.manifests import to_json
 from ..formats import format_named
 
 MAP = ".map"
-"""What remembers, in a directory that is not complete, what has been written."""
+"""The map of an incomplete directory, which records what was written."""
 
 
-def stranger(folder: str, *, complete: bool) -> str:
-    """What is in a directory that is not an image's, or not one of ours; empty if nothing is.
+def not_ours(folder: str, *, complete: bool) -> str:
+    """Describe something in a directory that is not part of an image of ours, or empty.
 
-    What a save replaces, it removes: so nothing may be in there that a save has not written.
+    A save removes what it replaces, so everything in there must come from a save.
 
     Args:
         folder: its name.
-        complete: whether a save has completed it, so that its documents can be judged.
+        complete: whether a save has completed it, so that its documents can be checked.
     """
     if os.path.islink(folder):
         return "is a symbolic link"
@@ -41,11 +41,11 @@ def stranger(folder: str, *, complete: bool) -> str:
 
 
 def _is_member(folder: str, path: str) -> bool:
-    """Whether a save has written it: by its name, and by what it is."""
+    """Whether a save wrote it, judging by its name and type."""
     try:
         mode = os.lstat(os.path.join(folder, path)).st_mode
     except FileNotFoundError:
-        # Another run has published or removed it meanwhile.
+        # Another run has published or removed it in the meantime.
         return True
     if path == MAP:
         return stat.S_ISREG(mode)
@@ -58,7 +58,7 @@ def _is_member(folder: str, path: str) -> bool:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a document, if it is there, is written as this program writes them."""
+    """Whether a document, if present, has the form that this program writes."""
     try:
         with open(path, "rb") as file:
             body = file.read(LIMITS.archive_document + 1)
@@ -70,14 +70,14 @@ def _is_ours(path: str) -> bool:
 
 
 def remove_members(folder: str, wanted: AbstractSet[str] = frozenset()) -> bool:
-    """Remove the files of an image from a directory, and the directory if nothing else is in it.
+    """Remove the files of an image from a directory, and the directory if it is then empty.
 
     Args:
         folder: its name.
-        wanted: the paths in it of files that stay.
+        wanted: paths of files to keep.
 
     Returns:
-        Whether it is gone.
+        Whether the directory is gone.
 
     Raises:
         OSError: something cannot be removed.
@@ -89,14 +89,14 @@ def remove_members(folder: str, wanted: AbstractSet[str] = frozenset()) -> bool:
         for path in paths:
             if path not in wanted and _is_member(folder, path):
                 os.unlink(os.path.join(folder, path))
-        # Nothing further down is an image's, however deep it goes.
+        # Nothing deeper belongs to an image.
         folders[:] = [
             name
             for name in folders
             if _is_member(folder, os.path.relpath(os.path.join(inside, name), folder))
         ]
     for inside in [] if wanted else reversed(inner):
-        # One that something else is in stays.
+        # Keep a directory that contains anything else.
         with suppress(OSError):
             os.rmdir(inside)
     return not os.path.lexists(folder)

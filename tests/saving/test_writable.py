@@ -9,7 +9,7 @@ import pytest
 
 from dockersave import Network, Options, OutputError, Reference, save
 from dockersave.saving.destination import Destination
-from dockersave.saving.places import check_places
+from dockersave.saving.writable import check_writable
 from tests.images import Store, image, random_layer
 from tests.registry.simulator import Simulator
 
@@ -19,7 +19,7 @@ APP = Store.of({"app": image([random_layer(1000, 1)])})
 def refusal(output: str, **options: bool) -> OutputError:
     chosen = Options(output=output, **options)  # type: ignore[arg-type]
     with pytest.raises(OutputError) as caught:
-        check_places(Destination.of(chosen, [Reference.parse("debian")]), "debian.tar")
+        check_writable(Destination.of(chosen, [Reference.parse("debian")]), "debian.tar")
     assert caught.value.hint
     return caught.value
 
@@ -58,7 +58,7 @@ def test_a_directory_that_is_a_link_is_no_matter() -> None:
     os.mkdir("folder")
     os.symlink("folder", "link")
     options = Options(output="link/x.tar")
-    check_places(Destination.of(options, [Reference.parse("debian")]), "debian.tar")
+    check_writable(Destination.of(options, [Reference.parse("debian")]), "debian.tar")
 
 
 @pytest.mark.parametrize("letter", ["y", "ü"])
@@ -66,7 +66,9 @@ def test_the_longest_name_that_works_is_the_longest_that_is_allowed(letter: str)
     """In bytes, with what is put behind it meanwhile."""
     most = os.pathconf(".", "PC_NAME_MAX") - len(".part~")
     longest = "y" * (most % len(letter.encode())) + letter * (most // len(letter.encode()))
-    check_places(Destination.of(Options(output=longest), [Reference.parse("debian")]), "debian.tar")
+    check_writable(
+        Destination.of(Options(output=longest), [Reference.parse("debian")]), "debian.tar"
+    )
     failure = refusal(f"{longest}y")
     assert "its name is 1 bytes too long" in str(failure)
     assert f"allows {most}" in str(failure)
@@ -83,7 +85,7 @@ def test_the_longest_name_is_written() -> None:
 def test_a_name_made_of_the_images_may_be_too_long() -> None:
     reference = Reference.parse("/".join(["x" * 60] * 4))
     with pytest.raises(OutputError, match="too long") as caught:
-        check_places(Destination.of(Options(), [reference]), "x.tar")
+        check_writable(Destination.of(Options(), [reference]), "x.tar")
     assert "-o image.tar" in caught.value.advice
 
 
@@ -97,4 +99,4 @@ def test_a_directory_that_is_not_there() -> None:
 
 
 def test_standard_output_has_no_place() -> None:
-    check_places(Destination.of(Options(output="-"), [Reference.parse("debian")]), "debian.tar")
+    check_writable(Destination.of(Options(output="-"), [Reference.parse("debian")]), "debian.tar")

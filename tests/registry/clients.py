@@ -1,4 +1,4 @@
-"""Opening a `Registry` as a run does, for tests of dockersave.registry."""
+"""Opening a `RegistryClient` as a run does, for tests of dockersave.registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from dockersave.cancellation import Cancellation
 from dockersave.model.manifests import Descriptor
 from dockersave.model.options import Network
-from dockersave.registry.client import Registry
+from dockersave.registry.client import RegistryClient
 from dockersave.registry.retry import Retry
 from dockersave.registry.stream import BlobStream
 from tests.images import Blob, Layer
@@ -20,7 +20,7 @@ from tests.images import Blob, Layer
 class Run:
     """What a run has: one registry, and the lines that the user would see."""
 
-    registry: Registry
+    registry: RegistryClient
     retry: Retry
     cancellation: Cancellation
     lines: list[str] = field(default_factory=list)
@@ -35,7 +35,7 @@ def opened(host: str, **network: Any) -> Iterator[Run]:
     lines: list[str] = []
     cancellation = Cancellation()
     retry = Retry(options, cancellation, lines.append)
-    registry = Registry(host, options, cancellation, retry, lines.append)
+    registry = RegistryClient(host, options, cancellation, retry, lines.append)
     try:
         yield Run(registry, retry, cancellation, lines)
     finally:
@@ -54,3 +54,9 @@ def drain(stream: BlobStream, amount: int = 65536) -> bytes:
         return b"".join(iter(lambda: stream.read(amount), b""))
     finally:
         stream.close()
+
+
+def digest_from(host: str, **network: Any) -> str:
+    """Ask a real registry for a sample's digest."""
+    with opened(host, **{"insecure": False, **network}) as run:
+        return run.registry.head("docker", "latest")

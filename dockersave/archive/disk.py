@@ -1,4 +1,4 @@
-"""A place in a file, and what to say when it cannot be written."""
+"""A place in a file, and messages for when it cannot be written."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _HINTS = {
 
 
 def output_error(failure: OSError, path: str) -> OutputError:
-    """What to say when `path` cannot be written."""
+    """The error for when `path` cannot be written."""
     cause = os.strerror(failure.errno) if failure.errno else str(failure)
     return OutputError(f"cannot write {path}: {cause}", _HINTS.get(failure.errno or 0, ""))
 
 
 @contextmanager
 def writing(path: str) -> Iterator[None]:
-    """Turn an operating system's error about `path` into an `OutputError`."""
+    """Turn an `OSError` about `path` into an `OutputError`."""
     try:
         yield
     except OSError as failure:
@@ -47,19 +47,19 @@ def writing(path: str) -> Iterator[None]:
 
 
 def free_room(fd: int) -> int | None:
-    """How much can be written to a file system, in bytes; None if it does not say.
+    """Free space of a file system in bytes; None if unknown.
 
     Args:
         fd: a file or directory on it.
     """
     status = os.fstatvfs(fd)
-    # The superuser may use what is reserved.
+    # root may use the reserved blocks.
     free = status.f_bfree if os.geteuid() == 0 else status.f_bavail
     return free * status.f_frsize if status.f_blocks else None
 
 
 def allocated(path: str) -> int:
-    """What a file, or a directory with all in it, takes on the disk, in bytes; 0 for none.
+    """Disk space of a file, or of a directory with its content, in bytes; 0 if there is none.
 
     Another run may publish or remove any of it meanwhile.
     """
@@ -74,15 +74,15 @@ def allocated(path: str) -> int:
 def check_room(
     fd: int, path: str, needed: int, kept: int = 0, *, least: bool = False, beside: str = ""
 ) -> None:
-    """Make sure that there is room before the first byte is fetched.
+    """Check that there is enough space before the first byte is fetched.
 
     Args:
-        fd: the file or directory that is to be written.
+        fd: the file or directory to write.
         path: its final name, for messages.
-        beside: that of another one for which room is needed, too.
-        needed: bytes in all.
-        kept: bytes on the disk that are among them, or are freed first.
-        least: whether more than that may be needed.
+        beside: the name of another output that needs space, too.
+        needed: bytes in total.
+        kept: of these, bytes that are already on the disk, or will be freed first.
+        least: whether more may be needed.
 
     Raises:
         OutputError: there is not enough.
@@ -101,17 +101,17 @@ def check_room(
 
 
 def reserve(fd: int, size: int) -> None:
-    """Take a file's room, so that nobody else fills it meanwhile, if the file system can do that.
+    """Reserve a file's space, if the file system supports it.
 
-    Where it cannot, glibc's `posix_fallocate` writes a byte to each block instead; not to a file
-    that is open for appending, which it refuses.
+    Otherwise, glibc's `posix_fallocate` writes a byte to each block, except for files opened for
+    appending, which it refuses.
 
     Args:
-        fd: the file; nobody else may be writing to it.
+        fd: the file; no other process may be writing to it.
         size: in bytes.
 
     Raises:
-        OSError: there is not enough room.
+        OSError: there is not enough space.
     """
     if not size:
         return
@@ -129,16 +129,16 @@ def reserve(fd: int, size: int) -> None:
 _NO_RESERVING = (errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
 
 
-class FilePlace:
+class FileWriter:
     """A blob's place in a file.
 
     Args:
         path: the file's name, for messages.
         fd: the file.
-        offset: where the blob begins in it, in bytes.
-        partmap, extent: where to remember what was written; None where nobody will ask.
-        whole: the size that the file has for as long as it is written, in bytes: somebody who
-            cuts it leaves a hole where bytes were that have been verified.
+        offset: where the blob starts in it, in bytes.
+        partmap, extent: where to record what was written; None for nowhere.
+        whole: the size of the file while it is being written, in bytes: truncating it would leave a
+            hole instead of verified bytes.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class FilePlace:
         self._extent = extent
 
     def write(self, position: int, data: Buffer) -> None:
-        """Put bytes there."""
+        """Write bytes."""
         try:
             check_whole(self._fd, self._path, self._whole)
             write_all(self._fd, data, self._offset + position)
@@ -166,7 +166,7 @@ class FilePlace:
             raise output_error(failure, self._path) from failure
 
     def read(self, position: int, amount: int) -> bytes:
-        """Read back what was put there."""
+        """Read bytes back."""
         with writing(self._path):
             data = os.pread(self._fd, amount, self._offset + position)
         if not data:
@@ -174,7 +174,7 @@ class FilePlace:
         return data
 
     def record(self, start: int, stop: int) -> None:
-        """Remember, for a later run, that these bytes are there."""
+        """Record for later runs that these bytes are there."""
         if self._map is not None and self._extent is not None:
             try:
                 self._map.record(self._extent, start, stop)
@@ -182,30 +182,30 @@ class FilePlace:
                 raise output_error(failure, self._path) from failure
 
     def forget(self) -> None:
-        """Remember that nothing is."""
+        """Record that nothing is there."""
         if self._map is not None and self._extent is not None:
             with writing(self._path):
                 self._map.forget(self._extent)
 
 
 def check_whole(fd: int, path: str, size: int) -> None:
-    """Make sure that nobody has cut a file.
+    """Check that a file was not truncated.
 
     Args:
         fd: the file.
         path: its name, for messages.
-        size: what it has to have at least, in bytes.
+        size: its minimum size in bytes.
 
     Raises:
-        OutputError: it has less.
-        OSError: it cannot be asked.
+        OutputError: it is smaller.
+        OSError: its size cannot be read.
     """
     if os.fstat(fd).st_size < size:
         raise shortened(path)
 
 
 def shortened(path: str) -> OutputError:
-    """What to say when somebody has cut a file that is being written."""
+    """The error for a file that was truncated while it was being written."""
     return OutputError(
         f"{path} was truncated while it was being written",
         "run the same command again, and keep other programs away from that file",
@@ -213,7 +213,7 @@ def shortened(path: str) -> OutputError:
 
 
 def write_all(fd: int, data: Buffer, offset: int) -> None:
-    """Write all of `data` at an offset; a disk that fills up may take a part first.
+    """Write all of `data` at an offset; a full disk may accept only a part at first.
 
     Raises:
         OSError: it cannot be written.
@@ -233,10 +233,10 @@ def copy(
     """Copy bytes from file to file.
 
     Returns:
-        How many there were, `amount` at most.
+        The number of bytes copied, at most `amount`.
 
     Raises:
-        OSError: one cannot be read, or the other not written.
+        OSError: one cannot be read, or the other cannot be written.
     """
     done = 0
     while done < amount:

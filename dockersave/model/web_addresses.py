@@ -1,6 +1,6 @@
-"""Addresses that people paste where a reference belongs, and the image that they are about. Pure.
+"""URLs that people paste instead of a reference, and the image that is meant. Pure.
 
-Web pages of registries have other paths than the images in them: `hub.docker.com/_/debian` is
+Web pages of registries have other paths than their images: `hub.docker.com/_/debian` is
 `debian`, and `quay.io/repository/org/app` is `quay.io/org/app`.
 """
 
@@ -12,10 +12,10 @@ _Parts = Sequence[str]
 
 
 def image_of(address: str) -> str:
-    """The reference of the image that an address is about; empty if it is about none.
+    """The reference of the image that a URL is about, or empty.
 
     Args:
-        address: with or without a scheme; what was pasted, and perhaps none at all.
+        address: any text that was pasted, with or without a scheme.
     """
     from urllib.parse import unquote
 
@@ -31,17 +31,17 @@ def image_of(address: str) -> str:
 
 
 def is_web_site(host: str) -> bool:
-    """Whether a host has nothing but pages about images, and is no registry."""
+    """Whether a host only has web pages about images, and is not a registry."""
     return host.lower() in _SITES
 
 
 def without_login(address: str) -> str:
-    """An address as it may be shown: user and password are left out."""
+    """A URL without user and password."""
     scheme, mark, rest = address.partition("://")
     authority, slash, path = rest.partition("/")
     login, _, host = authority.rpartition("@")
     if not login or host.startswith("sha"):
-        # What follows is the digest of docker://debian@sha256:…
+        # What follows the @ is the digest of docker://debian@sha256:…
         return address
     return f"{scheme}{mark}{host}{slash}{path}"
 

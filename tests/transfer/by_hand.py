@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dockersave.errors import ContentError, NetworkError
 from dockersave.transfer.blobs import Blob, Hashing, Lease, Wait
 from dockersave.transfer.ledger import Ledger
+from tests.transfer.fake_sources import attempts
 from tests.transfer.invariants import check
-from tests.transfer.lines import attempts
 from tests.transfer.outcomes import GRANULE, Shelf
 
 G = GRANULE
@@ -16,7 +16,7 @@ BROKEN = NetworkError("reset", transient=True)
 CROWDED = NetworkError("too many", transient=True, crowded=True, answered=True)
 
 
-class Books:
+class LedgerByHand:
     """A ledger, and what it told."""
 
     def __init__(self, *blobs: Blob, most: int = 4, piece_most: int = 4 * G, retries: int = 2):
@@ -93,6 +93,6 @@ def disk(size: int = 4) -> Shelf:
     return Shelf("disk", size * G, is_local=True)
 
 
-def wrong(books: Books, only: Blob) -> None:
+def wrong(books: LedgerByHand, only: Blob) -> None:
     """Judge all of a blob to be wrong."""
     books.hash(only, ContentError("wrong"))

@@ -1,4 +1,4 @@
-"""What of an archive is there already, however much of it there is."""
+"""Find reusable parts of an existing archive, even an incomplete one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .reader import read_file
 
 
 def blobs_of(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
-    """The blobs of an archive, as (digest, offset, size), as far as it can be read.
+    """The blobs of an archive as (digest, offset, size), as far as it is readable.
 
-    Nobody vouches for it: what it says of a blob is where to look, and what is there is hashed.
+    The archive is untrusted: it only says where to look, and the content is hashed.
     """
     try:
         for count, (found, offset) in enumerate(read_file(file.fileno())):
@@ -33,14 +33,14 @@ def blobs_of(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
 
 
 def is_there(fd: int, offset: int, size: int, digest: str, check: Callable[[], object]) -> bool:
-    """Whether a file holds a blob; all of it is hashed.
+    """Whether a file contains a blob; the blob is hashed completely.
 
     Args:
         fd: the file.
-        offset: where the blob should begin, in bytes.
-        size: how large it should be, in bytes.
-        digest: what it should hash to.
-        check: called for every chunk; what it raises ends the hashing.
+        offset: where the blob should start, in bytes.
+        size: its expected size in bytes.
+        digest: its expected digest.
+        check: called for every chunk; may raise to stop.
 
     Raises:
         OSError: the file cannot be read.
@@ -58,7 +58,7 @@ def is_there(fd: int, offset: int, size: int, digest: str, check: Callable[[], o
 
 
 def stated_size(fd: int, offset: int, layer: Layer) -> int:
-    """The size, in bytes, of a layer whose header lies at an offset; -1 if no such header does.
+    """Size in bytes of the member with a header at this offset; -1 if there is none.
 
     Raises:
         OSError: the file cannot be read.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave import Reference, UsageError
-from dockersave.model.pasted import image_of, without_login
+from dockersave.model.web_addresses import image_of, without_login
 
 SHA256 = f"sha256:{'0f' * 32}"
 

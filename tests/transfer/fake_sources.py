@@ -21,7 +21,7 @@ from dockersave.transfer.download import BlobDownload, Download
 from dockersave.transfer.gauge import Gauge
 from dockersave.transfer.ledger import Ledger
 from dockersave.transfer.throttle import Throttle
-from dockersave.transfer.workers import Workers
+from dockersave.transfer.workers import WorkerPool
 
 BODY = random.Random(3).randbytes(2 << 20)
 SMALL = replace(LIMITS, piece_least=8 << 10, granule=1, split_least=8 << 10, read=64 << 10)
@@ -199,7 +199,7 @@ def at_work(
     cancellation: Cancellation | None = None,
     rate: int | None = None,
     piece_most: int = PIECE,
-) -> Iterator[tuple[Ledger, Workers]]:
+) -> Iterator[tuple[Ledger, WorkerPool]]:
     """Workers as a run has them; no thread may be left of them, whatever comes of it."""
     before = set(threading.enumerate())
     flag = cancellation or Cancellation()
@@ -207,7 +207,7 @@ def at_work(
     books = Ledger(blobs, judge, most=jobs, piece_most=piece_most)
     gauge = Gauge(jobs, jobs, 1, latency=1)
     gauge.connections = jobs
-    crew = Workers(
+    crew = WorkerPool(
         books,
         downloads,
         gauge=gauge,

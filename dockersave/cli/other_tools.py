@@ -1,4 +1,4 @@
-"""What people type who are used to other tools, and what does it here. Pure."""
+"""Commands and options of other tools, and their equivalents here. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SYSTEMS = {
     *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
     *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows", "zos"),
 }
-"""What Go calls operating systems: no architecture has such a name, but `arm/v7` is one."""
+"""Go's names of operating systems, to tell them from architectures such as `arm/v7`."""
 _ARCHITECTURES = {
     *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
     *("x86_64", "aarch64"),
@@ -37,7 +37,7 @@ _COMMANDS = {
     **dict.fromkeys(("load", "import"), "docker load -i {file}, or podman load -i {file}"),
     "push": "dockersave uploads nothing; skopeo copy docker-archive:FILE docker://IMAGE does",
 }
-"""Commands of other tools, and what does the same."""
+"""Commands of other tools, and their equivalents."""
 
 _MEANT = {
     "--output": "-f -O --file --filename --out --outfile --output-file --dest --destination",
@@ -70,7 +70,7 @@ _MEANT = {
     "--version": "-V",
     "--help": "-? --usage",
 }
-"""Options of other tools, by what does the same."""
+"""Options of other tools, by their equivalents."""
 
 _SAID = {
     "the tag is part of the name: debian:12; --tags lists those there are": "-t --tag --tagname",
@@ -82,21 +82,21 @@ _SAID = {
     "the archive is always a tar; --no-tar writes a directory": "--tar",
     "nothing is cached without --cache-dir": "--no-cache",
 }
-"""What is to be said of others."""
+"""Hints for others."""
 
 
 def command_word(images: Sequence[str]) -> tuple[str, str] | None:
-    """What to say where the first word is no image but a command of another tool.
+    """The error if the first word is a command of another tool instead of an image.
 
     Args:
-        images: the words that are no options.
+        images: the words that are not options.
 
     Returns:
-        What is wrong, and the right command.
+        The error and the right command.
     """
     words = list(images)
     if len(words) > 1 and words[0] in ("docker", "podman", "crane", "skopeo", "regctl"):
-        # A whole command was pasted; of an image called docker, no command follows.
+        # A whole command was pasted; an image called docker is not followed by a command.
         if words[1] not in _COMMANDS:
             return None
         words = words[1:]
@@ -110,10 +110,10 @@ def command_word(images: Sequence[str]) -> tuple[str, str] | None:
 
 
 def stray_platform(images: Sequence[str]) -> str:
-    """A word that was meant as one more platform, and stands where images do; else empty.
+    """A word among the images that was meant as another platform, or empty.
 
     Args:
-        images: the words that are no options.
+        images: the words that are not options.
     """
     for word in images:
         system, slash, rest = word.lower().partition("/")
@@ -123,9 +123,9 @@ def stray_platform(images: Sequence[str]) -> str:
 
 
 def suggestion(name: str) -> str:
-    """A hint for who has written an option that there is not.
+    """A hint for an unknown option.
 
-    Only what means the same is suggested: what merely looks alike may do the opposite.
+    Only equivalents are suggested: an option that merely looks alike may do the opposite.
 
     Args:
         name: the option, without a value.
@@ -144,7 +144,7 @@ def suggestion(name: str) -> str:
         return f"did you mean {longer[0]}?"
     from difflib import get_close_matches
 
-    # With something put before it, a word means the opposite: --secure, --no-platform.
+    # A prefix can reverse the meaning: --secure, --no-platform.
     bare = name[:40].lstrip("-")
     alike = [
         word

@@ -1,6 +1,6 @@
 """The ledger's books: which bytes of which blobs are missing, leased and present. Pure.
 
-Every change of them is made here, and none is decided here.
+They are changed only here; decisions are made elsewhere.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .memory import Memory
 from .spans import Span, merged, total
 
 
-class Books:
+class Accounts:
     """The blobs of a run.
 
     Args:
-        blobs: in the order in which they are wanted.
-        tell: is told what was decided, and what it costs: a topic, and words.
+        blobs: in the wanted order.
+        tell: called with a topic and a text for each costly decision.
     """
 
     def __init__(self, blobs: Sequence[Blob], tell: Callable[[str, str], None]) -> None:
@@ -29,7 +29,7 @@ class Books:
         self.memory = Memory()
         for number, blob in enumerate(blobs):
             blob.number = number
-        # What follows from the blobs, kept so that nobody has to look at all of them each time.
+        # Derived from the blobs, to avoid searching all of them each time.
         self._active: list[Lease] = []
         self._undone = list(blobs)
         self._wanting = [blob for blob in blobs if blob.missing]
@@ -38,7 +38,7 @@ class Books:
         """When connections that nobody uses just now have brought their last bytes; the one that
         was used last is taken first."""
         self.unassigned = sum(total(blob.missing) for blob in blobs)
-        """How many bytes nobody fetches yet."""
+        """How many bytes are not leased yet."""
 
     @property
     def is_done(self) -> bool:
@@ -47,7 +47,7 @@ class Books:
 
     @property
     def connections(self) -> int:
-        """How many are in use."""
+        """How many connections are in use."""
         return sum(not lease.source.is_local for lease in self._active)
 
     def stop(self) -> None:
@@ -75,7 +75,7 @@ class Books:
             self._idle.append(lease.last)
 
     def _wander(self, lease: Lease, at: int) -> None:
-        """Lease the next missing range that the stream has not passed yet."""
+        """Lease the next missing range ahead of the stream."""
         missing = lease.blob.missing
         for number, (start, stop) in enumerate(missing):
             if stop > at:
@@ -88,12 +88,12 @@ class Books:
                 return
 
     def _drop(self, blob: Blob, source: Source) -> None:
-        """A local source cannot be relied upon."""
+        """A local source proved unreliable."""
         if source in blob.sources:
             blob.sources.remove(source)
             self._tell("source", f"{blob.digest}: {source.server} cannot be used")
             if blob.sequential:
-                # The next one has the layer otherwise, packed or not.
+                # The next source has the layer in another form, compressed or not.
                 self._restart(blob, None)
         if not blob.sources and blob.missing:
             self._fail(ContentError(f"layer {blob.digest} is incomplete"))
@@ -133,7 +133,7 @@ class Books:
 
 
 def keep_in(blobs: list[Blob], blob: Blob, wanted: bool) -> None:
-    """Have a blob in a list that is in order, or not."""
+    """Add a blob to a sorted list, or remove it."""
     at = bisect_left(blobs, blob)
     is_there = at < len(blobs) and blobs[at] is blob
     if wanted and not is_there:

@@ -1,31 +1,31 @@
-"""Whether what is to be written can have its name: asked before a registry is."""
+"""Check output names before any registry is asked."""
 
 from __future__ import annotations
 
 import os
 
-from ..archive.place import writing
+from ..archive.disk import writing
 from ..errors import OutputError, shown
 from .destination import STDOUT, Destination
 
 _SUFFIX = ".part~"
-"""The longest of what is put behind a name while it is written."""
+"""The longest suffix of a name while it is being written."""
 _NAME_MOST = 255
-"""Bytes of a file's name where the file system does not say how many it takes."""
+"""The most bytes of a file name if the file system does not tell."""
 
 
-def check_places(destination: Destination, usual: str) -> None:
-    """Refuse names under which nothing can be written.
+def check_writable(destination: Destination, usual: str) -> None:
+    """Refuse names that cannot be written.
 
-    A symbolic link is refused, as by newer Docker: to replace it would leave what it leads to as it
-    was, and to follow it would write where nobody looks.
+    A symbolic link is refused, as by newer Docker: replacing it would leave its target unchanged,
+    and following it would write where nobody looks.
 
     Args:
-        destination: where the output goes.
-        usual: the archive's name if nobody had chosen one, for hints.
+        destination: the output paths.
+        usual: the archive's default name, for hints.
 
     Raises:
-        OutputError: it is a directory, a link or too long, or its directory is not there.
+        OutputError: it is a directory, a link or too long, or its directory does not exist.
     """
     for path in destination.paths:
         folder, name = os.path.split(path)
@@ -47,7 +47,7 @@ def check_places(destination: Destination, usual: str) -> None:
             f"cannot write {shown(archive)}: it is a directory",
             f"to write into it: -o {_quoted(os.path.join(archive, usual))}",
         )
-    # Of a link to a device or a pipe something else is to be said.
+    # Links to devices and pipes get another message.
     if os.path.islink(archive) and (os.path.isfile(archive) or not os.path.exists(archive)):
         target = os.path.join(os.path.dirname(archive), os.readlink(archive))
         raise OutputError(
@@ -57,7 +57,7 @@ def check_places(destination: Destination, usual: str) -> None:
 
 
 def _quoted(path: str) -> str:
-    """A path as it can be typed."""
+    """A path, quoted for the shell."""
     from shlex import quote
 
     return quote(shown(path))

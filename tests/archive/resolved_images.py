@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,21 +19,13 @@ from dockersave.model.image import Image, foreign_layers
 from dockersave.model.manifests import Descriptor
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
+from dockersave.registry.documents import Document as Served
 from dockersave.resolving.resolver import Resolver
 from tests.images import Document, Layer, Store, chunks, read
 from tests.images.documents import Image as Built
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What a registry answers a request for a manifest with."""
-
-    body: bytes
-    media_type: str
-    digest: str
-
-
-class Shelf:
+class OfflineRegistry:
     """Serves documents as a registry would.
 
     Parameters:
@@ -75,7 +67,7 @@ def resolved(
     foreign: bool = False,
 ) -> Image:
     """Return an image as `save` would have resolved it; `platform` may be `all`."""
-    resolver = Resolver(Shelf(document), Reference.parse(name))
+    resolver = Resolver(OfflineRegistry(document), Reference.parse(name))
     every = platform == "all"
     image = resolver.all_platforms() if every else resolver.image(Platform.parse(platform))
     absent = frozenset() if foreign else foreign_layers(image)
