@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .archive.read.listing import ListedImage, ListedLayer, ListedVariant, Listing, list_archive
     from .archive.read.references import CheckedImage, Fault
     from .archive.read.verify import Report, check_archive
+    from .archive.write.room import Room
     from .cancellation import Cancellation
     from .errors import (
         CancelledError,
@@ -113,6 +114,7 @@ __all__ = [
     "Registry",
     "Report",
     "ResolvedImage",
+    "Room",
     "SaveFailures",
     "Saved",
     "SavedImage",
@@ -131,6 +133,7 @@ _HOMES = {
     "cancellation": ("Cancellation",),
     "archive.read.references": ("CheckedImage", "Fault"),
     "archive.read.verify": ("Report", "check_archive"),
+    "archive.write.room": ("Room",),
     "saving.dryrun": ("Forecast", "ForecastLayer", "forecast"),
     "archive.read.listing": (
         "ListedImage",

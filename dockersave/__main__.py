@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from dockersave.cli import main
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 def run() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
+    # What is imported stays: looking for garbage in it takes 10 ms. A run's own is looked for.
+    gc.disable()
     code = main()
     # At once: shutting the interpreter down takes as long as many a response from a registry.
     # Besides, a thread may still be waiting for a name server; ending it needs libgcc_s, which bare

@@ -169,13 +169,13 @@ class Decompressor:
             yield data
             return
         try:
-            yield from self._decompress(data, is_last)
+            yield from self._decompress(self._make, data, is_last)
         except Exception as failure:
             if not isinstance(failure, (zlib.error, EOFError, OSError, *_errors())):
                 raise
             raise ContentError(f"{self._what} cannot be decompressed: {failure}") from failure
 
-    def _decompress(self, data: bytes, is_last: bool) -> Iterator[bytes]:
+    def _decompress(self, make: Make, data: bytes, is_last: bool) -> Iterator[bytes]:
         rest, step = memoryview(data), len(data)
         while rest:
             if self._stream is not None and self._stream.eof:
@@ -194,7 +194,7 @@ class Decompressor:
                     if not self._may_have(window):
                         self.held = len(rest)
                         return
-                self._next_stream()
+                self._next_stream(make)
             chunk, rest = rest[:step], rest[step:]
             yield from self._unpack(chunk)
             if self._stream.eof:
@@ -202,8 +202,7 @@ class Decompressor:
                 rest = memoryview(data)[len(data) - len(rest) - unused :]
             step *= 2
 
-    def _next_stream(self) -> None:
-        assert self._make is not None
+    def _next_stream(self, make: Make) -> None:
         if self._stream is not None and self._unpacked == self._before:
             self._empty += 1
             if self._empty > _EMPTY_MOST + self._unpacked // _EMPTY_EACH:
@@ -211,7 +210,7 @@ class Decompressor:
                     f"{self._what} has {self._empty} streams that decompress to nothing"
                 )
         self._before = self._unpacked
-        self._stream = self._make()
+        self._stream = make()
 
     def _unpack(self, chunk: memoryview) -> Iterator[bytes]:
         stream = self._stream

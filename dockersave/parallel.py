@@ -9,6 +9,7 @@ from typing import TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
+E = TypeVar("E", bound=Exception)
 
 
 def join_all(threads: Iterable[threading.Thread], cancel: Callable[[], object]) -> None:
@@ -38,9 +39,9 @@ def in_parallel(
     items: Sequence[A],
     work: Callable[[A], B],
     threads: int,
-    errors: type[Exception],
+    errors: type[E],
     cancel: Callable[[], object],
-) -> list[B | Exception]:
+) -> tuple[list[B], list[tuple[A, E]]]:
     """Do `work` for each item.
 
     Args:
@@ -52,10 +53,11 @@ def in_parallel(
             calling thread. No thread is left when this returns.
 
     Returns:
-        For each item its result or its error.
+        The results of the items that succeeded, and the errors of those that did not; both in the
+        order of `items`.
     """
-    results: list[B | Exception] = []
-    results += [RuntimeError("not done")] * len(items)
+    results: dict[int, B] = {}
+    failures: dict[int, E] = {}
     fatal: list[BaseException] = []
     order = iter(range(len(items)))
 
@@ -65,7 +67,7 @@ def in_parallel(
                 try:
                     results[number] = work(items[number])
                 except errors as failure:
-                    results[number] = failure
+                    failures[number] = failure
         except BaseException as failure:
             fatal.append(failure)
             # The others' work is no longer needed, and nothing new is started.
@@ -92,4 +94,7 @@ def in_parallel(
             join_all(running, cancel)
     if fatal:
         raise fatal[0]
-    return results
+    return (
+        [results[number] for number in sorted(results)],
+        [(items[number], failures[number]) for number in sorted(failures)],
+    )

@@ -15,7 +15,7 @@ ROOT = Path(dockersave.__file__).parent
 
 GROUND = (
     *("errors", "spelling", "limits", "units", "cancellation", "progress", "trace"),
-    *("attempts", "budget", "compression", "locks", "parallel"),
+    *("attempts", "budget", "compression", "locks", "parallel", "values"),
 )
 """Modules beside the folders, on which all of them stand. They import each other alone."""
 

@@ -20,12 +20,11 @@ def test_results_in_the_order_of_the_items(threads: int) -> None:
             raise ValueError(item)
         return item * 2
 
-    results = in_parallel(range(10), work, threads, ValueError, nothing)
-    for item, result in enumerate(results):
-        if item % 3 == 0:
-            assert isinstance(result, ValueError)
-        else:
-            assert result == item * 2
+    results, failures = in_parallel(range(10), work, threads, ValueError, nothing)
+    assert results == [2, 4, 8, 10, 14, 16]
+    assert [(item, failure.args) for item, failure in failures] == [
+        (item, (item,)) for item in (0, 3, 6, 9)
+    ]
 
 
 def test_what_is_not_foreseen_is_raised() -> None:
@@ -43,11 +42,11 @@ def test_threads_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert in_parallel([1, 2, 3], lambda item: item, 8, ValueError, nothing) == [1, 2, 3]
+    assert in_parallel([1, 2, 3], lambda item: item, 8, ValueError, nothing) == ([1, 2, 3], [])
 
 
 def test_nothing_to_do() -> None:
-    assert in_parallel([], lambda item: item, 8, ValueError, nothing) == []
+    assert in_parallel([], lambda item: item, 8, ValueError, nothing) == ([], [])
 
 
 def test_ctrl_c_ends_what_the_others_do() -> None:

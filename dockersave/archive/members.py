@@ -1,66 +1,58 @@
-"""What an archive consists of: a list of members, in every format."""
+"""What an archive is made of: layers, which are fetched, and the documents around them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 from ..model.manifests import Descriptor
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """A document with known content."""
-
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A symbolic link.
+class Document:
+    """A file whose content is here already, or a symbolic link.
 
     Args:
-        target: relative to the link's directory.
+        path: its name in the archive.
+        body: its content; empty for a link.
+        target: where a link leads, relative to the directory it lies in; empty for a file.
     """
 
-    target: str
+    path: str
+    body: bytes = b""
+    target: str = ""
+
+    @property
+    def size(self) -> int:
+        """How much content it has, in bytes."""
+        return len(self.body)
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
-    """Content to fetch.
+class Layer:
+    """A file whose content is to be fetched.
 
     Args:
+        path: its name in the archive.
         served: the blob in the registry.
         stored: the content in the archive: the same, or unpacked; then its size is -1 until it has
             been unpacked.
         image: the number of the image to fetch it with, in the order of the call.
     """
 
+    path: str
     served: Descriptor
     stored: Descriptor
     image: int
+    target: ClassVar[str] = ""
+    """It is no link."""
 
     @property
-    def is_unpacked(self) -> bool:
-        """Whether it is stored differently than served."""
-        return self.served.digest != self.stored.digest
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file, a directory (a path that ends in a slash) or a link of an archive."""
-
-    path: str
-    data: Content | Link | Blob | None
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether it is a directory."""
-        return self.data is None
+    def digest(self) -> str:
+        """Its digest as it is stored."""
+        return self.stored.digest
 
     @property
     def size(self) -> int:
         """Size of its content in bytes; -1 while unknown."""
-        if isinstance(self.data, Blob):
-            return self.data.stored.size
-        return len(self.data.body) if isinstance(self.data, Content) else 0
+        return self.stored.size

@@ -14,11 +14,11 @@ import json
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ..limits import LIMITS
 from ..model.digest import is_digest
 from ..model.weight import is_too_heavy
+from ..values import dataclass
 
 _MAGIC = b"dsmap\x00\x01\n"
 _FOOTER = struct.Struct("<QQ8s")

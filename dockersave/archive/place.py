@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..errors import OutputError
 from ..limits import LIMITS
@@ -59,14 +59,15 @@ def free_room(fd: int) -> int | None:
 
 
 def allocated(path: str) -> int:
-    """Disk space of a file, or of a directory with its content, in bytes; 0 if it does not
-    exist."""
-    try:
-        taken = 512 * os.lstat(path).st_blocks
-    except FileNotFoundError:
-        return 0
-    for folder, _, names in os.walk(path):
-        taken += sum(512 * os.lstat(os.path.join(folder, name)).st_blocks for name in names)
+    """Disk space of a file, or of a directory with its content, in bytes; 0 if it does not exist.
+
+    Another run may publish or remove any of it meanwhile.
+    """
+    taken = 0
+    inside = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for each in (path, *inside):
+        with suppress(FileNotFoundError):
+            taken += 512 * os.lstat(each).st_blocks
     return taken
 
 

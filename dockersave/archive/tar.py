@@ -7,30 +7,42 @@ GiB, a sha512 digest in a name), GNU tar's extensions, which every reader suppor
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
 
-from .members import Content, Link, Member
+from ..values import dataclass
+from .members import Document, Layer
 
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
 
 
+M = TypeVar("M", Document, Layer)
+
+
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Generic[M]):
     """A member and its place.
 
     Args:
         member: the member.
         header: its header blocks, which end at `offset`.
         offset: where its content starts, in bytes from the start of the archive.
-        size: of its content, in bytes.
     """
 
-    member: Member
+    member: M
     header: bytes
     offset: int
-    size: int
+
+    @property
+    def start(self) -> int:
+        """Where its header begins, in bytes from the start of the archive."""
+        return self.offset - len(self.header)
+
+    @property
+    def size(self) -> int:
+        """How much content it has, in bytes."""
+        return self.member.size
 
     @property
     def end(self) -> int:
@@ -43,12 +55,20 @@ class Plan:
     """The plan of a whole archive.
 
     Args:
-        entries: the members in order.
+        layers: what it begins with.
+        documents: what follows them.
         size: the archive's size in bytes, including its end.
     """
 
-    entries: tuple[Entry, ...]
+    layers: tuple[Entry[Layer], ...]
+    documents: tuple[Entry[Document], ...]
     size: int
+
+    @property
+    def content(self) -> int:
+        """How much content all its members have together, in bytes."""
+        layers = sum(entry.size for entry in self.layers)
+        return layers + sum(entry.size for entry in self.documents)
 
 
 def padding(size: int) -> int:
@@ -56,7 +76,7 @@ def padding(size: int) -> int:
     return -size % BLOCK
 
 
-def header(member: Member, size: int) -> bytes:
+def header(member: Document | Layer, size: int) -> bytes:
     """The header of a member, the same on every machine at any time.
 
     Args:
@@ -66,47 +86,43 @@ def header(member: Member, size: int) -> bytes:
     info = tarfile.TarInfo(member.path)
     info.mode = 0o644
     info.size = size
-    if isinstance(member.data, Link):
-        info.type, info.linkname, info.mode = tarfile.SYMTYPE, member.data.target, 0o777
-    elif member.is_directory:
-        info.type, info.mode = tarfile.DIRTYPE, 0o755
+    if member.target:
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, member.target, 0o777
     try:
         return info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
     except ValueError:
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
 
 
-def lay_out(members: Iterable[Member], start: int = 0) -> Plan:
+def lay_out(layers: Iterable[Layer], documents: Iterable[Document], start: int = 0) -> Plan:
     """Plan an archive, or the rest of one.
 
     Args:
-        members: all with a known size.
+        layers: all with a known size.
+        documents: what follows them.
         start: where the first header goes, in bytes.
     """
-    entries: list[Entry] = []
+    first = tuple(_in_a_row(layers, start))
+    start = first[-1].end if first else start
+    others = tuple(_in_a_row(documents, start))
+    end = others[-1].end if others else start
+    return Plan(first, others, end + len(END))
+
+
+def _in_a_row(members: Iterable[M], start: int) -> Iterator[Entry[M]]:
     for member in members:
-        size = member.size
-        head = header(member, size)
-        entry = Entry(member, head, start + len(head), size)
-        entries.append(entry)
+        head = header(member, member.size)
+        entry = Entry(member, head, start + len(head))
+        yield entry
         start = entry.end
-    return Plan(tuple(entries), start + len(END))
 
 
-def fixed_parts(plan: Plan, start: int = 0) -> Sequence[tuple[int, bytes]]:
-    """All of an archive except blobs, as (offset, bytes).
-
-    Args:
-        plan: the archive.
-        start: where the part described by `plan` starts, in bytes.
-    """
+def fixed_parts(plan: Plan) -> Sequence[tuple[int, bytes]]:
+    """Everything of an archive that is not a layer's content, as (offset, bytes)."""
     parts: list[tuple[int, bytes]] = []
-    position = start
-    for entry in plan.entries:
-        parts.append((position, entry.header))
-        if isinstance(entry.member.data, Content):
-            parts.append((entry.offset, entry.member.data.body))
-        parts.append((entry.offset + entry.size, bytes(padding(entry.size))))
-        position = entry.end
-    parts.append((position, END))
-    return parts
+    for layer in plan.layers:
+        end = layer.offset + layer.size
+        parts += [(layer.start, layer.header), (end, bytes(padding(layer.size)))]
+    for entry in plan.documents:
+        parts.append((entry.start, entry.header + entry.member.body + bytes(padding(entry.size))))
+    return [*parts, (plan.size - len(END), END)]

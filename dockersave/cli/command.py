@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from ..cancellation import Cancellation
 from ..errors import DockersaveError, UsageError, for_terminal, shown
 from ..spelling import AsTyped
 from .arguments import network, options
+from .lean import import_urllib3
 from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_lines
 
 if TYPE_CHECKING:
@@ -71,6 +73,9 @@ class Run:
             # Prompt here: only the main thread is woken by a signal.
             command = _command(self._arguments, self._talk)
             self._asking = False
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
             self._work_on(command)
         except _Signalled:
             pass
@@ -148,9 +153,7 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     if arguments.list:
         return lambda cancellation: _list_archive(arguments, cancellation)
     from ..model.reference import Reference
-    from .lean import import_urllib3
 
-    import_urllib3()
     references = [Reference.parse(image) for image in _images(arguments.images)]
     if not references:
         raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
@@ -162,6 +165,7 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
         if not os.path.exists(path):
             talk.note(f"--reuse {path}: there is no such file, so nothing is reused")
     chosen = _with_login(network(arguments), arguments, talk)
+    import_urllib3()
     if arguments.tags or arguments.metadata or arguments.sha or arguments.platforms:
         return lambda cancellation: _ask(arguments, references, chosen, talk, cancellation)
     if arguments.dry_run:
@@ -332,7 +336,7 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
         return chosen
     if not (arguments.user or arguments.ilogin):
         return chosen
-    from dataclasses import replace
+    from ..values import replace
 
     if arguments.password_stdin:
         from ..limits import LIMITS
@@ -347,7 +351,8 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
 
 def _ask_login(chosen: Network) -> Network:
     import getpass
-    from dataclasses import replace
+
+    from ..values import replace
 
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("there is no terminal to prompt for credentials", _LOGIN_HINT)

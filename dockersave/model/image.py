@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from ..errors import UsageError
+from ..values import dataclass, replace
 from .digest import digest_of
 from .manifests import (
     DOCKER_FOREIGN_LAYER,
@@ -18,7 +18,6 @@ from .manifests import (
     Descriptor,
     Index,
     Manifest,
-    parse_document,
     to_json,
 )
 from .platforms import Platform
@@ -26,18 +25,42 @@ from .reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """The image for one platform, or something attached to one.
+class Artifact:
+    """What a manifest describes: an image for one platform, or what is attached to one.
 
     Args:
-        manifest: its manifest.
+        manifest: the manifest.
         config_body: its config, byte for byte.
-        config: the parsed config; None for an attestation, whose config is not an image's.
     """
 
     manifest: Manifest
     config_body: bytes
-    config: Config | None
+
+    def unpacked_layers(self) -> list[Descriptor]:
+        """Its layers as `--gunzip` stores them, bottom first; those of no image stay as they are.
+
+        Each is named by its diff_id; its size is -1, unless it is served unpacked.
+        """
+        return list(self.manifest.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant(Artifact):
+    """The image for one platform.
+
+    Args:
+        manifest: the manifest.
+        config_body: its config, byte for byte.
+        config: the config, read.
+    """
+
+    config: Config
+
+    def unpacked_layers(self) -> list[Descriptor]:
+        """See `Artifact.unpacked_layers`."""
+        of_docker = self.manifest.descriptor.media_type == DOCKER_MANIFEST
+        layers = zip(self.manifest.layers, self.config.diff_ids, strict=True)
+        return [_unpacked(layer, diff_id, of_docker=of_docker) for layer, diff_id in layers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +69,8 @@ class Image:
 
     Args:
         reference: as requested by the user.
-        variants: those to save; engines without indexes load the first one.
+        variants: the images that are saved; the first is the one that engines without indexes load.
+        attached: attestations and the like, which are saved with them.
         indexes: the indexes to keep, outermost first; none if one platform is saved.
         absent: digests of layers that are left out (foreign ones, unless requested).
         unpacked: whether the layers are stored without compression.
@@ -54,6 +78,7 @@ class Image:
 
     reference: Reference
     variants: tuple[Variant, ...]
+    attached: tuple[Artifact, ...] = ()
     indexes: tuple[Index, ...] = ()
     absent: frozenset[str] = frozenset()
     unpacked: bool = False
@@ -66,37 +91,33 @@ class Image:
     @property
     def platforms(self) -> tuple[Platform, ...]:
         """The platforms of all saved images, each once, the primary's first."""
-        every = (variant.config.platform for variant in self.variants if variant.config)
-        return tuple(dict.fromkeys(every))
+        return tuple(dict.fromkeys(variant.config.platform for variant in self.variants))
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All that is saved: the images, then what is attached to them."""
+        return (*self.variants, *self.attached)
 
     @property
     def root(self) -> Descriptor:
         """The manifest or index that the image's name refers to."""
         return self.indexes[0].descriptor if self.indexes else self.primary.manifest.descriptor
 
-    def stored(self, variant: Variant) -> list[tuple[Descriptor, Descriptor]]:
-        """The layers of a variant as served and as stored, bottom first.
+    def stored(self, artifact: Artifact) -> list[tuple[Descriptor, Descriptor]]:
+        """The layers of an artifact as they are served and as they are stored, bottom first.
 
-        A layer to unpack is named by its diff_id; its size is -1, unless it is served unpacked.
-        Layers that are left out are named as served.
+        Those that are left out are named as they are served.
         """
-        layers = variant.manifest.layers
-        if not self.unpacked or variant.config is None:
-            return [(layer, layer) for layer in layers]
-        of_docker = variant.manifest.descriptor.media_type == DOCKER_MANIFEST
+        layers = artifact.manifest.layers
+        stored = artifact.unpacked_layers() if self.unpacked else layers
         return [
-            (
-                layer,
-                layer
-                if layer.digest in self.absent
-                else _unpacked(layer, diff_id, of_docker=of_docker),
-            )
-            for layer, diff_id in zip(layers, variant.config.diff_ids, strict=True)
+            (layer, layer if layer.digest in self.absent else other)
+            for layer, other in zip(layers, stored, strict=True)
         ]
 
-    def layers(self, variant: Variant) -> list[tuple[Descriptor, Descriptor]]:
+    def layers(self, artifact: Artifact) -> list[tuple[Descriptor, Descriptor]]:
         """As `stored`, without layers that are left out."""
-        return [pair for pair in self.stored(variant) if pair[0].digest not in self.absent]
+        return [pair for pair in self.stored(artifact) if pair[0].digest not in self.absent]
 
     def with_sizes(self, sizes: Mapping[str, int]) -> Image:
         """The image with manifests for its unpacked layers, and indexes for those manifests.
@@ -123,8 +144,8 @@ def foreign_layers(image: Image) -> frozenset[str]:
     """The digests of layers that may not be in the registry."""
     return frozenset(
         layer.digest
-        for variant in image.variants
-        for layer in variant.manifest.layers
+        for artifact in image.artifacts
+        for layer in artifact.manifest.layers
         if layer.is_foreign
     )
 
@@ -188,31 +209,39 @@ def _with_sizes(image: Image, variant: Variant, sizes: Mapping[str, int]) -> Var
     stored = image.stored(variant)
     if all(now == served for served, now in stored):
         return variant
-    document = json.loads(variant.manifest.body)
-    document["layers"] = [
-        layer.to_json()
-        if layer == served
-        else replace(layer, size=sizes.get(layer.digest, layer.size)).to_json()
+    layers = tuple(
+        layer if layer == served else replace(layer, size=sizes.get(layer.digest, layer.size))
         for served, layer in stored
-    ]
+    )
+    document = json.loads(variant.manifest.body)
+    document["layers"] = [layer.to_json() for layer in layers]
     body = to_json(document)
-    manifest = parse_document(body, digest_of(body), variant.manifest.descriptor.media_type)
-    assert isinstance(manifest, Manifest)
+    descriptor = replace(variant.manifest.descriptor, digest=digest_of(body), size=len(body))
+    manifest = replace(variant.manifest, descriptor=descriptor, body=body, layers=layers)
     return replace(variant, manifest=manifest)
 
 
 def _with_manifests(index: Index, moved: Mapping[str, Descriptor]) -> Index:
     """An index with replaced manifests."""
     document = json.loads(index.body)
-    for entry in document["manifests"]:
+    entries = []
+    for entry, descriptor in zip(document["manifests"] or (), index.manifests, strict=True):
         if now := moved.get(entry["digest"]):
             entry |= {"digest": now.digest, "size": now.size}
         # Attestations refer to their image by digest.
         notes = entry.get("annotations") or {}
-        notes |= {key: moved[value].digest for key, value in notes.items() if value in moved}
+        changed = {key: moved[value].digest for key, value in notes.items() if value in moved}
+        notes |= changed
+        entries.append(
+            replace(
+                descriptor,
+                digest=entry["digest"],
+                size=entry["size"],
+                annotations=descriptor.annotations | changed,
+            )
+        )
     if document == json.loads(index.body):
         return index
     body = to_json(document)
-    changed = parse_document(body, digest_of(body), index.descriptor.media_type)
-    assert isinstance(changed, Index)
-    return changed
+    descriptor = replace(index.descriptor, digest=digest_of(body), size=len(body))
+    return Index(descriptor, body, tuple(entries))

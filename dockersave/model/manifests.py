@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
+from ..values import dataclass, field
 from .digest import is_digest
 from .platforms import Platform
 from .weight import is_too_heavy

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
 from ..errors import UsageError, shown
 from ..limits import LIMITS
+from ..values import dataclass, field
 from .formats import DEFAULT_FORMAT, FORMATS
 
 USUAL_JOBS, MOST_JOBS = 8, 16

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from ..errors import UsageError, shown
+from ..values import dataclass
 
 ALL_PLATFORMS = "all"
 """Stands for all platforms."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 
 from ..errors import UsageError
+from ..values import dataclass
 from .digest import is_digest
 from .pasted import image_of, is_web_site, without_login
 

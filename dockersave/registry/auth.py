@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from ..errors import ContentError, CredentialsError, NetworkError
 from ..limits import LIMITS
+from ..values import dataclass, field
 from . import failures, redirects
 from .challenge import Challenge, parse
 from .credentials import Credentials, Login
@@ -109,11 +109,12 @@ class Authorizer:
         standing = self._standings.get(repository)
         if standing is None:
             return None
-        if time.monotonic() >= standing.end:
+        challenge = standing.challenge
+        if challenge and time.monotonic() >= standing.end:
             self._once(
                 standing,
                 lambda: time.monotonic() >= standing.end,
-                lambda: self._take_token(standing, repository, self._login(repository)),
+                lambda: self._take_token(standing, repository, self._login(repository), challenge),
             )
         return standing.header
 
@@ -281,11 +282,9 @@ class Authorizer:
         standing: _Standing,
         repository: str,
         login: Login | None,
-        challenge: Challenge | None = None,
+        challenge: Challenge,
     ) -> None:
         """Get a token, and send it from now on."""
-        challenge = challenge or standing.challenge
-        assert challenge is not None
         begun = time.monotonic()
         if login and login.registry_token:
             token, life = login.registry_token, math.inf

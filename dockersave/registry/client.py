@@ -5,7 +5,6 @@ Source: OCI distribution specification 1.1, "Pulling" and "Content discovery".
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from ..model.manifests import ACCEPT, Descriptor
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
+from ..values import replace
 from . import failures, redirects
 from .credentials import Credentials, Keyring
 from .documents import Document, are_comparable, media_type_of, name_of
@@ -91,7 +91,7 @@ class Registry:
         credentials = Credentials(network, os.environ, notify, cancellation, keyring)
         # `user` and `password` are for the registry; a mirror's credentials come only from
         # config.json.
-        without = dataclasses.replace(network, user=None, password=None)
+        without = replace(network, user=None, password=None)
         others = Credentials(without, os.environ, notify, cancellation, keyring)
         is_hub = name == DOCKER_HUB
         scheme = "http" if network.speaks_plain(name) else "https"

@@ -14,11 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..cancellation import Cancellation
 from ..limits import LIMITS
+from ..values import dataclass
 
 Address: TypeAlias = tuple[Any, ...]
 Target: TypeAlias = tuple[socket.AddressFamily, Address]

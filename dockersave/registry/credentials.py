@@ -11,7 +11,6 @@ import os
 import pwd
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..cancellation import Cancellation
@@ -19,6 +18,7 @@ from ..errors import CredentialsError, shown
 from ..limits import LIMITS
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
+from ..values import dataclass
 from .logins import Login, as_login, by_place, keys_of, of_entry, of_variable
 
 __all__ = ["Credentials", "Keyring", "Login"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..model.digest import is_digest
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
 from ..limits import LIMITS
 from ..model.options import Network
 from ..trace import SILENT, Trace
+from ..values import dataclass
 from . import failures, redirects
 from .auth import Authorizer
 from .credentials import Credentials
@@ -238,13 +238,16 @@ class Endpoint:
             if response.status not in redirects.STATUSES:
                 return Answered(response, url)
             location = response.headers.get("Location")
-            self._transport.discard(response)
+            try:
+                exchange.check(self.name)
+            finally:
+                # What is read here, wanted by nobody, counts for the next one.
+                self._transport.discard(response)
             url = redirects.target(
                 url, location, downgrade=self._downgrade, conceal=self._secrets.conceal
             )
             if redirects.origin(url) != self._origin:
                 self._secrets.add_signed(url)
-            exchange.check(self.name)
         raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
 
     def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:

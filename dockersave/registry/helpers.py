@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import IO, cast
 
 from ..cancellation import Cancellation
 from ..limits import LIMITS
@@ -98,9 +99,8 @@ def _run(
         )
     except OSError as error:
         raise HelperError(f"it cannot be run: {error.strerror}") from None
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin as stdin, process.stdout as stdout:
+    stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+    with stdin, stdout:
         try:
             # The question is far smaller than a pipe's buffer, so this never blocks.
             with suppress(BrokenPipeError):

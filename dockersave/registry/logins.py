@@ -9,11 +9,11 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import shown
 from ..model.reference import DOCKER_HUB
+from ..values import dataclass, field
 
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _TOKEN_USER = "<token>"

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import NetworkError
 from ..limits import LIMITS
 from ..model.weight import is_too_heavy
+from ..values import dataclass, field
 from . import failures
 from .secrets import Conceal
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
@@ -17,6 +16,7 @@ from ..model.platforms import ALL_PLATFORMS, Offer, Platform
 from ..model.reference import Reference
 from ..trace import Trace
 from ..transfer.sources import RemoteBlob
+from ..values import dataclass
 from .resolver import Resolver
 from .session import Session
 
@@ -122,7 +122,6 @@ class Registry:
         reference = Reference.of(image)
         wanted = Platform.parse(platform) if platform else None
         variant = self._resolver(reference).image(wanted).primary
-        assert variant.config is not None
         manifest = variant.manifest
         return ResolvedImage(
             reference=reference,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from ..budget import Budget
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from ..model.digest import check
-from ..model.image import Image, Variant
+from ..model.image import Artifact, Image, Variant
 from ..model.kinds import (
     blobs_beside,
     check_is_image,
@@ -36,6 +35,7 @@ from ..model.manifests import (
 from ..model.platforms import Offer, Platform
 from ..model.reference import Reference
 from ..model.weight import kept_of
+from ..values import dataclass, field
 from .documents import Documents
 
 _PRIMARY = Platform("linux", "amd64")
@@ -48,7 +48,7 @@ class _Found:
     Args:
         seen: digests of what was requested; each is requested once.
         indexes: by digest, each with the indexes that it contains.
-        variants: in the order of the index.
+        variants, attached: in the order of the index.
         platforms: of images for other platforms.
         kinds: media types of entries that are not images.
         failure: the first error of an unreadable image.
@@ -57,6 +57,7 @@ class _Found:
     seen: set[str] = field(default_factory=set)
     indexes: dict[str, tuple[Index, list[str]]] = field(default_factory=dict)
     variants: list[Variant] = field(default_factory=list)
+    attached: list[Artifact] = field(default_factory=list)
     platforms: dict[str, None] = field(default_factory=dict)
     kinds: dict[str, None] = field(default_factory=dict)
     failure: ContentError | None = None
@@ -141,7 +142,7 @@ class Resolver:
                 # It may not be an image: a bundle's description need not be.
                 found.failure = found.failure or failure
                 continue
-            if candidate is None or candidate.config is None:
+            if candidate is None:
                 found.kinds[kind_of(manifest)] = None
             elif entry.platform or _runs(candidate.config.platform, platform):
                 return Image(self._reference, (candidate,))
@@ -171,29 +172,21 @@ class Resolver:
         found = _Found()
         self._collect(root, found, LIMITS.index_depth)
         # First comes the one that engines without indexes load; the same on every host.
-        variants = sorted(
-            found.variants,
-            key=lambda variant: (
-                variant.config is None,
-                variant.config is not None and variant.config.platform != _PRIMARY,
-            ),
-        )
-        if not variants or variants[0].config is None:
+        variants = sorted(found.variants, key=lambda each: each.config.platform != _PRIMARY)
+        if not variants:
             if found.failure:
                 raise found.failure
             if found.kinds:
                 raise no_image("the index holds no", found.kinds)
             raise NotFoundError("the index has no images")
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
-        return Image(self._reference, tuple(variants), indexes)
+        return Image(self._reference, tuple(variants), tuple(found.attached), indexes)
 
     def platforms(self) -> list[Offer]:
         """The available images, each with its platform; see `all_platforms`."""
         root = self.root()
         if isinstance(root, Manifest):
-            variant = self._lone(root)
-            assert variant.config is not None
-            return [Offer(variant.config.platform, root.descriptor.digest)]
+            return [Offer(self._lone(root).config.platform, root.descriptor.digest)]
         found = _Found()
         offers = list(self._offers(root, found, LIMITS.index_depth))
         if not offers:
@@ -214,8 +207,8 @@ class Resolver:
                 yield from self._offers(child, found, depth - 1)
             elif child is None or not may_be_image(child):
                 found.kinds[kind_of(child) if child else entry.media_type] = None
-            elif config := self._variant(child).config:
-                yield Offer(config.platform, entry.digest, entry.os_version)
+            elif variant := self._variant(child):
+                yield Offer(variant.config.platform, entry.digest, entry.os_version)
 
     @contextmanager
     def _concealing(self) -> Iterator[None]:
@@ -230,7 +223,7 @@ class Resolver:
         """The image of a reference without an index."""
         check_is_image(manifest)
         variant = self._variant(manifest)
-        if variant.config is None:
+        if variant is None:
             raise no_image("this is not a", [kind_of(manifest)])
         return variant
 
@@ -267,9 +260,11 @@ class Resolver:
             except ContentError as failure:
                 # It is kept unchanged, if there is also an image.
                 found.failure = found.failure or failure
-            if config is None:
-                found.kinds[kind_of(manifest)] = None
-        found.variants.append(Variant(manifest, body, config))
+            if config is not None:
+                found.variants.append(Variant(manifest, body, config))
+                return
+            found.kinds[kind_of(manifest)] = None
+        found.attached.append(Artifact(manifest, body))
 
     def _matching(
         self, index: Index, platform: Platform, found: _Found, depth: int
@@ -335,10 +330,12 @@ class Resolver:
             raise ContentError(f"{what} is not what the index says: {shown(entry.media_type)}")
         return child
 
-    def _variant(self, manifest: Manifest) -> Variant:
+    def _variant(self, manifest: Manifest) -> Variant | None:
+        """The image that a manifest describes; None if it describes something else."""
         body = self._config_body(manifest)
         with self._budget.taking():
-            return Variant(manifest, body, image_config(manifest, body))
+            config = image_config(manifest, body)
+        return Variant(manifest, body, config) if config else None
 
     def _config_body(self, manifest: Manifest) -> bytes:
         if manifest.config.digest == manifest.descriptor.digest:
@@ -362,7 +359,6 @@ class Resolver:
 
     @staticmethod
     def _check_platform(variant: Variant, wanted: Platform) -> None:
-        assert variant.config is not None
         there = variant.config.platform
         if not _runs(there, wanted):
             raise NotFoundError(

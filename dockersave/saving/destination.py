@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..archive.formats import format_named
 from ..archive.write.compressors import kind_of, without_suffix
 from ..errors import UsageError
 from ..model.options import Options
 from ..model.reference import Reference
+from ..values import dataclass
 
 STDOUT = "-"
 _NO_NAMES = ("", ".", "..")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-from ..archive.members import Blob
 from ..archive.place import free_room
 from ..archive.write.room import Room
 from ..cancellation import Cancellation
@@ -16,6 +14,7 @@ from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.reference import Reference
 from ..progress import Progress
+from ..values import dataclass
 from .destination import Destination
 from .job import Job
 from .save import SavedImage, room_for, running
@@ -160,15 +159,12 @@ def forecast(
 
 def _layers(job: Job, images: Sequence[Image]) -> list[ForecastLayer]:
     layers = []
-    for member in job.format.layers(images):
-        blob = member.data
-        if not isinstance(blob, Blob):
-            continue
-        sizes = {blob.served.size, blob.stored.size}
+    for layer in job.format.layers(images):
+        sizes = {layer.served.size, layer.size}
         source = next(
-            each for each in job.sources(images, blob) if not each.is_local or each.size in sizes
+            each for each in job.sources(images, layer) if not each.is_local or each.size in sizes
         )
-        digest, size = blob.served.digest, source.size
+        digest, size = layer.served.digest, source.size
         layers.append(ForecastLayer(digest, size, str(source.server), source.is_local))
     return layers
 

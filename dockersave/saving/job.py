@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ..archive.formats import format_named
-from ..archive.members import Blob as BlobMember
-from ..archive.members import Member
-from ..archive.tar import Entry, Plan, lay_out
+from ..archive.members import Layer
+from ..archive.tar import Plan, lay_out
 from ..archive.write import Output, beginning_anew
 from ..archive.write.existing import ExistingArchive
 from ..errors import DockersaveError, SaveFailures
@@ -27,15 +24,13 @@ from ..progress import Progress, Transfer
 from ..resolving.resolver import Resolver
 from ..resolving.session import Session
 from ..transfer.blobs import Blob, Source
-from ..transfer.cache import Keeper
+from ..transfer.cache import RunCache
 from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
 from ..transfer.ledger import Ledger
 from ..transfer.sources import ForeignBlob, LocalStore, RemoteBlob
 from ..transfer.workers import Workers
-
-if TYPE_CHECKING:
-    from ..transfer.unpacking import UnpackedLayer
+from ..values import replace
 
 
 class Job:
@@ -63,7 +58,7 @@ class Job:
         self.progress = progress
         self.local = local
         self.format = format_named(options.format)
-        self.keeper = Keeper(options.cache_dir, options.cache_size, session.notify)
+        self.cache = RunCache(options.cache_dir, options.cache_size, session.notify)
         self.room_after = 0
         """Disk space that later outputs need, in bytes."""
         self.size = self.fetched = self.reused = 0
@@ -77,12 +72,10 @@ class Job:
             SaveFailures: several images failed.
             DockersaveError: one image failed.
         """
-        images: list[Image] = []
-        failures: list[DockersaveError] = []
         for reference in references:
             # Check all registries before the first one is asked.
             self.session.registry(reference.registry)
-        results = in_parallel(
+        images, failed = in_parallel(
             references,
             self._resolve,
             self.session.network.usual_jobs,
@@ -90,11 +83,7 @@ class Job:
             self.session.cancellation.cancel,
         )
         self.session.cancellation.check()
-        for reference, result in zip(references, results, strict=True):
-            if isinstance(result, DockersaveError):
-                failures.append(result.about(str(reference)))
-            elif isinstance(result, Image):
-                images.append(result)
+        failures = [failure.about(str(reference)) for reference, failure in failed]
         if failures:
             raise SaveFailures(failures) if len(failures) > 1 else failures[0]
         check_names(images)
@@ -124,15 +113,10 @@ class Job:
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""
-        return lay_out([*self.format.layers(images), *self.format.documents(images)])
+        return lay_out(self.format.layers(images), self.format.documents(images))
 
     def _unknown_sizes(self, images: Sequence[Image]) -> list[str]:
-        blobs = [member.data for member in self.format.layers(images)]
-        return [
-            blob.stored.digest
-            for blob in blobs
-            if isinstance(blob, BlobMember) and blob.stored.size < 0
-        ]
+        return [layer.digest for layer in self.format.layers(images) if layer.size < 0]
 
     def with_known_sizes(self, images: Sequence[Image]) -> list[Image] | None:
         """The images, if the sizes of all layers are known, or None.
@@ -151,11 +135,13 @@ class Job:
             slots = existing.lay(plan)
             if slots is None:
                 return False
-            blobs = [self._blob(entry, (), have) for entry, _, have in slots]
-            places = [place for _, place, _ in slots]
-            downloads = [BlobDownload(*each) for each in zip(blobs, places, strict=True)]
+            downloads = [
+                BlobDownload(Blob(entry.member.digest, entry.size, (), have), place)
+                for entry, place, have in slots
+            ]
+            workers = self._workers([each.blob for each in downloads], downloads)
             try:
-                self._fetch(blobs, downloads, needed=False)
+                self._run(workers, needed=False)
             except DockersaveError:
                 self.session.cancellation.check()
                 return False
@@ -183,20 +169,19 @@ class Job:
         return images
 
     def _leave_room(self, output: Output) -> None:
-        self.keeper.leave_room(self.working_dir, output.unreserved + self.room_after)
+        self.cache.leave_room(self.working_dir, output.unreserved + self.room_after)
 
     def _fill(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and the output can seek."""
-        blobs, downloads = [], []
+        downloads = []
         slots = output.lay(self.plan(images))
         self._leave_room(output)
         # The largest first: at the end, less is left to share.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
-            blob = self._blob(entry, self.sources(images, entry.member.data), have)
-            cache = self.keeper.writer(blob.digest, blob.size, have)
-            blobs.append(blob)
-            downloads.append(BlobDownload(blob, place, cache))
-        self._fetch(blobs, downloads)
+            digest, size = entry.member.digest, entry.size
+            blob = Blob(digest, size, self.sources(images, entry.member), have)
+            downloads.append(BlobDownload(blob, place, self.cache.writer(digest, size, have)))
+        self._run(self._workers([each.blob for each in downloads], downloads))
 
     def _stream(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and the output is written in order, through a window."""
@@ -205,152 +190,126 @@ class Job:
         plan = self.plan(images)
         output.lay(plan)
         self._leave_room(output)
-        with closing(Window(self.working_dir)) as window:
-            blobs: dict[str, Blob] = {}
-            for entry in plan.entries:
-                if isinstance(member := entry.member.data, BlobMember):
-                    blobs[entry.member.path] = self._blob(
-                        entry,
-                        self.sources(images, member),
-                        base=entry.offset,
-                        restartable=is_restartable(entry.size, window),
-                    )
-            downloads = [
-                BlobDownload(
-                    blob,
-                    WindowPlace(window, blob.base),
-                    self.keeper.writer(blob.digest, blob.size),
+        others = output.unreserved + self.room_after
+        with closing(Window(self.working_dir, plan.size, others)) as window:
+            downloads = []
+            for entry in plan.layers:
+                digest, size = entry.member.digest, entry.size
+                blob = Blob(
+                    digest,
+                    size,
+                    self.sources(images, entry.member),
+                    base=entry.offset,
+                    restartable=is_restartable(size, window),
                 )
-                for blob in blobs.values()
-            ]
-
-            def emitting(workers: Workers) -> Callable[[], bool]:
-                return Emitter(plan, blobs, window, output.write, workers.grant_room).advance
-
+                place = WindowPlace(window, entry.offset)
+                downloads.append(BlobDownload(blob, place, self.cache.writer(digest, size)))
+            blobs = [each.blob for each in downloads]
             most = window.size // (2 * self.session.network.most_jobs)
-            self._fetch(list(blobs.values()), downloads, emitting, piece_most=most)
+            workers = self._workers(blobs, downloads, piece_most=most)
+            emitter = Emitter(plan, blobs, window, output.write, workers.grant_room)
+            self._run(workers, emitter.advance)
 
     def _append(self, images: Sequence[Image], output: Output) -> list[Image]:
         """Sizes are known only after unpacking: layers are written one after another."""
-        members = self.format.layers(images)
+        from ..transfer.unpacking import Appender, UnpackedLayer
+
         self.progress.phase("checking")
-        sizes = dict(output.begin(members, self.session.cancellation.check))
+        members = self.format.layers(images)
+        sizes = output.begin(members, self.session.cancellation.check)
         self._leave_room(output)
-        layers = {member.path: self._unpacked(images, member) for member in members}
-        for path, size in sizes.items():
-            layers[path].found(size)
-        missing = [member for member in members if member.path not in sizes]
-        waiting = [layers[member.path] for member in missing]
-        for number, layer in enumerate(waiting):
-            layer.blob.base = number
+        layers: list[UnpackedLayer] = []
+        missing: list[tuple[Layer, UnpackedLayer]] = []
+        for member in members:
+            served = member.served
+            blob = Blob(
+                served.digest,
+                served.size,
+                self.sources(images, member),
+                base=len(missing),
+                sequential=True,
+            )
+            cache = partial(self.cache.writer, served.digest, served.size)
+            layer = UnpackedLayer(blob, member.digest, self.working_dir, cache)
+            layers.append(layer)
+            if member.path in sizes:
+                layer.found(sizes[member.path])
+            else:
+                missing.append((member, layer))
+        waiting = [layer for _, layer in missing]
         threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
-
-        def appending(workers: Workers) -> Callable[[], bool]:
-            # Keep one more layer ready than are unpacked at once.
-            workers.grant_room(threads + 1)
-            for layer in waiting:
-                layer.claim = workers.claim
-
-            def append() -> Iterator[bool]:
-                for member in missing:
-                    layer = layers[member.path]
-                    while not layer.done:
-                        yield False
-                    sizes[member.path] = layer.unpacked_size
-                    output.append(member, layer.unpacked_size, layer)
-                    workers.grant_room(layer.blob.base + threads + 2)
-
-            steps = append()
-            return lambda: next(steps, True)
-
-        self._fetch(
-            [layer.blob for layer in waiting],
-            waiting,
-            appending,
-            watched=list(layers.values()),
-            gauge=Gauge(threads, threads, threads, first=threads),
-        )
-        found = {layers[path].diff_id: size for path, size in sizes.items()}
+        gauge = Gauge(threads, threads, threads, first=threads)
+        workers = self._workers([each.blob for each in waiting], waiting, gauge=gauge)
+        # Keep one more layer ready than are unpacked at once.
+        appender = Appender(missing, output.append, workers, ahead=threads + 1)
+        self._run(workers, appender.advance, watched=layers)
+        found = {layer.diff_id: layer.unpacked_size for layer in layers}
         return [image.with_sizes(found) for image in images]
 
-    def _unpacked(self, images: Sequence[Image], member: Member) -> UnpackedLayer:
-        from ..transfer.unpacking import UnpackedLayer
-
-        data = member.data
-        assert isinstance(data, BlobMember)
-        served = data.served
-        blob = Blob(served.digest, served.size, self.sources(images, data), sequential=True)
-        cache = partial(self.keeper.writer, served.digest, served.size)
-        return UnpackedLayer(blob, data.stored.digest, self.working_dir, cache)
-
-    def _blob(
-        self,
-        entry: Entry,
-        sources: Sequence[Source],
-        have: Sequence[tuple[int, int]] = (),
-        *,
-        base: int = 0,
-        restartable: bool = True,
-    ) -> Blob:
-        assert isinstance(entry.member.data, BlobMember)
-        digest = entry.member.data.stored.digest
-        return Blob(digest, entry.size, sources, have, base=base, restartable=restartable)
-
-    def sources(self, images: Sequence[Image], blob: object) -> list[Source]:
-        """The sources of a blob, the nearest first."""
-        assert isinstance(blob, BlobMember)
-        reference = images[blob.image].reference
+    def sources(self, images: Sequence[Image], layer: Layer) -> list[Source]:
+        """Where a layer may come from, the nearest first."""
+        reference = images[layer.image].reference
         registry = self.session.registry(reference.registry)
-        digests = dict.fromkeys((blob.stored.digest, blob.served.digest))
-        remote = ForeignBlob if self.options.foreign and blob.served.urls else RemoteBlob
+        digests = dict.fromkeys((layer.stored.digest, layer.served.digest))
+        remote = ForeignBlob if self.options.foreign and layer.served.urls else RemoteBlob
         return [
             *(source for digest in digests for source in self.local.find(digest)),
-            *self.keeper.find(blob.served.digest),
-            remote(registry, reference.repository, blob.served),
+            *self.cache.find(layer.served.digest),
+            remote(registry, reference.repository, layer.served),
         ]
 
-    def _fetch(
+    def _workers(
         self,
         blobs: Sequence[Blob],
         downloads: Sequence[Download],
-        meanwhile: Callable[[Workers], Callable[[], bool]] | None = None,
         *,
-        watched: Sequence[Transfer] | None = None,
         gauge: Gauge | None = None,
         piece_most: int = LIMITS.piece_most,
-        needed: bool = True,
-    ) -> None:
-        """Fetch blobs.
+    ) -> Workers:
+        """Make what fetches blobs.
 
         Args:
             blobs, downloads: the blobs, and where their bytes go.
-            meanwhile: creates a function that is called on this thread until it returns True.
-            watched: what to show; by default the blobs.
             gauge: decides how many connections are worthwhile.
             piece_most: the largest range of one request, in bytes.
-            needed: whether the run fails if one of them fails.
         """
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
         latency = max((each.distance for each in session.registries), default=0.0)
-        ledger = Ledger(
-            blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
-        )
-        workers = Workers(
-            ledger,
+        return Workers(
+            Ledger(
+                blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
+            ),
             downloads,
             gauge=gauge or Gauge(usual, most, len(os.sched_getaffinity(0)), latency),
             throttle=session.throttle,
             cancellation=session.cancellation,
         )
-        transfers = blobs if watched is None else watched
+
+    def _run(
+        self,
+        workers: Workers,
+        advance: Callable[[], bool] | None = None,
+        *,
+        watched: Sequence[Transfer] | None = None,
+        needed: bool = True,
+    ) -> None:
+        """Fetch what workers are for.
+
+        Args:
+            workers: they end with it.
+            advance: called on this thread until it says that all is done; without it, all is when
+                the blobs are there.
+            watched: what to show; by default the blobs.
+            needed: whether the run fails if one of them fails.
+        """
+        transfers = workers.blobs if watched is None else watched
         self.progress.start(transfers)
         with closing(workers), self._ending_all() if needed else nullcontext():
-            is_done = meanwhile(workers) if meanwhile else lambda: ledger.is_done
-            workers.run(is_done, self.progress.tick)
+            workers.run(advance or workers.is_done, self.progress.tick)
         self.progress.tick()
-        for blob in blobs:
-            self.keeper.settle(blob.digest, was_fetched=blob.reused < blob.size)
+        for blob in workers.blobs:
+            self.cache.settle(blob.digest, was_fetched=blob.reused < blob.size)
         self._count(transfers)
 
     @contextmanager

@@ -7,9 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
 
-from ..archive.members import Blob
 from ..archive.write.directory import DirectoryTree
 from ..archive.write.file import ArchiveFile
 from ..archive.write.room import Room
@@ -23,6 +21,7 @@ from ..progress import Progress
 from ..resolving.session import Session
 from ..trace import Trace
 from ..transfer.sources import LocalStore
+from ..values import dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
 from .places import check_places
@@ -234,8 +233,6 @@ def _write_archive(
 
 def _write_tree(job: Job, images: Sequence[Image], path: str) -> Sequence[Image]:
     images = job.write(images, DirectoryTree(path))
-    for entry in job.plan(images).entries:
-        if isinstance(blob := entry.member.data, Blob):
-            file = os.path.join(path, entry.member.path)
-            job.local.add_blob(blob.stored.digest, file, entry.size)
+    for layer in job.format.layers(images):
+        job.local.add_blob(layer.digest, os.path.join(path, layer.path), layer.size)
     return images

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ..limits import LIMITS
+from ..values import dataclass, field
 from .spans import Span, gaps, merged, total
 from .throttle import Stream
+
+_RECENT = 0.2
+"""Seconds over which a rate is told, at least; at most twice as many."""
 
 
 class Source(Protocol):
@@ -149,13 +152,30 @@ class Lease:
     gained: int = 0
     first: float = math.inf
     """When its first bytes arrived."""
+    last: float = -math.inf
+    """When its last bytes came."""
+    is_cut: bool = False
+    """Whether its end was given to another: its reader stops earlier, and loses its connection."""
+    marks: tuple[tuple[float, int], tuple[float, int]] | None = None
+    """When it had gained how much, twice: at least `_RECENT` ago, and since then."""
 
     def __post_init__(self) -> None:
         self.position = self.start
 
+    def gain(self, amount: int, now: float) -> None:
+        """So many of its bytes have come."""
+        self.position += amount
+        self.gained += amount
+        self.last = now
+        before, latest = self.marks or ((self.first, 0), (self.first, 0))
+        if now - latest[0] >= _RECENT:
+            before, latest = latest, (now, self.gained)
+        self.marks = before, latest
+
     def rate(self, now: float) -> float:
-        """Bytes per second since the first arrived; 0 if not known yet."""
-        return self.gained / (now - self.first) if now - self.first > 0.02 else 0.0
+        """Bytes a second of late: connections begin slowly. 0 where that cannot be said yet."""
+        then, gained = self.marks[0] if self.marks else (self.first, 0)
+        return (self.gained - gained) / (now - then) if now - then > 0.02 else 0.0
 
     @property
     def has_progressed(self) -> bool:

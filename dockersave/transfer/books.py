@@ -34,6 +34,9 @@ class Books:
         self._undone = list(blobs)
         self._wanting = [blob for blob in blobs if blob.missing]
         self._begun = [blob for blob in blobs if blob.present or not blob.extent]
+        self._idle: list[float] = []
+        """When connections that nobody uses just now have brought their last bytes; the one that
+        was used last is taken first."""
         self.unassigned = sum(total(blob.missing) for blob in blobs)
         """How many bytes are not leased yet."""
 
@@ -61,8 +64,15 @@ class Books:
         for other in self._active:
             if not (other.source.is_local or lease.source.is_local):
                 other.has_company = lease.has_company = True
+        if self._idle and not lease.source.is_local:
+            self._idle.pop()
         lease.blob.leases.append(lease)
         self._active.append(lease)
+
+    def _leave(self, lease: Lease) -> None:
+        """A lease's connection waits for the next one."""
+        if not lease.source.is_local:
+            self._idle.append(lease.last)
 
     def _wander(self, lease: Lease, at: int) -> None:
         """Lease the next missing range ahead of the stream."""

@@ -148,7 +148,8 @@ class Cache:
 
     def path_of(self, digest: str) -> str:
         """The path of a blob."""
-        assert is_digest(digest)
+        if not is_digest(digest):
+            raise ValueError(f"{digest!r} is not a digest")
         return os.path.join(self._directory, "blobs", *digest.split(":"))
 
     @contextmanager
@@ -301,8 +302,8 @@ class CacheWriter:
             self._entry = None
 
 
-class Keeper:
-    """Caches the blobs of a run, if there is a cache.
+class RunCache:
+    """The cache as one run uses it, if there is one.
 
     Args:
         directory, most, notify: see `Cache`; None for no cache.

@@ -28,7 +28,15 @@ def piece_of(gap: Span, share: int, most: int) -> Span:
     return start, stop if stop - start < amount + LIMITS.piece_least else start + amount
 
 
-def most_behind(leases: Iterable[Lease], latency: float, now: float) -> tuple[Lease, int] | None:
+_FIRST_WINDOW = 14_600
+"""Bytes that come before the first of them is acknowledged, ten segments (RFC 6928)."""
+WARM = 0.2
+"""Seconds that a connection may idle before it begins slowly again (RFC 5681, section 4.1)."""
+
+
+def most_behind(
+    leases: Iterable[Lease], latency: float, now: float, *, is_warm: bool = True
+) -> tuple[Lease, int] | None:
     """The lease that will end last, and how many bytes of it to take over.
 
     Its reader stops early and loses its connection, so it must be worth it.
@@ -37,6 +45,7 @@ def most_behind(leases: Iterable[Lease], latency: float, now: float) -> tuple[Le
         leases: those that can be split.
         latency: seconds before the first byte of a lease arrives.
         now: seconds from a fixed moment.
+        is_warm: whether there is a connection for it that was used a moment ago.
 
     Returns:
         None if it is not worth it.
@@ -49,9 +58,7 @@ def most_behind(leases: Iterable[Lease], latency: float, now: float) -> tuple[Le
         left = lease.stop - max(lease.position, lease.claimed)
         rate = lease.rate(now) or usual
         lasts = left / rate if rate else math.inf
-        # While the other part is waited for, this one continues.
-        share = int(left - latency * rate) // 2
-        share -= share % LIMITS.granule
+        share = _share_of(left, rate, latency, is_warm=is_warm)
         if share < (LIMITS.split_least if rate else LIMITS.piece_least):
             continue
         if share < rate * max(LIMITS.split_saves, latency):
@@ -59,3 +66,17 @@ def most_behind(leases: Iterable[Lease], latency: float, now: float) -> tuple[Le
         if best is None or lasts > best[0]:
             best = lasts, lease, share
     return best and best[1:]
+
+
+def _share_of(left: int, rate: float, latency: float, *, is_warm: bool) -> int:
+    """What another connection can bring while the first one, which goes on, brings the rest."""
+    share = int(left - latency * rate) // 2
+    if not is_warm:
+        while share >= LIMITS.split_least and share > left - rate * _slow_start(share, latency):
+            share -= share // 4
+    return share - share % LIMITS.granule
+
+
+def _slow_start(amount: int, latency: float) -> float:
+    """Seconds until a connection that begins has brought so much: its window doubles each time."""
+    return latency * (1 + math.log2(1 + amount / _FIRST_WINDOW))

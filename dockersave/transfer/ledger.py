@@ -36,7 +36,7 @@ from ..errors import ContentError
 from ..limits import LIMITS
 from .blobs import Blob, Hashing, Lease, Source, Step, Wait
 from .books import Books, keep_in
-from .cutting import most_behind, piece_of
+from .cutting import WARM, most_behind, piece_of
 from .spans import Span
 
 _STRIKES = 1
@@ -151,13 +151,15 @@ class Ledger(Books):
             and lease.blob.has_answered
             and not lease.is_ahead
         ]
-        found = most_behind(splittable, self.latency, now)
+        is_warm = bool(self._idle) and now - self._idle[-1] < WARM
+        found = most_behind(splittable, self.latency, now, is_warm=is_warm)
         if found is None:
             return None
         lease, share = found
         blob, at = lease.blob, lease.stop - share
         half = Lease(blob, lease.source, at, lease.stop, False, lease.round, now)
         lease.stop = half.start
+        lease.is_cut = True
         self._add(half)
         self._tell("split", f"{blob.digest}: {half.start}-{half.stop} to another connection")
         return half
@@ -252,8 +254,7 @@ class Ledger(Books):
             keep_in(self._begun, blob, True)
             if not lease.source.is_local:
                 self.latency += ((now - lease.since) - self.latency) / 4
-        lease.position += amount
-        lease.gained += amount
+        lease.gain(amount, now)
         blob.present += amount
         if lease.source.is_local:
             blob.reused += amount
@@ -269,6 +270,8 @@ class Ledger(Books):
         """A lease's worker stops reading, without an error."""
         if lease not in lease.blob.leases:
             return
+        if lease.gained and lease.position == lease.stop and not lease.is_cut:
+            self._leave(lease)
         self._release(lease)
         self._serve()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from typing import IO, Protocol
 
 from ..archive.read.leftover import blobs_of
@@ -23,6 +22,7 @@ from ..errors import (
 from ..limits import LIMITS
 from ..model.digest import check, is_digest
 from ..model.manifests import Descriptor
+from ..values import dataclass
 from .throttle import Stream
 
 

@@ -8,8 +8,9 @@ it goes: the disk never holds more than the result and one chunk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
+from ..archive.members import Layer
 from ..archive.place import write_all, writing
 from ..compression import Decompressor
 from ..errors import ContentError
@@ -18,6 +19,7 @@ from ..model.digest import Buffer, Verifier
 from .blobs import Blob
 from .cache import CacheWriter
 from .window import spool
+from .workers import Workers
 
 
 class UnpackedLayer:
@@ -178,3 +180,41 @@ class UnpackedLayer:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class Appender:
+    """Appends layers to an output in their order, each as soon as it is unpacked.
+
+    Args:
+        layers: which, each with what unpacks it. How far `workers` may go is counted in layers, as
+            the `base` of each one's blob is.
+        append: takes a layer, its size in bytes, and its content.
+        workers: unpack them.
+        ahead: how many may be unpacked before they can be appended.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[tuple[Layer, UnpackedLayer]],
+        append: Callable[[Layer, int, UnpackedLayer], object],
+        workers: Workers,
+        ahead: int,
+    ) -> None:
+        self._append = append
+        self._workers = workers
+        self._ahead = ahead
+        self._steps = self._appended(layers)
+        workers.grant_room(ahead)
+        for _, unpacked in layers:
+            unpacked.claim = workers.claim
+
+    def advance(self) -> bool:
+        """Append what can be appended; returns whether that was all."""
+        return next(self._steps, True)
+
+    def _appended(self, layers: Sequence[tuple[Layer, UnpackedLayer]]) -> Iterator[bool]:
+        for layer, unpacked in layers:
+            while not unpacked.done:
+                yield False
+            self._append(layer, unpacked.unpacked_size, unpacked)
+            self._workers.grant_room(unpacked.blob.base + self._ahead + 1)

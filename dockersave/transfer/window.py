@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from ..archive.members import Blob as BlobMember
-from ..archive.members import Content
-from ..archive.place import write_all, writing
+from ..archive.place import check_room, reserve, write_all, writing
 from ..archive.tar import END, Plan, padding
 from ..errors import OutputError
 from ..limits import LIMITS
@@ -40,17 +38,36 @@ def spool(directory: str) -> int:
     return fd
 
 
+def _with_room(fd: int, size: int, others: int) -> int:
+    """Take a file's room, if that leaves enough for others.
+
+    Raises:
+        OutputError: there is not enough; the file is closed.
+    """
+    try:
+        check_room(fd, "", size + others)
+        with writing("the window of the stream"):
+            reserve(fd, size)
+    except OutputError:
+        os.close(fd)
+        raise
+    return fd
+
+
 class Window:
     """The part of the output that is fetched ahead of what has been written.
 
     Args:
-        directory: where to create its file; otherwise it is in memory, and smaller.
+        directory: where its file may lie; where none may, or there is no room for it, it lies in
+            memory and is smaller.
+        whole: the size of the output, in bytes: no more is needed.
+        others: what else is to be written there, in bytes.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, whole: int = LIMITS.window, others: int = 0) -> None:
         self.size = LIMITS.window
         try:
-            self.fd = spool(directory)
+            self.fd = _with_room(spool(directory), min(whole, self.size), others)
         except OutputError:
             self.fd = os.memfd_create("dockersave", os.MFD_CLOEXEC)
             self.size = LIMITS.window_in_memory
@@ -107,7 +124,7 @@ class Emitter:
 
     Args:
         plan: the archive.
-        blobs: by the path of their member.
+        blobs: of its layers, in their order.
         window: where they arrive.
         write: called with the archive's bytes.
         grant_room: called with the offset of the output up to which there is room.
@@ -116,7 +133,7 @@ class Emitter:
     def __init__(
         self,
         plan: Plan,
-        blobs: Mapping[str, Blob],
+        blobs: Sequence[Blob],
         window: Window,
         write: Callable[[bytes], object],
         grant_room: Callable[[int], None],
@@ -131,26 +148,26 @@ class Emitter:
         """Write as much as possible; returns whether everything is written."""
         return next(self._steps, True)
 
-    def _emit(self, plan: Plan, blobs: Mapping[str, Blob]) -> Iterator[bool]:
-        for entry in plan.entries:
+    def _emit(self, plan: Plan, blobs: Sequence[Blob]) -> Iterator[bool]:
+        for entry, blob in zip(plan.layers, blobs, strict=True):
             self._write(entry.header)
-            if isinstance(entry.member.data, Content):
-                self._write(entry.member.data.body)
-            elif isinstance(entry.member.data, BlobMember):
-                blob = blobs[entry.member.path]
-                position = 0
-                while position < entry.size:
-                    while (ready := _ready(blob)) <= position:
-                        yield False
-                    stop = min(ready, position + LIMITS.read)
-                    data = self._window.read(entry.offset + position, stop - position)
-                    self._write(data)
-                    position += len(data)
-                    self._grant_room(entry.offset + position + self._window.size)
-                while not blob.done:
+            position = 0
+            while position < entry.size:
+                while (ready := _ready(blob)) <= position:
                     yield False
+                stop = min(ready, position + LIMITS.read)
+                data = self._window.read(entry.offset + position, stop - position)
+                self._write(data)
+                position += len(data)
+                self._grant_room(entry.offset + position + self._window.size)
+            while not blob.done:
+                yield False
             self._write(bytes(padding(entry.size)))
             self._grant_room(entry.end + self._window.size)
+        for document in plan.documents:
+            self._write(document.header)
+            self._write(document.member.body)
+            self._write(bytes(padding(document.size)))
         self._write(END)
 
 

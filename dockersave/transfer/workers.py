@@ -63,6 +63,15 @@ class Workers:
         self._caller = 0
         self._meanwhile: Callable[[], bool] = lambda: True
 
+    @property
+    def blobs(self) -> Sequence[Blob]:
+        """What they fetch."""
+        return self._ledger.blobs
+
+    def is_done(self) -> bool:
+        """Whether all of it is there, or nothing more will come."""
+        return self._ledger.is_done
+
     def run(self, meanwhile: Callable[[], bool], tick: Callable[[], None]) -> None:
         """Fetch, until there is nothing left to do.
 

@@ -134,6 +134,21 @@ def test_a_full_disk_leaves_the_old_file(server: Simulator, tmp_path: Path) -> N
         assert sha256(disk / "image.tar") == old
 
 
+@pytest.mark.parametrize(
+    ("option", "size"), [("-", "400k"), ("-", "1900k"), ("image.tar.zst", "2000k")]
+)
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_is_fetched_ahead_needs_no_room(
+    option: str, size: str, cached: bool, server: Simulator, tmp_path: Path
+) -> None:
+    """Neither it nor the cache takes what the archive needs: there is room for that alone."""
+    cache = ["--cache-dir", "cache"] if cached else []
+    with small_disk(tmp_path / "disk", size) as disk:
+        done = run(server, "-o", option, *cache, cwd=disk)
+        assert done.code == 0, done.err
+        assert len(done.out) > SIZE if option == "-" else (disk / option).exists()
+
+
 def failing(
     monkeypatch: pytest.MonkeyPatch, name: str, number: int, code: int
 ) -> Callable[[], int]:

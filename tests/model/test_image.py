@@ -10,6 +10,7 @@ import pytest
 from dockersave.archive.formats import format_named
 from dockersave.errors import UsageError
 from dockersave.model.image import check_names, notes
+from dockersave.model.manifests import Index, Manifest, parse_document
 from tests.archive.write.shelf import resolved, sizes
 from tests.images import GOOD, INDEXES, Document, file, foreign, image, index, layer
 from tests.images.documents import Flavor
@@ -74,7 +75,7 @@ def test_what_is_unpacked_is_labelled_as_that(
 def test_unpacking_renames_manifests_in_their_indexes(name: str) -> None:
     document = INDEXES[name]()
     known = resolved(document, platform="all", gunzip=True).with_sizes(sizes(document))
-    manifests = {variant.manifest.descriptor.digest for variant in known.variants}
+    manifests = {variant.manifest.descriptor.digest for variant in known.artifacts}
     inner = {index.descriptor.digest for index in known.indexes[1:]}
     named = set()
     for index_ in known.indexes:
@@ -83,16 +84,29 @@ def test_unpacking_renames_manifests_in_their_indexes(name: str) -> None:
             of = entry.get("annotations", {}).get("vnd.docker.reference.digest")
             assert of is None or of in manifests, "an attestation says what it is of"
     assert named == manifests | inner
+    made: list[Index | Manifest] = [*known.indexes]
+    made += [artifact.manifest for artifact in known.artifacts]
+    for each in made:
+        stated = each.descriptor
+        assert parse_document(each.body, stated.digest, stated.media_type) == each
     assert known.root.digest == known.indexes[0].descriptor.digest != document.digest
 
 
 def test_attestations_stay_as_they_are() -> None:
     document = INDEXES["oci-multi"]()
     known = resolved(document, platform="all", gunzip=True).with_sizes(sizes(document))
-    attached = [variant for variant in known.variants if variant.config is None]
+    attached = known.attached
     served = {part.digest for part in document.walk()}
     assert len(attached) == 5
     assert {variant.manifest.descriptor.digest for variant in attached} <= served
+
+
+def test_an_index_without_a_list_is_kept() -> None:
+    """As Go writes one of nothing: `"manifests": null`."""
+    built = GOOD["docker"]()
+    document = index([built, index([], "oci", {"manifests": None})], "oci")
+    known = resolved(document, platform="all", gunzip=True).with_sizes(sizes(document))
+    assert [len(each.manifests) for each in known.indexes] == [2, 0]
 
 
 def test_an_index_of_unpacked_images_stays_as_it_is() -> None:

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
-from dockersave.archive.members import Blob as BlobMember
 from dockersave.archive.tar import END, padding
 from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
@@ -291,13 +290,11 @@ class Run:
                 size=blob.size,
                 offset=blob.base,
                 end=blob.base + blob.size + padding(blob.size),
-                member=SimpleNamespace(path=blob.number, data=BlobMember.__new__(BlobMember)),
             )
             for blob in ledger.blobs
         ]
-        plan = cast(Any, SimpleNamespace(entries=entries))
-        blobs = cast(Any, {blob.number: blob for blob in ledger.blobs})
-        return Emitter(plan, blobs, window, self._emit, workers.grant_room).advance
+        plan = cast(Any, SimpleNamespace(layers=entries, documents=()))
+        return Emitter(plan, ledger.blobs, window, self._emit, workers.grant_room).advance
 
     def _emit(self, data: bytes) -> None:
         self.machine.step_aside()

@@ -147,3 +147,42 @@ def test_of_two_that_end_together_the_first_is_shared() -> None:
     found = most_behind(both, 0, NOW)
     assert found
     assert found[0] is both[0]
+
+
+# Connections that begin slowly.
+
+
+def test_a_connection_that_begins_slowly_is_given_less_or_nothing() -> None:
+    """One that was used a moment ago brings as much a second as it did."""
+    running = lease(0, 9 * MIB, gained=8 * MIB, rate=MIB)
+    assert most_behind([running], 0.2, NOW, is_warm=True) == (running, 6 * GRANULE)
+    assert most_behind([running], 0.2, NOW, is_warm=False) is None
+    longer = lease(0, 12 * MIB, gained=8 * MIB, rate=MIB)
+    found = most_behind([longer], 0.2, NOW, is_warm=False)
+    assert found
+    _, share = found
+    # What it needs to bring that, with 14.6 kB at first and twice as much each 0.2 s.
+    rounds, brought = 1, 0
+    while brought < share:
+        brought += 14_600 << (rounds - 1)
+        rounds += 1
+    assert 0.2 * (rounds - 1) <= (4 * MIB - share) / MIB
+    assert share >= MIB
+
+
+def test_a_near_connection_begins_as_fast_as_it_goes_on() -> None:
+    running = lease(0, 9 * MIB, gained=8 * MIB, rate=MIB)
+    assert most_behind([running], 0, NOW, is_warm=False) == (running, 8 * GRANULE)
+
+
+def test_the_rate_is_that_of_late() -> None:
+    made = lease(0, 9 * MIB)
+    made.first = NOW
+    assert made.rate(NOW) == 0
+    made.gain(1000, NOW + 0.5)
+    assert made.rate(NOW + 0.5) == 2000
+    made.gain(MIB, NOW + 0.75)
+    made.gain(MIB, NOW + 1.0)
+    made.gain(MIB, NOW + 1.25)
+    assert made.rate(NOW + 1.25) == 4 * MIB, "the slow beginning is forgotten"
+    assert (made.position, made.gained, made.last) == (1000 + 3 * MIB, 1000 + 3 * MIB, NOW + 1.25)

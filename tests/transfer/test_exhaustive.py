@@ -22,16 +22,18 @@ from tests.transfer.world import Case, World
 _TOLD_APART = {
     *("blobs", "failure", "most", "capacity", "_granted", "horizon", "latency", "_served"),
     *("_whole_only", "_active", "_undone", "_wanting", "_begun", "unassigned", "spread"),
+    *("_idle", "memory"),
 }
 _OF_NO_CONSEQUENCE = {"received", "_attempts", "_piece_most", "_tell"}
 _OF_BLOBS = {
     *("digest", "size", "base", "sequential", "restartable", "sources", "number", "done", "epoch"),
     *("strikes", "attempts", "round", "whole", "has_answered", "not_before", "leases", "missing"),
-    *("present", "reused", "hashed", "is_hashing", "doubtful"),
+    *("present", "reused", "hashed", "is_hashing", "doubtful", "waits"),
 }
 _OF_LEASES = {
     *("blob", "source", "start", "stop", "whole", "round", "since", "position", "claimed"),
     *("gained", "first", "has_company", "is_overtaken", "is_ahead"),
+    *("is_cut", "last", "marks"),
 }
 _MOST = 40_000
 """States of a quick case: there are no more than a third of these."""

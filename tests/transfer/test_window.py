@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.archive.members import Blob as BlobMember
-from dockersave.archive.members import Content, Member
+from dockersave.archive import place
+from dockersave.archive.members import Document, Layer
 from dockersave.archive.tar import Plan, fixed_parts, lay_out
 from dockersave.errors import ContentError, OutputError
 from dockersave.limits import LIMITS
@@ -92,10 +92,24 @@ def test_where_no_file_may_lie_it_is_in_memory(tmp_path: Path) -> None:
         assert window.read(window.size, 1) == b"b"
 
 
+def test_where_others_need_the_room_it_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "free_room", lambda fd: 2 * SIZE)
+    for whole, others, size in [
+        (SIZE, SIZE, SIZE),
+        (SIZE, SIZE + 1, SIZE // 2),
+        (9 * SIZE, SIZE, SIZE),
+        (5, 2 * SIZE - 5, SIZE),
+    ]:
+        with closing(Window(str(tmp_path), whole, others)) as window:
+            assert window.size == size
+
+
 def test_a_place_in_a_window(window: Window) -> None:
-    place = WindowPlace(window, SIZE - 10)
-    place.write(8, b"abcd")
-    assert place.read(8, 2) + place.read(10, 2) == b"abcd"
+    there = WindowPlace(window, SIZE - 10)
+    there.write(8, b"abcd")
+    assert there.read(8, 2) + there.read(10, 2) == b"abcd"
     assert window.read(0, 2) == b"cd"
 
 
@@ -109,18 +123,18 @@ def test_what_fits_twice_is_held_back() -> None:
 
 
 def plan_of(bodies: Sequence[bytes]) -> Plan:
-    members = [Member("first", Content(b"{}"))]
+    layers = []
     for number, body in enumerate(bodies):
         descriptor = Descriptor("", digest_of(body), len(body))
-        members.append(Member(f"blobs/{number}", BlobMember(descriptor, descriptor, 0)))
-    return lay_out([*members, Member("last", Content(b"[]"))])
+        layers.append(Layer(f"blobs/{number}", descriptor, descriptor, 0))
+    return lay_out(layers, [Document("first", b"{}"), Document("last", b"[]")])
 
 
 def archive_of(plan: Plan, bodies: Sequence[bytes]) -> bytes:
     whole = bytearray(plan.size)
     for offset, data in fixed_parts(plan):
         whole[offset : offset + len(data)] = data
-    for entry, body in zip(plan.entries[1:-1], bodies, strict=True):
+    for entry, body in zip(plan.layers, bodies, strict=True):
         whole[entry.offset : entry.offset + entry.size] = body
     return bytes(whole)
 
@@ -130,16 +144,14 @@ class ByHand:
 
     def __init__(self, window: Window, body: bytes) -> None:
         self.plan = plan_of([body])
-        entry = self.plan.entries[1]
+        entry = self.plan.layers[0]
         restartable = is_restartable(entry.size, window)
         self.body = body
         self.blob = Blob(digest_of(body), len(body), [], base=entry.offset, restartable=restartable)
         self.out = bytearray()
         self.rooms: list[int] = []
         self.place = WindowPlace(window, entry.offset)
-        self.emitter = Emitter(
-            self.plan, {"blobs/0": self.blob}, window, self.out.extend, self.rooms.append
-        )
+        self.emitter = Emitter(self.plan, [self.blob], window, self.out.extend, self.rooms.append)
 
     def arrive(self, hashed: int) -> int:
         """Have some of it there; returns how much of it is written."""
@@ -147,7 +159,7 @@ class ByHand:
         self.place.write(start, self.body[start:hashed])
         self.blob.hashed = hashed
         assert not self.emitter.advance()
-        return len(self.out) - self.plan.entries[1].offset
+        return len(self.out) - self.plan.layers[0].offset
 
     def end(self) -> None:
         self.blob.done = True
@@ -202,21 +214,23 @@ def streamed(
     plan, out = plan_of(BODIES), bytearray()
     with closing(Checked(str(folder))) as window:
         window.out = out  # type: ignore[assignment]
-        blobs = {}
-        for entry, line in zip(plan.entries[1:-1], lines, strict=True):
-            assert isinstance(entry.member.data, BlobMember)
-            blobs[entry.member.path] = Blob(
-                entry.member.data.stored.digest,
-                entry.size,
-                [line],
-                base=entry.offset,
-                restartable=is_restartable(entry.size, window),
+        blobs = []
+        for entry, line in zip(plan.layers, lines, strict=True):
+            blobs.append(
+                Blob(
+                    entry.member.digest,
+                    entry.size,
+                    [line],
+                    base=entry.offset,
+                    restartable=is_restartable(entry.size, window),
+                )
             )
-        downloads = [BlobDownload(blob, WindowPlace(window, blob.base)) for blob in blobs.values()]
+        downloads = [BlobDownload(blob, WindowPlace(window, blob.base)) for blob in blobs]
         most = window.size // (2 * jobs)
-        with at_work(
-            list(blobs.values()), downloads, jobs=jobs, policy=attempts(retries), piece_most=most
-        ) as (_, crew):
+        with at_work(blobs, downloads, jobs=jobs, policy=attempts(retries), piece_most=most) as (
+            _,
+            crew,
+        ):
             emitter = Emitter(plan, blobs, window, out.extend, crew.grant_room)
             try:
                 crew.run(emitter.advance, lambda: None)
@@ -312,7 +326,7 @@ def test_an_output_that_takes_no_more(tmp_path: Path) -> None:
         raise OutputError("the reader has gone")
 
     plan = plan_of([SMALL])
-    entry = plan.entries[1]
+    entry = plan.layers[0]
     blob = Blob(digest_of(SMALL), len(SMALL), [Line(SMALL)], base=entry.offset)
     with closing(Window(str(tmp_path))) as window:
         download = BlobDownload(blob, WindowPlace(window, blob.base))
@@ -321,6 +335,6 @@ def test_an_output_that_takes_no_more(tmp_path: Path) -> None:
             at_work([blob], [download]) as (_, crew),
         ):
             crew.run(
-                Emitter(plan, {"blobs/0": blob}, window, full, crew.grant_room).advance,
+                Emitter(plan, [blob], window, full, crew.grant_room).advance,
                 lambda: None,
             )

@@ -348,6 +348,8 @@ class World:
             self.faults_left if self.case.most_faults < 10 else 0,
             (type(ledger.failure), ledger.horizon, ledger.latency),
             tuple(blob.number for blob in ledger._begun),
+            tuple(self.now - last for last in ledger._idle) if ledger.latency else (),
+            ledger.memory._owner is not None,
         )
 
     def _lease_key(self, lease: Lease) -> tuple[object, ...]:
@@ -361,14 +363,18 @@ class World:
                 lease.whole,
             ),
             *(lease.source.server, lease.round < lease.blob.round, lease.gained > 0),
-            *(lease.has_company, lease.is_overtaken, lease.is_ahead),
-            *((self.now - began, lease.gained) if self.case.pause else ()),
+            *(lease.has_company, lease.is_overtaken, lease.is_ahead, lease.is_cut),
+            *((self.now - began, lease.gained, self._trail(lease)) if self.case.pause else ()),
         )
+
+    def _trail(self, lease: Lease) -> tuple[object, ...]:
+        marks = lease.marks or ()
+        return (self.now - lease.last, *((self.now - at, gained) for at, gained in marks))
 
     def _blob_key(self, blob: Blob, disk: Disk) -> Hashable:
         return (
             *(tuple(blob.missing), blob.present, blob.hashed, blob.is_hashing, blob.doubtful),
-            *(blob.done, blob.strikes, blob.attempts, blob.whole, blob.has_answered),
+            *(blob.done, blob.waits, blob.strikes, blob.attempts, blob.whole, blob.has_answered),
             *(max(0.0, blob.not_before - self.now), tuple(each.server for each in blob.sources)),
             *(frozenset(disk.content.items()), disk.fed, disk.is_right),
         )

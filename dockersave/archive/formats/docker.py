@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ...model.image import Image, Variant
-from ..members import Member
+from ..members import Document
 from .documents import docker_manifest, repositories
 from .oci import OciFormat
 
@@ -17,7 +17,7 @@ class DockerFormat(OciFormat):
     files = re.compile(rf"{OciFormat.files.pattern}|manifest\.json|repositories")
     mark = re.compile(r"manifest\.json")
 
-    def documents(self, images: Sequence[Image]) -> list[Member]:
+    def documents(self, images: Sequence[Image]) -> list[Document]:
         """Those of the OCI layout, then `manifest.json` and `repositories`."""
         images = [image.with_sizes({}) for image in images]
         return [

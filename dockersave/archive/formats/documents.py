@@ -8,18 +8,13 @@ from typing import Any
 
 from ...model.image import Image, Variant
 from ...model.manifests import OCI_INDEX, Descriptor, to_json
-from ..members import Content, Member
+from ..members import Document
 
 Paths = Callable[[Variant], tuple[str, list[str]]]
 """Returns the paths of a variant's config and its layers."""
 
 
-def content(path: str, body: bytes) -> Member:
-    """A member with known content."""
-    return Member(path, Content(body))
-
-
-def docker_manifest(images: Sequence[Image], paths: Paths) -> list[Member]:
+def docker_manifest(images: Sequence[Image], paths: Paths) -> list[Document]:
     """The member `manifest.json`: one entry for each config, with all its names.
 
     Docker expects a layer for each diff_id and skips those that it has, so missing layers are
@@ -38,16 +33,15 @@ def docker_manifest(images: Sequence[Image], paths: Paths) -> list[Member]:
         name = familiar_tag(image)
         if name and name not in entry["RepoTags"]:
             entry["RepoTags"].append(name)
-    return [content("manifest.json", to_json(list(entries.values())))]
+    return [Document("manifest.json", to_json(list(entries.values())))]
 
 
 def _layer_sources(variant: Variant) -> dict[str, Any]:
-    assert variant.config is not None
     layers = zip(variant.config.diff_ids, variant.manifest.layers, strict=True)
     return {diff_id: layer.to_json() for diff_id, layer in layers if layer.is_foreign}
 
 
-def repositories(images: Sequence[Image], identify: Callable[[Variant], str]) -> list[Member]:
+def repositories(images: Sequence[Image], identify: Callable[[Variant], str]) -> list[Document]:
     """The member `repositories`: name → tag → the variant's id from `identify`.
 
     Images without a tag are left out. If none is left, there is no such member.
@@ -57,7 +51,7 @@ def repositories(images: Sequence[Image], identify: Callable[[Variant], str]) ->
         top = identify(image.primary)
         if image.reference.tag and top:
             names.setdefault(image.reference.familiar_name, {})[image.reference.tag] = top
-    return [content("repositories", to_json(names))] if names else []
+    return [Document("repositories", to_json(names))] if names else []
 
 
 def familiar_tag(image: Image) -> str:
@@ -66,7 +60,7 @@ def familiar_tag(image: Image) -> str:
     return f"{reference.familiar_name}:{reference.tag}" if reference.tag else ""
 
 
-def layout_index(images: Sequence[Image]) -> Member:
+def layout_index(images: Sequence[Image]) -> Document:
     """The member `index.json` of an OCI layout: one descriptor for each name."""
     descriptors: list[dict[str, Any]] = []
     names: dict[str | None, set[str]] = {}
@@ -84,12 +78,12 @@ def layout_index(images: Sequence[Image]) -> Member:
         else:
             annotations = {"io.containerd.image.name": f"{reference.name}@{root.digest}"}
         descriptor = Descriptor(root.media_type, root.digest, root.size, (), annotations).to_json()
-        if config and not image.indexes:
+        if not image.indexes:
             descriptor["platform"] = config.stated
         if descriptor not in descriptors:
             descriptors.append(descriptor)
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
-    return content("index.json", to_json(document))
+    return Document("index.json", to_json(document))
 
 
 def _reference_name(image: Image) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ...model.image import Image
 from ...model.options import Options
-from ..members import Member
+from ..members import Document, Layer
 
 
 class Format(ABC):
@@ -38,11 +38,11 @@ class Format(ABC):
         return any(self.mark.fullmatch(path) for path in paths)
 
     @abstractmethod
-    def layers(self, images: Sequence[Image]) -> list[Member]:
+    def layers(self, images: Sequence[Image]) -> list[Layer]:
         """The members that hold layers, each path once."""
 
     @abstractmethod
-    def documents(self, images: Sequence[Image]) -> list[Member]:
+    def documents(self, images: Sequence[Image]) -> list[Document]:
         """All other members. Called when every layer's size is known."""
 
     def check(self, options: Options) -> None:  # noqa: B027

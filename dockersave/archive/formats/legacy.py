@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import UsageError
@@ -19,8 +18,9 @@ from ...model.image import Image, Variant
 from ...model.manifests import Descriptor
 from ...model.options import Options
 from ...model.platforms import ALL_PLATFORMS
-from ..members import Blob, Link, Member
-from .documents import content, docker_manifest, repositories
+from ...values import dataclass
+from ..members import Document, Layer
+from .documents import docker_manifest, repositories
 from .format import Format
 
 _VERSION = b"1.0"
@@ -54,19 +54,15 @@ class LegacyFormat(Format):
             "cannot unpack them; --gunzip stores them unpacked"
         ]
 
-    def layers(self, images: Sequence[Image]) -> list[Member]:
+    def layers(self, images: Sequence[Image]) -> list[Layer]:
         """One `layer.tar` for each content; repetitions are links."""
-        return [member for member in _members(images) if isinstance(member.data, Blob)]
+        return _members(images)[0]
 
-    def documents(self, images: Sequence[Image]) -> list[Member]:
+    def documents(self, images: Sequence[Image]) -> list[Document]:
         """All other members."""
-        members = list(_members(images))
+        _, documents = _members(images)
         configs = {_config_path(image.primary): image.primary.config_body for image in images}
-        links = {
-            member.path: member.data.target.removeprefix("../")
-            for member in members
-            if isinstance(member.data, Link)
-        }
+        links = {each.path: each.target.removeprefix("../") for each in documents if each.target}
 
         def paths(variant: Variant) -> tuple[str, list[str]]:
             # skopeo 1.9 mistakes a link to another image's layer for an empty layer.
@@ -74,8 +70,8 @@ class LegacyFormat(Format):
             return _config_path(variant), layers
 
         return [
-            *(member for member in members if not isinstance(member.data, Blob)),
-            *(content(path, body) for path, body in configs.items()),
+            *documents,
+            *(Document(path, body) for path, body in configs.items()),
             *docker_manifest(images, paths),
             *repositories(images, _top),
         ]
@@ -101,7 +97,6 @@ class V1Layer:
 
 def v1_layers(variant: Variant) -> list[V1Layer]:
     """The v1 images of an image's layers, bottom first."""
-    assert variant.config is not None
     image = _structure(json.loads(variant.config_body), _IMAGE)
     layers: list[V1Layer] = []
     chain = parent = ""
@@ -121,7 +116,9 @@ def v1_layers(variant: Variant) -> list[V1Layer]:
     return layers
 
 
-def _members(images: Sequence[Image]) -> Iterator[Member]:
+def _members(images: Sequence[Image]) -> tuple[list[Layer], list[Document]]:
+    layers: list[Layer] = []
+    documents: list[Document] = []
     places: dict[str, str] = {}
     done: set[str] = set()
     for number, image in enumerate(images):
@@ -131,12 +128,13 @@ def _members(images: Sequence[Image]) -> Iterator[Member]:
                 continue
             done.add(layer.id)
             if stored.digest in places:
-                yield Member(layer.path, Link(f"../{places[stored.digest]}"))
+                documents.append(Document(layer.path, target=f"../{places[stored.digest]}"))
             elif served.digest in present:
                 places[stored.digest] = layer.path
-                yield Member(layer.path, Blob(served, stored, number))
-            yield content(f"{layer.id}/VERSION", _VERSION)
-            yield content(f"{layer.id}/json", layer.document)
+                layers.append(Layer(layer.path, served, stored, number))
+            documents.append(Document(f"{layer.id}/VERSION", _VERSION))
+            documents.append(Document(f"{layer.id}/json", layer.document))
+    return layers, documents
 
 
 def _layers(image: Image) -> Iterator[tuple[V1Layer, tuple[Descriptor, Descriptor]]]:

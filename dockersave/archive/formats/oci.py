@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from ...model.image import Image
 from ...model.manifests import to_json
-from ..members import Blob, Member
-from .documents import content, layout_index
+from ..members import Document, Layer
+from .documents import layout_index
 from .format import Format
 
 OCI_LAYOUT = {"imageLayoutVersion": "1.0.0"}
@@ -22,33 +22,33 @@ class OciFormat(Format):
     folders = re.compile(r"blobs|blobs/sha(256|512)")
     mark = re.compile(r"index\.json")
 
-    def layers(self, images: Sequence[Image]) -> list[Member]:
+    def layers(self, images: Sequence[Image]) -> list[Layer]:
         """One member for each blob, however often it is referenced."""
-        members: dict[str, Member] = {}
+        layers: dict[str, Layer] = {}
         for number, image in enumerate(images):
-            for variant in image.variants:
-                for served, stored in image.layers(variant):
+            for artifact in image.artifacts:
+                for served, stored in image.layers(artifact):
                     path = stored.blob_path
-                    members.setdefault(path, Member(path, Blob(served, stored, number)))
-        return list(members.values())
+                    layers.setdefault(path, Layer(path, served, stored, number))
+        return list(layers.values())
 
-    def documents(self, images: Sequence[Image]) -> list[Member]:
+    def documents(self, images: Sequence[Image]) -> list[Document]:
         """Configs, manifests and indexes, then the layout's own two files."""
         # Even if nothing had to be unpacked, layers may need correct media types.
         images = [image.with_sizes({}) for image in images]
         bodies: dict[str, bytes] = {}
         for image in images:
-            for variant in image.variants:
-                bodies[variant.manifest.config.blob_path] = variant.config_body
-            for variant in image.variants:
-                bodies[variant.manifest.descriptor.blob_path] = variant.manifest.body
+            for artifact in image.artifacts:
+                bodies[artifact.manifest.config.blob_path] = artifact.config_body
+            for artifact in image.artifacts:
+                bodies[artifact.manifest.descriptor.blob_path] = artifact.manifest.body
             for index in reversed(image.indexes):
                 bodies[index.descriptor.blob_path] = index.body
-        layer_paths = {member.path for member in self.layers(images)}
+        layer_paths = {layer.path for layer in self.layers(images)}
         return [
-            *(content(path, body) for path, body in bodies.items() if path not in layer_paths),
+            *(Document(path, body) for path, body in bodies.items() if path not in layer_paths),
             layout_index(images),
-            content("oci-layout", to_json(OCI_LAYOUT)),
+            Document("oci-layout", to_json(OCI_LAYOUT)),
         ]
 
 

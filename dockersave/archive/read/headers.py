@@ -6,10 +6,9 @@ manual, "Basic Tar Format" (long names, numbers in base 256).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...errors import ContentError
 from ...limits import LIMITS
+from ...values import dataclass
 from ..tar import BLOCK
 
 FILES = frozenset(b"0\x007")

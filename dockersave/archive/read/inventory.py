@@ -6,13 +6,13 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from ...compression import Decompressor
 from ...errors import ContentError
 from ...limits import LIMITS
 from ...model.digest import is_digest
 from ...model.weight import is_too_heavy
+from ...values import dataclass, field
 from .reader import Found, Members
 
 _LINKS_MOST = 8

@@ -9,7 +9,7 @@ from typing import IO
 from ...errors import ContentError
 from ...limits import LIMITS
 from ...model.digest import Verifier, is_digest
-from ..members import Member
+from ..members import Layer
 from ..tar import BLOCK, header
 from .headers import parse_header
 from .reader import read_file
@@ -57,15 +57,15 @@ def is_there(fd: int, offset: int, size: int, digest: str, check: Callable[[], o
     return verifier.value == digest
 
 
-def stated_size(fd: int, offset: int, member: Member) -> int:
-    """Size in bytes of the member with a header at this offset; -1 if there is none.
+def stated_size(fd: int, offset: int, layer: Layer) -> int:
+    """The size, in bytes, of a layer whose header lies at an offset; -1 if no such header does.
 
     Raises:
         OSError: the file cannot be read.
     """
-    found = os.pread(fd, len(header(member, 0)), offset)
+    found = os.pread(fd, len(header(layer, 0)), offset)
     try:
         size = parse_header(found[-BLOCK:], offset).size
     except ContentError:
         return -1
-    return size if header(member, size) == found else -1
+    return size if header(layer, size) == found else -1

@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 from ...cancellation import Cancellation
@@ -20,6 +19,7 @@ from ...limits import LIMITS
 from ...model.digest import digest_of
 from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor, parse_document
 from ...progress import Progress
+from ...values import dataclass
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading

@@ -11,11 +11,11 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ...errors import ContentError, shown
 from ...limits import LIMITS, MIB
+from ...values import dataclass
 from ..tar import BLOCK, padding
 from .headers import (
     DIRECTORY,

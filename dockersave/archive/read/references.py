@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from ...errors import ContentError, UsageError, shown
@@ -21,6 +20,7 @@ from ...model.manifests import (
     parse_document,
 )
 from ...model.reference import Reference
+from ...values import dataclass
 from ..formats import formats_in
 from .inventory import Inventory, Item, named_digest
 

@@ -12,13 +12,13 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 
 from ...cancellation import Cancellation
 from ...compression import Decompressor
 from ...errors import ContentError, UsageError
 from ...limits import LIMITS, MIB
 from ...progress import Progress
+from ...values import dataclass
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
 from .references import CheckedImage, Fault, References

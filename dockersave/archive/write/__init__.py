@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ...errors import OutputError
-from ..members import Blob, Content, Member
+from ..members import Document, Layer
 from ..partmap import Extent, Range
 from ..place import FilePlace
-from ..tar import END, Entry, Plan, lay_out, padding
+from ..tar import Entry, Plan, fixed_parts, lay_out
 
-Slot = tuple[Entry, FilePlace, list[Range]]
-"""A blob's entry, its place, and the ranges written by an earlier run."""
+Slot = tuple[Entry[Layer], FilePlace, list[Range]]
+"""A layer's entry, its place, and the ranges that an earlier run wrote there."""
 
 
 class Movable(Protocol):
@@ -48,7 +48,7 @@ class Output(Protocol):
             OutputError: it cannot be written, or another run is writing it.
         """
 
-    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+    def begin(self, layers: Sequence[Layer], check: Callable[[], object]) -> Mapping[str, int]:
         """Open it for layers whose sizes are not known yet: they are appended.
 
         Args:
@@ -66,14 +66,14 @@ class Output(Protocol):
     def write(self, data: bytes) -> None:
         """Write the next bytes of an archive that is written in order."""
 
-    def append(self, member: Member, size: int, content: Movable) -> None:
+    def append(self, layer: Layer, size: int, content: Movable) -> None:
         """Append a layer of `size` bytes.
 
         Raises:
             OutputError: it cannot be written.
         """
 
-    def commit(self, documents: Iterable[Member] | None = None) -> int:
+    def commit(self, documents: Iterable[Document] | None = None) -> int:
         """Write these members, and give the output its final name.
 
         Args:
@@ -90,22 +90,15 @@ class Output(Protocol):
         """Close it. The output of an earlier run is unchanged, unless this one was committed."""
 
 
-def digest_of(layer: Member) -> str:
-    """The digest of a layer as stored."""
-    assert isinstance(layer.data, Blob)
-    return layer.data.stored.digest
-
-
-def least_room(layers: Iterable[Member]) -> int:
+def least_room(layers: Iterable[Layer]) -> int:
     """The least size of unpacked layers in bytes: a little less than compressed.
 
     Compressing incompressible data makes it slightly larger.
     """
-    blobs = [layer.data for layer in layers]
-    return sum(blob.served.size - blob.served.size // 8 for blob in blobs if isinstance(blob, Blob))
+    return sum(layer.served.size - layer.served.size // 8 for layer in layers)
 
 
-def room_to_leave(layers: Iterable[Member]) -> int:
+def room_to_leave(layers: Iterable[Layer]) -> int:
     """Space that a cache leaves for unpacked layers of unknown size, in bytes.
 
     Programs compress to a third; hardly any image compresses to less than an eighth.
@@ -113,21 +106,14 @@ def room_to_leave(layers: Iterable[Member]) -> int:
     return 8 * least_room(layers)
 
 
-def rest_of(documents: Iterable[Member], position: int) -> bytes:
+def rest_of(documents: Iterable[Document], position: int) -> bytes:
     """The end of a tar file, from an offset on."""
-    parts: list[bytes] = []
-    for entry in lay_out(documents, position).entries:
-        content = entry.member.data
-        parts += [entry.header, content.body if isinstance(content, Content) else b""]
-        parts.append(bytes(padding(entry.size)))
-    return b"".join([*parts, END])
+    return b"".join(body for _, body in fixed_parts(lay_out((), documents, position)))
 
 
-def extent_of(entry: Entry, offset: int) -> Extent:
-    """The key of a blob in the map of a `.part` file."""
-    blob = entry.member.data
-    assert isinstance(blob, Blob)
-    return Extent(blob.stored.digest, entry.size, offset)
+def extent_of(entry: Entry[Layer], offset: int) -> Extent:
+    """What a `.part` remembers a layer by."""
+    return Extent(entry.member.digest, entry.size, offset)
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 from ...errors import OutputError
-from ..members import Blob, Content, Link, Member
+from ..members import Document, Layer
 from ..partmap import PartMap
 from ..place import FilePlace, allocated, check_room, check_whole, reserve, write_all, writing
 from ..read.leftover import is_there
 from ..tar import Plan, lay_out
-from . import Movable, Slot, digest_of, extent_of, least_room, room_to_leave
+from . import Movable, Slot, extent_of, least_room, room_to_leave
 from .partfile import PartFile
 from .strangers import MAP, remove_members
 
@@ -51,9 +51,8 @@ class DirectoryTree:
 
     def _lay(self, plan: Plan, keep: AbstractSet[str]) -> list[Slot]:
         with _holding_many(), writing(self.file.part):
-            entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
-            extents = [extent_of(entry, 0) for entry in entries]
-            self._size = sum(entry.size for entry in plan.entries)
+            extents = [extent_of(entry, 0) for entry in plan.layers]
+            self._size = plan.content
             self._check_room(self._size)
             map_fd = self._open(MAP)
             old = PartMap.load(map_fd)
@@ -64,13 +63,14 @@ class DirectoryTree:
             if old is None:
                 # An earlier run completed it and removed the map, but could not publish it.
                 present = {extent.digest: [(0, extent.size)] for extent in extents}
-            self._remove_others(keep | {entry.member.path for entry in plan.entries})
+            layers = {entry.member.path for entry in plan.layers}
+            documents = {entry.member.path for entry in plan.documents}
+            self._remove_others(keep | layers | documents)
             partmap = PartMap.create(map_fd, 0, extents)
-            for entry in plan.entries:
-                if not isinstance(entry.member.data, Blob):
-                    self._create(entry.member)
+            for document in plan.documents:
+                self._create(document.member)
             slots: list[Slot] = []
-            for entry, extent in zip(entries, extents, strict=True):
+            for entry, extent in zip(plan.layers, extents, strict=True):
                 fd = self._open(entry.member.path)
                 if os.fstat(fd).st_size != entry.size:
                     os.ftruncate(fd, entry.size)
@@ -122,35 +122,26 @@ class DirectoryTree:
         self._fds.append(fd)
         return fd
 
-    def _create(self, member: Member) -> int:
-        """Create one member, with its content if known.
-
-        Returns:
-            The file for a blob, to be released; -1 if there is nothing to write.
+    def _create(self, document: Document) -> None:
+        """Write one document.
 
         Raises:
             OutputError: it cannot be created.
         """
-        name = self._name(member.path)
+        name = self._name(document.path)
         with writing(name):
-            if member.is_directory:
-                os.makedirs(name, exist_ok=True)
-                return -1
-            if isinstance(member.data, Link):
+            if document.target:
                 os.makedirs(os.path.dirname(name), exist_ok=True)
                 with suppress(FileNotFoundError):
                     os.unlink(name)
-                os.symlink(member.data.target, name)
-                self._expected[member.path] = None
-                return -1
-            fd = self._open(member.path)
+                os.symlink(document.target, name)
+                self._expected[document.path] = None
+                return
+            fd = self._open(document.path)
             os.ftruncate(fd, 0)
-            if isinstance(member.data, Content):
-                write_all(fd, member.data.body, 0)
-                self._expect(member.path, fd)
-                self._release(fd)
-                return -1
-            return fd
+            write_all(fd, document.body, 0)
+            self._expect(document.path, fd)
+            self._release(fd)
 
     def _release(self, fd: int) -> None:
         """Close a member's file after its last write."""
@@ -161,20 +152,20 @@ class DirectoryTree:
         """Remove what an earlier run left for another image."""
         remove_members(self.file.part, wanted | {MAP})
 
-    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+    def begin(self, layers: Sequence[Layer], check: Callable[[], object]) -> Mapping[str, int]:
         """Keep files that are complete layers."""
-        self.lay(lay_out(()), {member.path for member in layers})
+        self.lay(lay_out((), ()), {layer.path for layer in layers})
         kept: dict[str, int] = {}
-        for member in layers:
-            fd = self._open_member(member.path)
-            with writing(member.path):
+        for layer in layers:
+            fd = self._open_member(layer.path)
+            with writing(layer.path):
                 size = os.fstat(fd).st_size
-                if is_there(fd, 0, size, digest_of(member), check):
-                    kept[member.path] = size
-                    self._expect(member.path, fd)
+                if is_there(fd, 0, size, layer.digest, check):
+                    kept[layer.path] = size
+                    self._expect(layer.path, fd)
             self._release(fd)
         self._size = sum(kept.values())
-        missing = [member for member in layers if member.path not in kept]
+        missing = [layer for layer in layers if layer.path not in kept]
         try:
             self._check_room(self._size + least_room(missing), least=True)
         except OutputError:
@@ -184,27 +175,28 @@ class DirectoryTree:
         self.unreserved = room_to_leave(missing)
         return kept
 
-    def append(self, member: Member, size: int, content: Movable) -> None:
+    def append(self, layer: Layer, size: int, content: Movable) -> None:
         """Append a layer."""
         self._size += size
-        fd, name = self._create(member), member.path
+        fd, name = self._open_member(layer.path), layer.path
 
         def write(offset: int, data: bytes) -> None:
             check_whole(fd, name, size)
             write_all(fd, data, offset)
 
         with writing(name):
+            os.ftruncate(fd, 0)
             os.ftruncate(fd, size)
             content.move(write, backwards=True)
             self._expect(name, fd)
             check_whole(fd, name, size)
         self._release(fd)
 
-    def commit(self, documents: Iterable[Member] | None = None) -> int:
+    def commit(self, documents: Iterable[Document] | None = None) -> int:
         """Write the rest, remove the map, and give the directory its name."""
-        for member in documents or ():
-            self._create(member)
-            self._size += member.size
+        for document in documents or ():
+            self._create(document)
+            self._size += document.size
         with writing(self.file.part):
             self.file.check_is_here()
             self._check_members()

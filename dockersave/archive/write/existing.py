@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from ..members import Blob
 from ..place import FilePlace
 from ..tar import Plan, fixed_parts
 from . import Slot
@@ -41,8 +40,7 @@ class ExistingArchive:
             return None
         return [
             (entry, FilePlace(self._path, self._fd, entry.offset), [(0, entry.size)])
-            for entry in plan.entries
-            if isinstance(entry.member.data, Blob)
+            for entry in plan.layers
         ]
 
     def _complete(self) -> None:

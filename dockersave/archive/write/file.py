@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO
 
 from ...errors import OutputError
-from ..members import Blob, Member
+from ..members import Document, Layer
 from ..partmap import Extent, PartMap
 from ..place import FilePlace, check_room, check_whole, copy, reserve, write_all, writing
 from ..read.leftover import blobs_of, is_there, stated_size
 from ..tar import Plan, fixed_parts, header, padding
-from . import Movable, Slot, digest_of, extent_of, least_room, rest_of, room_to_leave
+from . import Movable, Slot, extent_of, least_room, rest_of, room_to_leave
 from .partfile import PartFile
 
 
@@ -49,8 +49,7 @@ class ArchiveFile:
 
     def _lay(self, plan: Plan) -> list[Slot]:
         file = self.file
-        entries = [entry for entry in plan.entries if isinstance(entry.member.data, Blob)]
-        extents = [extent_of(entry, entry.offset) for entry in entries]
+        extents = [extent_of(entry, entry.offset) for entry in plan.layers]
         with writing(file.part):
             self._whole = whole_size(plan)
             old = PartMap.load(file.fd)
@@ -74,7 +73,7 @@ class ArchiveFile:
                 FilePlace(file.part, file.fd, entry.offset, partmap, extent, self._whole),
                 ranges,
             )
-            for entry, extent, ranges in zip(entries, extents, have, strict=True)
+            for entry, extent, ranges in zip(plan.layers, extents, have, strict=True)
         ]
 
     def _renew(self, old: PartMap | None, plan: Plan, extents: Sequence[Extent]) -> PartMap:
@@ -111,7 +110,7 @@ class ArchiveFile:
         file.take_place(old_fd)
         return partmap
 
-    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+    def begin(self, layers: Sequence[Layer], check: Callable[[], object]) -> Mapping[str, int]:
         """Keep the layers at the start of the file, as far as they match."""
         self.file.open()
         try:
@@ -121,20 +120,20 @@ class ArchiveFile:
                 self.file.discard()
             raise
 
-    def _begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+    def _begin(self, layers: Sequence[Layer], check: Callable[[], object]) -> Mapping[str, int]:
         fd, position, start = self.file.fd, 0, 0
         kept: dict[str, int] = {}
         with writing(self.file.part):
-            for member in layers:
-                size, start = stated_size(fd, position, member), position + len(header(member, 0))
-                if size < 0 or not is_there(fd, start, size, digest_of(member), check):
+            for layer in layers:
+                size, start = stated_size(fd, position, layer), position + len(header(layer, 0))
+                if size < 0 or not is_there(fd, start, size, layer.digest, check):
                     break
-                kept[member.path] = size
+                kept[layer.path] = size
                 position = start + size + padding(size)
-            missing = [member for member in layers if member.path not in kept]
+            missing = [layer for layer in layers if layer.path not in kept]
             others = max(0, 512 * os.fstat(fd).st_blocks - position)
             check_room(fd, self.file.path, least_room(missing), others, least=True)
-            wanted = {digest_of(member) for member in missing}
+            wanted = {layer.digest for layer in missing}
             with os.fdopen(os.dup(fd), "rb") as file:
                 # An incomplete one has its name and its place, too.
                 is_elsewhere = any(
@@ -148,21 +147,21 @@ class ArchiveFile:
                 os.ftruncate(fd, position)
                 self._pad(layers, kept)
         self._position = position
-        self.unreserved = room_to_leave(member for member in layers if member.path not in kept)
+        self.unreserved = room_to_leave(layer for layer in layers if layer.path not in kept)
         return kept
 
-    def _pad(self, layers: Sequence[Member], kept: Mapping[str, int]) -> None:
+    def _pad(self, layers: Sequence[Layer], kept: Mapping[str, int]) -> None:
         """Write the padding of each layer: no digest covers it."""
         position = 0
-        for member in layers[: len(kept)]:
-            size = kept[member.path]
-            end = position + len(header(member, 0)) + size
+        for layer in layers[: len(kept)]:
+            size = kept[layer.path]
+            end = position + len(header(layer, 0)) + size
             write_all(self.file.fd, bytes(padding(size)), end)
             position = end + padding(size)
 
-    def append(self, member: Member, size: int, content: Movable) -> None:
+    def append(self, layer: Layer, size: int, content: Movable) -> None:
         """Append a layer, last bytes first, so that its space is freed as it moves."""
-        fd, part, head = self.file.fd, self.file.part, header(member, size)
+        fd, part, head = self.file.fd, self.file.part, header(layer, size)
         base = self._position + len(head)
         end = base + size + padding(size)
 
@@ -178,7 +177,7 @@ class ArchiveFile:
             check_whole(fd, part, end)
         self._position = end
 
-    def commit(self, documents: Iterable[Member] | None = None) -> int:
+    def commit(self, documents: Iterable[Document] | None = None) -> int:
         """Cut off the map, or write the rest, and give the file its final name."""
         file = self.file
         with writing(file.part):
@@ -206,8 +205,8 @@ class ArchiveFile:
 
 def whole_size(plan: Plan) -> int:
     """Size of a planned archive while it is being written, including its map, in bytes."""
-    entries = (entry for entry in plan.entries if isinstance(entry.member.data, Blob))
-    return PartMap.planned(-1, plan.size, [extent_of(each, each.offset) for each in entries]).whole
+    extents = [extent_of(entry, entry.offset) for entry in plan.layers]
+    return PartMap.planned(-1, plan.size, extents).whole
 
 
 def allocated(fd: int) -> int:

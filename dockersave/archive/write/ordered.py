@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ..members import Member
+from ..members import Document, Layer
 from ..place import check_whole, writing
 from ..tar import Plan, header, padding
 from . import Movable, Slot, rest_of, room_to_leave
@@ -119,7 +119,7 @@ class OrderedOutput:
         self.unreserved = plan.size + plan.size // 64 if self._target.takes_room else 0
         return []
 
-    def begin(self, layers: Sequence[Member], check: Callable[[], object]) -> Mapping[str, int]:
+    def begin(self, layers: Sequence[Layer], check: Callable[[], object]) -> Mapping[str, int]:
         """Nothing of a stream is kept."""
         self._target.open()
         # A stream's layers are also on the disk until it is their turn.
@@ -131,13 +131,13 @@ class OrderedOutput:
         self._write(data)
         self._position += len(data)
 
-    def append(self, member: Member, size: int, content: Movable) -> None:
+    def append(self, layer: Layer, size: int, content: Movable) -> None:
         """Append a layer."""
-        self.write(header(member, size))
+        self.write(header(layer, size))
         content.move(lambda offset, data: self.write(data), backwards=False)
         self.write(bytes(padding(size)))
 
-    def commit(self, documents: Iterable[Member] | None = None) -> int:
+    def commit(self, documents: Iterable[Document] | None = None) -> int:
         """Write the rest, if layers were appended, and give it its final name."""
         if documents is not None:
             self.write(rest_of(documents, self._position))

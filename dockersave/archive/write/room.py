@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from ..members import Blob, Member
+from ...values import dataclass
+from ..members import Layer
 from ..place import allocated, check_room, writing
 from ..tar import Plan
 from . import least_room
@@ -34,7 +34,7 @@ class Room:
         cls,
         archive: str | None,
         tree: str | None,
-        layers: Sequence[Member],
+        layers: Sequence[Layer],
         plan: Plan | None,
         *,
         compressed: bool,
@@ -56,7 +56,7 @@ class Room:
         elif archive:
             needed += whole_size(plan) if plan else least_room(layers)
         if tree:
-            needed += sum(each.size for each in plan.entries) if plan else least_room(layers)
+            needed += plan.content if plan else least_room(layers)
         paths = tuple(filter(None, (archive, tree)))
         kept = 0
         for path in paths:
@@ -81,12 +81,12 @@ class Room:
                 os.close(fd)
 
 
-def least_compressed(layers: Iterable[Member]) -> int:
+def least_compressed(layers: Iterable[Layer]) -> int:
     """The least size of layers in an archive that is compressed as a whole, in bytes.
 
     Compressed layers hardly get smaller, unless they are unpacked first and recompressed with xz:
     nothing was seen below half.
     """
-    blobs = [layer.data.served for layer in layers if isinstance(layer.data, Blob)]
+    blobs = [layer.served for layer in layers]
     packed = (blob for blob in blobs if blob.media_type.endswith(("gzip", "zstd")))
     return sum(blob.size for blob in packed) // 2

@@ -10,11 +10,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from ...progress import Transfer
 from ...units import in_bytes, in_time, percent
+from ...values import dataclass
 from .console import Console
 from .tally import Tally, Totals
 

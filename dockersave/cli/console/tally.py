@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from ...progress import Transfer
+from ...values import dataclass
 
 _MEMORY = 4.0
 """Seconds after which traffic no longer counts for the current rate."""

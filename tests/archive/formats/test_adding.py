@@ -13,9 +13,8 @@ import pytest
 
 import dockersave
 from dockersave.archive.formats import formats_in
-from dockersave.archive.formats.documents import content
 from dockersave.archive.formats.format import Format
-from dockersave.archive.members import Blob, Member
+from dockersave.archive.members import Document, Layer
 from dockersave.archive.write.strangers import stranger
 from dockersave.errors import UsageError
 from dockersave.model.formats import FORMATS
@@ -34,16 +33,16 @@ class HeapFormat(Format):
     folders = re.compile(r"heap")
     mark = re.compile(r"heap\.txt")
 
-    def layers(self, images: Sequence[Image]) -> list[Member]:
+    def layers(self, images: Sequence[Image]) -> list[Layer]:
         return [
-            Member(f"heap/{stored.hex}", Blob(served, stored, number))
+            Layer(f"heap/{stored.hex}", served, stored, number)
             for number, image in enumerate(images)
             for served, stored in image.layers(image.primary)
         ]
 
-    def documents(self, images: Sequence[Image]) -> list[Member]:
+    def documents(self, images: Sequence[Image]) -> list[Document]:
         paths = [member.path for member in self.layers(images)]
-        return [content("heap.txt", "\n".join(paths).encode())]
+        return [Document("heap.txt", "\n".join(paths).encode())]
 
     def check(self, options: Options) -> None:
         if options.gunzip:

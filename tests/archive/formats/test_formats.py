@@ -11,8 +11,7 @@ from dockersave.archive.formats import format_named
 from dockersave.archive.formats.docker import DockerFormat
 from dockersave.archive.formats.format import Format
 from dockersave.archive.formats.oci import OciFormat
-from dockersave.archive.members import Blob, Content, Member
-from dockersave.archive.tar import lay_out
+from dockersave.archive.tar import fixed_parts, lay_out
 from dockersave.model.digest import digest_of
 from dockersave.model.formats import FORMATS
 from dockersave.model.image import Image
@@ -23,24 +22,20 @@ from tests.images import GOOD, INDEXES, file, foreign, image, layer
 DOCKER, OCI = DockerFormat(), OciFormat()
 
 
-def all_members(form: Format, images: list[Image]) -> dict[str, Member]:
-    """Return all members by their names, making sure that each is there once."""
-    members = [*form.layers(images), *form.documents(images)]
-    assert len(set(paths(members))) == len(members)
-    return {member.path: member for member in members}
-
-
-def body(member: Member) -> bytes:
-    """Return a document's content."""
-    assert isinstance(member.data, Content)
-    return member.data.body
+def bodies(form: Format, images: list[Image]) -> dict[str, bytes]:
+    """Return all documents by their names, making sure that each is there once."""
+    documents = form.documents(images)
+    names = paths([*form.layers(images), *documents])
+    assert len(set(names)) == len(names)
+    return {document.path: document.body for document in documents}
 
 
 def documents(form: Format, images: list[Image]) -> dict[str, Any]:
     """Return the top documents, parsed."""
-    members = all_members(form, images)
     return {
-        path: json.loads(body(member)) for path, member in members.items() if "blobs/" not in path
+        path: json.loads(body)
+        for path, body in bodies(form, images).items()
+        if "blobs/" not in path
     }
 
 
@@ -49,31 +44,30 @@ def documents(form: Format, images: list[Image]) -> dict[str, Any]:
 def test_every_blob_is_named_by_its_digest_and_mentioned(name: str, form: Format) -> None:
     document = (GOOD | INDEXES)[name]()
     images = [resolved(document, platform="all" if name in INDEXES else "linux/amd64")]
-    members = all_members(form, images)
+    members = bodies(form, images)
+    layers = {layer.path: layer.digest for layer in form.layers(images)}
     wanted = [entry["digest"] for entry in documents(form, images)["index.json"]["manifests"]]
     seen = set()
     while wanted:
         digest = wanted.pop()
         path = f"blobs/{digest.replace(':', '/')}"
         seen.add(path)
-        data = members[path].data
-        if isinstance(data, Content):
-            assert digest_of(data.body) == digest
-            told = json.loads(data.body)
+        if path in members:
+            assert digest_of(members[path]) == digest
+            told = json.loads(members[path])
             wanted += [
                 entry["digest"] for key in ("manifests", "layers") for entry in told.get(key, ())
             ] + ([told["config"]["digest"]] if "layers" in told else [])
         else:
-            assert isinstance(data, Blob)
-            assert data.stored.digest == digest
-    assert seen == {path for path in members if path.startswith("blobs/")}
+            assert layers[path] == digest
+    assert seen == {path for path in [*layers, *members] if path.startswith("blobs/")}
 
 
 def test_documents_are_kept_byte_for_byte() -> None:
     built = GOOD["docker"]()
-    members = all_members(DOCKER, [resolved(built)])
-    assert body(members[f"blobs/{built.digest.replace(':', '/')}"]) == built.manifest
-    assert body(members[f"blobs/{built.config_digest.replace(':', '/')}"]) == built.config
+    members = bodies(DOCKER, [resolved(built)])
+    assert members[f"blobs/{built.digest.replace(':', '/')}"] == built.manifest
+    assert members[f"blobs/{built.config_digest.replace(':', '/')}"] == built.config
 
 
 def test_names_of_an_image() -> None:
@@ -145,7 +139,6 @@ def test_shared_layers_are_there_once() -> None:
     one, two = image([base]), image([base, layer([file("top", "top\n")])])
     layers = DOCKER.layers([resolved(one, "one"), resolved(two, "two")])
     assert len(layers) == 2
-    assert all(isinstance(member.data, Blob) for member in layers)
 
 
 def test_all_platforms_have_one_name() -> None:
@@ -165,11 +158,11 @@ def test_a_foreign_layer_is_left_out_and_stays_in_the_documents(name: str) -> No
     form = format_named(name)
     assert len(form.layers([resolved(built)])) == 1
     assert len(form.layers([resolved(built, foreign=True)])) == 2
-    members = all_members(form, [resolved(built)])
+    members = bodies(form, [resolved(built)])
     if name != "legacy":
-        assert body(members[f"blobs/{built.digest.replace(':', '/')}"]) == built.manifest
+        assert members[f"blobs/{built.digest.replace(':', '/')}"] == built.manifest
     if name != "oci":
-        (entry,) = json.loads(body(members["manifest.json"]))
+        (entry,) = json.loads(members["manifest.json"])
         assert len(entry["Layers"]) == 2
         assert list(entry["LayerSources"]) == [far.diff_id]
 
@@ -179,8 +172,8 @@ def test_a_plan_does_not_depend_on_when_it_is_made(name: str) -> None:
     def plan() -> list[bytes]:
         images = [resolved(GOOD[each](), f"{each}:1") for each in ("docker", "zstd")]
         form = format_named(name)
-        entries = lay_out([*form.layers(images), *form.documents(images)]).entries
-        return [entry.header for entry in entries]
+        planned = lay_out(form.layers(images), form.documents(images))
+        return [body for _, body in fixed_parts(planned)]
 
     assert plan() == plan()
 
@@ -194,11 +187,11 @@ def test_unpacked_layers_are_named_by_their_diff_ids(sample: str, name: str) -> 
     known = image_.with_sizes(sizes(built))
     before, after = form.layers([image_]), form.layers([known])
     assert paths(before) == paths(after), "documents are made when the layers are in place"
-    stored = [member.data.stored for member in after if isinstance(member.data, Blob)]
+    stored = [member.stored for member in after]
     assert {one.digest for one in stored} == {one.diff_id for one in built.layers}
     assert all(one.size == sizes(built)[one.digest] for one in stored)
     if name != "legacy":
-        members = all_members(form, [known])
+        members = bodies(form, [known])
         manifest = known.primary.manifest
-        assert body(members[manifest.descriptor.blob_path]) == manifest.body
+        assert members[manifest.descriptor.blob_path] == manifest.body
         parse_document(manifest.body, manifest.descriptor.digest, manifest.descriptor.media_type)

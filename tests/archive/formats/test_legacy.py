@@ -10,19 +10,19 @@ import pytest
 
 from dockersave.archive.formats import format_named
 from dockersave.archive.formats.legacy import LegacyFormat, v1_layers
-from dockersave.archive.members import Blob, Content, Link, Member
+from dockersave.archive.members import Document
 from tests.archive.write.shelf import paths, resolved
 from tests.images import GOOD, empty_layer, file, foreign, image, layer
 
 FORMAT = LegacyFormat()
 
 
-def documents(members: list[Member]) -> dict[str, Any]:
+def documents(members: list[Document]) -> dict[str, Any]:
     """Return the documents among members by their names."""
     return {
-        member.path: json.loads(member.data.body)
+        member.path: json.loads(member.body)
         for member in members
-        if isinstance(member.data, Content) and not member.path.endswith("/VERSION")
+        if member.body and not member.path.endswith("/VERSION")
     }
 
 
@@ -113,7 +113,7 @@ def test_the_same_layer_twice_is_a_link() -> None:
     first, second = (v1_layers(image.primary)[n].path for n in (1, 3))
     members = {member.path: member for member in FORMAT.documents([image])}
     assert first in paths(FORMAT.layers([image]))
-    assert members[second].data == Link(f"../{first}")
+    assert members[second] == Document(second, target=f"../{first}")
     (entry,) = documents(FORMAT.documents([image]))["manifest.json"]
     # Not all engines follow links there, and all read a file twice.
     places = [one.path for one in v1_layers(image.primary)]
@@ -124,9 +124,9 @@ def test_layers_that_images_share_are_there_once() -> None:
     base, top = layer([file("base", "base\n")]), layer([file("top", "top\n")])
     images = [resolved(image([base]), "one:1"), resolved(image([base, top]), "two:2")]
     layers = FORMAT.layers(images)
-    found = [member.data.stored.digest for member in layers if isinstance(member.data, Blob)]
+    found = [each.digest for each in layers]
     assert sorted(found) == sorted([base.digest, top.digest])
-    everything = paths(layers + FORMAT.documents(images))
+    everything = paths([*layers, *FORMAT.documents(images)])
     assert len(everything) == len(set(everything))
     repositories = documents(FORMAT.documents(images))["repositories"]
     tops = [v1_layers(image.primary)[-1].id for image in images]
@@ -143,8 +143,8 @@ def test_an_image_without_layers() -> None:
 def test_a_config_is_named_by_its_digest() -> None:
     built = GOOD["oci"]()
     name = f"{hashlib.sha256(built.config).hexdigest()}.json"
-    members = {member.path: member.data for member in FORMAT.documents([resolved(built)])}
-    assert members[name] == Content(built.config)
+    members = {member.path: member.body for member in FORMAT.documents([resolved(built)])}
+    assert members[name] == built.config
 
 
 def test_a_layer_that_is_left_out_stays_in_the_manifest() -> None:

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from dockersave.archive.formats import format_named
-from dockersave.archive.members import Blob, Member
+from dockersave.archive.members import Document as SavedDocument
+from dockersave.archive.members import Layer as SavedLayer
 from dockersave.archive.tar import fixed_parts, lay_out
 from dockersave.budget import Budget
 from dockersave.compression import Decompressor
@@ -109,14 +110,13 @@ def archive(
     ]
     images = [image.with_sizes(sizes(*documents)) for image in images]
     made = format_named(form)
-    plan = lay_out([*made.layers(images), *made.documents(images)])
+    plan = lay_out(made.layers(images), made.documents(images))
     contents = {digest: data for document in documents for digest, data in _contents(document)}
     with path.open("wb") as file:
-        for entry in plan.entries:
-            if isinstance(entry.member.data, Blob):
-                file.seek(entry.offset)
-                for chunk in contents[entry.member.data.stored.digest]():
-                    file.write(chunk)
+        for entry in plan.layers:
+            file.seek(entry.offset)
+            for chunk in contents[entry.member.digest]():
+                file.write(chunk)
         for offset, body in fixed_parts(plan):
             file.seek(offset)
             file.write(body)
@@ -138,6 +138,6 @@ def _unpacked(layer: Layer) -> Iterator[bytes]:
     yield from decompressor.finish()
 
 
-def paths(members: list[Member]) -> list[str]:
+def paths(members: Sequence[SavedDocument | SavedLayer]) -> list[str]:
     """Return the names of members."""
     return [member.path for member in members]

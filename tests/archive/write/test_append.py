@@ -6,12 +6,13 @@ import os
 import random
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from dockersave.archive.members import Blob, Content, Link, Member
+from dockersave.archive.members import Document, Layer
 from dockersave.archive.write import Output
 from dockersave.archive.write.directory import DirectoryTree
 from dockersave.archive.write.file import ArchiveFile
@@ -19,7 +20,7 @@ from dockersave.archive.write.ordered import OrderedOutput
 from dockersave.errors import CancelledError, OutputError
 from dockersave.model.digest import digest_of
 from dockersave.model.manifests import Descriptor
-from dockersave.transfer.blobs import Blob as BlobOnItsWay
+from dockersave.transfer.blobs import Blob
 from dockersave.transfer.unpacking import UnpackedLayer
 from tests.transfer.lines import Line
 
@@ -27,9 +28,8 @@ CHUNK = 2 << 20
 A, B, C, D = ("a" * 64 + "/layer.tar", "b" * 64 + "/layer.tar", "c" * 64 + "/layer.tar", "d" * 64)
 LAYERS = {A: 3 * CHUNK + 17, B: 0, C: CHUNK}
 DOCUMENTS = [
-    Member(f"{D}/", None),
-    Member(f"{D}/layer.tar", Link(f"../{A}")),
-    Member("manifest.json", Content(b"{}")),
+    Document(f"{D}/layer.tar", target=f"../{A}"),
+    Document("manifest.json", b"{}"),
 ]
 
 
@@ -38,21 +38,21 @@ def body_of(path: str) -> bytes:
     return random.Random(path).randbytes(LAYERS[path])
 
 
-def member_of(path: str) -> Member:
+def member_of(path: str) -> Layer:
     """A layer whose size nobody knows yet."""
     descriptor = Descriptor("", digest_of(body_of(path)), -1)
-    return Member(path, Blob(descriptor, descriptor, 0))
+    return Layer(path, descriptor, descriptor, 0)
 
 
 MEMBERS = [member_of(path) for path in LAYERS]
 DIGESTS = {path: digest_of(body_of(path)) for path in LAYERS}
 
 
-def layer_of(folder: Path, path: str) -> tuple[Member, int, UnpackedLayer]:
+def layer_of(folder: Path, path: str) -> tuple[Layer, int, UnpackedLayer]:
     """A layer that has been unpacked, as it is appended."""
     body = body_of(path)
     digest = digest_of(body)
-    blob = BlobOnItsWay(digest, len(body), [Line(body)], sequential=True)
+    blob = Blob(digest, len(body), [Line(body)], sequential=True)
     unpacked = UnpackedLayer(blob, digest, str(folder), lambda: None)
     unpacked.write(0, body)
     unpacked.hash(body)
@@ -106,7 +106,7 @@ def test_what_was_appended_is_there(kind: str, tmp_path: Path) -> None:
             output.write_bytes(written)
         assert output.stat().st_size == size
         with tarfile.open(output) as archive:
-            assert archive.getnames() == [*LAYERS, D, f"{D}/layer.tar", "manifest.json"]
+            assert archive.getnames() == [*LAYERS, f"{D}/layer.tar", "manifest.json"]
             assert archive.getmember(f"{D}/layer.tar").linkname == f"../{A}"
             for path in LAYERS:
                 assert (file := archive.extractfile(path))
@@ -204,7 +204,7 @@ def test_a_layer_that_was_not_complete_is_not_kept(tmp_path: Path) -> None:
 def test_a_blob_that_was_not_complete_is_no_blob_elsewhere(tmp_path: Path) -> None:
     """Its name says what it is: nothing has to move for the sake of half of it."""
     blobs = {path: f"blobs/{DIGESTS[path].replace(':', '/')}" for path in (A, C)}
-    members = [Member(name, member_of(path).data) for path, name in blobs.items()]
+    members = [replace(member_of(path), path=name) for path, name in blobs.items()]
     appender = ArchiveFile(str(tmp_path / "out"), ignore)
     appender.begin(members, go_on)
     for member, path in zip(members, blobs, strict=True):
@@ -223,7 +223,7 @@ def test_a_blob_that_was_not_complete_is_no_blob_elsewhere(tmp_path: Path) -> No
 
 def test_layers_at_other_places_are_given_away(tmp_path: Path) -> None:
     blob = f"blobs/{DIGESTS[C].replace(':', '/')}"
-    before = [Member("first", MEMBERS[0].data), Member(blob, MEMBERS[2].data)]
+    before = [replace(MEMBERS[0], path="first"), replace(MEMBERS[2], path=blob)]
     appender = ArchiveFile(str(tmp_path / "out"), ignore)
     appender.begin(before, go_on)
     for member, path in zip(before, (A, C), strict=True):

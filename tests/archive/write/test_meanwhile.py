@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.archive.members import Blob, Content, Link, Member
+from dockersave.archive.members import Document, Layer
 from dockersave.archive.tar import lay_out
 from dockersave.archive.write import Slot
 from dockersave.archive.write.directory import DirectoryTree
@@ -21,14 +21,14 @@ from dockersave.model.manifests import Descriptor
 BODIES = [bytes([number]) * 300_000 for number in (1, 2, 3)]
 
 
-def member(body: bytes) -> Member:
+def member(body: bytes) -> Layer:
     """A blob at its place."""
     descriptor = Descriptor("", digest_of(body), len(body))
-    return Member(descriptor.blob_path, Blob(descriptor, descriptor, 0))
+    return Layer(descriptor.blob_path, descriptor, descriptor, 0)
 
 
-PLAN = lay_out([*map(member, BODIES), Member("index.json", Content(b"{}"))])
-FIRST, LAST = (PLAN.entries[number].member.path for number in (0, 2))
+PLAN = lay_out(map(member, BODIES), [Document("index.json", b"{}")])
+FIRST, LAST = (PLAN.layers[number].member.path for number in (0, 2))
 
 
 def fill(slots: list[Slot], *numbers: int) -> None:
@@ -209,7 +209,8 @@ def test_an_image_of_another_program_is_not_replaced(
 def test_a_layer_that_is_a_link_is_of_an_image(tmp_path: Path) -> None:
     one, two = f"{'a' * 64}/layer.tar", f"{'b' * 64}/layer.tar"
     descriptor = Descriptor("", digest_of(b""), 0)
-    plan = lay_out([Member(one, Blob(descriptor, descriptor, 0)), Member(two, Link(f"../{one}"))])
+    layer = Layer(one, descriptor, descriptor, 0)
+    plan = lay_out([layer], [Document(two, target=f"../{one}")])
     for _ in range(2):
         output = DirectoryTree(str(tmp_path / "d"))
         output.lay(plan)
@@ -234,7 +235,7 @@ def test_the_name_that_a_killed_run_left_beside_the_final_one(tmp_path: Path) ->
 def test_a_mark_that_a_killed_run_has_left_is_taken_off(tmp_path: Path) -> None:
     """Between its new name and its last change, a kill leaves a whole archive marked as none."""
     output = ArchiveFile(str(tmp_path / "a"))
-    plan = lay_out([Member("oci-layout", Content(b"{}"))])
+    plan = lay_out((), [Document("oci-layout", b"{}")])
     output.lay(plan)
     output.commit()
     output.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dockersave.archive.members import Blob, Member
+from dockersave.archive.members import Layer
 from dockersave.archive.place import copy, write_all
 from dockersave.archive.tar import END, Plan, lay_out
 from dockersave.archive.write import file as archive_file
@@ -368,4 +368,4 @@ def test_a_spare_name_that_is_somebody_elses_stays(tmp_path: Path) -> None:
 def plan_of(*contents: bytes) -> Plan:
     """An archive of such blobs."""
     stored = [Descriptor("", digest_of(each), len(each)) for each in contents]
-    return lay_out([Member(each.blob_path, Blob(each, each, 0)) for each in stored])
+    return lay_out([Layer(each.blob_path, each, each, 0) for each in stored], ())

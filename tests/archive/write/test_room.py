@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.archive import place
-from dockersave.archive.members import Blob, Member
+from dockersave.archive.members import Layer
 from dockersave.archive.place import reserve
 from dockersave.archive.tar import Plan, lay_out
 from dockersave.archive.write.directory import DirectoryTree
@@ -25,14 +25,14 @@ MIB = 1 << 20
 
 def planned(*sizes: int) -> Plan:
     """An archive of blobs of these sizes."""
-    return lay_out([member(size) for size in sizes])
+    return lay_out([member(size) for size in sizes], ())
 
 
-def member(size: int, unpacked: int | None = None) -> Member:
+def member(size: int, unpacked: int | None = None) -> Layer:
     """A blob, which may not be as large in the archive as it is served."""
     digest = digest_of(f"{size}".encode())
     stored = Descriptor("", digest, size if unpacked is None else unpacked)
-    return Member(stored.blob_path, Blob(Descriptor("", digest, size), stored, 0))
+    return Layer(stored.blob_path, Descriptor("", digest, size), stored, 0)
 
 
 def mounted(folder: Path, kind: str, options: str) -> Iterator[Path]:
@@ -202,3 +202,22 @@ def test_who_may_use_what_is_reserved(tmp_path: Path, monkeypatch: pytest.Monkey
     # Some file systems have no number of blocks.
     Status.f_blocks = 0
     place.check_room(0, "out", 50 * 4096)
+
+
+def test_what_vanishes_while_it_is_measured_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run publishes a directory by giving it another name."""
+    (tmp_path / "a.part").mkdir()
+    (tmp_path / "a.part" / "index.json").write_bytes(b"x" * 5000)
+    walk = os.walk
+
+    def published(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
+        for found in walk(path):
+            (tmp_path / "a.part").rename(tmp_path / "a")
+            yield found
+
+    monkeypatch.setattr(os, "walk", published)
+    folder = place.allocated(str(tmp_path / "a.part"))
+    assert folder < 5000
+    assert place.allocated(str(tmp_path / "a.part")) == 0
