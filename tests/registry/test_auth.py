@@ -307,7 +307,7 @@ def test_a_wrong_password_is_sent_once(canary: Canary) -> None:
 
 
 class Crowd:
-    """A lock that knows how many have come for it."""
+    """A lock that counts its waiters."""
 
     def __init__(self) -> None:
         self.come: list[None] = []
@@ -339,7 +339,7 @@ def test_those_who_wait_for_a_silent_token_service_share_what_comes_of_it(
         who.header(REPOSITORY)
 
     def answer() -> Answer:
-        # Once all are there: whoever comes later asks for himself.
+        # Once all are there: later ones ask for themselves.
         while len(crowd.come) < 8:
             time.sleep(0.001)
         return endpoint(*asked)
@@ -393,7 +393,7 @@ def test_what_is_wrong_with_one_repository_is_not_with_another() -> None:
     assert who.header("c/d") == "Bearer token-2"
 
 
-# What is said, and what is never said
+# What messages say, and never say
 
 
 def test_an_endpoint_that_repeats_the_password(canary: Canary) -> None:

@@ -209,7 +209,7 @@ def test_a_server_that_ends_the_handshake_without_a_client_certificate(
 
 
 def test_the_client_certificate_is_shown_to_its_registry_only(tmp_path: Path) -> None:
-    """The storage that a registry redirects to may not learn who is there."""
+    """The storage that a registry redirects to must not learn who is asking."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     client = authority.issue_cert("client@example.test")
@@ -366,7 +366,8 @@ def test_a_file_of_authorities_that_is_none(content: str | None, tmp_path: Path)
 
 
 def test_directories_of_authorities_that_are_none(authority: Path, tmp_path: Path) -> None:
-    """Beside others that is no harm: a variable for all hosts names what only some have."""
+    """Next to others it is harmless: a variable for all hosts may list files that only some
+    have."""
     plain = tmp_path / "plain"
     plain.mkdir()
     shutil.copy(authority, plain)

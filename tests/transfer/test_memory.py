@@ -38,7 +38,7 @@ def test_it_is_given_to_one() -> None:
 
 @pytest.fixture
 def books() -> Books:
-    """The second of two layers has been put off, with nothing of what has come of it hashed."""
+    """The second of two layers was postponed, and none of its bytes were hashed."""
     books = Books(layer(0), layer(1), most=2)
     first, second = books.open(), books.open()
     assert books.ledger.memory.claim(first.blob)

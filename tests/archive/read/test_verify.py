@@ -75,7 +75,7 @@ def check(data: bytes, folder: Path) -> Report:
 
 
 def faults(report: Report) -> list[str]:
-    """Return what is wrong, in words that are fit to be printed."""
+    """Return the faults as printable text."""
     lines = [str(fault) for fault in report.faults]
     assert all(line.isprintable() for line in lines)
     assert report.is_right == (not lines)
@@ -210,7 +210,7 @@ def test_a_member_that_is_missing(form: str, samples: dict[str, Path], tmp_path:
     optional = ("repositories", "VERSION") if form == "legacy" else ("repositories",)
     for member in members:
         if member.path == "manifest.json" or member.path.rpartition("/")[2] in optional:
-            continue  # what is left is an archive of another format, whole in itself
+            continue  # the rest is a complete archive of another format
         lines = faults(check(rewritten(members, **{member.path: None}), tmp_path))
         assert any("is missing" in line for line in lines), (member.path, lines)
 
@@ -386,7 +386,7 @@ def test_a_diff_id_that_is_wrong(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_layer_that_is_not_what_its_type_says(form: str, tmp_path: Path) -> None:
-    """Engines go by the first bytes, and so does the check."""
+    """Engines look at the first bytes, and so does the check."""
     assert not faults(check_archive(archive(tmp_path / "a.tar", ODD["not-gzip"](), form=form)))
 
 
@@ -677,7 +677,7 @@ def test_what_is_cut_off_is_named_so_that_it_can_be_printed(tmp_path: Path) -> N
 
 
 def test_what_documents_name_can_be_printed(tmp_path: Path) -> None:
-    """Every place where a message quotes a name of somebody else's choice."""
+    """Every place where a message quotes an untrusted name."""
     layer_data = tar(Raw("a", b"a"))
     config = config_document([NEAR])
     config["rootfs"] = {"type": "layers", "diff_ids": ["sha512:" + "0" * 128, NEAR.diff_id]}
