@@ -118,12 +118,7 @@ def _in_a_row(members: Iterable[M], start: int) -> Iterator[Entry[M]]:
 
 
 def fixed_parts(plan: Plan) -> Sequence[tuple[int, bytes]]:
-    """All of an archive except blobs, as (offset, bytes).
-
-    Args:
-        plan: the archive.
-        start: where the part described by `plan` starts, in bytes.
-    """
+    """Everything of an archive that is not a layer's content, as (offset, bytes)."""
     parts: list[tuple[int, bytes]] = []
     for layer in plan.layers:
         end = layer.offset + layer.size

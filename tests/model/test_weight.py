@@ -16,7 +16,7 @@ MOST = LIMITS.json_text
 
 
 def filled(text: str, size: int) -> bytes:
-    """A document with a text, and one of so many bytes together."""
+    """A document with a text, of this many bytes in total."""
     start = json.dumps({"a": text}, ensure_ascii=False)[:-2].encode()
     return start + b"x" * (size - len(start) - 2) + b'"}'
 

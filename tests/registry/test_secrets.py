@@ -1,4 +1,4 @@
-"""Secrets stay out of what is shown, however a server has written them down."""
+"""Secrets stay out of output, however a server encodes them."""
 
 from __future__ import annotations
 
