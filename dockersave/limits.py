@@ -50,9 +50,9 @@ class Limits:
     document_mark: int = 64
     """What is kept of a manifest or an index for each of its commas, colons and opening brackets:
     a descriptor has seven of them, and takes 450 bytes."""
-    document_large: int = 1 * MIB
+    document_large: int = 256 * KIB
     """Documents above this are read and parsed one at a time: each takes its size three times
-    meanwhile."""
+    meanwhile, and threads may be reading `jobs` of them."""
     legacy_copies: int = 4
     """How often a config is in memory for the legacy format, which repeats it as Go writes it."""
     document_requests: int = 2_000

@@ -65,6 +65,7 @@ def in_parallel(
                 try:
                     results[number] = work(items[number])
                 except errors as failure:
+                    _forget(failure)
                     results[number] = failure
         except BaseException as failure:
             fatal.append(failure)
@@ -93,3 +94,12 @@ def in_parallel(
     if fatal:
         raise fatal[0]
     return results
+
+
+def _forget(failure: BaseException | None) -> None:
+    """Keep of a failure where it came from, and nothing that was in memory there."""
+    from traceback import clear_frames
+
+    while failure is not None:
+        clear_frames(failure.__traceback__)
+        failure = failure.__cause__ or failure.__context__
