@@ -1,7 +1,8 @@
 """Secrets, and how to leave them out of what is shown. Pure, but for what it remembers.
 
-Servers repeat what they were sent: in errors, in headers, in addresses, escaped as JSON or a URL
-is, packed with Base64. So whatever comes from outside is looked through before it is cut and shown.
+Servers repeat what they were sent: in errors, in headers, in addresses, escaped as JSON, a URL
+or HTML is, packed with Base64 or as hex. So whatever comes from outside is looked through before it
+is cut and shown.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ def _spellings(word: str) -> Iterator[str]:
     """Patterns for a secret as it is or escaped, and packed wherever in a packed text it is."""
     yield _beginning([_escaped(char) for char in word])
     data = word.encode(errors="surrogateescape")
+    yield _beginning([f"{byte:02x}" for byte in data])
     for before in range(3):
         packed = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         # The first and the last characters depend on what is around it.
@@ -181,19 +183,21 @@ def _beginning(patterns: list[str]) -> str:
 
 
 def _escaped(char: str) -> str:
-    """A pattern for a character as it is, as JSON writes it, and as URLs do."""
+    """A pattern for a character as it is, as JSON, URLs (in URLs, too) and HTML write it."""
     if char.isascii() and char.isalnum():
         return char
     spellings = [re.escape(char)]
     encoded = char.encode(errors="surrogateescape")
-    spellings.append("".join(f"%{byte:02x}" for byte in encoded))
+    spellings.append("".join(f"%(?:25)?{byte:02x}" for byte in encoded))
+    spellings += [f"&#0*{ord(char)};", f"&#x0*{ord(char):x};"]
     units = char.encode("utf-16-be", errors="surrogatepass")
     spellings.append(
         "".join(rf"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
     )
     spellings += {
         " ": [r"\+"], "\n": [r"\\n"], "\t": [r"\\t"], "\r": [r"\\r"], "\b": [r"\\b"],
-        "\f": [r"\\f"], '"': [r"\\\""], "\\": [r"\\\\"], "/": [r"\\/"],
+        "\f": [r"\\f"], '"': [r"\\\"", "&quot;"], "\\": [r"\\\\"], "/": [r"\\/"],
+        "&": ["&amp;"], "<": ["&lt;"], ">": ["&gt;"], "'": ["&apos;"],
     }.get(char, [])  # fmt: skip
     # What is longer first: "\\/" before "/".
     return f"(?:{'|'.join(sorted(spellings, key=len, reverse=True))})"
