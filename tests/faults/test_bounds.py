@@ -113,6 +113,22 @@ def test_memory_of_large_configs(size: float, count: int, form: str, tmp_path: P
     assert int(done.out) / 1024 <= 64
 
 
+def test_memory_of_large_manifests(tmp_path: Path) -> None:
+    """All at once: nobody knows how large they are before they are read."""
+    store, layers, count = Store(), [random_layer(1000, 1)], 60
+    for number in range(count):
+        labels = {"x": f"{number}" + "x" * int(3.9 * MIB)}
+        store.add(f"i{number}", image(layers, top={"annotations": labels}), "latest")
+    prefix = [sys.executable, "-S", "-c", WRAPPER]
+    with Simulator(store) as server:
+        others = [f"{server.host}/i{number}" for number in range(1, count)]
+        words = ["-q", "-o", "x.tar", *others]
+        done = run(server, *words, cwd=tmp_path, image="i0", prefix=prefix, timeout=600)
+    assert done.code == 6, done.err
+    assert "manifests and configs have more than" in done.err
+    assert int(done.out) / 1024 <= 96
+
+
 def test_memory_of_large_windows(tmp_path: Path) -> None:
     """However many layers look back on 128 MiB, one at a time is unpacked."""
     store = Store.of({"windows": image([windowed_layer(150 * MIB, n) for n in range(3)])})
