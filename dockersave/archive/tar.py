@@ -6,13 +6,12 @@ above 8 GiB, a sha512 digest in a name), GNU tar's form, which every reader of a
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Sequence
 
 from ..values import dataclass
 from .members import Content, Link, Member
 
-BLOCK = tarfile.BLOCKSIZE
+BLOCK = 512
 END = bytes(2 * BLOCK)
 
 
@@ -63,6 +62,8 @@ def header(member: Member, size: int) -> bytes:
         member: what it is.
         size: how much content it has, in bytes.
     """
+    import tarfile
+
     info = tarfile.TarInfo(member.path)
     info.mode = 0o644
     info.size = size

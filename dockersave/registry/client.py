@@ -33,7 +33,6 @@ from .endpoint import Answered, Endpoint, mirror_base
 from .retry import Retry
 from .secrets import Secrets
 from .stream import BlobStream, open_range
-from .tags import Pages
 from .transport import Transport
 
 T = TypeVar("T")
@@ -196,6 +195,8 @@ class Registry:
         Raises:
             As `manifest`.
         """
+        from .tags import Pages
+
         ask = functools.partial(self._ok, self._home)
         pages = Pages(self._home, self._transport, self._secrets, ask)
         return pages.tags(repository, self._retry)

@@ -12,8 +12,6 @@ from ..archive.formats import format_named
 from ..archive.members import Blob as BlobMember
 from ..archive.members import Member
 from ..archive.tar import Entry, Plan, lay_out
-from ..archive.write import Output, beginning_anew
-from ..archive.write.existing import ExistingArchive
 from ..errors import DockersaveError, SaveFailures
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
@@ -25,17 +23,17 @@ from ..parallel import in_parallel
 from ..progress import Progress, Transfer
 from ..resolving.resolver import Resolver
 from ..resolving.session import Session
-from ..transfer.blobs import Blob, Source
 from ..transfer.cache import Keeper
-from ..transfer.download import BlobDownload, Download
-from ..transfer.gauge import FAR, Gauge
-from ..transfer.ledger import Ledger
 from ..transfer.sources import ForeignBlob, LocalStore, RemoteBlob
-from ..transfer.workers import Workers
 from ..values import replace
 
 if TYPE_CHECKING:
+    from ..archive.write import Output
+    from ..transfer.blobs import Blob, Source
+    from ..transfer.download import Download
+    from ..transfer.gauge import Gauge
     from ..transfer.unpacking import UnpackedLayer
+    from ..transfer.workers import Workers
 
 
 class Job:
@@ -107,6 +105,8 @@ class Job:
         registry = self.session.registry(reference.registry)
 
         def expect(manifest: Manifest) -> None:
+            from ..transfer.gauge import FAR
+
             # Connections shake hands while the config travels, where that takes a while.
             if registry.distance > FAR:
                 pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
@@ -147,6 +147,9 @@ class Job:
 
     def is_unchanged(self, plan: Plan, path: str) -> bool:
         """Whether the archive is there already; all of it is read and hashed."""
+        from ..archive.write.existing import ExistingArchive
+        from ..transfer.download import BlobDownload
+
         with closing(ExistingArchive(path)) as existing:
             slots = existing.lay(plan)
             if slots is None:
@@ -168,6 +171,8 @@ class Job:
         Returns:
             The images; where layers were unpacked, with manifests that name what is stored.
         """
+        from ..archive.write import beginning_anew
+
         anew = beginning_anew() if output.in_order else nullcontext()
         with closing(output), anew:
             documents = None
@@ -187,6 +192,8 @@ class Job:
 
     def _fill(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and any place can be written."""
+        from ..transfer.download import BlobDownload
+
         blobs, downloads = [], []
         slots = output.lay(self.plan(images))
         self._leave_room(output)
@@ -200,6 +207,7 @@ class Job:
 
     def _stream(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and what is written is written in order: through a window."""
+        from ..transfer.download import BlobDownload
         from ..transfer.window import Emitter, Window, WindowPlace, is_restartable
 
         plan = self.plan(images)
@@ -232,6 +240,8 @@ class Job:
 
     def _append(self, images: Sequence[Image], output: Output) -> list[Image]:
         """Sizes are known when layers have been unpacked: they are put behind one another."""
+        from ..transfer.gauge import Gauge
+
         members = self.format.layers(images)
         self.progress.phase("checking")
         sizes = dict(output.begin(members, self.session.cancellation.check))
@@ -274,6 +284,7 @@ class Job:
         return [image.with_sizes(found) for image in images]
 
     def _unpacked(self, images: Sequence[Image], member: Member) -> UnpackedLayer:
+        from ..transfer.blobs import Blob
         from ..transfer.unpacking import UnpackedLayer
 
         data = member.data
@@ -292,6 +303,8 @@ class Job:
         base: int = 0,
         restartable: bool = True,
     ) -> Blob:
+        from ..transfer.blobs import Blob
+
         assert isinstance(entry.member.data, BlobMember)
         digest = entry.member.data.stored.digest
         return Blob(digest, entry.size, sources, have, base=base, restartable=restartable)
@@ -330,6 +343,10 @@ class Job:
             piece_most: the largest range that is asked for at once, in bytes.
             needed: whether the run is over if one of them cannot be had.
         """
+        from ..transfer.gauge import Gauge
+        from ..transfer.ledger import Ledger
+        from ..transfer.workers import Workers
+
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
         latency = max((each.distance for each in session.registries), default=0.0)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from typing import IO, Protocol
 
-from ..archive.read.leftover import blobs_of
 from ..errors import (
     CancelledError,
     ContentError,
@@ -212,6 +211,8 @@ class LocalStore:
         Args:
             file: a tar file, open for reading.
         """
+        from ..archive.read.leftover import blobs_of
+
         self._files.append(file)
         for digest, offset, size in blobs_of(file):
             self._blobs.setdefault(digest, []).append(LocalBlob(file, offset, size))
