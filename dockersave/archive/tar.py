@@ -6,14 +6,13 @@ GiB, a sha512 digest in a name), GNU tar's extensions, which every reader suppor
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from ..values import dataclass
 from .members import Document, Layer
 
-BLOCK = tarfile.BLOCKSIZE
+BLOCK = 512
 END = bytes(2 * BLOCK)
 
 
@@ -83,6 +82,8 @@ def header(member: Document | Layer, size: int) -> bytes:
         member: the member.
         size: of its content, in bytes.
     """
+    import tarfile
+
     info = tarfile.TarInfo(member.path)
     info.mode = 0o644
     info.size = size

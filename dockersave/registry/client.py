@@ -34,7 +34,6 @@ from .retry import Retry
 from .secrets import Secrets
 from .source import RemoteBlob
 from .stream import BlobStream, open_range
-from .tags import Pages
 from .transport import Transport
 
 T = TypeVar("T")
@@ -202,6 +201,8 @@ class RegistryClient:
         Raises:
             As `manifest`.
         """
+        from .tags import Pages
+
         ask = functools.partial(self._ok, self._home)
         pages = Pages(self._home, self._transport, self._secrets, ask)
         return pages.tags(repository, self._retry)
