@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from .errors import ContentError
 from .limits import LIMITS
@@ -43,6 +43,25 @@ class Budget:
         with self._large:
             yield
 
+    @contextmanager
+    def reading(self, counted: int = 0) -> Iterator[Callable[[int], None]]:
+        """Read a document of a size that nobody knows yet, and count it.
+
+        Args:
+            counted: bytes of it that are counted already.
+
+        Returns:
+            What is to be told the size of a large one as it grows, in bytes: others wait from then
+            on, and it raises a `ContentError` if there is no room for it.
+        """
+        with ExitStack() as turn:
+
+            def large(size: int) -> None:
+                turn.enter_context(self.taking())
+                self._check(size - counted)
+
+            yield large
+
     def ask(self) -> None:
         """Count a request for a document.
 
@@ -64,9 +83,11 @@ class Budget:
             ContentError: it does not fit.
         """
         with self._lock:
-            if size > self._bytes:
-                raise ContentError(
-                    f"manifests and configs have more than {LIMITS.documents} bytes together",
-                    _HINT,
-                )
+            self._check(size)
             self._bytes -= size
+
+    def _check(self, size: int) -> None:
+        if size > self._bytes:
+            raise ContentError(
+                f"manifests and configs have more than {LIMITS.documents} bytes together", _HINT
+            )

@@ -50,8 +50,9 @@ class Limits:
     document_mark: int = 64
     """Memory that a parsed manifest or index takes for each comma, colon and opening bracket: a
     descriptor has seven of them, and takes 450 bytes."""
-    document_large: int = 1 * MIB
-    """Larger documents are read and parsed one at a time: parsing takes three times their size."""
+    document_large: int = 256 * KIB
+    """Larger documents are read and parsed one at a time: each takes three times its size
+    meanwhile, and threads may be reading `jobs` of them."""
     legacy_copies: int = 4
     """Copies of a config in memory for the legacy format, which rewrites it as Go does."""
     document_requests: int = 2_000

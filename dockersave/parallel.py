@@ -67,6 +67,7 @@ def in_parallel(
                 try:
                     results[number] = work(items[number])
                 except errors as failure:
+                    _forget(failure)
                     failures[number] = failure
         except BaseException as failure:
             fatal.append(failure)
@@ -98,3 +99,12 @@ def in_parallel(
         [results[number] for number in sorted(results)],
         [(items[number], failures[number]) for number in sorted(failures)],
     )
+
+
+def _forget(failure: BaseException | None) -> None:
+    """Keep an error's traceback, but nothing that was in memory there."""
+    from traceback import clear_frames
+
+    while failure is not None:
+        clear_frames(failure.__traceback__)
+        failure = failure.__cause__ or failure.__context__

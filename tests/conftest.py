@@ -32,9 +32,9 @@ PROGRAMS = {
 
 
 def pytest_configure() -> None:
-    """Hear the signals that whoever started us (`nohup`, a shell's `&`) had us ignore.
+    """Restore signals that our parent (`nohup`, a shell's `&`) made us ignore.
 
-    Programs that the tests start would inherit that, and respect it.
+    Programs started by tests would inherit and respect that.
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -172,7 +172,7 @@ def docker_host() -> Iterator[str]:
 
 @pytest.fixture
 def shell(internet: Internet, plain_registry: Registry, tmp_path: Path) -> Shell:
-    """Return what runs a script as somebody would who has installed the command."""
+    """Return a function that runs a script as a user would after installing the command."""
     programs = tmp_path / "bin"
     programs.mkdir()
     command = programs / "dockersave"

@@ -105,6 +105,6 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 def environment(internet: Internet, home: Path) -> dict[str, str]:
-    """The variables of a user who has a home, and an internet with a proxy."""
+    """The variables of a user with a home and an internet proxy."""
     root = str(Path(__file__).parent.parent)
     return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": root, **internet.environ}

@@ -38,7 +38,7 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port on loopback that nobody listens on.
+    """Return an unused TCP port on loopback.
 
     It is none of those that the system gives to whoever asks for any: one of these could be
     another's by the time that a program has started.
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Tell whether somebody accepts connections at a port of 127.0.0.1."""
+    """Tell whether a port of 127.0.0.1 accepts connections."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

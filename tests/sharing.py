@@ -25,7 +25,7 @@ _FIRST = (
     *("tests/engines", "tests/faults", "tests/simulation", "tests/transfer", "tests/test_saving"),
     *("tests/cli", "tests/test_check", "tests/test_cancellation"),
 )
-"""What takes long begins early: nobody waits for it in the end."""
+"""Slow tests start early, so that nothing waits for them in the end."""
 
 
 def unit(nodeid: str) -> str:

@@ -17,7 +17,7 @@ GROUND = (
     *("errors", "spelling", "limits", "units", "cancellation", "progress", "trace"),
     *("attempts", "budget", "compression", "locks", "parallel", "values"),
 )
-"""Modules beside the folders, on which all of them stand. They import each other alone."""
+"""Modules next to the folders, used by all of them. They import only each other."""
 
 MAY_IMPORT = {
     "model": (),
@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "cli.console": ("archive.read", "model", "saving"),
     "cli": ("archive.read", "cli.console", "model", "resolving", "saving"),
 }
-"""Each folder, and the folders that its modules may import beside their own and the ground."""
+"""Each folder, and the folders that its modules may import in addition to its own and the
+ground."""
 
 
 def arrows() -> Iterator[tuple[str, str]]:
@@ -55,7 +56,7 @@ def _name(path: Path) -> str:
 
 
 def _place(module: str) -> str:
-    """The folder that a module lies in; of those beside the folders, its own name."""
+    """The folder of a module; for modules next to the folders, the module's name."""
     inner = module.removeprefix("dockersave").strip(".")
     while inner and not (ROOT / inner.replace(".", "/")).is_dir():
         if "." not in inner:

@@ -1,4 +1,4 @@
-"""What a person sees who runs a make target on a machine that lacks something."""
+"""The output of make targets on a machine that lacks something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopping: at once, wherever the run is, with words that are true, and nothing left behind."""
+"""Stopping: at once, wherever the run is, with true messages, and without leftovers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_child_hears_its_parent_and_keeps_to_itself() -> None:
 
 
 def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> tuple[int, str, float]:
-    """Send a signal; return exit code, what was said, and how long it took by itself."""
+    """Send a signal; return the exit code, the output, and how long it took by itself."""
     watch = Stopwatch()
     process.send_signal(number)
     try:

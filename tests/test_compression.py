@@ -80,7 +80,7 @@ def test_a_frame_to_skip_that_is_cut_off(number: int) -> None:
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 def test_streams_of_one_byte_take_time_that_grows_with_their_number(kind: str) -> None:
-    """Each used to copy all that was behind it."""
+    """Each used to copy everything after it."""
     one, copied = KINDS[kind](b"x"), 0
     decompressor = Decompressor("a layer")
     assert b"".join(decompressor.feed(one)) == b"x"
@@ -176,7 +176,7 @@ def test_a_bomb_is_met_piece_by_piece(kind: str) -> None:
 
 
 def test_xz_with_a_dictionary_of_a_gigabyte() -> None:
-    """Its header asks for memory that nobody should give."""
+    """Its header asks for more memory than anybody should allow."""
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
     data = lzma.compress(b"x", filters=filters)
     # .xz File Format 1.2.1, section 3.1: the dictionary's size is a code in the block header.

@@ -1,4 +1,4 @@
-"""Whatever comes in, only the documented errors come out, in bounded time and memory.
+"""Whatever the input, only documented errors are raised, in bounded time and memory.
 
 `make test` tries some inputs for each parser, `make test-long` six thousand, and lets a
 coverage-guided fuzzer have its turn where there is one.

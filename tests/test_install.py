@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def install(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the script, with the mask of somebody who hides everything from others."""
+    """Run the script with a strict umask."""
     return subprocess.run(
         ["sh", "-c", 'umask 077; exec sh build/install.sh "$@"', "sh", *arguments],
         cwd=ROOT,

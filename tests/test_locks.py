@@ -69,7 +69,7 @@ def test_a_child_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
 
 
 def test_nor_if_the_parent_is_killed(tmp_path: Path) -> None:
-    """Then nobody gives the lock back; the grandchild has no part in it."""
+    """Then nobody releases the lock; the grandchild does not have it."""
     told, tell = os.pipe()
     parent = os.fork()
     if not parent:

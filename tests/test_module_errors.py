@@ -74,7 +74,7 @@ def fail(number: int) -> None:
 
 
 def test_through_multiprocessing() -> None:
-    """An error that cannot be read back hangs the pool, or takes its place."""
+    """An error that cannot be unpickled hangs the pool, or hides the error."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         for number, failure in enumerate(all_errors()):
             with pytest.raises(type(failure)) as caught:

@@ -83,7 +83,7 @@ def test_a_cancelled_task_stops_its_save(on: str) -> None:
             await asyncio.sleep(0.01)
         task.cancel()
         await ended(task)
-        # Nothing goes on: another save of the same file is not kept out.
+        # Nothing is still running: another save of the same file is not blocked.
         server.faults.clear()
         saved = await dockersave.save_async(f"{server.host}/a", output="a.tar", network=PLAIN)
         assert saved.paths == ("a.tar",)

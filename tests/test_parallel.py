@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import pytest
 
@@ -35,6 +36,28 @@ def test_what_is_not_foreseen_is_raised() -> None:
     with pytest.raises(KeyError):
         in_parallel(range(4), work, 2, ValueError, nothing)
     assert threading.active_count() == before
+
+
+def test_a_failure_keeps_nothing_else_in_memory() -> None:
+    class Body:
+        """What takes much."""
+
+    bodies: list[weakref.ref[Body]] = []
+
+    def read() -> None:
+        body = Body()
+        bodies.append(weakref.ref(body))
+        raise ValueError
+
+    def work(item: int) -> None:
+        try:
+            read()
+        except ValueError as failure:
+            raise OSError(item) from failure
+
+    _, failures = in_parallel([1, 2], work, 1, OSError, nothing)
+    assert [body() for body in bodies] == [None, None]
+    assert [item for item, failure in failures if failure.__traceback__] == [1, 2]
 
 
 def test_threads_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What messages call an option, and to whom."""
+"""How messages name options, and to whom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of the static binary is built anew when something has changed: the steps only take notes."""
+"""Which parts of the static binary are rebuilt after a change: the steps only take notes."""
 
 from __future__ import annotations
 

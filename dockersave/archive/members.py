@@ -1,4 +1,4 @@
-"""What an archive consists of: a list of members, in every format."""
+"""What an archive is made of: layers, which are fetched, and the documents around them."""
 
 from __future__ import annotations
 

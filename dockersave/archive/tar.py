@@ -6,14 +6,13 @@ GiB, a sha512 digest in a name), GNU tar's extensions, which every reader suppor
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from ..values import dataclass
 from .members import Document, Layer
 
-BLOCK = tarfile.BLOCKSIZE
+BLOCK = 512
 END = bytes(2 * BLOCK)
 
 
@@ -83,6 +82,8 @@ def header(member: Document | Layer, size: int) -> bytes:
         member: the member.
         size: of its content, in bytes.
     """
+    import tarfile
+
     info = tarfile.TarInfo(member.path)
     info.mode = 0o644
     info.size = size
@@ -118,12 +119,7 @@ def _in_a_row(members: Iterable[M], start: int) -> Iterator[Entry[M]]:
 
 
 def fixed_parts(plan: Plan) -> Sequence[tuple[int, bytes]]:
-    """All of an archive except blobs, as (offset, bytes).
-
-    Args:
-        plan: the archive.
-        start: where the part described by `plan` starts, in bytes.
-    """
+    """Everything of an archive that is not a layer's content, as (offset, bytes)."""
     parts: list[tuple[int, bytes]] = []
     for layer in plan.layers:
         end = layer.offset + layer.size

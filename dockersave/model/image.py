@@ -26,7 +26,7 @@ from .reference import Reference
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Something with a manifest: the image for one platform, or something attached to one.
+    """What a manifest describes: an image for one platform, or what is attached to one.
 
     Args:
         manifest: the manifest.
@@ -104,10 +104,9 @@ class Image:
         return self.indexes[0].descriptor if self.indexes else self.primary.manifest.descriptor
 
     def stored(self, artifact: Artifact) -> list[tuple[Descriptor, Descriptor]]:
-        """The layers of a variant as served and as stored, bottom first.
+        """The layers of an artifact as they are served and as they are stored, bottom first.
 
-        A layer to unpack is named by its diff_id; its size is -1, unless it is served unpacked.
-        Layers that are left out are named as served.
+        Those that are left out are named as they are served.
         """
         layers = artifact.manifest.layers
         stored = artifact.unpacked_layers() if self.unpacked else layers

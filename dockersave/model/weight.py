@@ -27,17 +27,22 @@ def is_too_heavy(body: bytes, marks: int = LIMITS.json_marks) -> bool:
         return True
     if len(body) * 4 <= LIMITS.json_text:
         return False
-    width = 4 if _WIDEST.search(body) else 2 if _WIDE.search(body) else 1
-    return len(body) * width > LIMITS.json_text
+    return _text(body) > LIMITS.json_text
 
 
 def kept_of(body: bytes) -> int:
-    """Memory for a parsed manifest or index in addition to its bytes, in bytes.
+    """Memory for a parsed manifest or index in addition to its bytes, in bytes, at most.
 
     Args:
         body: the document.
     """
-    return LIMITS.document_mark * _marks(body)
+    return max(LIMITS.document_mark * _marks(body), _text(body))
+
+
+def _text(body: bytes) -> int:
+    """What a document's text takes at most, in bytes."""
+    width = 4 if _WIDEST.search(body) else 2 if _WIDE.search(body) else 1
+    return len(body) * width
 
 
 def _marks(body: bytes) -> int:

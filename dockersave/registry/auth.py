@@ -12,18 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from ..errors import ContentError, CredentialsError, NetworkError
 from ..limits import LIMITS
 from ..values import dataclass, field
 from . import failures, redirects
-from .challenge import Challenge, parse
 from .credentials import Credentials, Login
-from .realms import check_realm, with_query
 from .refusals import Refusals
 from .secrets import Secrets
-from .tokens import Ask, token_of
+
+if TYPE_CHECKING:
+    from .challenge import Challenge
+    from .tokens import Ask
 
 _CLIENT = "dockersave"
 _MARGIN = 5.0
@@ -236,6 +238,8 @@ class Authorizer:
 
     def _challenges(self, headers: Mapping[str, str], standing: _Standing) -> list[Challenge]:
         """The registry's challenges: gcr sends them only for `/v2/`."""
+        from .challenge import Challenge, parse
+
         offered = parse([headers.get("WWW-Authenticate", "")[: LIMITS.link]])
         if offered:
             self._offered = offered
@@ -303,6 +307,9 @@ class Authorizer:
         self, challenge: Challenge, repository: str, login: Login | None
     ) -> tuple[str, float]:
         """A token and its lifetime in seconds, from the endpoint named by a challenge."""
+        from .realms import check_realm, with_query
+        from .tokens import token_of
+
         realm = check_realm(challenge.parameters["realm"], self._origin, self._secrets.conceal)
         asked = [("service", service)] if (service := challenge.parameters.get("service")) else []
         scope = challenge.parameters.get("scope") or f"repository:{repository}:pull"

@@ -34,7 +34,6 @@ from .retry import Retry
 from .secrets import Secrets
 from .source import RemoteBlob
 from .stream import BlobStream, open_range
-from .tags import Pages
 from .transport import Transport
 
 T = TypeVar("T")
@@ -126,12 +125,15 @@ class RegistryClient:
         self._mirrored: set[tuple[str, str, int]] = set()
         self._strikes: dict[Endpoint, int] = {}
 
-    def manifest(self, repository: str, version: str) -> Document:
+    def manifest(
+        self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+    ) -> Document:
         """Fetch a manifest or an index.
 
         Args:
             repository: its full path.
             version: a tag, or a digest that the bytes must match.
+            large: told the size while a large document is read: see `Transport.read`.
 
         Raises:
             NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError
@@ -144,7 +146,9 @@ class RegistryClient:
         def fetch(endpoint: Endpoint) -> Document:
             path = f"{repository}/manifests/{version}"
             answered = self._ok(endpoint, endpoint.get(path, repository, _ACCEPT), what)
-            body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
+            body = self._transport.read(
+                answered.response, LIMITS.manifest, answered.url, what, large
+            )
             if is_digest(version):
                 check(body, version, f"{answered.host}: {what}")
                 digest = version
@@ -197,6 +201,8 @@ class RegistryClient:
         Raises:
             As `manifest`.
         """
+        from .tags import Pages
+
         ask = functools.partial(self._ok, self._home)
         pages = Pages(self._home, self._transport, self._secrets, ask)
         return pages.tags(repository, self._retry)

@@ -317,5 +317,7 @@ def resolve(
 
 
 def _addresses(host: str, port: int, flags: int) -> list[Target]:
-    answers = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, flags)
+    # Of text Python makes IDNA, which takes three modules; ASCII is what it is.
+    name = host.encode() if host.isascii() else host
+    answers = socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, 0, flags)
     return [(family, address) for family, _, _, _, address in answers]

@@ -10,7 +10,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from email.utils import mktime_tz, parsedate_tz
 
 from urllib3.exceptions import NameResolutionError, ProxyError, ReadTimeoutError
 
@@ -283,7 +282,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}", value, re.ASCII):
         return float(value)
-    date = parsedate_tz(value) if value else None
+    if not value:
+        return None
+    from email.utils import mktime_tz, parsedate_tz
+
+    date = parsedate_tz(value)
     try:
         return max(0.0, mktime_tz(date) - time.time()) if date else None
     except (OverflowError, ValueError):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from email.parser import Parser
 from typing import Any, cast
 
 from urllib3.connection import HTTPConnection
@@ -28,6 +27,57 @@ _DIGITS_MOST = 18
 
 class MalformedAnswer(http.client.HTTPException):
     """A response without a recognisable end."""
+
+
+class Fields(http.client.HTTPMessage):
+    """The header fields of an answer (RFC 9112, section 5).
+
+    All that http.client and urllib3 ask of email's messages, without the twenty modules of email.
+
+    Args:
+        lines: of the head. What follows one that is no field counts for nothing.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.defects: list[Any] = []
+        self._fields: list[tuple[str, str]] = []
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if line[:1] in (" ", "\t") and self._fields:
+                # Folded, as nobody should any more: one value all the same.
+                name, begun = self._fields.pop()
+                value = f"{begun} {line.lstrip()}"
+            elif not colon or not name.isascii() or not name.isprintable() or " " in name:
+                return
+            if name:
+                self._fields.append((name, value.strip(" \t\r\n")))
+
+    def items(self) -> Any:
+        """All fields, in order."""
+        return list(self._fields)
+
+    def get_all(self, name: str, failobj: Any = None) -> Any:
+        """The values of one name, in order."""
+        wanted = name.lower()
+        return [value for name, value in self._fields if name.lower() == wanted] or failobj
+
+    def get(self, name: str, failobj: Any = None) -> Any:
+        """The first value of a name."""
+        return self.get_all(name, [failobj])[0]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._fields.append((name, value))
+
+    def __delitem__(self, name: str) -> None:
+        self._fields = [each for each in self._fields if each[0].lower() != name.lower()]
+
+    def is_multipart(self) -> Any:
+        """Whether the head is followed by parts of its own: never."""
+        return False
+
+    def get_payload(self, i: Any = None, decode: bool = False) -> Any:
+        """What of the head is no field."""
+        return None
 
 
 class Answer(http.client.HTTPResponse):
@@ -61,8 +111,7 @@ class Answer(http.client.HTTPResponse):
         # 203 means that a proxy has changed the content: digests will tell.
         self.code = self.status = 200 if status == _NON_AUTHORITATIVE else status
         self.reason = reason.strip()
-        text = b"".join(lines).decode("iso-8859-1")
-        self.headers = self.msg = Parser(_class=http.client.HTTPMessage).parsestr(text)
+        self.headers = self.msg = Fields(line.decode("iso-8859-1") for line in lines)
         self._frame()
 
     def _head_lines(self, most: int) -> list[bytes]:

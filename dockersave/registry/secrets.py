@@ -1,7 +1,8 @@
 """Secrets, and how to remove them from output. Pure, except for its memory.
 
-Servers repeat what they were sent: in errors, headers and URLs, escaped as in JSON or URLs, or
-encoded with Base64. So all text from outside is searched before it is truncated and shown.
+Servers repeat what they were sent: in errors, headers and URLs, escaped as in JSON, URLs or HTML,
+or encoded with Base64 or as hex. So all text from outside is searched before it is truncated and
+shown.
 """
 
 from __future__ import annotations
@@ -164,6 +165,7 @@ def _spellings(word: str) -> Iterator[str]:
     """Patterns for a secret, plain or escaped, and Base64-encoded at any offset."""
     yield _beginning([_escaped(char) for char in word])
     data = word.encode(errors="surrogateescape")
+    yield _beginning([f"{byte:02x}" for byte in data])
     for before in range(3):
         packed = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         # The first and the last characters depend on the bytes around it.
@@ -180,19 +182,21 @@ def _beginning(patterns: list[str]) -> str:
 
 
 def _escaped(char: str) -> str:
-    """A pattern for a character: plain, or escaped as in JSON or URLs."""
+    """A pattern for a character: plain, or escaped as in JSON, HTML or URLs (even twice)."""
     if char.isascii() and char.isalnum():
         return char
     spellings = [re.escape(char)]
     encoded = char.encode(errors="surrogateescape")
-    spellings.append("".join(f"%{byte:02x}" for byte in encoded))
+    spellings.append("".join(f"%(?:25)?{byte:02x}" for byte in encoded))
+    spellings += [f"&#0*{ord(char)};", f"&#x0*{ord(char):x};"]
     units = char.encode("utf-16-be", errors="surrogatepass")
     spellings.append(
         "".join(rf"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
     )
     spellings += {
         " ": [r"\+"], "\n": [r"\\n"], "\t": [r"\\t"], "\r": [r"\\r"], "\b": [r"\\b"],
-        "\f": [r"\\f"], '"': [r"\\\""], "\\": [r"\\\\"], "/": [r"\\/"],
+        "\f": [r"\\f"], '"': [r"\\\"", "&quot;"], "\\": [r"\\\\"], "/": [r"\\/"],
+        "&": ["&amp;"], "<": ["&lt;"], ">": ["&gt;"], "'": ["&apos;"],
     }.get(char, [])  # fmt: skip
     # Longer ones first: "\\/" before "/".
     return f"(?:{'|'.join(sorted(spellings, key=len, reverse=True))})"

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from http.client import HTTPException
 from typing import Any
@@ -169,12 +169,21 @@ class Transport:
         failure.__cause__ = error
         return self._secrets.clean(failure)
 
-    def read(self, response: Response, limit: int, url: str, what: str) -> bytes:
+    def read(
+        self,
+        response: Response,
+        limit: int,
+        url: str,
+        what: str,
+        large: Callable[[int], object] = lambda size: None,
+    ) -> bytes:
         """A small body, complete; decompressed if it was compressed in transit.
 
         Args:
             limit: its maximum size in bytes.
             url: its source. `what`: its name for messages.
+            large: told the number of bytes, at first and as it grows, if that is more than
+                `LIMITS.document_large`; may raise any error.
 
         Raises:
             ContentError: it is longer than `limit`.
@@ -189,6 +198,8 @@ class Transport:
             while part := response.read1(LIMITS.read, decode_content=True):
                 parts.append(part)
                 size += len(part)
+                if size > LIMITS.document_large:
+                    large(size)
                 if size > limit:
                     raise ContentError(too_long)
         except sockets.TooLong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import sys
 import threading
@@ -32,6 +33,29 @@ _ALL = 50
 
 CERTS_D = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 """Directories with a subdirectory per registry: `*.crt` authorities, `*.cert` and `*.key` pairs."""
+
+
+class _Context(ssl.SSLContext):
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        # Of text Python makes IDNA, which takes three modules; ASCII is what it is.
+        if isinstance(server_hostname, str) and server_hostname.isascii():
+            server_hostname = server_hostname.encode()
+        return super().wrap_socket(
+            sock,
+            server_side,
+            do_handshake_on_connect,
+            suppress_ragged_eofs,
+            server_hostname,
+            session,
+        )
 
 
 class Trust:
@@ -110,7 +134,7 @@ class Trust:
         return authorities, pairs
 
     def _make(self, authorities: list[str], pairs: list[tuple[str, str]]) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = _Context(ssl.PROTOCOL_TLS_CLIENT)
         context.sslsocket_class = self._socket_class
         if self._network.skip_tls_verify:
             context.check_hostname = False

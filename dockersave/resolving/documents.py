@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ..budget import Budget
@@ -17,8 +18,10 @@ class Documents(Protocol):
     def budget(self) -> Budget:
         """The remaining budget for documents of the run."""
 
-    def manifest(self, repository: str, version: str) -> Document:
-        """A manifest or an index, by tag or digest."""
+    def manifest(
+        self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+    ) -> Document:
+        """A manifest or an index, by tag or digest; `large` is told the size of one that is."""
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """A small blob, verified."""

@@ -102,10 +102,11 @@ class Resolver:
         """
         version = self._reference.version
         self._budget.ask()
-        document = self._registry.manifest(self._reference.repository, version)
-        if self._reference.digest:
-            check(document.body, self._reference.digest, "the manifest")
-        self._budget.keep(len(document.body) + kept_of(document.body))
+        with self._budget.reading() as large:
+            document = self._registry.manifest(self._reference.repository, version, large)
+            if self._reference.digest:
+                check(document.body, self._reference.digest, "the manifest")
+            self._budget.keep(len(document.body) + kept_of(document.body))
         with self._concealing(), self._budget.taking():
             return parse_document(document.body, document.digest, document.media_type)
 
@@ -318,11 +319,13 @@ class Resolver:
         parse: Callable[[bytes, str, str], Manifest | Index] = parse_document,
     ) -> Manifest | Index:
         self._budget.ask()
-        self._budget.keep(min(entry.size, LIMITS.manifest))
-        document = self._registry.manifest(self._reference.repository, entry.digest)
-        what = f"the manifest {entry.digest}"
-        check(document.body, entry.digest, what, entry.size)
-        self._budget.keep(kept_of(document.body))
+        counted = min(entry.size, LIMITS.manifest)
+        self._budget.keep(counted)
+        with self._budget.reading(counted) as large:
+            document = self._registry.manifest(self._reference.repository, entry.digest, large)
+            what = f"the manifest {entry.digest}"
+            check(document.body, entry.digest, what, entry.size)
+            self._budget.keep(kept_of(document.body))
         with self._budget.taking():
             child = parse(document.body, entry.digest, document.media_type)
         is_known = entry.media_type in INDEX_TYPES | MANIFEST_TYPES

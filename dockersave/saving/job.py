@@ -299,8 +299,8 @@ class Job:
             workers: they end with it.
             advance: called on this thread until it says that all is done; without it, all is when
                 the blobs are there.
-            watched: what is shown; the blobs, if that is not given.
-            needed: whether the run is over if one of them cannot be had.
+            watched: what to show; by default the blobs.
+            needed: whether the run fails if one of them fails.
         """
         transfers = workers.blobs if watched is None else watched
         self.progress.start(transfers)

@@ -173,7 +173,7 @@ class Lease:
         self.marks = before, latest
 
     def rate(self, now: float) -> float:
-        """Bytes per second since the first arrived; 0 if not known yet."""
+        """Bytes a second of late: connections begin slowly. 0 where that cannot be said yet."""
         then, gained = self.marks[0] if self.marks else (self.first, 0)
         return (self.gained - gained) / (now - then) if now - then > 0.02 else 0.0
 

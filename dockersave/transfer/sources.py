@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from typing import IO
 
-from ..archive.read.partial import blobs_of
-from ..errors import ContentError
+from ..errors import (
+    ContentError,
+)
 from ..limits import LIMITS
 from ..model.digest import check, is_digest
 from ..model.manifests import Descriptor
@@ -133,6 +134,8 @@ class LocalStore:
         Args:
             file: a tar file, open for reading.
         """
+        from ..archive.read.partial import blobs_of
+
         self._files.append(file)
         for digest, offset, size in blobs_of(file):
             self._blobs.setdefault(digest, []).append(LocalBlob(file, offset, size))

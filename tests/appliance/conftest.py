@@ -21,7 +21,7 @@ SOURCES = sorted((ROOT / "build" / "launcher").glob("[!z]*.c"))
 """The launcher's own, without the zstd library."""
 
 LIBRARY = Path(program("bash"))
-"""What lies beside the probe, for its tables to be left out."""
+"""Files next to the probe, so that its tables can be left out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -86,7 +86,7 @@ def temporary_space(binary: Path, directory: Path) -> int:
 
 
 class BareHost:
-    """A root file system with the binary alone."""
+    """A root file system with nothing but the binary."""
 
     def __init__(self, root: Path, binary: Path) -> None:
         self.root = root

@@ -30,7 +30,7 @@ PAYLOADS = {
     "**start with zstd -12, the rest with zstd -22 when asked for**": ["12", "22"],
     "start with zstd -1, the rest with zstd -22": ["1", "22"],
 }
-"""What could be packed behind the launcher, as `build/stage.py pack` takes it."""
+"""Payloads for the launcher, as accepted by `build/stage.py pack`."""
 
 
 def seconds(command: list[str], environment: Mapping[str, str], code: int = 0) -> float:
@@ -44,7 +44,7 @@ def seconds(command: list[str], environment: Mapping[str, str], code: int = 0) -
 
 
 def interleaved(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Take turns, so that whatever else the machine does falls on all of them."""
+    """Take turns, so that other load on the machine affects all of them."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():

@@ -278,7 +278,7 @@ LICENSES = {
     "licenses.txt": "Apache License",
     "python3": "PYTHON SOFTWARE FOUNDATION LICENSE",
 }
-"""What a file in the binary is called -> what is in its licence."""
+"""Names of files in the binary, with a text from each licence."""
 
 
 def test_licenses(bare: BareHost) -> None:

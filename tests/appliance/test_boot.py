@@ -204,7 +204,7 @@ def test_systemd_accepts_the_unit(binary: Path, tmp_path: Path) -> None:
 
 
 def test_the_units_command(host: BareHost, segment: Segment) -> None:
-    """Stopped within a second, it goes on at the next start, and says what it does in a log."""
+    """Stopped within a second, it continues at the next start, and logs what it does."""
     segment.up()
     command = exec_start()
     process = host.start("--limit-rate", "1", network=segment.process, command=command)
@@ -285,7 +285,7 @@ class System:
         )
 
     def end(self) -> str:
-        """Kill it; return what it said, and what is in the log."""
+        """Kill it; return its output and its log."""
         self._process.kill()
         said = "".join(self._process.communicate(timeout=20))
         words = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", REMOVE_CGROUPS]

@@ -1,4 +1,4 @@
-"""The binary on hostile hosts: it runs, or says in one line why not, and leaves nothing behind."""
+"""The binary on hostile hosts: it runs, or says in one line why not, and leaves no files."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_closed_streams(binary: Path, tmp_path: Path, closed: str) -> None:
         ["sh", "-c", script, str(binary)], env=environment, capture_output=True, text=True
     )
     if ">&- " in closed or closed == ">&-":
-        # What was asked for has nowhere to go: that is an error, and said where it can be.
+        # The output has nowhere to go: that is an error, reported where possible.
         assert done.returncode == 7
         assert ("standard output" in done.stderr) == ("2>&-" not in closed)
     else:
@@ -199,7 +199,7 @@ def test_closed_streams(binary: Path, tmp_path: Path, closed: str) -> None:
 
 @pytest.mark.parametrize("words", [["--version"], ["--licenses"]])
 def test_closed_output_where_there_is_no_dev(bare: BareHost, words: list[str]) -> None:
-    """What was asked for has nowhere to go, as elsewhere."""
+    """The output has nowhere to go, as above."""
     done = bare.run(*words, prepare="exec >&-")
     assert (done.returncode, leftovers(bare.root)) == (7, [])
     assert "standard output" in done.stderr
@@ -235,7 +235,7 @@ def test_odd_calls(binary: Path, tmp_path: Path, name: str) -> None:
 
 
 def test_unprivileged_user_namespace(binary: Path, tmp_path: Path) -> None:
-    """In a namespace where root's directories seem to belong to nobody."""
+    """In a namespace where root's directories seem to belong to the user nobody."""
     tmp_path.chmod(0o755)
     command = [
         "bwrap",

@@ -1,4 +1,4 @@
-"""Limits and odd moments: the launcher says what is wrong, or goes on, and leaves nothing."""
+"""Limits and odd moments: the launcher reports the problem, or continues, and leaves no files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_few_descriptors(binary: Path, tmp_path: Path, most: int) -> None:
 
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
-    """Return a directory of an ordinary user's, to whom root's exemptions do not apply."""
+    """Return a directory of an ordinary user, without root's privileges."""
     for directory in tmp_path.parents:
         directory.chmod(directory.stat().st_mode | 0o055)
     tmp_path.chmod(0o755)
@@ -85,7 +85,7 @@ def test_no_other_process_may_be_started(binary: Path, users: Path) -> None:
 
 
 def test_one_other_process_may_be_started(binary: Path, users: Path) -> None:
-    """None is left for who unpacks what only a save needs, so that is done beforehand."""
+    """None is left for unpacking the parts that only a save needs, so unpack them first."""
     done = run(binary, users, *SAVE, prepare=limit(resource.RLIMIT_NPROC, 2, USER))
     assert done.returncode == 5, done.stderr
     assert "refused" in done.stderr
@@ -134,7 +134,7 @@ def strace(log: Path, *options: str) -> list[str]:
 
 
 def test_ctrl_c_before_the_program_exists(probe: Path, tmp_path: Path) -> None:
-    """The key's signal reaches the launcher alone, in the last moment before its fork."""
+    """The key's signal reaches only the launcher, just before its fork."""
     log = tmp_path / "log"
     late = ["-e", "trace=socketpair,fork", "-e", "inject=fork:delay_enter=1000000"]
     # With one processor only the program is forked.
@@ -171,7 +171,7 @@ def test_stopped_while_the_program_cannot_be_executed(probe: Path, tmp_path: Pat
 
 
 def test_killed_while_it_removes(probe: Path, tmp_path: Path) -> None:
-    """The next start goes on, so the mark is removed last."""
+    """The next start continues, so the mark is removed last."""
     for which in (1, 2, 3):
         kill = ["-e", "trace=unlinkat", "-e", f"inject=unlinkat:signal=KILL:when={which}"]
         subprocess.run(
@@ -195,7 +195,7 @@ def test_what_cannot_be_removed_keeps_the_mark(probe: Path, tmp_path: Path) -> N
 
 
 def test_a_file_system_without_locks(probe: Path, tmp_path: Path) -> None:
-    """It is no place, and is not asked again and again."""
+    """It is not usable, and is not tried again and again."""
     log = tmp_path / "log"
     refused = ["-e", "trace=flock,mkdirat", "-e", "inject=flock:error=ENOLCK"]
     done = subprocess.run(

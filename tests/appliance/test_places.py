@@ -78,7 +78,7 @@ def test_relative_and_linked_directories(probe: Path, base: Path) -> None:
 
 
 def test_no_length_of_the_path_is_cut(probe: Path, base: Path) -> None:
-    """The interpreter's path would name a directory of whoever guesses it."""
+    """The interpreter's path would be a directory that anybody could guess and create."""
     row = 256
     rest = len("/dockersave-" + "x" * 16 + "/ld-linux-x86-64.so.2") + len("\0")
     for length in range(row - rest - 20, row - rest + 20):
@@ -126,7 +126,7 @@ def test_nothing_of_another_users_is_executed(bare: BareHost, reason: str) -> No
 
 @pytest.mark.parametrize("mask", [0o000, 0o077, 0o177, 0o277, 0o777], ids=oct)
 def test_whatever_the_umask(binary: Path, probe: Path, base: Path, mask: int) -> None:
-    """For an ordinary user, whom permissions stop."""
+    """For an ordinary user, who is subject to permissions."""
     directory = base / "tmp"
     copy = Path(shutil.copy(binary, base))
     directory.mkdir()
@@ -157,7 +157,7 @@ def test_whatever_the_umask(binary: Path, probe: Path, base: Path, mask: int) ->
 
 
 def test_unprivileged_user_namespace(binary: Path) -> None:
-    """In a namespace where root's directories seem to belong to nobody."""
+    """In a namespace where root's directories seem to belong to the user nobody."""
     command = ["bwrap", "--unshare-user", "--uid", "1000", "--ro-bind", str(binary), "/dockersave"]
     command += ["--proc", "/proc", "--tmpfs", "/tmp", "/dockersave", "--version"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -165,7 +165,7 @@ def test_unprivileged_user_namespace(binary: Path) -> None:
 
 
 def test_another_user_in_a_user_namespace(probe: Path, base: Path) -> None:
-    """Everybody from outside seems to be nobody, so what nobody owns is no place to choose."""
+    """All outside users appear as nobody, so directories of nobody are not safe."""
     directory = base / "of another"
     directory.mkdir()
     directory.chmod(0o1777)
@@ -195,7 +195,7 @@ def test_sweeping_takes_only_what_is_ours(probe: Path, tmp_path: Path) -> None:
 
 
 def test_sweeping_where_directories_inherit_their_group(probe: Path, tmp_path: Path) -> None:
-    """They are no longer of mode 0700 then, but ours all the same."""
+    """Their mode is no longer 0700 then, but they are still ours."""
     tmp_path.chmod(0o2755)
     run = subprocess.Popen(
         [str(probe), "sleep", "20"], env={"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE

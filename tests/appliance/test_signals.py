@@ -1,4 +1,4 @@
-"""Signals, process 1, ends of every kind: the right exit code, once, and nothing left behind."""
+"""Signals, process 1, every kind of exit: the right exit code, once, and no files left."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def end(run: subprocess.Popen[str]) -> int:
 
 
 def stop_at(binary: Path, directory: Path, number: signal.Signals, delay: float) -> None:
-    """Stop a run after a delay in seconds, and look at what is left."""
+    """Stop a run after a delay in seconds, and check what is left."""
     run = start(binary, directory, *WAITING)
     time.sleep(delay)
     run.send_signal(number)
@@ -160,7 +160,7 @@ def test_the_terminal_is_gone(probe: Path, tmp_path: Path) -> None:
 
 
 def test_a_timer_of_the_callers_on_a_terminal(probe: Path, tmp_path: Path) -> None:
-    """The kernel sends its signal, as it does a key's, but to the launcher alone."""
+    """The kernel sends its signal like a key's, but only to the launcher."""
     script = "import os, signal, sys; signal.alarm(1); os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-c", script, str(probe), "sleep", "20"]
     _, code = terminal(command, tmp_path, b"\n")

@@ -56,7 +56,7 @@ def tar(*members: Raw, end: bytes = END) -> bytes:
 
 
 def extract(path: Path, folder: Path) -> None:
-    """Make a folder of what is in an archive, as somebody at a shell does."""
+    """Unpack an archive into a folder, as a user would in a shell."""
     folder.mkdir()
     subprocess.run(["tar", "-xf", path, "-C", folder], check=True)
 

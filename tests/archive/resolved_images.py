@@ -39,7 +39,9 @@ class OfflineRegistry:
         self.digest = document.digest
         self.asked: list[str] = []
 
-    def manifest(self, repository: str, version: str) -> Served:
+    def manifest(
+        self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+    ) -> Served:
         """Return a manifest by tag or digest."""
         self.asked.append(version)
         digest = version if is_digest(version) else self.digest

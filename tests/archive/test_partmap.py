@@ -1,4 +1,4 @@
-"""The map of a `.part` file: what was recorded is found; what makes no sense is no map."""
+"""The map of a `.part` file: recorded ranges are found; an invalid map is ignored."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Benchmarks: dockersave beside its peers and beside the least that could be done."""
+"""Benchmarks: dockersave compared with its peers and with the theoretical minimum."""

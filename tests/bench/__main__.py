@@ -45,7 +45,7 @@ _MEMORY = Path("/dev/shm")
 
 
 def main() -> int:
-    """Measure what was asked for; the exit code does not judge the figures."""
+    """Run the requested measurements; the exit code does not depend on the figures."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--quick", action="store_true", help="a tenth of the sizes, one round")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each command")

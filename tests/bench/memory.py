@@ -37,7 +37,7 @@ def memory(bench: Bench) -> Iterator[Row]:
 
 
 def windows(bench: Bench) -> Iterator[Row]:
-    """Layers that cannot be unpacked without the last 128 MiB of what was unpacked before."""
+    """Layers whose decompression needs a window of 128 MiB."""
     size = 160 * MIB  # smaller ones get smaller windows
     repository = bench.push(
         "bench/windows", lambda: image([windowed_layer(size, n) for n in range(4)], flavor="oci")

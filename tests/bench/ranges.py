@@ -57,7 +57,7 @@ def without_ranges(bench: Bench) -> Iterator[Row]:
 
 
 def _judged(reference: str, layer: Layer, folder: Path) -> str:
-    """Save and look at the layer in the archive; return what is wrong with it."""
+    """Save and check the layer in the archive; return what is wrong with it."""
     folder.mkdir()
     command = dockersave("-q", "--insecure", "-o", "ours.tar", reference)
     try:

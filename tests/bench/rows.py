@@ -105,7 +105,7 @@ class Bench:
         return self.push(name, make)
 
     def text(self, name: str, count: int, size: int) -> str:
-        """An image of layers that compress as programs and text do: to a third or so."""
+        """An image with layers that compress like programs and text: to about a third."""
         size = max(4096, size // self.scale)
 
         def make() -> Image:
@@ -223,7 +223,7 @@ def throttled(bench: Bench) -> Iterator[Row]:
 
 
 def distant(bench: Bench) -> Iterator[Row]:
-    """Many small layers behind a long line."""
+    """Many small layers over a line with long round trips."""
     repository = bench.layers("bench/small", 60, 20 * 1024 * bench.scale)
     with delayed(bench.plain.port, 0.05) as port:
         registry = Registry(port, False, None, bench.plain.log)

@@ -1,4 +1,4 @@
-"""Running the command as somebody does who has installed it."""
+"""Run the command as a user does after installing it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Runner = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables of a user who has nothing but a home."""
+    """Variables of a user with nothing but a home."""
 
     return {"PATH": os.defpath, "HOME": str(folder), "PYTHONPATH": str(ROOT), **(more or {})}
 
@@ -34,7 +34,7 @@ def error_of(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 
 def fill(reader: int, path: str) -> None:
-    """Fill a pipe to its last byte; whoever writes to it then waits.
+    """Fill a pipe to its last byte, so that writers block.
 
     Args:
         reader: a descriptor of its reading end, or of its writing one.

@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, as somebody sees it who types."""
+"""A program on its own terminal, as its user sees it."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def test_questions_go_with_a_platform_and_a_registry() -> None:
 
 
 def test_of_an_option_given_twice_the_last_one_counts() -> None:
-    """As everywhere: a script's default comes first, and what somebody adds comes last."""
+    """As usual: a script's default comes first, and the user's addition last."""
     arguments = read("-o", "a", "--output", "b", "--xz", "--xz", "debian", "--jobs=8", "--jobs=2")
     assert (arguments.output, arguments.xz, arguments.jobs) == ("b", True, 2)
     arguments = read("--platform", "linux/arm", "debian", "--platform", "all")

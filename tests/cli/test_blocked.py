@@ -1,4 +1,4 @@
-"""A standard error that nobody reads, or only later: it costs nothing but the lines."""
+"""Standard error without a reader, or with a late one: only lines get lost."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_save(tmp_path: Path, progress: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["threads", "no threads"])
 def test_questions_and_errors(tmp_path: Path, kind: str) -> None:
-    """What was asked for comes, and the exit code is right."""
+    """The output arrives, and the exit code is right."""
     with Simulator(APP) as server:
         app = f"{server.host}/app"
         for arguments, code, said in (
@@ -240,6 +240,6 @@ def test_a_signal_is_heard_where_nobody_takes_the_archive(
 
 
 def until_full(writer: int) -> None:
-    """Wait until a pipe takes nothing more."""
+    """Wait until a pipe is full."""
     while select.select([], [writer], [], 0)[1]:
         time.sleep(0.01)

@@ -248,7 +248,7 @@ def test_one_archive_of_a_plain_and_a_tls_registry(
 def test_who_redirects_without_asking_for_it_is_told(
     run: Runner, plain_registry: Registry, tmp_path: Path
 ) -> None:
-    """The file is empty, and that is no archive."""
+    """The file is empty, which is not an archive."""
     arguments = ["--insecure", plain_registry.reference("docker")]
     with (tmp_path / "file").open("wb") as file:
         said = run(*arguments, stdout=file).stderr

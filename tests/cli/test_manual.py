@@ -78,7 +78,7 @@ def test_the_man_page(share: Path) -> None:
 
 @pytest.mark.parametrize("breaks", [r"$' \t\n\"\'@><=;|&(:'", r"$' \t\n\"\'><;|&('"])
 def test_bash(share: Path, breaks: str) -> None:
-    """As it comes, and as somebody has it who has left out =, : and @."""
+    """By default, and for users who have removed =, : and @."""
     file = share / "bash-completion/completions/dockersave"
 
     def complete(*words: str) -> set[str]:

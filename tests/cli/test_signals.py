@@ -1,4 +1,4 @@
-"""Signals: how soon, what is said, what is left."""
+"""Signals: how soon, with which message, what is left."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_stopped_run_is_continued(tmp_path: Path, run: Runner) -> None:
 def test_the_same_signal_by_two_ways_is_one(
     tmp_path: Path, number: signal.Signals, delay: float
 ) -> None:
-    """As from a supervisor, who signals the launcher as well."""
+    """As from a supervisor, which signals the launcher as well."""
     with slow_save(tmp_path) as process:
         process.send_signal(number)
         time.sleep(delay)
@@ -128,7 +128,7 @@ def test_a_signal_is_heard_where_nobody_reads(tmp_path: Path, number: signal.Sig
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_insists_need_not_wait(tmp_path: Path, number: signal.Signals) -> None:
-    """Not even where nobody reads what it has to say."""
+    """Not even if nobody reads its output."""
     with slow_save(tmp_path) as process:
         assert process.stderr is not None
         fill(process.stderr.fileno(), f"/proc/{process.pid}/fd/2")
@@ -141,7 +141,7 @@ def test_who_insists_need_not_wait(tmp_path: Path, number: signal.Signals) -> No
 
 
 def test_a_signal_that_comes_too_late_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has been published is not said to have been stopped."""
+    """A published archive is not reported as stopped."""
 
     def almost_done(cancellation: Cancellation) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -183,7 +183,7 @@ def test_no_home_no_environment(plain_registry: Registry, tmp_path: Path) -> Non
 
 
 def test_without_threads_there_is_one_connection(tmp_path: Path, plain_registry: Registry) -> None:
-    """Root is under no such limit, so Python is told that there are none."""
+    """Such limits do not apply to root, so Python is told that there are no threads."""
     script = (
         "import sys, threading\n"
         'def refuse(self): raise RuntimeError("can\'t start new thread")\n'
@@ -243,7 +243,7 @@ def test_what_nobody_foresees(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Where memory ends depends on the Python, so that it does is only said to it."""
+    """When memory runs out depends on the Python version, so this is simulated."""
 
     def fail(_: Run) -> None:
         raise failure

@@ -1,4 +1,4 @@
-"""Credentials and bars on a terminal, as somebody sees it who types."""
+"""Credentials and bars on a terminal, as the user sees them."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def judge_all(only: str) -> tuple[dict[tuple[Case, str], str], list[str]]:
 
 
 def _surprise(judge: Judge, name: str, case: Case, archive: Path, registry: Registry) -> str:
-    """Return what is not as expected, or nothing."""
+    """Return the differences, or nothing."""
     excluded = limit_of(name, judge, case) is not None
     try:
         if excluded:
@@ -104,7 +104,7 @@ def table(verdicts: dict[tuple[Case, str], str]) -> str:
 
 
 def main() -> int:
-    """Judge, print what is not as expected, and write the table."""
+    """Judge, print the differences, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.engines", description=__doc__)
     parser.add_argument(
         "--table",

@@ -80,7 +80,7 @@ class Judge(ABC):
         self.start()
 
     def start(self) -> None:  # noqa: B027 - most engines have nothing to start
-        """Start what has to run before the first archive."""
+        """Start everything needed before the first archive."""
 
     @abstractmethod
     def load(self, archive: Path) -> list[str]:
@@ -96,7 +96,7 @@ class Judge(ABC):
 
     @abstractmethod
     def inspect(self, name: str) -> Facts:
-        """Say what is known of a loaded image."""
+        """Describe a loaded image."""
 
     @abstractmethod
     def export(self, name: str) -> Tree:
@@ -120,7 +120,7 @@ class Judge(ABC):
         return [(name, self.export(name)) for name in self.load(archive)]
 
     def close(self) -> None:
-        """End what was started."""
+        """Stop everything that was started."""
         self.stack.close()
 
     def run(self, *command: str | Path, env: Mapping[str, str] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Which archives there are, what is expected of each engine, and what its own limits exclude."""
+"""The archives, the expectations for each engine, and the limits of engines."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Case:
             loaded.remove(other)
         assert len(loaded) == 1, f"one image was saved, and {loaded} loaded"
         if self.option == PAIR:
-            pass  # whoever calls an image by its tag could not tell these apart
+            pass  # users of the tag could not tell these apart
         elif kind.tag is None:  # the digest is a name, a tag would be invented
             assert not loaded[0].startswith(f"{repository}:"), loaded
         elif name in BY_TAG_ONLY:

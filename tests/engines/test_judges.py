@@ -1,4 +1,4 @@
-"""The judges themselves: they take what is right, and refuse what is wrong by one bit."""
+"""The judges themselves: they accept correct images, and refuse those with one wrong bit."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def test_all_platforms_load(
     containerd.forget()
     containerd.ctr("images", "import", "--all-platforms", *SNAPSHOTTER, path)
     assert saved.digest in containerd.ctr("images", "ls", f"name=={reference}")
-    if name != "nested":  # skopeo takes no index for an image
+    if name != "nested":  # skopeo does not accept an index as an image
         command = [program("skopeo"), "copy", "--quiet", "--all", f"oci-archive:{path}"]
         subprocess.run([*command, f"dir:{tmp_path}/copy"], check=True)
         copied = json.loads((tmp_path / "copy" / "manifest.json").read_text())

@@ -1,1 +1,1 @@
-"""The engine against a registry that misbehaves, a disk that fails, and a user who is impatient."""
+"""The engine against misbehaving registries, failing disks and impatient users."""

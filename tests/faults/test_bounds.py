@@ -53,7 +53,7 @@ code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(code)
 """
-"""What a child takes is measured from before its exec: so its parent must be small."""
+"""A child's memory is measured from before its exec, so its parent must be small."""
 
 
 def peak(server: Simulator, name: str, folder: Path, *options: str) -> float:
@@ -89,7 +89,7 @@ def test_memory_does_not_grow_with_the_image(
 
 
 def with_config(size: int, seed: int) -> object:
-    """An image whose config has so many bytes."""
+    """An image whose config has this many bytes."""
     layers = [random_layer(1000, seed)]
     config = config_document(layers, labels={"x": f"{seed}" + "x" * size})
     return image(layers, config=config)
@@ -111,6 +111,22 @@ def test_memory_of_large_configs(size: float, count: int, form: str, tmp_path: P
     fits = size * count * (4 if form == "legacy" else 1) < 17
     assert done.code == (0 if fits else 6), done.err
     assert int(done.out) / 1024 <= 64
+
+
+def test_memory_of_large_manifests(tmp_path: Path) -> None:
+    """All at once: nobody knows how large they are before they are read."""
+    store, layers, count = Store(), [random_layer(1000, 1)], 60
+    for number in range(count):
+        labels = {"x": f"{number}" + "x" * int(3.9 * MIB)}
+        store.add(f"i{number}", image(layers, top={"annotations": labels}), "latest")
+    prefix = [sys.executable, "-S", "-c", WRAPPER]
+    with Simulator(store) as server:
+        others = [f"{server.host}/i{number}" for number in range(1, count)]
+        words = ["-q", "-o", "x.tar", *others]
+        done = run(server, *words, cwd=tmp_path, image="i0", prefix=prefix, timeout=600)
+    assert done.code == 6, done.err
+    assert "manifests and configs have more than" in done.err
+    assert int(done.out) / 1024 <= 96
 
 
 def test_memory_of_large_windows(tmp_path: Path) -> None:
@@ -165,14 +181,14 @@ def test_disk_at_any_moment(option: str, name: str, server: Simulator, tmp_path:
     most = peak_disk(process, tmp_path)
     assert process.returncode == 0
     size = (tmp_path / "image.tar").stat().st_size
-    # What is moved from a spool into the archive is on the disk twice, a chunk at a time.
+    # While a layer moves from its spool into the archive, one chunk is on the disk twice.
     spare = 3 * MIB if option else MIB
     assert most <= size + spare, f"{most - size} bytes more than the archive"
 
 
 @pytest.mark.parametrize("option", ["--format=docker", "--format=oci", "--format=legacy"])
 def test_unpacking_goes_on_where_it_was(option: str, server: Simulator, tmp_path: Path) -> None:
-    """Neither the line nor the disk has to bear twice what is there already."""
+    """Existing blobs are neither fetched nor stored twice."""
     arguments = ["-q", "-o", "image.tar", "--gunzip", option, "--jobs=1", "--retries=0"]
     server.faults.add(Fault.reset(on="blob", reference=PACKED[2].digest))
     assert run(server, *arguments, cwd=tmp_path, image="packed").code == 5
@@ -253,7 +269,7 @@ def test_waiting_for_a_registry(server: Simulator, tmp_path: Path) -> None:
     port = free_port()
     store = Store.of({"sample": image([random_layer(50_000, 1)])})
     late = Simulator(store, port=port)
-    # Bound already, but nobody listens before the context is entered: use another port.
+    # Already bound, but it does not listen before the context is entered: use another port.
     for listener in late._servers:
         listener._listener.close()
     process = subprocess.Popen(

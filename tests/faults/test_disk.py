@@ -86,7 +86,7 @@ def test_a_full_disk(
         assert "free some space" in hint
         assert not (disk / "image.tar").exists()
         if option != "--gunzip":
-            # All sizes are known, so nothing was begun.
+            # All sizes are known, so nothing was started.
             assert " is free in ." in error
             assert not list(disk.iterdir())
             assert fetched(server) == before
@@ -107,7 +107,7 @@ def test_a_full_disk_in_a_process_of_its_own(server: Simulator, tmp_path: Path) 
 def test_what_a_full_disk_took_is_used(
     server: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no room can be reserved, somebody else may fill it meanwhile."""
+    """If space cannot be reserved, others may fill it in the meantime."""
     output, real, left = tmp_path / "image.tar", os.pwrite, 1_400_000
 
     def full(fd: int, data: bytes, at: int) -> int:
@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_the_old_file(server: Simulator, tmp_path: Path) -> N
 def test_what_is_fetched_ahead_needs_no_room(
     option: str, size: str, cached: bool, server: Simulator, tmp_path: Path
 ) -> None:
-    """Neither it nor the cache takes what the archive needs: there is room for that alone."""
+    """Neither it nor the cache takes space that the archive needs: there is no more than that."""
     cache = ["--cache-dir", "cache"] if cached else []
     with small_disk(tmp_path / "disk", size) as disk:
         done = run(server, "-o", option, *cache, cwd=disk)
@@ -217,7 +217,7 @@ UNUSED = {
     ("write", "file"), ("write", "gunzip"), ("write", "tree"),
     ("ftruncate", "xz"), ("open", "file"), ("open", "xz"), ("open", "gunzip"), ("open", "tree"),
 }  # fmt: skip
-"""What is not called, or whose failure is made up for."""
+"""Calls that are not made, or whose failure is handled."""
 
 
 def contents(output: Path) -> object:

@@ -1,4 +1,4 @@
-"""Every fault at every kind of request: the identical archive, or a clear end to go on from."""
+"""Every fault at every kind of request: the identical archive, or a clean error and a resume."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def registry(*, storage: bool = True) -> Iterator[Simulator]:
 
 
 def result_of(output: Path) -> str:
-    """What was saved, whatever it is."""
+    """The saved output of any kind."""
     if output.is_dir():
         files = sorted(path for path in output.rglob("*") if path.is_file())
         return " ".join(f"{path.relative_to(output)}={sha256(path)}" for path in files)

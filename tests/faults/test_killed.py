@@ -26,7 +26,7 @@ SIZE = sum(layer.size for layer in LAYERS)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Simulator]:
-    """A registry that takes its time."""
+    """A slow registry."""
     with Simulator(STORE) as registry:
         registry.faults.add(Fault.rate(6_000_000, on="blob"))
         yield registry
@@ -35,7 +35,7 @@ def server() -> Iterator[Simulator]:
 def kill_and_go_on(
     server: Simulator, folder: Path, amount: float, right: str, *arguments: str
 ) -> tuple[int, int]:
-    """Kill a run once so many bytes were sent (less than none: at once), and run to the end.
+    """Kill a run once this many bytes were sent (negative: at once), then run to the end.
 
     Returns:
         How many bytes of layers the first run has read, and how many were sent to the second.
@@ -59,7 +59,7 @@ def kill_and_go_on(
 
 
 def unread(server: Simulator) -> int:
-    """Bytes that lie in the kernel between a registry and who reads from it (proc_net_tcp)."""
+    """Bytes in the kernel between a registry and its reader (proc_net_tcp)."""
     port = f":{int(server.host.rpartition(':')[2]):04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     queues = [row[4].split(":") for row in rows if port in (row[1][-5:], row[2][-5:])]
@@ -67,7 +67,7 @@ def unread(server: Simulator) -> int:
 
 
 def check(server: Simulator, folder: Path, times: int, seed: int) -> None:
-    """Kill so often, each time at another moment; all of it must have been of use."""
+    """Kill this often, each time at another moment; no progress may be lost."""
     reference = run(server, "-o", "right.tar", cwd=folder)
     assert reference.code == 0, reference.err
     right = sha256(folder / "right.tar")

@@ -1,4 +1,4 @@
-"""Malformed input for everything that reads what others wrote.
+"""Malformed input for every parser of untrusted data.
 
 inputs      what is almost right: documents and bytes with something wrong in them
 target      one parser, its inputs, and the errors that it may raise

@@ -100,7 +100,7 @@ def check_link(header: str) -> None:
 def check_content_range(header: str) -> None:
     found = stream.content_range(header)
     if found:
-        # Whether they fit what was asked for, the caller sees.
+        # The caller checks whether they match the request.
         start, stop, size = found
         assert start >= 0
         assert stop > 0

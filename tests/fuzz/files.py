@@ -44,7 +44,7 @@ TARS = [_tar(form) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfil
 
 
 def _restamped(data: bytes) -> bytes:
-    """A tar whose headers have the right checksums, so that what they say is believed."""
+    """A tar with correct header checksums, so that its headers are accepted."""
     blocks = [bytearray(data[at : at + 512]) for at in range(0, len(data) - 511, 512)]
     for block in blocks:
         if block[257:262] == b"ustar":
@@ -57,7 +57,7 @@ def check_tar(data: bytes) -> None:
     pieces = (data[at : at + 700] for at in range(0, len(data), 700))
     total = 0
     try:
-        # However much a header promises, there is no more than there is.
+        # Whatever a header promises, the file does not contain more.
         for found, content in itertools.islice(reader.read_tar(pieces), 10_000):
             assert not found.path.startswith("/")
             assert found.fault or ".." not in found.path.split("/")

@@ -69,7 +69,7 @@ class Document:
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
     def walk(self) -> Iterator[Document]:
-        """Yield everything below and then this, so that nothing is named before it exists."""
+        """Yield everything below and then this, so that nothing is referenced before it exists."""
         for child in self.children:
             yield from child.walk()
         yield self
@@ -221,7 +221,7 @@ def index(
 
 
 def attestation(of: Document) -> Image:
-    """Build what BuildKit puts beside an image: no image, although it looks like one."""
+    """Build what BuildKit attaches to an image: not an image, although it looks like one."""
     statement = {"_type": "https://in-toto.io/Statement/v0.1", "subject": [{"name": of.digest}]}
     predicate = Blob.of("application/vnd.in-toto+json", encode(statement))
     as_layer = Layer(
@@ -239,7 +239,7 @@ def attestation(of: Document) -> Image:
 
 
 def artifact(config_type: str, config: object, layer_type: str, content: bytes) -> Image:
-    """Build a manifest that is no image's: a Helm chart, a WASM module, a signature."""
+    """Build a manifest that is not an image's: a Helm chart, a WASM module, a signature."""
     blob = Blob.of(layer_type, content)
     as_layer = Layer(blob.media_type, blob.digest, blob.size, blob.data, blob.digest)
     more = {"artifactType": layer_type} if config_type == OCI_EMPTY else {}
@@ -247,7 +247,7 @@ def artifact(config_type: str, config: object, layer_type: str, content: bytes) 
 
 
 def schema1(name: str, tag: str, layers: Sequence[Layer]) -> Document:
-    """Build a manifest as registries served them before 2016; nobody signed this one."""
+    """Build a manifest as served before 2016, but unsigned."""
     document = {
         "schemaVersion": 1,
         "name": name,

@@ -325,6 +325,6 @@ def unpack(layer: Layer) -> bytes:
 
 
 def foreign(of: Layer, *urls: str) -> Layer:
-    """Return the layer as one that is not in the registry but behind `urls`."""
+    """Return the layer as one that is not in the registry but at `urls`."""
     nondistributable = of.media_type.replace("image.layer.v1", "image.layer.nondistributable.v1")
     return replace(of, media_type=nondistributable, urls=urls)

@@ -247,7 +247,7 @@ ODD: dict[str, Callable[[], Document]] = {
     "not-gzip": lambda: image([_mislabelled()]),
     "bomb": lambda: image([bomb_layer(256 << 20)]),
 }
-"""What is to be refused, or needs an option, and is served faithfully all the same."""
+"""Images to be refused, or that need an option, but are served faithfully."""
 
 
 def _mislabelled() -> Layer:
@@ -257,6 +257,7 @@ def _mislabelled() -> Layer:
 
 @lru_cache(maxsize=8)
 def big_image(layers: int, size: int, seed: int = 0) -> Image:
-    """Build an image of `layers` random layers of `size` bytes each that takes no memory."""
+    """Build an image with `layers` random layers of `size` bytes each, without keeping it in
+    memory."""
     parts = [random_layer(size, seed * 10_000 + number) for number in range(layers)]
     return image(parts, flavor="oci")

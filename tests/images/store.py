@@ -62,7 +62,7 @@ class Store:
 
 
 class PushError(Exception):
-    """A registry refused what was pushed; the message has its answer."""
+    """A registry refused a push; the message contains its answer."""
 
 
 def push(

@@ -1,4 +1,4 @@
-"""What is an image, what is kept beside one, and what is refused by saying what it is."""
+"""Images, what is kept with them, and what is refused with an explanation."""
 
 from __future__ import annotations
 

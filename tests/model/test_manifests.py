@@ -1,4 +1,4 @@
-"""Manifests, indexes and configs: what is read, and what is refused."""
+"""Manifests, indexes and configs: what is accepted, and what is refused."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ SHA256 = f"sha256:{'0f' * 32}"
 SHA512 = f"sha512:{'0f' * 64}"
 HEX = "1a3f" * 16
 
-# What is written; registry, repository, tag and digest; how Docker shows it.
+# The text; registry, repository, tag and digest; Docker's familiar name.
 GOOD = {
     "debian": ("docker.io", "library/debian", "latest", None, "debian:latest"),
     "debian:12": ("docker.io", "library/debian", "12", None, "debian:12"),
@@ -78,7 +78,7 @@ NEWER = {
     f"[2001:DB8::]/a@{SHA256}": ("[2001:DB8::]", "a", None, SHA256, f"[2001:DB8::]/a@{SHA256}"),
 }  # fmt: skip
 
-# What is refused, and a word that points at the fault.
+# Invalid references, each with a text from the error.
 BAD = {
     "": "name is missing",
     ":tag": "name is missing",
@@ -185,7 +185,7 @@ def test_refuses(text: str) -> None:
 def test_skopeo_agrees(text: str) -> None:
     if "\0" in text:
         return  # no program can be given such an argument
-    # It reads the reference, and gives up before it has sent anything.
+    # It parses the reference, and stops before it has sent anything.
     command = [program("skopeo"), "--command-timeout", "1us", "inspect", "--raw"]
     ended = subprocess.run(
         [*command, f"docker://{text}"], capture_output=True, text=True, check=False
@@ -195,7 +195,7 @@ def test_skopeo_agrees(text: str) -> None:
         assert asked, ended.stderr
         registry = GOOD[text][0]
         assert asked[1] == ("registry-1.docker.io" if registry == "docker.io" else registry)
-    elif not re.search(r":(0|9{5000}|65536)/", text):  # its grammar knows no limit of ports
+    elif not re.search(r":(0|9{5000}|65536)/", text):  # its grammar has no limit on ports
         assert not asked, ended.stderr
 
 

@@ -16,7 +16,7 @@ MOST = LIMITS.json_text
 
 
 def filled(text: str, size: int) -> bytes:
-    """A document with a text, and one of so many bytes together."""
+    """A document with a text, of this many bytes in total."""
     start = json.dumps({"a": text}, ensure_ascii=False)[:-2].encode()
     return start + b"x" * (size - len(start) - 2) + b'"}'
 
@@ -65,11 +65,20 @@ def test_what_passes_takes_no_more_than_documents_may(body: bytes) -> None:
         tracemalloc.stop()
 
 
-def test_what_is_kept_of_a_manifest_is_counted() -> None:
-    """Its descriptors take more memory than its bytes."""
-    layers = [{"mediaType": f"a/{n}", "digest": f"sha256:{n:064x}", "size": n} for n in range(4000)]
-    document = {"schemaVersion": 2, "layers": layers, "config": layers[0]}
-    body = json.dumps(document, separators=(",", ":")).encode()
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(4000, ""), (1, "x" * 1_000_000), (1, "x" * 1_000_000 + "Ā"), (1, "x" * 1_000_000 + "😀")],
+    ids=["descriptors", "letters", "letters of two bytes", "letters of four"],
+)
+def test_what_is_kept_of_a_manifest_is_counted(count: int, text: str, escaped: bool) -> None:
+    """Its descriptors take more memory than its bytes, and so may their text."""
+    layers = [
+        {"mediaType": f"a/{n}", "digest": f"sha256:{n:064x}", "size": n} for n in range(count)
+    ]
+    first = {**layers[0], "annotations": {"a": text}} if text else layers[0]
+    document = {"schemaVersion": 2, "layers": layers, "config": first}
+    body = json.dumps(document, separators=(",", ":"), ensure_ascii=escaped).encode()
     tracemalloc.start()
     try:
         manifest = parse_document(body, digest_of(body))

@@ -23,7 +23,7 @@ REPOSITORY = "a/b"
 
 
 class Endpoint:
-    """A token endpoint: answers in turn, the last one for ever, and remembers what was asked."""
+    """A token endpoint: gives its answers in turn, the last one for ever, and records requests."""
 
     def __init__(self, *answers: object) -> None:
         self.answers = list(answers) or ["token-1"]
@@ -54,7 +54,7 @@ def authorizer(
     login: bool = True,
     origin: str = ORIGIN,
 ) -> Authorizer:
-    """An authorizer for somebody with a canary's credentials, or for nobody."""
+    """An authorizer with a canary's credentials, or without any."""
     bird = canary or Canary()
     network = Network(user=bird.user, password=bird.password) if canary and login else Network()
     credentials = Credentials(network, {"HOME": "/nonexistent"}, bird.notify)
@@ -62,7 +62,7 @@ def authorizer(
 
 
 def with_entry(endpoint: Endpoint, canary: Canary, path: str, entry: dict[str, str]) -> Authorizer:
-    """An authorizer for somebody with an entry in config.json."""
+    """An authorizer with an entry in config.json."""
     with open(path, "w") as file:
         json.dump({"auths": {"registry.test": entry}}, file)
     credentials = Credentials(Network(authfile=path), {"HOME": "/nonexistent"}, canary.notify)
@@ -70,7 +70,7 @@ def with_entry(endpoint: Endpoint, canary: Canary, path: str, entry: dict[str, s
 
 
 def refuse(who: Authorizer, *challenges: str, repository: str = REPOSITORY) -> str | None:
-    """Send what there is to send, get a 401 for it, and return what is sent next."""
+    """Send the current header, get a 401, and return the next header."""
     headers = HTTPHeaderDict()
     for challenge in challenges:
         headers.add("WWW-Authenticate", challenge)

@@ -18,7 +18,7 @@ _ELSEWHERE = (
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the home of a user who has logged in nowhere, and has no proxies."""
+    """Return the home of a user without logins or proxies."""
     folder = tmp_path / "home"
     folder.mkdir()
     for name in _ELSEWHERE:

@@ -80,7 +80,7 @@ def always(strike: Strike) -> bool:
 
 
 def succeeds(strike: Strike) -> bool:
-    """An answer that gives what was asked for."""
+    """An answer with the requested content."""
     return strike.response.status in (200, 206)
 
 

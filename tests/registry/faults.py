@@ -68,17 +68,17 @@ class Fault:
 
     @classmethod
     def reset_after(cls, count: int | float, **rule: Unpack[Rule]) -> Fault:
-        """Reset it after so many bytes of the body (a float: after that part of it)."""
+        """Reset it after this many bytes of the body (a float: after that part of it)."""
         return cls("reset_after", count, **rule)
 
     @classmethod
     def close_after(cls, count: int | float, **rule: Unpack[Rule]) -> Fault:
-        """Close it in good order after so many bytes, although Content-Length said more."""
+        """Close it cleanly after this many bytes, although Content-Length said more."""
         return cls("close_after", count, **rule)
 
     @classmethod
     def stall_after(cls, count: int | float, **rule: Unpack[Rule]) -> Fault:
-        """Send nothing any more after so many bytes, and keep the connection open."""
+        """Stop sending after this many bytes, and keep the connection open."""
         return cls("stall_after", count, **rule)
 
     @classmethod
@@ -115,12 +115,12 @@ class Fault:
 
     @classmethod
     def shortened(cls, count: int | float, **rule: Unpack[Rule]) -> Fault:
-        """Send only so many bytes (a float: that part), with a Content-Length that agrees."""
+        """Send only this many bytes (a float: that part), with a matching Content-Length."""
         return cls("shortened", count, **rule)
 
     @classmethod
     def lengthened(cls, count: int, **rule: Unpack[Rule]) -> Fault:
-        """Send so many bytes more, with a Content-Length that agrees."""
+        """Send this many bytes more, with a matching Content-Length."""
         return cls("lengthened", count, **rule)
 
     @classmethod
@@ -130,7 +130,7 @@ class Fault:
 
     @classmethod
     def garbage_after(cls, data: bytes = b"\0garbage\r\n", **rule: Unpack[Rule]) -> Fault:
-        """Send something behind the body, where the next answer is awaited."""
+        """Send something after the body, where the next response is expected."""
         return cls("garbage_after", data, **rule)
 
     # The content
@@ -161,7 +161,7 @@ class Fault:
 
     @classmethod
     def gzip_encoded(cls, **rule: Unpack[Rule]) -> Fault:
-        """Send it with `Content-Encoding: gzip`, which nobody asked for."""
+        """Send it with an unrequested `Content-Encoding: gzip`."""
         return cls("gzip_encoded", **rule)
 
     @classmethod
@@ -178,7 +178,7 @@ class Fault:
 
     @classmethod
     def refuse_range(cls, status: int = 416, **rule: Unpack[Rule]) -> Fault:
-        """Answer so to a range, although it is there."""
+        """Answer a range with this status, although the blob exists."""
         return cls("refuse_range", status, **rule)
 
     @classmethod
@@ -198,7 +198,7 @@ class Fault:
 
     @classmethod
     def shifted_range(cls, count: int, **rule: Unpack[Rule]) -> Fault:
-        """Send bytes from elsewhere in the blob, while Content-Range says what was asked for."""
+        """Send bytes from elsewhere in the blob, with the requested Content-Range."""
         return cls("shifted_range", count, **rule)
 
     # Answers instead
@@ -240,7 +240,7 @@ class Fault:
 
     @classmethod
     def redirect_chain(cls, hops: int, **rule: Unpack[Rule]) -> Fault:
-        """Redirect so many times before the answer."""
+        """Redirect this many times before the answer."""
         return cls("redirect_chain", hops, **rule)
 
     @classmethod
@@ -248,7 +248,7 @@ class Fault:
         """Answer every page of a tag list with one more page to come."""
         return cls("endless_tags", **({"on": "tags"} | rule))
 
-    # What changes behind the client's back, before the request is answered
+    # Changes behind the client's back, before the request is answered
 
     @classmethod
     def expire_tokens(cls, **rule: Unpack[Rule]) -> Fault:

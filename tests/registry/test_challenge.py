@@ -1,4 +1,4 @@
-"""Challenges: every production of RFC 9110, section 11.6.1, and what lies beside them."""
+"""Challenges: every production of RFC 9110, section 11.6.1, and malformed ones."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_without_ranges_the_whole_blob_comes(fault: Fault) -> None:
 
 
 def test_a_buffer_can_be_filled_again_and_again() -> None:
-    """Nothing is copied on the way, and nothing lies in it behind what was read."""
+    """Nothing is copied, and the buffer is unchanged after the bytes that were read."""
     with Simulator(STORE) as server, opened(server.host) as run:
         for faults in ((), (Fault.chunked(),), (Fault.without_length(),), (Fault.http10(),)):
             server.faults.clear()
@@ -197,7 +197,7 @@ def test_an_end_of_chunks_that_does_not_come_is_not_waited_for() -> None:
 
 
 def test_a_kept_connection_that_was_closed_meanwhile() -> None:
-    """Another one is used at once: that is no failure of anybody's."""
+    """Another one is used at once: this is not a failure."""
     with Simulator(STORE) as server, opened(server.host) as run:
         run.registry.manifest("team/sample", "latest")
         server.faults.add(Fault.close_after(-1, times=1))
@@ -267,7 +267,7 @@ def test_a_blob_of_another_length_is_refused(fault: Fault, message: str) -> None
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "zstd"])
 def test_a_blob_that_is_only_labelled_as_packed_is_taken(coding: str) -> None:
-    """moby #17595: layers are packed, and some storage labels them so. The hash decides."""
+    """moby #17595: layers are compressed, and some storage labels them so. The hash decides."""
     for more in ((), (Fault.chunked(),), (Fault.without_length(),)):
         with Simulator(STORE) as server, opened(server.host) as run:
             server.faults.add(Fault.header("Content-Encoding", coding), *more)

@@ -1,4 +1,4 @@
-"""Connecting: which address when, and what is said where none answers."""
+"""Connecting: which address when, and the error if none answers."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_a_stopped_run_leaves_all_of_them(addresses: list[Target]) -> None:
 
 
 def test_a_family_that_leads_nowhere(port: int, addresses: list[Target]) -> None:
-    """As an IPv6 address without a route behind it: it costs a quarter of a second, once."""
+    """Like an IPv6 address without a route: it costs a quarter of a second, once."""
     with ExitStack() as stack:
         nowhere = silent(stack)
         attempts: list[socket.AddressFamily] = []

@@ -31,7 +31,7 @@ def write(path: Path, document: object) -> Path:
 
 
 def entry(user: str, registry: str = "registry.test") -> dict[str, Any]:
-    """A config.json that knows one user of one registry."""
+    """A config.json with one user of one registry."""
     return {"auths": {registry: {"auth": auth(user, "word")}}}
 
 
@@ -231,7 +231,7 @@ def test_the_most_particular_key_wins(finder: Finder) -> None:
 
 
 def test_an_empty_entry_hides_no_full_one(finder: Finder) -> None:
-    """Docker leaves `{}` behind where a helper has the secret."""
+    """Docker writes `{}` if a helper has the secret."""
     config(
         finder.home,
         {"auths": {"registry.test/a": {}, "registry.test": {}, "https://registry.test": {
@@ -358,7 +358,7 @@ def test_a_directory_that_we_may_not_look_into(home: Path, monkeypatch: pytest.M
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """As somebody to whom permissions apply, which to root they do not."""
+    """As a user who, unlike root, is subject to permissions."""
     user = os.geteuid()
     os.seteuid(user or 65534)
     try:

@@ -184,7 +184,7 @@ def test_a_faulty_helper_is_named_and_passed_over(
     watch = Stopwatch()
     login = bin.find()
     assert watch.own < 3
-    # What the file itself knows still counts.
+    # Credentials in the file itself still count.
     assert login is not None
     assert login.user == "behind"
     (line,) = bin.canary.lines
@@ -250,7 +250,7 @@ def test_helpers_get_the_users_environment(
 
 @pytest.fixture
 def password_store(home: Path) -> Iterator[dict[str, str]]:
-    """Return the environment of somebody who uses pass(1), with a key of their own."""
+    """Return the environment of a user of pass(1), with their own key."""
     # gpg-agent's socket must have a short path.
     folder = Path("/tmp") / f"dockersave-gpg-{os.getpid()}"
     folder.mkdir(mode=0o700)
@@ -303,7 +303,7 @@ def test_docker_credential_pass(password_store: dict[str, str], home: Path, cana
 
 
 def test_docker_credential_secretservice_without_a_desktop(bin: Bin) -> None:
-    """What a config.json from somebody's desktop does on a server."""
+    """A config.json from a desktop, used on a server."""
     program("docker-credential-secretservice")
     bin.environ.pop("DISPLAY", None)
     bin.environ.pop("DBUS_SESSION_BUS_ADDRESS", None)

@@ -1,4 +1,4 @@
-"""Registries that hide what is private: nobody is asked who they are, except at `/v2/`."""
+"""Registries that hide private images: they ask for credentials only at `/v2/`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ QUESTIONS: dict[str, Callable[[Run], object]] = {
 
 @contextmanager
 def hiding(status: str, *, bearer: bool = False, challenge: bool = True) -> Iterator[Raw]:
-    """A registry that answers so to whoever is nobody, and asks at `/v2/` alone."""
+    """A registry that answers anonymous requests so, and asks only at `/v2/`."""
     wanted = "Authorization: " + ("Bearer a-token" if bearer else BASIC)
 
     def say(line: str) -> bytes:
@@ -62,7 +62,7 @@ def hiding(status: str, *, bearer: bool = False, challenge: bool = True) -> Iter
 
 
 def login(home: Path, host: str) -> None:
-    """What `docker login` would have left behind."""
+    """What `docker login` would have written."""
     (home / ".docker").mkdir()
     entry = {"auth": base64.b64encode(f"me:{SECRET}".encode()).decode()}
     (home / ".docker" / "config.json").write_text(json.dumps({"auths": {host: entry}}))
@@ -78,7 +78,7 @@ def test_credentials_at_hand_are_used(status: str, name: str, bearer: bool, home
         with opened(server.host) as run:
             QUESTIONS[name](run)
             assert len(server.heads) == 4 if bearer else 3
-            # From now on it is known who we are.
+            # From now on credentials are sent.
             run.registry.manifest("sample", "latest")
             assert len(server.heads) == 5 if bearer else 4
             assert not [line for line in run.lines if SECRET in line]
@@ -92,7 +92,7 @@ def test_without_credentials_nothing_more_is_sent(status: str, name: str, home: 
             with pytest.raises(DockersaveError) as caught:
                 QUESTIONS[name](run)
             assert isinstance(caught.value, CredentialsError if status == "403" else NotFoundError)
-        # A refused HEAD has no body, so a GET asks why; and a range may be what is refused.
+        # A refused HEAD has no body, so a GET asks why; or only the range may be refused.
         most = {"head": 6, "range": 6}.get(name, 3)
         assert 3 <= len(server.heads) <= most
         assert not any("Authorization" in head for head in server.heads)

@@ -1,4 +1,4 @@
-"""HTTP as proxies and registries speak it: what Go takes is taken, what is ambiguous refused."""
+"""HTTP as spoken by proxies and registries: accept what Go accepts, refuse what is ambiguous."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_head_that_is_cut() -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_head_request_that_is_answered_with_a_body(late: bool) -> None:
-    """Whatever comes behind it is not taken for the answer to the next request."""
+    """Anything after it is not taken for the response to the next request."""
     said = answer(BODY, TYPE, f"Docker-Content-Digest: {SAMPLE.digest}")
     head, _, body = said.partition(b"\r\n\r\n")
     waiting: list[bytes] = []

@@ -24,7 +24,7 @@ STORE = Store.of({"sample": image([BIG])})
 
 @contextmanager
 def stopped(run: Run, after: float = 0.3) -> Iterator[None]:
-    """Stop a run soon; what is inside must end at once with `CancelledError`."""
+    """Stop a run soon; the body must end at once with `CancelledError`."""
     timer = threading.Timer(after, run.cancellation.cancel)
     timer.start()
     watch = Stopwatch()
@@ -137,7 +137,7 @@ def test_before_it_began() -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_one_stream_alone_can_be_interrupted(tls: bool) -> None:
-    """The fetcher gives up a slow connection this way: the run goes on."""
+    """The fetcher gives up a slow connection this way: the run continues."""
     with (
         Simulator(STORE, tls=tls) as server,
         opened(server.host, insecure=not tls, skip_tls_verify=tls, timeout=30.0) as run,

@@ -1,4 +1,4 @@
-"""Where a list of tags goes on: taken, or refused, and never left out."""
+"""Next pages of tag lists: followed or refused, but never ignored."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ REPOSITORY = "team/sample"
 
 
 def simulator(canary: Canary, *, storage: bool = True, tls: bool = False, **auth: Any) -> Simulator:
-    """A registry that knows the canary; its blobs lie on another server, which must not."""
+    """A registry that knows the canary; its blobs are on another server, which must not."""
     known = {"user": canary.user, "password": canary.password}
     store = Store.of({REPOSITORY: SAMPLE})
     return Simulator(store, storage=storage, tls=tls, auth=Auth(**(known | auth)))
@@ -117,7 +117,7 @@ def test_ways_in(home: Path, canary: Canary, way: str, flags: bool) -> None:
     watch(canary, server)
     warning = f"warning: credentials for {server.host} are sent over plain HTTP"
     assert canary.lines == [warning]
-    # The password goes to whoever gives tokens, and nowhere else.
+    # The password goes to the token endpoint, and nowhere else.
     if "bearer" in way:
         for request in server.requests:
             assert not canary.found_in(request.raw) or request.kind == "token"
@@ -293,7 +293,7 @@ def test_a_token_endpoint_that_redirects_elsewhere(
 def test_a_redirect_to_a_host_that_asks_for_credentials(
     home: Path, canary: Canary, scheme: str, theirs: str
 ) -> None:
-    """Another host's challenge is no reason to tell it anything."""
+    """Another host's challenge does not get credentials."""
     with simulator(canary, scheme=theirs) as attacker, simulator(canary, scheme=scheme) as server:
         canary.must_not_reach(attacker.requests)
         location = f"http://{attacker.host}/v2/{REPOSITORY}/manifests/latest"

@@ -84,7 +84,7 @@ def test_password_from_standard_input(
 
 
 def test_a_password_as_an_argument_is_warned_about(home: Path, tmp_path: Path) -> None:
-    bird = Canary()  # a secret that is no secret any more
+    bird = Canary()  # a secret that is no longer secret
     with simulator(bird) as server:
         ended = subprocess.run(
             command(server, "--user", bird.user, "--password", bird.password, "-o", "a.tar"),
@@ -116,7 +116,7 @@ def test_asking_on_the_terminal_shows_no_password(
         shown = converse(
             terminal, [(b"user:", canary.user), (b"password:", canary.password)], timeout=100
         )
-        os.close(terminal)  # whoever still waits for an answer is hung up on
+        os.close(terminal)  # requests still waiting for a response are dropped
         status = process.wait(100)
     canary.say(shown)
     assert status == 0, shown

@@ -1,4 +1,4 @@
-"""Mirrors are tried first, trusted in nothing, and missed by nobody when they fail."""
+"""Mirrors are tried first, never trusted, and not needed."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_mirror_that_corrupts_a_blob_is_not_asked_for_it_again() -> None:
     ):
         mirror.faults.add(Fault.flip_bit(0.5, on="blob"))
         assert digest_of(drain(run.registry.blob("team/sample", BLOB))) != BIG.digest
-        # This is what whoever judges the bytes does then:
+        # This is what the verification does then:
         assert digest_of(drain(run.registry.blob("team/sample", BLOB))) == BIG.digest
         assert len(server.of("blob")) == 1
 

@@ -1,4 +1,4 @@
-"""The pace of a connection: what is counted, and when it is too slow."""
+"""The pace of a connection: what counts, and when it is too slow."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_little_that_comes_at_once_is_not_slow() -> None:
 
 
 def test_the_end_of_a_connection_is_never_too_late() -> None:
-    """Whoever reads knows how much there should have been."""
+    """The reader knows how much there should have been."""
     body = Clocked()
     body.pace.body()
     body.pace.spent(9.0, 0)

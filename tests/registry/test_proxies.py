@@ -250,7 +250,7 @@ def test_a_proxy_that_wants_other_credentials(
         run.registry.manifest("docker", "latest")
     assert "wrong-canary" not in str(caught.value) + caught.value.hint
     if isinstance(caught.value, CredentialsError):
-        # tinyproxy answers wrong ones in the registry's place where there is no tunnel
+        # without a tunnel, tinyproxy answers wrong ones instead of the registry
         assert (bool(login), real.tls) == (True, False)
     else:
         assert re.search(r"proxy.* wants credentials \(40[17]\)", caught.value.message)

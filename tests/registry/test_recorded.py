@@ -1,4 +1,4 @@
-"""What real registries said, replayed word for word, on their own names over TLS.
+"""Recorded answers of real registries, replayed byte for byte, under their own names over TLS.
 
 Each file in `recorded/` has the requests that we must send, in order, and the answers that the
 registry gives, as far as its source tells; tokens, names and layers are made up.
@@ -31,7 +31,7 @@ RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))
 
 
 class Replay:
-    """Answers on behalf of every host of a recording, and notes what was not as recorded."""
+    """Answers for every host of a recording, and notes deviations from it."""
 
     def __init__(self, exchanges: list[dict[str, Any]]) -> None:
         self._left = list(exchanges)
@@ -105,7 +105,7 @@ def served(replay: Replay, authority: trustme.CA) -> Iterator[int]:
 
 
 def act(run: Run, action: str, repository: str, *rest: Any) -> object:
-    """One call of the client, and what comes of it."""
+    """Call the client; returns the result."""
     if action == "manifest":
         return run.registry.manifest(repository, rest[0]).digest
     if action == "head":

@@ -161,7 +161,7 @@ def test_a_location_has_an_end() -> None:
 
 
 def test_a_location_cannot_bring_headers_along() -> None:
-    """CR and LF end a header: what is behind them is no part of the request that follows."""
+    """CR and LF end a header: text after them must not become part of the next request."""
     with Simulator(STORE) as server, opened(server.host) as run:
         location = "{path}?a\r\nX-Injected: yes\r\n\r\nGET /evil HTTP/1.1"
         server.faults.add(Fault.redirect(location, times=1))

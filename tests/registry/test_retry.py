@@ -53,7 +53,7 @@ class Policy:
         self.retry = Retry(options, self.pauses, self.lines.append)
 
     def failing(self, *failures: DockersaveError) -> Callable[[], str]:
-        """An attempt that fails so, and then succeeds."""
+        """An attempt that fails with this error, and then succeeds."""
         left = list(failures)
 
         def attempt() -> str:
@@ -142,7 +142,7 @@ def test_who_asks_to_wait_is_waited_for_whatever_has_come() -> None:
 
 
 def test_wrong_content_is_no_progress() -> None:
-    """However much of it came: it is to be fetched anew."""
+    """However much of it arrived: it must be fetched again."""
     wrong = ContentError("registry.example: a blob hashes to ...", transient=True)
     assert Policy().retry.attempts.judge(wrong, 0, now=0.0, gained=True).counts
 

@@ -1,8 +1,9 @@
-"""Secrets stay out of what is shown, however a server has written them down."""
+"""Secrets stay out of output, however a server encodes them."""
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import time
 import traceback
@@ -24,7 +25,7 @@ from tests.registry.raw_server import Raw, answer, raw_server
 
 SAMPLE = image([random_layer(1000)])
 CONFIG = Descriptor("", SAMPLE.config_digest, len(SAMPLE.config))
-WORD = 'hun+er/2 "S3cr=t"\\%ü☃'
+WORD = 'hun+er/2 "S3cr=t"\\%ü☃&<>\''
 PLAIN = "hunter2/S3cr3tS3cr3tS3cr3t"
 
 
@@ -44,7 +45,15 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "URL": lambda word: quote(word, safe=""),
     "URL, lower case": lambda word: quote(word, safe="").lower(),
     "URL, path": quote,
+    "URL in a URL": lambda word: quote(quote(word, safe=""), safe=""),
     "form": quote_plus,
+    "HTML": html.escape,
+    "HTML, text": lambda word: html.escape(word, quote=False),
+    "HTML of Go": lambda word: (
+        html.escape(word).replace("&quot;", "&#34;").replace("+", "&#43;").replace("=", "&#61;")
+    ),
+    "HTML, ASCII": lambda word: html.escape(word).encode("ascii", "xmlcharrefreplace").decode(),
+    "hex": lambda word: word.encode().hex(),
     "Base64": packed,
     "Base64, after a name": lambda word: packed(f"me:{word}"),
     "Base64, after another": lambda word: packed(f"you:{word}"),

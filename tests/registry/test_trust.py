@@ -200,7 +200,7 @@ def test_a_server_that_ends_the_handshake_without_a_client_certificate(
 
 
 def test_the_client_certificate_is_shown_to_its_registry_only(tmp_path: Path) -> None:
-    """The storage that a registry redirects to may not learn who is there."""
+    """The storage that a registry redirects to must not learn who is asking."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     client = authority.issue_cert("client@example.test")

@@ -80,7 +80,7 @@ SCRIPTS: dict[str, Script] = {
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=[name.replace(" ", "-") for name in SCRIPTS])
 def test_a_document(script: str, tls: bool) -> None:
-    # Every script is used once for each protocol, since an iterator goes on where it was.
+    # Every script is used once for each protocol, because an iterator continues where it stopped.
     with (
         scripted(lambda _: SCRIPTS[script], server_context if tls else None) as host,
         in_time(),
@@ -160,7 +160,7 @@ def test_a_token_that_trickles() -> None:
 
 
 def test_a_redirect_whose_body_trickles() -> None:
-    """What nobody wants to read is not waited for longer than once."""
+    """Waiting for an unwanted body is limited to one timeout."""
 
     def answer(request: bytes) -> Script:
         if b"elsewhere" in request:

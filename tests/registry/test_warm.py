@@ -38,7 +38,7 @@ def tls(request: pytest.FixtureRequest) -> bool:
 
 
 def test_later_requests_find_them(tls: bool) -> None:
-    """Session tickets of TLS 1.3 lie there unread: they do not look like the connection's end."""
+    """Unread session tickets of TLS 1.3 do not look like the end of the connection."""
     with (
         Simulator(STORE, tls=tls) as server,
         opened(server.host, insecure=not tls, skip_tls_verify=tls) as run,

@@ -52,7 +52,7 @@ class Auth:
 
 
 class Authority:
-    """Gives out tokens, and knows them again.
+    """Issues tokens and recognises them.
 
     Parameters:
         auth: what is demanded.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from dockersave.errors import ContentError, NotFoundError
@@ -107,7 +109,9 @@ def test_what_is_no_image(name: str, said: str) -> None:
 
 def test_the_digest_that_was_asked_for_is_what_counts() -> None:
     class Liar(OfflineRegistry):
-        def manifest(self, repository: str, version: str) -> Served:
+        def manifest(
+            self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+        ) -> Served:
             served = super().manifest(repository, self.digest)
             return Served(served.body, served.media_type, version)
 
@@ -119,7 +123,9 @@ def test_the_digest_that_was_asked_for_is_what_counts() -> None:
 
 def test_a_child_of_another_size_than_its_index_says() -> None:
     class Padder(OfflineRegistry):
-        def manifest(self, repository: str, version: str) -> Served:
+        def manifest(
+            self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+        ) -> Served:
             served = super().manifest(repository, version)
             padding = b" " if version.startswith("sha256") else b""
             return Served(served.body + padding, served.media_type, served.digest)

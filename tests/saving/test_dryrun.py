@@ -117,7 +117,7 @@ def test_where_there_is_no_room(server: Simulator, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(disk, "free_room", lambda fd: 1000)
     with pytest.raises(OutputError, match=r"cannot write x.tar: needs .* 1 kB is free in \."):
         foreseen(server, output="x.tar").check_room()
-    foreseen(server).check_room()  # what is there is not written again
+    foreseen(server).check_room()  # existing content is not written again
     foreseen(server, output="-").check_room()
 
 
@@ -140,7 +140,7 @@ def test_an_archive_that_is_compressed(server: Simulator, monkeypatch: pytest.Mo
 def test_archive_and_directory_need_room_together(
     server: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is foreseen is what the save says, before it fetches anything."""
+    """The forecast matches what the save reports before it fetches anything."""
     found = foreseen(server, output="x.tar", tree=True)
     assert found.needed == foreseen(server, output="x.tar").needed + sum(
         each.stat().st_size for each in saved_tree(server)

@@ -97,7 +97,7 @@ def test_what_an_earlier_directory_holds_is_not_fetched_again(form: str, tmp_pat
         fetched = len(registry.of("blob"))
         save(name, options=options, network=PLAIN)
         assert digests(tmp_path / "d") == before
-        if form != "legacy":  # whose names do not say what is in them
+        if form != "legacy":  # whose names do not tell their content
             assert len(registry.of("blob")) == fetched
 
 

@@ -63,7 +63,7 @@ def test_a_directory_that_is_a_link_is_no_matter() -> None:
 
 @pytest.mark.parametrize("letter", ["y", "ü"])
 def test_the_longest_name_that_works_is_the_longest_that_is_allowed(letter: str) -> None:
-    """In bytes, with what is put behind it meanwhile."""
+    """In bytes, including the temporary suffix."""
     most = os.pathconf(".", "PC_NAME_MAX") - len(".part~")
     longest = "y" * (most % len(letter.encode())) + letter * (most // len(letter.encode()))
     check_writable(

@@ -149,7 +149,7 @@ class Condition:
             self._lock.take_back(count)
 
     def notify_all(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiting threads."""
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             self._machine.wake(each)
@@ -264,7 +264,7 @@ class Machine:
         self.current.life.switch()
 
     def wake(self, thread: Thread) -> None:
-        """Have it go on when its turn comes."""
+        """Let it continue when its turn comes."""
         if not thread.is_ready and not thread.is_over:
             thread.is_ready = True
             thread.waits += 1

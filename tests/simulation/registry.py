@@ -110,7 +110,7 @@ class RemoteStream:
         self._reader: Thread | None = None
         self._is_interrupted = False
         self._reset = self._stall = len(self._data) + 1
-        # What comes of a whole blob may all be there already, and then is no progress.
+        # All bytes of a whole blob may be there already; then it is not progress.
         first = 0 if server.hard else PROGRESS
         breaks = server.hard or server.ranges == 1
         if breaks and len(self._data) > first and dice.random() < server.resets:
@@ -152,7 +152,7 @@ class RemoteStream:
             raise CancelledError("stopped")
 
     def interrupt(self) -> None:
-        """Wake who reads."""
+        """Wake the reader."""
         self._is_interrupted = True
         if self._reader:
             self._of.machine.wake(self._reader)
@@ -165,7 +165,7 @@ class RemoteStream:
 
 @dataclass(eq=False, slots=True)
 class Found:
-    """A blob that lies on the disk, as it should be or not."""
+    """A blob on the disk, correct or not."""
 
     machine: Machine
     server: str

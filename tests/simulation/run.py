@@ -332,7 +332,7 @@ class Run:
 
 
 class _Cancellation(Cancellation):
-    """A flag that nobody sets: waiting for it lets time pass."""
+    """A flag that is never set: waiting for it lets time pass."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()

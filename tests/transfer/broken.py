@@ -8,7 +8,7 @@ from dockersave.transfer.ledger import Ledger
 
 
 class LosesARange(Ledger):
-    """What a worker did not fetch of its lease is nobody's."""
+    """The part of a lease that a worker did not fetch is lost."""
 
     def _give_back(self, lease: Lease) -> None:
         lease.stop = lease.position
@@ -26,7 +26,7 @@ class SettlesEarly(Ledger):
 
 
 class KeepsWhatOthersTookOver(Ledger):
-    """What was read before another worker took over half of a lease is written by both."""
+    """Bytes read before another worker took over half of a lease are written by both."""
 
     def keep(self, lease: Lease, amount: int) -> int:
         """Keep all of it."""

@@ -48,7 +48,7 @@ def fetched(*sizes: int, restartable: bool = True) -> Blobs:
 
 
 def found(*sizes: int, remote: bool = True) -> Blobs:
-    """Blobs that lie on the disk, and on a server, too."""
+    """Blobs that are on the disk and on a server."""
 
     def make() -> list[Blob]:
         return [
@@ -77,7 +77,7 @@ def resumed(size: int, *present: int) -> Blobs:
 
 
 def in_order(size: int, *others: int, restartable: bool = True) -> Blobs:
-    """A blob whose bytes are taken in order, which lies on the disk in other sizes, too."""
+    """A blob that is consumed in order, and is also on the disk in other sizes."""
 
     def make() -> list[Blob]:
         disk = [Shelf(f"disk {n}", n * GRANULE, is_local=True) for n in others]

@@ -1,4 +1,4 @@
-"""What the engine fetches from and into, in memory: a registry behind a line, and a place."""
+"""In-memory source and destination: a registry behind a line, and a place."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _check_progress(ledger: Ledger, now: float) -> None:
 
 
 def is_stuck(ledger: Ledger, task: object) -> bool:
-    """Whether a worker that was told this waits for something that nobody will do."""
+    """Whether a worker with this task waits for something that will never happen."""
     return isinstance(task, Wait) and math.isinf(task.until) and not _held(ledger)
 
 

@@ -32,7 +32,7 @@ RANGE, WHOLE, OTHER = "range", "whole", "other"
 # How a request or a stream fails.
 REFUSED, CROWDED, ANSWERED, FATAL, EARLY = "refused", "crowded", "answered", "fatal", "early"
 VANISHED, LONGER = "vanished", "longer"
-# The same where it is no reason to give up: after bytes have come, while others go on.
+# The same when it is not a reason to give up: after bytes have arrived, while others continue.
 RESET, BUSY = "reset", "busy"
 # What is read.
 ALL, SOME, BAD = "all", "some", "bad"

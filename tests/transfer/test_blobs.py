@@ -39,7 +39,7 @@ def test_sources_of_another_size_are_left_out() -> None:
 
 
 def test_of_a_layer_that_is_unpacked_every_size_will_do() -> None:
-    """A file of this machine may have it unpacked: then that is what is read."""
+    """A local file may have it unpacked: then the unpacked bytes are read."""
     local, remote = Line(is_local=True, size=5000), Line(size=SIZE)
     begun = blob(local, remote, sequential=True)
     assert begun.sources == [local, remote]

@@ -342,7 +342,7 @@ def test_it_takes_no_room_that_the_output_needs(
     """On one disk with the output it does without, rather than filling it."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    # What is unpacked lies on the disk before it has its place.
+    # Unpacked layers are on the disk before they have their place.
     size = f"size={(2 if way in ('--no-rm', '--gunzip') else 1) * SIZE + 1_500_000}"
     subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", disk], check=True)
     try:

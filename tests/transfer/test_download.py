@@ -16,7 +16,7 @@ HALF = len(BODY) // 2
 
 
 class Kept(Entry):
-    """What would lie in the cache."""
+    """What would be in the cache."""
 
     def __init__(self) -> None:
         self.place = Memory()

@@ -99,7 +99,7 @@ def test_it_waits_for_room() -> None:
 
 
 def test_a_lease_that_was_taken_away_is_not_read_on() -> None:
-    """The blob was begun again meanwhile: what comes of the old lease is of no use."""
+    """The blob was restarted in the meantime: bytes of the old lease are useless."""
 
     def begin_again(position: int) -> None:
         books.hashed(Hashing(blob, 0, len(BODY)), ContentError("wrong"))

@@ -1,4 +1,4 @@
-"""What is on this machine's disk already is not fetched again, and never believed."""
+"""Blobs on this machine's disk are not fetched again, but never trusted."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_part_of_another_image_gives_what_fits(server: Simulator, tmp_path: 
 def test_the_part_of_another_name_whose_documents_are_longer(
     server: Simulator, tmp_path: Path
 ) -> None:
-    """The blobs lie at the same places; the map lay where the documents end now."""
+    """The blobs are at the same places; the map was where the documents end now."""
     long_name = "sample" + "x" * 190
     server.store.add(long_name, image(BASE), "latest")
     output = tmp_path / "image.tar"
@@ -164,7 +164,7 @@ def test_the_part_of_another_name_whose_documents_are_longer(
 
 @pytest.mark.parametrize("option", ["", "--gunzip", "--xz"])
 def test_a_part_of_garbage(option: str, server: Simulator, tmp_path: Path) -> None:
-    """Of a save, after a crash, it is of no use; of somebody else, it is not ours to replace."""
+    """Left by a save after a crash, it is useless; from others, it is not ours to replace."""
     part = tmp_path / "image.tar.part"
     part.write_bytes(b"garbage" * 100_000)
     done = run(server, "-o", "image.tar", *filter(None, [option]), cwd=tmp_path)

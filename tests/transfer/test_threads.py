@@ -138,7 +138,7 @@ def test_the_caller_does_what_it_can_meanwhile_with_no_threads_at_all(
 def test_nobody_but_the_caller_does_what_is_to_be_done_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not even a worker that waits for room before the caller knows that it has started."""
+    """Not even if a worker waits for room before the caller knows that it has started."""
     blob = blob_of(Line(ranged=False))
     room, real = 100_000, threading.Thread.start
     callers: set[str] = set()

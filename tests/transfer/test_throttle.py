@@ -17,7 +17,7 @@ from dockersave.transfer.throttle import Throttle
 
 @dataclass(eq=False)
 class Source:
-    """A stream that gives what is asked for; with `hangs`, not before it is interrupted."""
+    """A stream with the requested bytes; with `hangs`, only after it is interrupted."""
 
     clock: Clock | None = None
     hangs: bool = False
@@ -45,7 +45,7 @@ class Source:
 
 @dataclass
 class Clock:
-    """Time passes while somebody reads or waits, and only then."""
+    """Time passes only while reading or waiting."""
 
     now: float = 1000.0
     read_takes: float = 0.0

@@ -50,7 +50,7 @@ def layer_of(
 
 
 def fetched(*layers: UnpackedLayer, jobs: int = 2, policy: Attempts | None = None) -> list[bytes]:
-    """Fetch layers, one behind the other as they come; returns what they are unpacked."""
+    """Fetch layers, one after another as they come; returns their unpacked content."""
     bodies: list[bytes] = []
     for number, layer in enumerate(layers):
         layer.blob.base = number
@@ -83,7 +83,7 @@ def moved(layer: UnpackedLayer) -> bytes:
 
 
 def breaking(line: Line, *positions: int) -> Line:
-    """Have a connection break at these positions, or behind them, once each."""
+    """Break a connection at or after these positions, once each."""
     left = list(positions)
 
     def break_off(position: int) -> None:
@@ -120,7 +120,7 @@ def test_several_layers(tmp_path: Path) -> None:
 
 
 def test_no_more_lie_ready_than_there_is_room_for(tmp_path: Path) -> None:
-    """The first one keeps the others waiting: they would fill the disk meanwhile."""
+    """The first one blocks the others, which would otherwise fill the disk."""
     samples = [random_layer(50_000, seed) for seed in range(8)]
     lines = [Line(read(each.data)) for each in samples]
     ready: list[int] = []
@@ -258,13 +258,13 @@ def test_one_large_window_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    """And layers with small ones are unpacked beside each other, where there are threads."""
+    """Layers with small windows are unpacked in parallel, if there are threads."""
     has_threads = request.node.callspec.params["threads"] == "threads"
     samples = [windowed(seed, window_log) for seed in range(5)]
     together = threading.Barrier(3)
 
     def meeting() -> Callable[[int], object]:
-        """None of the first three goes on before all of them have begun."""
+        """None of the first three continues before all of them have started."""
         once = iter([has_threads and most == 3])
         return lambda position: position and next(once, False) and together.wait(60)
 
@@ -281,7 +281,7 @@ def test_one_large_window_at_a_time(
 
 
 def test_a_large_window_behind_a_small_one(tmp_path: Path) -> None:
-    """What a layer needs may be seen in its middle only: it goes on from there."""
+    """The window of a layer may become known only in its middle: it continues from there."""
     first, second = (windowed(seed, 20) for seed in (1, 2))
     large = [windowed(seed, 27) for seed in (3, 4)]
     body = read(first.data) + read(large[0].data)
@@ -362,7 +362,7 @@ def test_a_layer_that_is_in_its_place_already(tmp_path: Path) -> None:
 
 
 class Kept(Entry):
-    """What would lie in the cache."""
+    """What would be in the cache."""
 
     def __init__(self) -> None:
         self.body = bytearray()

@@ -1,4 +1,4 @@
-"""A blob that is read on its reader's own thread, as the module gives it."""
+"""A blob that is read on the caller's thread, through the module."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_what_is_not_there() -> None:
 
 @pytest.mark.parametrize("at", [0, len(BODY) // 2, len(BODY) - 1])
 def test_wrong_bytes_are_never_all_of_them(at: int) -> None:
-    """What was given away cannot be taken back: so it is not fetched again."""
+    """Bytes that were returned cannot be taken back, so they are not fetched again."""
     wrong = bytearray(BODY)
     wrong[at] ^= 1
     line = Line(bytes(wrong))
@@ -139,7 +139,7 @@ def test_what_nobody_foresaw_is_not_its_end_either() -> None:
     with opened(line) as file:
         with pytest.raises(KeyError):
             file.read(10)
-        with pytest.raises(ValueError, match="to its end"):
+        with pytest.raises(ValueError, match="read completely"):
             file.read(10)
 
 

@@ -198,7 +198,7 @@ def test_there_is_room_for_as_much_as_was_written(window: Window) -> None:
 
 
 class Checked(Window):
-    """A window that must not lose what is still to be written."""
+    """A window that must not lose unwritten bytes."""
 
     out = b""
 
@@ -308,7 +308,7 @@ def test_what_was_held_back_can_be_fetched_again(
 
 
 def test_the_next_blobs_are_fetched_meanwhile(tmp_path: Path) -> None:
-    """While the end of the first keeps some connections waiting, others go on with what follows."""
+    """While the end of the first blocks some connections, others continue with what follows."""
     lines = [Line(body) for body in BODIES]
     others = threading.Event()
 

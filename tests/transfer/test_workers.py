@@ -1,4 +1,4 @@
-"""Threads that do what the ledger says: what comes of it."""
+"""Threads that work for the ledger: the results."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_place_that_cannot_be_written() -> None:
 
 
 def test_what_is_complete_is_kept_although_something_else_failed() -> None:
-    """Whoever looks after what was fetched is called once more before the failure is raised."""
+    """The consumer of fetched bytes is called once more before the error is raised."""
     bad = blob_of(Line(before=Once(ContentError("wrong"))))
     seen: list[object] = []
     with at_work([bad], [BlobDownload(bad, Memory())]) as (books, crew):
@@ -214,7 +214,7 @@ def test_one_connection_less_where_a_server_refuses_it() -> None:
         assert refused.wait(LONG)
 
     line = Line(before=ask, during=wait, limit=2)
-    # Where the others have just ended, it is no matter of too many: so it is tried again.
+    # If the others have just ended, the limit is not the reason, so it is retried.
     place, _ = fetched(line, jobs=8, policy=attempts(20))
     assert place.body == BODY
     assert line.open_most == 2
@@ -281,7 +281,7 @@ def test_a_server_without_ranges(jobs: int, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_server_without_ranges_that_breaks_off(
     jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is there already is passed over, not written again."""
+    """Existing bytes are skipped, not written again."""
     if not jobs:
         refuse_threads(monkeypatch)
     once = Once(broken())

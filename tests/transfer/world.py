@@ -276,7 +276,7 @@ class World:
         worker.lease, worker.at, worker.step = None, -1, None
 
     def _make_room(self) -> None:
-        """In a stream, what has been hashed up to the first gap is written, and makes room."""
+        """In a stream, bytes hashed up to the first gap are written, which makes room."""
         if self.case.window:
             written = 0
             for blob in self.ledger.blobs:
@@ -306,7 +306,7 @@ class World:
                 )
 
     def __str__(self) -> str:
-        """What is there, for a person who wants to know why it is wrong."""
+        """The state, for people who want to know why it is wrong."""
         ledger = self.ledger
         lines = [f"now {self.now}, {ledger.capacity} of {ledger.most} connections"]
         lines += [f"room up to {ledger.horizon}"] if self.case.window else []

@@ -123,10 +123,7 @@ class DirectoryTree:
         return fd
 
     def _create(self, document: Document) -> None:
-        """Create one member, with its content if known.
-
-        Returns:
-            The file for a blob, to be released; -1 if there is nothing to write.
+        """Write one document.
 
         Raises:
             OutputError: it cannot be created.

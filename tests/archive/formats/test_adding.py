@@ -1,4 +1,4 @@
-"""A format is added by one file and one line; everything else takes it up by itself."""
+"""Adding a format takes one file and one line; everything else follows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The same input still gives the archive that version 1.0.0 wrote, byte for byte.
 
-`bytes-1.0.0.json` was made by the code of 1.0.0. Its layers are not compressed: what compresses
-them differs from one zlib to the next. To see what changed: `tar tvf` of both.
+`bytes-1.0.0.json` was made by the code of 1.0.0. Its layers are uncompressed, because compression
+differs between versions of zlib. To see what changed: `tar tvf` of both.
 """
 
 from __future__ import annotations

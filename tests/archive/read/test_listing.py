@@ -1,4 +1,4 @@
-"""What archives hold, whoever wrote them: names, platforms, layers and sizes, without hashing."""
+"""Listing archives of all programs: names, platforms, layers and sizes, without hashing."""
 
 from __future__ import annotations
 

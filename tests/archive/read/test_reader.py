@@ -1,4 +1,4 @@
-"""Archives that nobody vouches for."""
+"""Untrusted archives."""
 
 from __future__ import annotations
 

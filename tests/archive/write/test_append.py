@@ -39,7 +39,7 @@ def body_of(path: str) -> bytes:
 
 
 def member_of(path: str) -> Layer:
-    """A layer whose size nobody knows yet."""
+    """A layer of unknown size."""
     descriptor = Descriptor("", digest_of(body_of(path)), -1)
     return Layer(path, descriptor, descriptor, 0)
 
@@ -140,7 +140,7 @@ def test_a_layer_moves_into_its_place_rather_than_being_copied(tmp_path: Path) -
 
 
 def left(folder: Path, *paths: str) -> bytes:
-    """Append layers and stop there; return what lies in the output."""
+    """Append layers and stop there; return the content of the output."""
     appender = ArchiveFile(str(folder / "out"), ignore)
     appender.begin([member_of(path) for path in paths], go_on)
     for path in paths:
@@ -241,7 +241,7 @@ def test_what_is_no_archive_is_given_away(tmp_path: Path) -> None:
 
 
 def test_what_fills_the_last_block_of_a_layer_is_written_again(tmp_path: Path) -> None:
-    """No digest tells what is there, and a crash may have left anything."""
+    """No digest covers these bytes, and a crash may have left anything there."""
     left(tmp_path, *LAYERS)
     part = tmp_path / "out.part"
     end = 512 + LAYERS[A]

@@ -1,4 +1,4 @@
-"""What is done to an output while it is written: only what was written gets the name."""
+"""Outputs that are modified while being written: only written content is published."""
 
 from __future__ import annotations
 

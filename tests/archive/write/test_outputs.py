@@ -109,7 +109,7 @@ def test_too_many_open_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is advised is not what was asked for already."""
+    """The hint does not suggest what was already given."""
     real = os.open
 
     def few(path: str, flags: int, *mode: int, **options: int) -> int:

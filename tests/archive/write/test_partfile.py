@@ -78,7 +78,7 @@ def test_what_is_discarded_is_gone_and_nothing_else(tmp_path: Path) -> None:
     assert not (tmp_path / "b.part").exists()
 
 
-# What somebody does with it meanwhile
+# Changes by others in the meantime
 
 
 def written(path: Path, data: bytes = b"mine") -> PartFile:
@@ -173,7 +173,7 @@ def test_somebody_elses_backup_is_not_in_the_way(tmp_path: Path) -> None:
     assert (tmp_path / "a.part~").read_bytes() == b"of an editor"
 
 
-# What is there, and was not left by a save
+# Existing files that were not left by a save
 
 
 @pytest.mark.parametrize("data", [b"from a browser", END, b"\0" * 5000])
@@ -317,7 +317,7 @@ def test_copying_ends_where_the_source_does() -> None:
 def test_what_ends_while_blobs_are_copied_loses_nothing(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image that has changed: its blobs move to other places, in a file beside the old one."""
+    """An image that has changed: its blobs move to new places, in a file next to the old one."""
     kept = b"k" * 200_000
     path, part, spare = (tmp_path / name for name in ("a", "a.part", "a.part~"))
     begun = ArchiveFile(str(path))

@@ -26,7 +26,7 @@ PIPE = 16 * 4096
 
 
 class Pipe:
-    """Standard error as a pipe, whose reader reads when a test says so."""
+    """Standard error as a pipe that is read when a test says so."""
 
     def __init__(self) -> None:
         self.reader, writer = os.pipe()
@@ -201,7 +201,7 @@ def test_the_descriptor_is_left_as_it_is(pipe: Pipe, outbox: Outbox) -> None:
 def test_a_full_disk_tears_no_line(
     pipe: Pipe, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is written when there is room again begins where the torn line ended."""
+    """When there is room again, writing continues where the torn line ended."""
     room = 12
     write = os.write
 

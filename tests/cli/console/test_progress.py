@@ -44,7 +44,7 @@ class Layer:
 
 
 class Clock:
-    """Time that passes when a test says so."""
+    """A clock that advances when a test says so."""
 
     def __init__(self) -> None:
         self.now = 1000.0
