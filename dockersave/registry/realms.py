@@ -41,7 +41,7 @@ def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> 
         return urlunsplit((*parts[:4], ""))
     reason = ""
     if parts.scheme == "http" and not origin.startswith("http:"):
-        reason = "over plain http, where others can read it"
+        reason = "over plain HTTP, where others can read it"
     elif parts.username is not None:
         reason = "at an address with credentials in it"
     elif redirects.is_local_service(parts.hostname or ""):
