@@ -36,11 +36,17 @@ class _AsDataclass:
     def __init__(self, cls: type, options: dict[str, bool]) -> None:
         self._cls = cls
         self._options = options
+        self._made: Any = None
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, instance: object, owner: type) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def _make(self) -> Any:
         import dataclasses
         import inspect
 

@@ -45,7 +45,7 @@ def built(tmp_path: Path) -> Callable[..., set[str]]:
 
 
 def test_a_module_that_is_gone(built: Callable[..., set[str]], tmp_path: Path) -> None:
-    (tmp_path / "dockersave" / "ask.py").unlink()
+    (tmp_path / "dockersave" / "resolving" / "questions.py").unlink()
     assert "PyInstaller" in built()
     assert built() == set()
 

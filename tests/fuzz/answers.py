@@ -130,7 +130,7 @@ TARGETS = {
     ),
     "realms": Target("dockersave.registry.realms.check_realm", near(REALMS), check_realm),
     "tokens": Target(
-        "dockersave.registry.auth.token_of",
+        "dockersave.registry.tokens.token_of",
         st.tuples(st.sampled_from([200, 200, 200, 429, 500]), json_bytes(TOKENS), near(NUMBERS)),
         check_token,
     ),
