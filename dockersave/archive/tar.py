@@ -125,5 +125,7 @@ def fixed_parts(plan: Plan) -> Sequence[tuple[int, bytes]]:
         end = layer.offset + layer.size
         parts += [(layer.start, layer.header), (end, bytes(padding(layer.size)))]
     for entry in plan.documents:
-        parts.append((entry.start, entry.header + entry.member.body + bytes(padding(entry.size))))
+        # Apart: a config may have 8 MiB, and put together it would be there twice.
+        parts += [(entry.start, entry.header), (entry.offset, entry.member.body)]
+        parts.append((entry.offset + entry.size, bytes(padding(entry.size))))
     return [*parts, (plan.size - len(END), END)]
