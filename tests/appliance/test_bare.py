@@ -256,6 +256,7 @@ LICENSES = {
     "backports/zstd": "For Zstandard software",
     "base_library.zip": "PYTHON SOFTWARE FOUNDATION LICENSE",
     "cacert.": "Mozilla Public License",
+    "dockersave/help": "Apache License",
     "dockersave-static": "PyInstaller Development Team",
     "ld-linux": LIBC,
     "libbz2": "Julian R Seward",
