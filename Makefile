@@ -67,7 +67,7 @@ install-manual: manual ## install man pages and completions
 	for file in $(MANUAL); do install -D -m 644 "dist/share/$$file" "$(DESTDIR)$(PREFIX)/share/$$file" || exit; done
 
 clean: ## remove everything that was built here
-	rm -rf .venv .venv.lock .demo build/out build/dockersave dist dockersave-static dockersave-static.sha256
+	rm -rf .venv .venv.lock .demo build/out build/dockersave dist dockersave-static dockersave-static-* dockersave-static.sha256
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
 	find dockersave tests build -name __pycache__ -type d -prune -exec rm -rf {} +
 

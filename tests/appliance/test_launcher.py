@@ -175,6 +175,7 @@ def test_analyser_finds_nothing(source: Path) -> None:
             "-Wextra",
             "-Wshadow",
             "-Werror",
+            INTERPRETER,
             "-isystem",
             str(WORK / "venv" / "zstd"),
             "-c",
