@@ -11,7 +11,7 @@ from ..archive.formats import format_named
 from ..archive.members import Layer
 from ..archive.tar import Plan, lay_out
 from ..archive.write import Output, beginning_anew
-from ..archive.write.existing import ExistingArchive
+from ..archive.write.existing import ExistingArchive, ExistingTree
 from ..errors import DockersaveError, SaveFailures
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
@@ -129,9 +129,9 @@ class Job:
             return None
         return [image.with_sizes(sizes) for image in images]
 
-    def is_unchanged(self, plan: Plan, path: str) -> bool:
-        """Whether the archive exists already; it is read and hashed completely."""
-        with closing(ExistingArchive(path)) as existing:
+    def is_unchanged(self, plan: Plan, existing: ExistingArchive | ExistingTree) -> bool:
+        """Whether an output exists already; it is read and hashed completely."""
+        with closing(existing):
             slots = existing.lay(plan)
             if slots is None:
                 return False
@@ -145,7 +145,6 @@ class Job:
             except DockersaveError:
                 self.session.cancellation.check()
                 return False
-        self.size = plan.size
         return True
 
     def write(self, images: Sequence[Image], output: Output) -> Sequence[Image]:
