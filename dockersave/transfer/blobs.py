@@ -173,9 +173,14 @@ class Lease:
         self.marks = before, latest
 
     def rate(self, now: float) -> float:
-        """Bytes a second of late: connections begin slowly. 0 where that cannot be said yet."""
-        then, gained = self.marks[0] if self.marks else (self.first, 0)
-        return (self.gained - gained) / (now - then) if now - then > 0.02 else 0.0
+        """Bytes a second of late: connections begin slowly. 0 where that cannot be said yet.
+
+        Bytes come in blocks, so a few of them say little.
+        """
+        then, before = self.marks[0] if self.marks else (self.first, 0)
+        took, gained = now - then, self.gained - before
+        is_known = took >= _RECENT or (took > 0.02 and gained >= LIMITS.split_least)
+        return gained / took if is_known else 0.0
 
     @property
     def has_progressed(self) -> bool:

@@ -30,6 +30,8 @@ def piece_of(gap: Span, share: int, most: int) -> Span:
 
 _FIRST_WINDOW = 14_600
 """Bytes that come before the first of them is acknowledged, ten segments (RFC 6928)."""
+_HANDSHAKES = 2
+"""Round trips before a connection's first request: of TCP and of TLS (RFC 8446, section 2)."""
 WARM = 0.2
 """Seconds that a connection may idle before it begins slowly again (RFC 5681, section 4.1)."""
 
@@ -78,5 +80,5 @@ def _share_of(left: int, rate: float, latency: float, *, is_warm: bool) -> int:
 
 
 def _slow_start(amount: int, latency: float) -> float:
-    """Seconds until a connection that begins has brought so much: its window doubles each time."""
-    return latency * (1 + math.log2(1 + amount / _FIRST_WINDOW))
+    """Seconds until a new connection has brought so much: its window doubles each round trip."""
+    return latency * (_HANDSHAKES + 1 + math.log2(1 + amount / _FIRST_WINDOW))

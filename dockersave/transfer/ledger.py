@@ -137,10 +137,7 @@ class Ledger(Accounts):
         return start, max(start, int(min(stop, room)))
 
     def _split(self, now: float) -> Lease | None:
-        """Take over the second half of the lease that would end last.
-
-        Its first reader stops early and loses its connection, so it must be worth it.
-        """
+        """Take over the second half of the lease that would end last, if it is worth it."""
         if self.connections >= self.capacity:
             return None
         splittable = [

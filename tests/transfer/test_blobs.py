@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dockersave.limits import LIMITS
 from dockersave.transfer.blobs import Blob, Hashing, Lease
 from tests.transfer.fake_sources import Line
 
@@ -81,8 +82,18 @@ def test_a_blob_begins_with_nothing() -> None:
     assert flags == (False,) * 5
 
 
-def test_a_rate_is_known_after_a_fiftieth_of_a_second() -> None:
+def test_a_rate_is_known_after_a_fifth_of_a_second() -> None:
+    """What its first reads bring says little: they come in blocks."""
     made = lease(blob(Line()), 0, SIZE)
     made.gained, made.first = 100, 0.0
+    assert made.rate(0.19) == 0.0
+    assert made.rate(0.2) == 500.0
+
+
+def test_much_in_a_short_time_is_a_rate() -> None:
+    made = lease(blob(Line()), 0, SIZE)
+    made.gained, made.first = LIMITS.split_least, 0.0
     assert made.rate(0.02) == 0.0
-    assert made.rate(0.04) == 2500.0
+    assert made.rate(0.1) == 10 * LIMITS.split_least
+    made.gained -= 1
+    assert made.rate(0.1) == 0.0
