@@ -186,7 +186,7 @@ def test_lengths_that_are_none(values: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["Content-Length: -1", "Content-Length:", "no header", "Content-Length : 2", ": x"]
+    "line", ["Content-Length: -1", "Content-Length:", "no header", "Content-Length : 2"]
 )
 def test_a_head_without_a_meaning_is_told_at_once(line: str) -> None:
     """Instead of waiting for the end of a connection that is kept open."""
