@@ -31,6 +31,7 @@ from ..values import replace
 
 if TYPE_CHECKING:
     from ..archive.write import Output
+    from ..archive.write.existing import ExistingArchive, ExistingTree
     from ..transfer.workers import WorkerPool
 
 
@@ -130,11 +131,9 @@ class Job:
             return None
         return [image.with_sizes(sizes) for image in images]
 
-    def is_unchanged(self, plan: Plan, path: str) -> bool:
-        """Whether the archive exists already; it is read and hashed completely."""
-        from ..archive.write.existing import ExistingArchive
-
-        with closing(ExistingArchive(path)) as existing:
+    def is_unchanged(self, plan: Plan, existing: ExistingArchive | ExistingTree) -> bool:
+        """Whether an output exists already; it is read and hashed completely."""
+        with closing(existing):
             slots = existing.lay(plan)
             if slots is None:
                 return False
@@ -148,7 +147,6 @@ class Job:
             except DockersaveError:
                 self.session.cancellation.check()
                 return False
-        self.size = plan.size
         return True
 
     def write(self, images: Sequence[Image], output: Output) -> Sequence[Image]:
