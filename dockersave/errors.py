@@ -3,8 +3,8 @@
 An error says in one line what failed and why, and in a second what to do about it. The code that
 raises it knows the cause; `DockersaveError.about` lets a caller further up add the image.
 
-Both lines are written for the command line. Python callers read `message`, `hint` and `str()`,
-which name arguments; the command line reads `typed` and `advice`.
+Arguments in both lines are marked (`spelling.argument`). Callers from Python read `message`, `hint`
+and `str()`; another front end spells `typed` and `advice` its own way.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class DockersaveError(Exception):
     """Whether another thread made the failed attempt, and counts it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__(_in_python(message))
         self.said = message
-        """The message, as the command line writes it."""
+        """The message, its arguments marked."""
         self.advice = hint
-        """The hint, as the command line writes it."""
+        """The hint, its arguments marked."""
         self.subject = ""
 
     @property
     def message(self) -> str:
-        """What failed and why. Options are named as Python's arguments."""
-        return _as_arguments(self.said)
+        """What failed and why."""
+        return _in_python(self.said)
 
     @message.setter
     def message(self, text: str) -> None:
@@ -45,8 +45,8 @@ class DockersaveError(Exception):
 
     @property
     def hint(self) -> str:
-        """What the user can do about it, or empty. Options are named as Python's arguments."""
-        return _as_arguments(self.advice)
+        """What the user can do about it, or empty."""
+        return _in_python(self.advice)
 
     @hint.setter
     def hint(self, text: str) -> None:
@@ -54,7 +54,7 @@ class DockersaveError(Exception):
 
     @property
     def typed(self) -> str:
-        """What `str` gives, as the command line writes it."""
+        """What `str` gives, its arguments marked."""
         return f"{self.subject}: {self.said}" if self.subject else self.said
 
     def about(self, subject: str) -> DockersaveError:
@@ -79,12 +79,10 @@ def _revived(
     return failure
 
 
-def _as_arguments(text: str) -> str:
-    if "-" not in text and "command" not in text and "dockersave" not in text:
-        return text
-    from .spelling import as_arguments
+def _in_python(text: str) -> str:
+    from .spelling import as_python
 
-    return as_arguments(text)
+    return as_python(text)
 
 
 class UsageError(DockersaveError):
