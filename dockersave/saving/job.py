@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..archive.formats import format_named
 from ..archive.members import Layer
 from ..archive.tar import Plan, lay_out
-from ..archive.write import Output, beginning_anew
-from ..archive.write.existing import ExistingArchive
 from ..errors import DockersaveError, SaveFailures
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
@@ -26,11 +25,13 @@ from ..resolving.session import Session
 from ..transfer.blobs import Blob, Source
 from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
-from ..transfer.ledger import Ledger
 from ..transfer.run_cache import RunCache
 from ..transfer.sources import LocalStore
-from ..transfer.workers import WorkerPool
 from ..values import replace
+
+if TYPE_CHECKING:
+    from ..archive.write import Output
+    from ..transfer.workers import WorkerPool
 
 
 class Job:
@@ -131,6 +132,8 @@ class Job:
 
     def is_unchanged(self, plan: Plan, path: str) -> bool:
         """Whether the archive exists already; it is read and hashed completely."""
+        from ..archive.write.existing import ExistingArchive
+
         with closing(ExistingArchive(path)) as existing:
             slots = existing.lay(plan)
             if slots is None:
@@ -154,6 +157,8 @@ class Job:
         Returns:
             The images; if layers were unpacked, with manifests that match.
         """
+        from ..archive.write import beginning_anew
+
         anew = beginning_anew() if output.in_order else nullcontext()
         with closing(output), anew:
             documents = None
@@ -272,6 +277,9 @@ class Job:
             gauge: decides how many connections are worthwhile.
             piece_most: the largest range of one request, in bytes.
         """
+        from ..transfer.ledger import Ledger
+        from ..transfer.workers import WorkerPool
+
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
         latency = max((each.distance for each in session.registries), default=0.0)
