@@ -3,11 +3,13 @@
 An error says in one line what failed and why, and in a second what to do about it. The code that
 raises it knows the cause; `DockersaveError.about` lets a caller further up add the image.
 
-Both lines are written for the command line. Python callers read `message`, `hint` and `str()`,
-which name arguments; the command line reads `typed` and `advice`.
+Arguments in both lines are marked (`spelling.argument`). Callers from Python read `message`, `hint`
+and `str()`; another front end spells `typed` and `typed_hint` its own way.
 """
 
 from __future__ import annotations
+
+from .spelling import argument, as_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,17 +31,17 @@ class DockersaveError(Exception):
     """Whether another thread made the failed attempt, and counts it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__(as_python(message))
         self.said = message
-        """The message, as the command line writes it."""
+        """The message, its arguments marked."""
         self.advice = hint
-        """The hint that was given, as the command line writes it."""
+        """The hint that was given, its arguments marked."""
         self.subject = ""
 
     @property
     def message(self) -> str:
-        """What failed and why. Options are named as Python's arguments."""
-        return _as_arguments(self.said)
+        """What failed and why."""
+        return as_python(self.said)
 
     @message.setter
     def message(self, text: str) -> None:
@@ -47,8 +49,8 @@ class DockersaveError(Exception):
 
     @property
     def hint(self) -> str:
-        """What the user can do about it. Options are named as Python's arguments."""
-        return _as_arguments(self.typed_hint)
+        """What the user can do about it."""
+        return as_python(self.typed_hint)
 
     @hint.setter
     def hint(self, text: str) -> None:
@@ -56,12 +58,12 @@ class DockersaveError(Exception):
 
     @property
     def typed_hint(self) -> str:
-        """What `hint` gives, as the command line writes it."""
+        """What `hint` gives, its arguments marked."""
         return self.advice or self.usual
 
     @property
     def typed(self) -> str:
-        """What `str` gives, as the command line writes it."""
+        """What `str` gives, its arguments marked."""
         return f"{self.subject}: {self.said}" if self.subject else self.said
 
     def about(self, subject: str) -> DockersaveError:
@@ -86,33 +88,25 @@ def _revived(
     return failure
 
 
-def _as_arguments(text: str) -> str:
-    if "-" not in text and "command" not in text and "dockersave" not in text:
-        return text
-    from .spelling import as_arguments
-
-    return as_arguments(text)
-
-
 class UsageError(DockersaveError):
     """Options that contradict each other, or a reference that cannot be parsed."""
 
     exit_code = 2
-    usual = "dockersave --help lists all options"
+    usual = argument("help")
 
 
 class NotFoundError(DockersaveError):
     """The registry has no such image, tag, digest or platform."""
 
     exit_code = 3
-    usual = "is the name right? --tags lists the tags that there are"
+    usual = f"is the name right? {argument('tags')} lists the tags that there are"
 
 
 class CredentialsError(DockersaveError):
     """Credentials are missing, or the registry refused them."""
 
     exit_code = 4
-    usual = "log in again: docker login, --ilogin or --user"
+    usual = f"log in again: docker login, {argument('login')}"
 
 
 class NetworkError(DockersaveError):
@@ -130,7 +124,7 @@ class NetworkError(DockersaveError):
     """
 
     exit_code = 5
-    usual = "try again later; -vv shows each request and what came back"
+    usual = f"try again later; {argument('trace')} each request and what came back"
 
     def __init__(
         self,
@@ -174,7 +168,7 @@ class OutputError(DockersaveError):
     """The output cannot be written: disk full, permission, no such directory."""
 
     exit_code = 7
-    usual = "write to another place, with -o or --working-dir"
+    usual = f"write to another place, with {argument('output')} or {argument('working_dir')}"
 
 
 class CancelledError(DockersaveError):

@@ -81,7 +81,7 @@ def test_no_pause_is_longer_than_the_limit() -> None:
 def test_it_ends_after_so_many(retries: int) -> None:
     policy, failure = Policy(retries), reset()
     assert len(policy.pauses(failure)) == len(policy.lines) == retries
-    assert "--retries" in failure.advice
+    assert "retries=" in failure.hint
 
 
 def test_a_hint_is_not_lost() -> None:

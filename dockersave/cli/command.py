@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..cancellation import Cancellation
 from ..errors import DockersaveError, UsageError, for_terminal, shown
-from ..spelling import AsTyped
 from .arguments import network, options
+from .console.spelling import Typed
 from .lean import import_urllib3
 from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_lines
 
@@ -210,7 +210,7 @@ class _Request:
         self._network = network
         self._talk = talk
         self._options = options(arguments)
-        self._notify = AsTyped(talk.note)
+        self._notify = Typed(talk.note)
         self._trace = self._notify if arguments.verbose > 1 else None
 
     def save(self, cancellation: Cancellation) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
 from ..limits import LIMITS
 from ..model.options import Network
+from ..spelling import argument
 from ..trace import SILENT, Trace
 from . import failures, redirects
 from .auth import Authorizer
@@ -340,11 +341,12 @@ def mirror_base(url: str) -> str:
         redirects.origin(url)
     except (ValueError, NetworkError):
         raise UsageError(
-            "--mirror: this is not an http or https address", "write https://HOST[:PORT][/PATH]"
+            f"{argument('mirrors')}: this is not an http or https address",
+            "write https://HOST[:PORT][/PATH]",
         ) from None
     if parts.username is not None:
         raise UsageError(
-            f"--mirror: the address of {redirects.host_of(url)} has credentials in it",
+            f"{argument('mirrors')}: the address of {redirects.host_of(url)} has credentials in it",
             "log in to the mirror with docker login, and leave them out",
         )
     path = parts.path.rstrip("/")

@@ -35,6 +35,7 @@ from ..model.manifests import (
 from ..model.platforms import Offer, Platform
 from ..model.reference import Reference
 from ..model.weight import kept_of
+from ..spelling import argument
 from ..values import dataclass, field
 from .documents import Documents
 
@@ -366,7 +367,7 @@ class Resolver:
         if not _runs(there, wanted):
             raise NotFoundError(
                 f"there is no image for {wanted}",
-                f"it is only for {there}: choose it with --platform {there}",
+                f"it is only for {there}: choose it with {argument('platform', there)}",
             )
 
 

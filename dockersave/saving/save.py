@@ -20,6 +20,7 @@ from ..model.platforms import Platform
 from ..model.reference import Reference
 from ..progress import Progress
 from ..resolving.session import Session
+from ..spelling import argument
 from ..trace import Trace
 from ..transfer.sources import LocalStore
 from ..values import dataclass, replace
@@ -157,7 +158,7 @@ def running(
             if isinstance(failure, CancelledError) and kept:
                 failure.hint = (
                     f"{' and '.join(kept)} {'keeps' if len(kept) == 1 else 'keep'} "
-                    "what was fetched: the same command continues from there"
+                    f"what was fetched: {argument('same')} continues from there"
                 )
             raise
         finally:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dockersave import Network, Options, UsageError
 from dockersave.cli import other_tools
 from dockersave.cli.arguments import check, network, options, parser
+from dockersave.cli.console.spelling import as_typed
 from dockersave.cli.page import OPTIONS, page
 
 SECRET = "canary-s3cret"
@@ -186,7 +187,7 @@ def test_sizes(text: str) -> None:
 )
 def test_what_is_refused(argv: list[str], words: str) -> None:
     failure = refusal(*argv, "debian") if argv != ["-o"] else refusal("debian", "-o")
-    assert words in failure.typed
+    assert words in as_typed(failure.typed)
     assert failure.advice or "needs" in words
 
 

@@ -110,11 +110,11 @@ def test_ctrl_c_while_a_thread_starts_leaves_none_behind(monkeypatch: pytest.Mon
 
     line = Line(before=lambda start, stop: time.sleep(0.2))
     blob = blob_of(line)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
     with (
-        pytest.raises(KeyboardInterrupt),
         at_work([blob], [BlobDownload(blob, Memory())]) as (books, crew),
+        pytest.raises(KeyboardInterrupt),
     ):
-        monkeypatch.setattr(threading.Thread, "start", interrupted)
         crew.run(lambda: books.is_done, lambda: None)
     assert len(started) == 1
     assert not started[0].is_alive()
