@@ -7,7 +7,9 @@ or a registry's answer is never taken for an argument. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BEGIN, _END = "\ufdd0", "\ufdd1"
 """Noncharacters: no text that is exchanged has them (Unicode, section 23.7)."""

@@ -357,8 +357,9 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
                 "standard input is closed: cannot read the password from it",
                 "pipe the password in, or let --ilogin ask for it",
             )
-        password = sys.stdin.readline(LIMITS.token_answer).rstrip("\r\n")
-        return replace(chosen, password=password)
+        # As bytes: what is not UTF-8 is sent unchanged, whatever the locale.
+        line = sys.stdin.buffer.readline(LIMITS.token_answer).rstrip(b"\r\n")
+        return replace(chosen, password=line.decode(errors="surrogateescape"))
     talk.flush()
     return _ask_login(chosen)
 

@@ -187,6 +187,10 @@ class Resolver:
     def platforms(self) -> list[Offer]:
         """The available images, each with its platform; see `all_platforms`."""
         root = self.root()
+        with self._concealing():
+            return self._platforms(root)
+
+    def _platforms(self, root: Manifest | Index) -> list[Offer]:
         if isinstance(root, Manifest):
             return [Offer(self._lone(root).config.platform, root.descriptor.digest)]
         found = _Found()

@@ -61,7 +61,7 @@ class Report:
         return not self.faults
 
     def failure(self) -> ContentError:
-        """Raise an error if anything is wrong."""
+        """The error for an archive that is not intact: its first fault."""
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
         return ContentError(
             f"{self.path} is damaged: {self.faults[0]}{more}", "save or copy the archive again"

@@ -26,7 +26,7 @@ class Movable(Protocol):
     """Content in an unnamed file."""
 
     def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
-        """Yield it chunk by chunk with offsets, freeing the space of each."""
+        """Pass it on chunk by chunk with offsets, freeing the space of each."""
 
 
 class Output(Protocol):

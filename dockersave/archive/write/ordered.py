@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -156,4 +157,15 @@ class OrderedOutput:
 def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            # Another process has made the pipe non-blocking, as Node.js does.
+            await_reader(fd)
+
+
+def await_reader(fd: int) -> None:
+    """Wait until a pipe that does not block takes more."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()

@@ -326,6 +326,8 @@ class PartFile:
         # A directory cannot be renamed over another one.
         replaced = os.path.isdir(self.path)
         if replaced:
+            # It may have appeared since `open`.
+            self._check_kind(self._old)
             remove_members(self._old)
             os.rename(self.path, self._old)
         try:
