@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -40,6 +41,7 @@ class Component(NamedTuple):
         text: its licence.
         expression: the same in SPDX's short form, if it states that.
         title: how it is listed; by default its name and version.
+        qualifiers: which of several, as package URLs have it: ``arch=amd64&distro=debian-12``.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Component(NamedTuple):
     text: str
     expression: str = ""
     title: str = ""
+    qualifiers: str = ""
 
 
 def licenses(components: Iterable[Component]) -> str:
@@ -80,6 +83,7 @@ def to_json(components: Iterable[Component]) -> str:
     for each in components:
         version = each.version and f"@{quote(each.version, safe='')}"
         purl = f"pkg:{each.kind}/{quote(each.name.lower(), safe='')}{version}"
+        purl += each.qualifiers and f"?{each.qualifiers}"
         listed.append({**each._asdict(), "purl": purl})
     return json.dumps(listed, indent=1) + "\n"
 
@@ -113,12 +117,16 @@ def inside(packed: Iterable[str], launcher: bool) -> Iterator[Component]:
         place = metadata.distribution("ziglang").locate_file("ziglang/lib/libc/musl/COPYRIGHT")
         musl = _text(Path(str(place)))
         yield Component("musl", "", "generic", musl, title="musl, the C library of the launcher")
+    system = platform.freedesktop_os_release() if packages else {}
     for package, version in packages.items():
         # What one source is made into is often several packages: libssl3t64:amd64.
-        name = package.partition(":")[0]
+        name, _, arch = package.partition(":")
         text = _text(Path(f"/usr/share/doc/{name}/copyright"))
         title = f"Debian package {name} {version}"
-        yield Component(name, version, "deb/debian", text, title=title)
+        # Releases have a number when they are released.
+        distro = f"debian-{system.get('VERSION_ID', 'unstable')}"
+        qualifiers = f"arch={arch}&distro={distro}"
+        yield Component(name, version, "deb/debian", text, title=title, qualifiers=qualifiers)
 
 
 def owners(files: Iterable[str]) -> tuple[set[str], dict[str, str]]:

@@ -11,10 +11,10 @@ import os
 import re
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 CONTROL = """\
@@ -120,12 +120,13 @@ def build(output: Path, arch: str, binary: Path, pages: Mapping[str, str], facts
 
 def _lay(root: Path, arch: str, binary: Path, pages: Mapping[str, str], facts: Facts) -> None:
     """Write the package's files, and those about it, below a directory."""
+    time = datetime.fromtimestamp(facts.epoch, UTC)
     fields = {
         "version": facts.debian_version,
         "arch": arch,
         "maintainer": facts.maintainer,
-        "date": formatdate(facts.epoch),
-        "year": time.gmtime(facts.epoch).tm_year,
+        "date": format_datetime(time),
+        "year": time.year,
     }
     files = {"usr/bin/dockersave": binary.read_bytes()}
     for name, text in pages.items():

@@ -79,7 +79,7 @@ def stand_ins(folder: Path, *architectures: str) -> dict[str, Path]:
     listed = [
         component("dockersave", "1", "generic", "A text.", "Apache-2.0"),
         component("certifi", "2", "pypi", "Another text."),
-        component("libssl3", "1:3~a+b", "deb/debian", "Another text.", title="Debian's libssl3"),
+        component("libssl3", "1:3~a+b", "deb/debian", "Another text.", qualifiers="arch=amd64"),
         component("musl", "", "generic", "A third."),
     ]
     made = {arch: folder / f"stand-in-{arch}" for arch in architectures}

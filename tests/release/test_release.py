@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -121,6 +122,8 @@ def test_the_debian_package(
     assert subprocess.check_output(sums, cwd=tmp_path) == b""
     files = [path for path in (tmp_path / "usr").rglob("*") if path.is_file()]
     assert len((tmp_path / "DEBIAN/md5sums").read_text().splitlines()) == len(files)
+    changelog = gzip.decompress((tmp_path / "usr/share/doc/dockersave/changelog.gz").read_bytes())
+    assert changelog.endswith(b"<tester@example.org>  Fri, 02 Jan 2026 03:04:05 +0000\n")
     # Where man and the three shells look, and each page by its own name.
     with tarfile.open(dist / f"dockersave-{__version__}-share.tar") as archive:
         for entry in archive:
@@ -162,7 +165,7 @@ def test_the_sbom_is_right_by_spdx_s_own_tools(
         for each in document["packages"]
     ]
     assert listed == [(each["name"], each["version"], each["purl"]) for each in components]
-    assert "pkg:deb/debian/libssl3@1%3A3~a%2Bb" in {place for *_, place in listed}
+    assert "pkg:deb/debian/libssl3@1%3A3~a%2Bb?arch=amd64" in {place for *_, place in listed}
     (checksum,) = whole["checksums"]
     line = f"{checksum['checksumValue']}  dockersave-static-{arch}"
     assert line in (dist / "SHA256SUMS").read_text().splitlines()
