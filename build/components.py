@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -117,15 +116,12 @@ def inside(packed: Iterable[str], launcher: bool) -> Iterator[Component]:
         place = metadata.distribution("ziglang").locate_file("ziglang/lib/libc/musl/COPYRIGHT")
         musl = _text(Path(str(place)))
         yield Component("musl", "", "generic", musl, title="musl, the C library of the launcher")
-    system = platform.freedesktop_os_release() if packages else {}
     for package, version in packages.items():
         # What one source is made into is often several packages: libssl3t64:amd64.
         name, _, arch = package.partition(":")
         text = _text(Path(f"/usr/share/doc/{name}/copyright"))
         title = f"Debian package {name} {version}"
-        # Releases have a number when they are released.
-        distro = f"debian-{system.get('VERSION_ID', 'unstable')}"
-        qualifiers = f"arch={arch}&distro={distro}"
+        qualifiers = f"arch={arch}&distro={_distro(Path('/'))}"
         yield Component(name, version, "deb/debian", text, title=title, qualifiers=qualifiers)
 
 
@@ -178,6 +174,12 @@ def _output(command: list[str]) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except FileNotFoundError:
         return ""
+
+
+def _distro(root: Path) -> str:
+    """Return which Debian a root directory has; until its release one has no number."""
+    found = re.search(r'^VERSION_ID="?([\d.]+)', _text(root / "usr/lib/os-release"), re.MULTILINE)
+    return f"debian-{found[1] if found else 'sid'}"
 
 
 def _python() -> str:

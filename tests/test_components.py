@@ -63,3 +63,13 @@ def test_the_list_comes_before_the_texts_each_of_them_once() -> None:
     listed, _, texts = text.partition("=" * 72)
     assert listed.splitlines() == ["- a 1", "- b 2: a part of it", ""]
     assert texts.count("The text.") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "distro"),
+    [('VERSION_ID="12"\n', "debian-12"), ("ID=debian\nVERSION_CODENAME=forky\n", "debian-sid")],
+)
+def test_which_debian_packages_are_of(tmp_path: Path, text: str, distro: str) -> None:
+    (tmp_path / "usr" / "lib").mkdir(parents=True)
+    (tmp_path / "usr" / "lib" / "os-release").write_text(text)
+    assert COMPONENTS["_distro"](tmp_path) == distro
