@@ -19,10 +19,12 @@ class DockersaveError(Exception):
 
     Args:
         message: what failed and why, one line, without secrets.
-        hint: what you can do about it, one line, or empty.
+        hint: what you can do about it, one line; empty for what usually helps.
     """
 
     exit_code = 1
+    usual = ""
+    """What can usually be done about errors of this class."""
     is_shared = False
     """Whether another thread made the failed attempt, and counts it."""
 
@@ -31,7 +33,7 @@ class DockersaveError(Exception):
         self.said = message
         """The message, as the command line writes it."""
         self.advice = hint
-        """The hint, as the command line writes it."""
+        """The hint that was given, as the command line writes it."""
         self.subject = ""
 
     @property
@@ -45,12 +47,17 @@ class DockersaveError(Exception):
 
     @property
     def hint(self) -> str:
-        """What the user can do about it, or empty. Options are named as Python's arguments."""
-        return _as_arguments(self.advice)
+        """What the user can do about it. Options are named as Python's arguments."""
+        return _as_arguments(self.typed_hint)
 
     @hint.setter
     def hint(self, text: str) -> None:
         self.advice = text
+
+    @property
+    def typed_hint(self) -> str:
+        """What `hint` gives, as the command line writes it."""
+        return self.advice or self.usual
 
     @property
     def typed(self) -> str:
@@ -91,18 +98,21 @@ class UsageError(DockersaveError):
     """Options that contradict each other, or a reference that cannot be parsed."""
 
     exit_code = 2
+    usual = "dockersave --help lists all options"
 
 
 class NotFoundError(DockersaveError):
     """The registry has no such image, tag, digest or platform."""
 
     exit_code = 3
+    usual = "is the name right? --tags lists the tags that there are"
 
 
 class CredentialsError(DockersaveError):
     """Credentials are missing, or the registry refused them."""
 
     exit_code = 4
+    usual = "log in again: docker login, --ilogin or --user"
 
 
 class NetworkError(DockersaveError):
@@ -120,6 +130,7 @@ class NetworkError(DockersaveError):
     """
 
     exit_code = 5
+    usual = "try again later; -vv shows each request and what came back"
 
     def __init__(
         self,
@@ -149,6 +160,10 @@ class ContentError(DockersaveError):
     """
 
     exit_code = 6
+    usual = (
+        "it is damaged where it comes from, or on the way: try another network or mirror, "
+        "or tell whoever published it"
+    )
 
     def __init__(self, message: str, hint: str = "", *, transient: bool = False) -> None:
         super().__init__(message, hint)
@@ -159,6 +174,7 @@ class OutputError(DockersaveError):
     """The output cannot be written: disk full, permission, no such directory."""
 
     exit_code = 7
+    usual = "write to another place, with -o or --working-dir"
 
 
 class CancelledError(DockersaveError):
@@ -178,7 +194,7 @@ class SaveFailures(DockersaveError):
         each = "; ".join(failure.typed for failure in failures)
         super().__init__(f"{len(failures)} images failed: {each}")
         self.failures = failures
-        self.advice = failures[0].advice
+        self.advice = failures[0].typed_hint
         self.exit_code = failures[0].exit_code
 
     def about(self, subject: str) -> DockersaveError:

@@ -39,6 +39,8 @@ _PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     ),
     (r"run the same command", lambda match: "make the same call"),
     (r"the same command", lambda match: "the same call"),
+    (r"dockersave --help lists all options", lambda match: "Options and Network have all of them"),
+    (r"-vv shows", lambda match: "trace= gets"),
     (r"dockersave debian$", lambda match: "save('debian')"),
     (r"-o '([^']+)'", lambda match: f"output='{match[1]}'"),
     (r"-o ([^\s,;)']+)", lambda match: f"output='{match[1]}'"),

@@ -107,7 +107,7 @@ def test_lasting_failures_are_not_tried_again(gained: bool, failure: Exception) 
     assert policy.attempts.judge(failure, 0, gained=gained, now=NOW) == Verdict(failure)
     assert not policy.lines
     if isinstance(failure, DockersaveError):
-        assert not failure.hint
+        assert not failure.advice
 
 
 # Progress, and failures side by side

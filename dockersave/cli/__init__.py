@@ -132,7 +132,7 @@ def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> i
             from .console.console import Console
         except DockersaveError:
             # The static binary has no room to unpack the console.
-            words = f"dockersave: error: {failure.typed}\n  {failure.advice}\n"
+            words = f"dockersave: error: {failure.typed}\n  {failure.typed_hint}\n"
             os.write(2, words.encode(errors="backslashreplace"))
             return failure.exit_code
         talk = Console()

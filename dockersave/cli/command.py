@@ -314,7 +314,10 @@ def _images(words: Iterable[str]) -> list[str]:
         lines = _list(word[1:], LIMITS.manifest).splitlines()
         images += filter(None, (line.partition("#")[0].strip() for line in lines))
     if len(images) > LIMITS.references:
-        raise UsageError(f"{len(images)} images are more than the {LIMITS.references} allowed")
+        raise UsageError(
+            f"{len(images)} images are more than the {LIMITS.references} allowed",
+            "save them in several archives",
+        )
     return images
 
 
@@ -350,7 +353,10 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
         from ..limits import LIMITS
 
         if sys.stdin is None:
-            raise UsageError("standard input is closed: cannot read the password from it")
+            raise UsageError(
+                "standard input is closed: cannot read the password from it",
+                "pipe the password in, or let --ilogin ask for it",
+            )
         password = sys.stdin.readline(LIMITS.token_answer).rstrip("\r\n")
         return replace(chosen, password=password)
     talk.flush()

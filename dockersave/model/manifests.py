@@ -319,7 +319,9 @@ def no_platform(wanted: Platform, platforms: Iterable[str]) -> NotFoundError:
     there = shown(", ".join(dict.fromkeys(platforms)), 1000)
     return NotFoundError(
         f"there is no image for {wanted}",
-        f"available: {there}; choose with --platform" if there else "",
+        f"available: {there}; choose with --platform"
+        if there
+        else "the index names no image for any platform: tell whoever published it",
     )
 
 

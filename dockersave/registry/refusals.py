@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..errors import CredentialsError
 from ..model.reference import DOCKER_HUB
-from .challenge import Challenge
 from .credentials import Credentials, Login
 from .secrets import Secrets
+
+if TYPE_CHECKING:
+    from .challenge import Challenge
 
 
 class Refusals:

@@ -179,7 +179,7 @@ class Resolver:
                 raise found.failure
             if found.kinds:
                 raise no_image("the index holds no", found.kinds)
-            raise NotFoundError("the index has no images")
+            raise NotFoundError("the index has no images", "it is empty: tell whoever published it")
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), tuple(found.attached), indexes)
 

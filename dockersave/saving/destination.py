@@ -112,14 +112,16 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
     if options.output and options.tarname:
         raise UsageError("--output and --tarname name the archive twice", "choose one")
     if not options.tar and options.output == STDOUT:
-        raise UsageError("--no-tar writes a directory, which cannot go to standard output")
+        raise UsageError(
+            "--no-tar writes a directory, which cannot go to standard output", "use one of them"
+        )
     if options.xz and options.zstd:
         raise UsageError("--xz and --zstd compress the archive twice", "choose one")
     if not options.tar and (options.xz or options.zstd):
         option = "--xz" if options.xz else "--zstd"
-        raise UsageError(f"--no-tar writes no archive that {option} could compress")
+        raise UsageError(f"--no-tar writes no archive that {option} could compress", "choose one")
     if not options.tar and not options.tree:
-        raise UsageError("neither an archive nor a directory is to be written")
+        raise UsageError("neither an archive nor a directory is to be written", "add --no-rm")
     for option, value in (("--tarname", options.tarname), ("--layers-dir", options.layers_dir)):
         if value is not None and ("/" in value or value in _NO_NAMES):
             raise UsageError(

@@ -292,6 +292,8 @@ def test_what_other_tools_call_it_is_known_here() -> None:
         (["login", "ghcr.io"], "dockersave --ilogin ghcr.io, or docker login"),
         (["load", "x.tar"], "docker load -i x.tar, or podman load -i x.tar"),
         (["push", "x"], "skopeo copy"),
+        (["skopeo", "copy", "docker://debian"], "dockersave debian"),
+        (["inspect", "docker://r.io/a:1"], "dockersave --metadata r.io/a:1"),
     ],
 )
 def test_a_command_of_another_tool(words: list[str], right: str) -> None:

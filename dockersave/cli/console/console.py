@@ -90,10 +90,10 @@ class Console(Progress):
             self.say(
                 f"error: {len(several)} images failed",
                 *(each.typed for each in several),
-                failure.advice,
+                failure.typed_hint,
             )
         else:
-            self.say(f"{word}{failure.typed}", failure.advice)
+            self.say(f"{word}{failure.typed}", failure.typed_hint)
 
     def say(self, line: str, *more: str) -> None:
         """Write a line, with related lines below."""

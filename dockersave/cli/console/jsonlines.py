@@ -117,7 +117,7 @@ class JsonLines(Console):
         """Write an error."""
         values = {
             "message": failure.typed,
-            "hint": failure.advice,
+            "hint": failure.typed_hint,
             "exit_code": failure.exit_code,
             "failures": [str(each) for each in getattr(failure, "failures", ())],
         }
