@@ -143,6 +143,14 @@ def test_a_save_loads_no_more_than_it_uses(
         assert sorted(NEVER & modules) == []
 
 
+def test_events_as_json_load_no_more(plain_registry: Registry, tmp_path: Path) -> None:
+    output = str(tmp_path / "a.tar")
+    image = f"{plain_registry.host}/docker"
+    modules = loaded("--progress", "json", "--insecure", "-o", output, image)
+    assert "dockersave.cli.console.jsonlines" in modules
+    assert sorted(NEVER & modules) == []
+
+
 CONNECTING = """
 import os, sys
 from dockersave.cli import main

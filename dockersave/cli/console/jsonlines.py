@@ -26,10 +26,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ...progress import Transfer
+from ...values import asdict
 from .console import Console
 from .tally import Tally
 
