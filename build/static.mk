@@ -1,6 +1,9 @@
 # The static binary. Included by the Makefile.
 
 LAUNCHER ?= own
+# What of PyInstaller's each of them carries.
+PACKED_own := onedir
+PACKED_stock := onefile
 # A directory of wheels, if the network is not to be used.
 WHEELS ?=
 # The Python of the base image; its wheels are fetched.
@@ -30,6 +33,7 @@ FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 
 dockersave-static: static-venv ## the command as one file that runs anywhere (LAUNCHER=stock: plain staticx)
 	@$(MAKE) --no-print-directory $(STATIC)/$(LAUNCHER)
 	@install -m 755 $(STATIC)/$(LAUNCHER) $@
+	@install -m 644 $(STATIC)/$(PACKED_$(LAUNCHER))/components.json $@.components.json
 	@sha256sum $@ | tee $@.sha256
 
 static-venv:
