@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ...errors import OutputError
+from ...spelling import argument
 from ..disk import FileWriter
 from ..members import Document, Layer
 from ..partmap import Extent, Range
@@ -125,7 +126,5 @@ def beginning_anew() -> Iterator[None]:
     except OutputError as failure:
         cause = failure.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            failure.hint = (
-                "free some space and run the same command again: it starts from the beginning"
-            )
+            failure.hint = f"free some space and {argument('again')}: it starts from the beginning"
         raise
