@@ -15,7 +15,7 @@ ROOT = Path(dockersave.__file__).parent
 
 GROUND = (
     *("errors", "spelling", "limits", "units", "cancellation", "progress", "trace"),
-    *("attempts", "budget", "compression", "locks", "parallel", "values"),
+    *("attempts", "budget", "compression", "locks", "parallel", "pipes", "values"),
 )
 """Modules next to the folders, used by all of them. They import only each other."""
 

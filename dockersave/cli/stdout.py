@@ -76,6 +76,6 @@ def _write(data: bytes) -> None:
         else:
             if not view:
                 return
-        from ..archive.write.ordered import await_reader
+        from ..pipes import await_reader
 
         await_reader(out.fileno())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from ...pipes import await_reader
 from ..disk import check_whole, writing
 from ..members import Document, Layer
 from ..tar import Plan, header, padding
@@ -160,12 +160,4 @@ def _write(fd: int, data: bytes) -> None:
         try:
             view = view[os.write(fd, view) :]
         except BlockingIOError:
-            # Another process has made the pipe non-blocking, as Node.js does.
             await_reader(fd)
-
-
-def await_reader(fd: int) -> None:
-    """Wait until a pipe that does not block takes more."""
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    poll.poll()
