@@ -1,7 +1,8 @@
-"""What dockersave-static is made of, for ``--licenses``."""
+"""What dockersave-static is made of, for ``--licenses`` and for the SBOM of a release."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,24 +36,46 @@ COMMON = re.compile(r"/usr/share/common-licenses/([A-Za-z0-9.+-]*\w)")
 """How Debian's copyright files point to texts that many of them would contain."""
 
 
-def licenses(packed: Iterable[str], launcher: bool, target: Target | None = None) -> str:
+class Component(NamedTuple):
+    """Something inside.
+
+    Args:
+        name: as its source calls it.
+        version: empty if it states none.
+        kind: where it is from, as package URLs have it: ``pypi``, ``deb/debian`` or ``generic``.
+        text: its licence.
+        expression: the same in SPDX's short form, if it states that.
+        title: how it is listed; by default its name and version.
+        qualifiers: which of several, as package URLs have it: ``arch=amd64&distro=debian-12``.
+    """
+
+    name: str
+    version: str
+    kind: str
+    text: str
+    expression: str = ""
+    title: str = ""
+    qualifiers: str = ""
+
+
+def licenses(components: Iterable[Component], root: Path = Path("/")) -> str:
     """Return the licences of everything inside, after a list of what that is.
 
     Args:
-        packed: paths of the modules and libraries that are packed.
-        launcher: whether our launcher is added to them.
-        target: the machine that they are for, if not this one.
+        components: what is inside.
+        root: where the texts are that others point to.
 
     Raises SystemExit, since there must not be a gap: a licence was not found.
     """
     chapters: dict[str, list[str]] = {}
-    for component, text in _components(packed, launcher, target):
-        if not text.strip():
-            raise SystemExit(f"components: there is no licence text for {component}")
-        chapters.setdefault(text.strip(), []).append(component)
+    for each in components:
+        title = each.title or f"{each.name} {each.version}"
+        if not each.text.strip():
+            raise SystemExit(f"components: there is no licence text for {title}")
+        chapters.setdefault(each.text.strip(), []).append(title)
     # Links (GPL) stand for the newest version (GPL-3).
     pointers = COMMON.findall("\n".join(chapters))
-    common = (target.sysroot if target else Path("/")) / "usr" / "share" / "common-licenses"
+    common = root / "usr" / "share" / "common-licenses"
     for path in sorted({(common / name).resolve() for name in pointers}):
         chapters.setdefault(_text(path).strip(), []).append(f"{path.name}, to which others point")
     rule = "=" * 72
@@ -59,35 +84,62 @@ def licenses(packed: Iterable[str], launcher: bool, target: Target | None = None
     return "\n".join(parts)
 
 
-def _components(
-    packed: Iterable[str], launcher: bool, target: Target | None
-) -> Iterator[tuple[str, str]]:
-    """Return each component's name and version, and its licence."""
+def to_json(components: Iterable[Component]) -> str:
+    """Return the components for `sbom.py`, with package URLs.
+
+    Source: https://github.com/package-url/purl-spec, PURL-SPECIFICATION.rst.
+    """
+    listed = []
+    for each in components:
+        version = each.version and f"@{quote(each.version, safe='')}"
+        purl = f"pkg:{each.kind}/{quote(each.name.lower(), safe='')}{version}"
+        purl += each.qualifiers and f"?{each.qualifiers}"
+        listed.append({**each._asdict(), "purl": purl})
+    return json.dumps(listed, indent=1) + "\n"
+
+
+def inside(
+    packed: Iterable[str], launcher: bool, target: Target | None = None
+) -> Iterator[Component]:
+    """Return everything inside.
+
+    Args:
+        packed: paths of the modules and libraries that are packed.
+        launcher: whether our launcher is added to them.
+        target: the machine that they are for, if not this one.
+    """
     from dockersave import __version__
 
     root = target.sysroot if target else Path("/")
-    yield f"dockersave {__version__}", _text(ROOT / "LICENSE")
-    yield f"Python {sys.version.split()[0]}", _python(root)
+    ours = _text(ROOT / "LICENSE")
+    yield Component("dockersave", __version__, "generic", ours, "Apache-2.0")
+    yield Component("Python", sys.version.split()[0], "generic", _python(root))
     files = [*packed] if target else [*packed, next(filter(os.path.exists, LIBC), LIBC[0])]
     parts = ALWAYS if target else ALWAYS | NATIVE
     wheels, packages = owners(files, target)
     for name in sorted(wheels | parts.keys()):
-        wheel = metadata.distribution(name)
-        part = f": {parts[name]}" if name in parts else ""
-        yield f"{name} {wheel.version}{part}", _of_wheel(wheel)
+        wheel = _of_wheel(name)
+        title = f"{name} {wheel.version}: {parts[name]}" if name in parts else ""
+        yield wheel._replace(title=title)
     if launcher:
-        zig = metadata.distribution("ziglang")
-        zstd = Path(str(zig.locate_file("../../../zstd")))
+        compiler = metadata.distribution("ziglang")
+        zstd = Path(str(compiler.locate_file("../../../zstd")))
         numbers = re.findall(r"define ZSTD_VERSION_\w+ +(\d+)", _text(zstd / "zstd.h"))
         text = _text(zstd / "LICENSE") + "\n" + _text(zstd / "COPYING")
-        yield f"Zstandard {'.'.join(numbers)}, in the launcher", text
-        yield f"zig {zig.version}: its runtime, in the launcher", _of_wheel(zig)
-        musl = Path(str(zig.locate_file("ziglang/lib/libc/musl/COPYRIGHT")))
-        yield "musl, the C library of the launcher", _text(musl)
+        version = ".".join(numbers)
+        title = f"Zstandard {version}, in the launcher"
+        yield Component("zstd", version, "generic", text, title=title)
+        zig = _of_wheel("ziglang")
+        yield zig._replace(title=f"zig {zig.version}: its runtime, in the launcher")
+        musl = _text(Path(str(compiler.locate_file("ziglang/lib/libc/musl/COPYRIGHT"))))
+        yield Component("musl", "", "generic", musl, title="musl, the C library of the launcher")
     for package, version in packages.items():
         # What one source is made into is often several packages: libssl3t64:amd64.
-        name = package.partition(":")[0]
-        yield f"Debian package {name} {version}", _text(root / f"usr/share/doc/{name}/copyright")
+        name, _, arch = package.partition(":")
+        text = _text(root / f"usr/share/doc/{name}/copyright")
+        title = f"Debian package {name} {version}"
+        qualifiers = f"arch={arch}&distro={_distro(root)}"
+        yield Component(name, version, "deb/debian", text, title=title, qualifiers=qualifiers)
 
 
 def owners(files: Iterable[str], target: Target | None = None) -> tuple[set[str], dict[str, str]]:
@@ -149,6 +201,12 @@ def _output(command: list[str]) -> str:
         return ""
 
 
+def _distro(root: Path) -> str:
+    """Return which Debian a root directory has; until its release one has no number."""
+    found = re.search(r'^VERSION_ID="?([\d.]+)', _text(root / "usr/lib/os-release"), re.MULTILINE)
+    return f"debian-{found[1] if found else 'sid'}"
+
+
 def _python(root: Path) -> str:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     documents = root / "usr" / "share" / "doc"
@@ -160,13 +218,16 @@ def _python(root: Path) -> str:
     return _text(next(filter(Path.exists, places), places[-1]))
 
 
-def _of_wheel(wheel: metadata.Distribution) -> str:
-    return "\n".join(
+def _of_wheel(name: str) -> Component:
+    wheel = metadata.distribution(name)
+    text = "\n".join(
         _text(Path(str(wheel.locate_file(path))))
         for path in wheel.files or ()
         if path.parts[0].endswith(".dist-info")
         and path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING", "NOTICE"))
     )
+    expression = wheel.metadata.get("License-Expression", "")
+    return Component(name, wheel.version, "pypi", text, expression)
 
 
 def _text(path: Path) -> str:

@@ -5,6 +5,9 @@ ARCH ?= amd64
 -include build/targets/$(ARCH).env
 TARGETS := $(basename $(notdir $(wildcard build/targets/*.env)))
 LAUNCHER ?= own
+# What of PyInstaller's each of them carries.
+PACKED_own := onedir
+PACKED_stock := onefile
 # A directory of wheels, if the network is not to be used.
 WHEELS ?=
 # The Python of the base image; its wheels are fetched.
@@ -38,6 +41,7 @@ FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 
 dockersave-static: static-venv ## the command as one file that runs anywhere (ARCH=arm64, armhf; LAUNCHER=stock: plain staticx)
 	@$(MAKE) --no-print-directory $(WORK)/$(LAUNCHER)
 	@install -m 755 $(WORK)/$(LAUNCHER) $@$(SUFFIX)
+	@install -m 644 $(WORK)/$(PACKED_$(LAUNCHER))/components.json $@$(SUFFIX).components.json
 	@sha256sum $@$(SUFFIX) | tee $@$(SUFFIX).sha256
 
 static-venv:

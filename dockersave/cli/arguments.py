@@ -221,7 +221,8 @@ def check(arguments: argparse.Namespace) -> None:
         ("cache_size", "cache_dir"),
     ):
         if _is_given(arguments, name) and not _is_given(arguments, needed):
-            raise UsageError(f"--{name} needs --{needed}".replace("_", "-"))
+            pair = f"--{name} needs --{needed}", f"add --{needed}, or drop --{name}"
+            raise UsageError(*(words.replace("_", "-") for words in pair))
     system, slash, _ = (arguments.arch or "").partition("/")
     if slash and system.lower() in SYSTEMS:
         raise UsageError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.conftest import LIBRARY, SOURCES, WORK
+from tests.appliance.conftest import INTERPRETER, LIBRARY, SOURCES, WORK
 from tests.appliance.hosts import leftovers
 
 
