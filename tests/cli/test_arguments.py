@@ -197,7 +197,7 @@ def test_an_architecture_may_have_a_variant() -> None:
 
 
 def test_verify_reads_a_file_alone() -> None:
-    assert "--insecure has no meaning" in refusal("--verify", "x.tar", "--insecure").typed
+    assert "--insecure has no effect" in refusal("--verify", "x.tar", "--insecure").typed
     assert read("--verify", "x.tar", "-q", "--progress", "json").verify == "x.tar"
 
 
