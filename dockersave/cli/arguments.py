@@ -193,7 +193,7 @@ def check(arguments: argparse.Namespace) -> None:
     for question in questions:
         for option in _given(arguments, _POINTLESS[question]):
             why = "only reads a file" if question in _OF_A_FILE else "saves nothing"
-            raise UsageError(f"--{question} {why}: {option} has no meaning", "drop it")
+            raise UsageError(f"--{question} {why}: {option} has no effect", "drop it")
     for question in _OF_A_FILE:
         if getattr(arguments, question) and arguments.images:
             hint = f"dockersave --{question} debian.tar"

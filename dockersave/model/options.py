@@ -110,7 +110,7 @@ class Network:
         _take_several(self, "insecure_registries", "mirrors")
         if self.jobs is not None and not 1 <= self.jobs <= LIMITS.jobs:
             raise UsageError(
-                f"{argument('jobs', self.jobs)} is not from 1 to {LIMITS.jobs}",
+                f"{argument('jobs')} must be 1 to {LIMITS.jobs}, not {self.jobs}",
                 f"write {argument('jobs', USUAL_JOBS)}",
             )
         if self.retries < 0:

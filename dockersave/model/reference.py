@@ -217,7 +217,7 @@ def _check_path(text: str, path: str) -> None:
         raise _fault(
             text,
             f"{_cut(component)!r} cannot be part of a name",
-            "it has lower-case letters and digits, and single '.', '_', '__' or '-' in between",
+            "use lower-case letters and digits, and single '.', '_', '__' or '-' in between",
         )
 
 

@@ -157,7 +157,7 @@ def _of_name(
             unreachable=True,
         )
     return NetworkError(
-        f"{where} there is no host of this name",
+        f"{where} host not found",
         f"is the name right? {argument('wait')} waits for a network that is not up yet",
         transient=answered,
         unreachable=True,

@@ -124,7 +124,7 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
         )
     if options.xz and options.zstd:
         raise UsageError(
-            f"{argument('xz')} and {argument('zstd')} compress the archive twice", "choose one"
+            f"{argument('xz')} and {argument('zstd')} cannot be combined", "choose one"
         )
     if not options.tar and (options.xz or options.zstd):
         option = argument("xz") if options.xz else argument("zstd")

@@ -137,8 +137,8 @@ def test_sizes(text: str) -> None:
         (["--limit-rate", "1.5M"], "not a size"),
         (["--limit-rate", "١"], "not a size"),
         (["--cache-size", ""], "not a size"),
-        (["--jobs", "0"], "from 1 to 64"),
-        (["--jobs", "65"], "from 1 to 64"),
+        (["--jobs", "0"], "must be 1 to 64"),
+        (["--jobs", "65"], "must be 1 to 64"),
         (["--jobs", "eight"], "not a number"),
         (["--jobs", "9" * 100], "not a number"),
         (["--retries", "-1"], "not a number"),
@@ -197,7 +197,7 @@ def test_an_architecture_may_have_a_variant() -> None:
 
 
 def test_verify_reads_a_file_alone() -> None:
-    assert "--insecure has no meaning" in refusal("--verify", "x.tar", "--insecure").typed
+    assert "--insecure has no effect" in refusal("--verify", "x.tar", "--insecure").typed
     assert read("--verify", "x.tar", "-q", "--progress", "json").verify == "x.tar"
 
 

@@ -79,7 +79,7 @@ def test_how_it_is_compressed(options: dict[str, Any], compression: str) -> None
         ({"output": "-", "tar": False, "tree": True}, "standard output"),
         ({"xz": True, "tar": False, "tree": True}, "xz=True"),
         ({"zstd": True, "tar": False, "tree": True}, "zstd=True"),
-        ({"xz": True, "zstd": True}, "twice"),
+        ({"xz": True, "zstd": True}, "cannot be combined"),
         ({"xz": True, "output": "a.tar.gz"}, "a.tar.gz, which promises gzip"),
         ({"zstd": True, "tarname": "a.txz"}, "promises xz"),
         ({"tar": False}, "neither"),

@@ -145,7 +145,7 @@ class Reading:
             yield
         except OSError as failure:
             raise UsageError(
-                f"cannot read {self.digest}: {os.strerror(failure.errno or 0)}",
+                f"cannot read {self.digest}: {failure.strerror or failure}",
                 f"name an archive, or a directory written by {argument('tar')}, that you can read",
             ) from failure
 
