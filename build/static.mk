@@ -3,6 +3,7 @@
 # What it is for. All that is particular to a machine is in its file.
 ARCH ?= amd64
 -include build/targets/$(ARCH).env
+export ARCH EMULATOR
 TARGETS := $(basename $(notdir $(wildcard build/targets/*.env)))
 LAUNCHER ?= own
 # What of PyInstaller's each of them carries.
@@ -32,6 +33,8 @@ LAUNCHER_SETTINGS := -DINTERPRETER='"$(INTERPRETER)"'
 LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c signals.c place.c unpack.c run.c)
 FROZEN_SOURCES := dockersave.spec LICENSE build/frozen.py build/components.py \
 	$(shell find build/instead dockersave -name '*.py' -o -path '*/help/*.md' | LC_ALL=C sort)
+# What runs another machine's programs, for a command and what that starts.
+EMULATED = $(EMULATOR:%=$(VENV)/bin/python tests/appliance/emulated.py % $(WORK)/launcher)
 # Nothing of the machine or the moment may come into the result.
 FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=0 \
 	PYINSTALLER_CONFIG_DIR=$(WORK)/pyinstaller PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH"
@@ -106,9 +109,9 @@ test-container: needs-test venv ## build in docker, podman and buildah, compare,
 	STANDIN=$(STANDIN) $(PYTEST) tests/appliance/container.py
 	DOCKERSAVE_STATIC=build/out/container/dockersave-static $(PYTEST) tests/appliance/test_bare.py -k main_job
 
-test-appliance: needs-test venv dockersave-static ## test the static binary on bare and hostile hosts
-	@$(BOOTSTRAP) appliance
-	$(PYTEST) tests/appliance -m "appliance and not long"
+test-appliance: needs-test venv dockersave-static ## test the static binary on bare and hostile hosts (ARCH=)
+	@$(BOOTSTRAP) appliance $(EMULATOR:%=emulator)
+	$(EMULATED) $(PYTEST) tests/appliance -m "appliance and not long"
 
 test-appliance-long: needs-test venv dockersave-static ## its tests that take minutes, and the stock bootloader's
 	@$(BOOTSTRAP) appliance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -14,14 +15,20 @@ from tests.appliance.hosts import BareHost
 from tests.processes import program
 
 ROOT = Path(__file__).parents[2]
-WORK = ROOT / "build" / "out" / "static"
-STATIC_PYTHON = WORK / "venv" / "bin" / "python"
+STATIC = ROOT / "build" / "out" / "static"
+STATIC_PYTHON = STATIC / "venv" / "bin" / "python"
+
+ARCH = os.environ.get("ARCH", "amd64")
+TARGET: dict[str, str] = runpy.run_path(str(ROOT / "build" / "foreign.py"))["read_target"](ARCH)
+"""What the binary is for: `make test-appliance ARCH=` says it."""
+
+SUFFIX = f"-{ARCH}" if TARGET["EMULATOR"] else ""
+WORK = STATIC.with_name(f"static{SUFFIX}")
+INTERPRETER = f'-DINTERPRETER="{TARGET["INTERPRETER"]}"'
+"""What static.mk defines; the launcher's sources say nothing of machines."""
 
 SOURCES = sorted((ROOT / "build" / "launcher").glob("[!z]*.c"))
 """The launcher's own, without the zstd library."""
-
-INTERPRETER = '-DINTERPRETER="ld-linux-x86-64.so.2"'
-"""What static.mk defines for this machine; the launcher's sources say nothing of machines."""
 
 LIBRARY = Path(program("bash"))
 """Files next to the probe, so that its tables can be left out."""
@@ -37,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def binary() -> Path:
     """Return the binary that `make dockersave-static` made, or the one in DOCKERSAVE_STATIC."""
-    path = Path(os.environ.get("DOCKERSAVE_STATIC", ROOT / "dockersave-static")).resolve()
+    path = Path(os.environ.get("DOCKERSAVE_STATIC", ROOT / f"dockersave-static{SUFFIX}")).resolve()
     if not path.exists():
         pytest.exit(f"{path} is missing: make dockersave-static", pytest.ExitCode.USAGE_ERROR)
     return path
@@ -55,7 +62,12 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     work = tmp_path_factory.mktemp("probe")
     probe = work / "dockersave-static"
     source = Path(__file__).with_name("probe.c")
-    subprocess.run(["gcc", "-static", "-O1", "-Wall", str(source), "-o", str(probe)], check=True)
+    compiler = ["gcc"]
+    if TARGET["EMULATOR"]:
+        compiler = [str(STATIC_PYTHON), "-m", "ziglang", "cc", "-target", TARGET["LAUNCHER_TARGET"]]
+    subprocess.run(
+        [*compiler, "-static", "-O1", "-Wall", str(source), "-o", str(probe)], check=True
+    )
     with tarfile.open(work / "files.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
         archive.add(probe, arcname=probe.name)
         archive.add(LIBRARY, arcname=LIBRARY.name)
@@ -84,9 +96,9 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory, pack: Callable[[Path], P
             "-fsanitize=address,undefined",
             "-fno-sanitize-recover=all",
             "-isystem",
-            str(WORK / "venv" / "zstd"),
+            str(STATIC / "venv" / "zstd"),
             *map(str, SOURCES),
-            str(WORK / "zstd.o"),
+            str(STATIC / "zstd.o"),
             "-o",
             str(launcher),
         ],
