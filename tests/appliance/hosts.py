@@ -34,7 +34,9 @@ def executed(process: int) -> str:
     running = os.readlink(f"/proc/{process}/exe")
     if not os.path.basename(running).startswith("qemu-"):
         return running
-    return os.fsdecode(Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[1])
+    # It is empty for a moment before the emulator runs.
+    words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    return os.fsdecode(words[1]) if len(words) > 1 else running
 
 
 def program_of(launcher: int) -> int | None:
