@@ -1,4 +1,6 @@
-"""urllib.parse asks what a host's name that is not in ASCII would be with other letters; here, no such name is taken."""
+"""urllib.parse asks what a host's name would be with other letters; none is taken but ASCII."""
+
+from __future__ import annotations
 
 
 def normalize(form, text):

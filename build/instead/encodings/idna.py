@@ -1,8 +1,10 @@
-"""The codec for host names, for those in ASCII: the standard library's has tables of 1.1 MB for all others.
+"""The codec for host names in ASCII; the standard library's has tables of 1.1 MB for all others.
 
-Sockets, TLS and urllib3 encode each host's name with it. urllib3 takes no other name without a package that is not in here
-either, so nothing is lost. Names that are in punycode (`xn--...`) are in ASCII.
+Sockets, TLS and urllib3 encode each host's name with it. urllib3 takes no other name without a
+package that is not in here either, so nothing is lost. Names in punycode (`xn--...`) are in ASCII.
 """
+
+from __future__ import annotations
 
 import codecs
 
