@@ -36,19 +36,15 @@ Description: save container images from a registry without Docker
 """
 
 COPYRIGHT = """\
-Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-Upstream-Name: dockersave
-Comment: The program has other components inside, each under its own licence:
- Python, OpenSSL, the C library and others. "dockersave --licenses" prints all
- of them.
+dockersave
 
-Files: *
-Copyright: {year} the authors of dockersave
-License: Apache-2.0
+Copyright {year} the authors of dockersave
 
-License: Apache-2.0
- On Debian systems, the text of this licence is in
- /usr/share/common-licenses/Apache-2.0.
+Licensed under the Apache License, Version 2.0. On Debian systems, its text is
+in /usr/share/common-licenses/Apache-2.0.
+
+The program has other components inside, each under its own licence: Python,
+OpenSSL, the C library and others. "dockersave --licenses" prints all of them.
 """
 
 CHANGELOG = """\

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
 from ..budget import Budget
-from ..errors import ContentError, NotFoundError, shown
+from ..errors import ContentError, NotFoundError
 from ..limits import LIMITS
-from ..model.digest import check
 from ..model.image import Artifact, Image, Variant
 from ..model.kinds import (
     blobs_beside,
     check_is_image,
     entry_kind,
-    image_config,
     kind_of,
     may_be_image,
     may_be_manifest,
     no_image,
-    parse_any,
 )
 from ..model.manifests import (
-    INDEX_TYPES,
     MANIFEST_TYPES,
     Descriptor,
     Index,
     Manifest,
     images_of,
     no_platform,
-    parse_document,
     select,
 )
 from ..model.platforms import Offer, Platform
 from ..model.reference import Reference
-from ..model.weight import kept_of
 from ..spelling import argument
 from ..values import dataclass, field
 from .documents import Documents
+from .reader import DocumentReader
 
 _PRIMARY = Platform("linux", "amd64")
 
@@ -86,14 +80,8 @@ class Resolver:
         expect: Callable[[Manifest], object] = lambda manifest: None,
         copies: int = 1,
     ) -> None:
-        self._copies = copies
-        self._expect = expect
-        self._registry = registry
         self._reference = reference
-        self._local = local
-        self._budget = budget or registry.budget
-        self._budget.grant()
-        self._bodies: dict[str, bytes] = {}
+        self._reader = DocumentReader(registry, reference, local, budget, expect, copies)
 
     def root(self) -> Manifest | Index:
         """The manifest or index of the reference.
@@ -101,15 +89,7 @@ class Resolver:
         Raises:
             DockersaveError: there is no such image, or it cannot be fetched.
         """
-        version = self._reference.version
-        self._budget.ask()
-        with self._budget.reading() as large:
-            document = self._registry.manifest(self._reference.repository, version, large)
-            if self._reference.digest:
-                check(document.body, self._reference.digest, "the manifest")
-            self._budget.keep(len(document.body) + kept_of(document.body))
-        with self._concealing(), self._budget.taking():
-            return parse_document(document.body, document.digest, document.media_type)
+        return self._reader.root()
 
     def image(self, wanted: Platform | None) -> Image:
         """The image for a platform.
@@ -124,7 +104,7 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
-        with self._concealing():
+        with self._reader.concealing():
             return self._image(root, wanted)
 
     def _image(self, root: Manifest | Index, wanted: Platform | None) -> Image:
@@ -137,7 +117,7 @@ class Resolver:
         found = _Found()
         for entry, manifest in self._matching(root, platform, found, LIMITS.index_depth):
             try:
-                candidate = self._variant(manifest) if may_be_image(manifest) else None
+                candidate = self._reader.variant(manifest) if may_be_image(manifest) else None
             except ContentError as failure:
                 if entry.platform:
                     raise
@@ -165,7 +145,7 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
-        with self._concealing():
+        with self._reader.concealing():
             return self._all_platforms(root)
 
     def _all_platforms(self, root: Manifest | Index) -> Image:
@@ -187,7 +167,7 @@ class Resolver:
     def platforms(self) -> list[Offer]:
         """The available images, each with its platform; see `all_platforms`."""
         root = self.root()
-        with self._concealing():
+        with self._reader.concealing():
             return self._platforms(root)
 
     def _platforms(self, root: Manifest | Index) -> list[Offer]:
@@ -208,27 +188,18 @@ class Resolver:
                 found.kinds[kind] = None
             elif entry.platform and entry.media_type in MANIFEST_TYPES:
                 yield Offer(entry.platform, entry.digest, entry.os_version)
-            elif isinstance(child := self._anything(entry), Index):
+            elif isinstance(child := self._reader.anything(entry), Index):
                 self._descend(depth)
                 yield from self._offers(child, found, depth - 1)
             elif child is None or not may_be_image(child):
                 found.kinds[kind_of(child) if child else entry.media_type] = None
-            elif variant := self._variant(child):
+            elif variant := self._reader.variant(child):
                 yield Offer(variant.config.platform, entry.digest, entry.os_version)
-
-    @contextmanager
-    def _concealing(self) -> Iterator[None]:
-        """Errors quote documents: the registry may have put a secret there."""
-        try:
-            yield
-        except (ContentError, NotFoundError) as error:
-            self._registry.conceal(error)
-            raise
 
     def _lone(self, manifest: Manifest) -> Variant:
         """The image of a reference without an index."""
         check_is_image(manifest)
-        variant = self._variant(manifest)
+        variant = self._reader.variant(manifest)
         if variant is None:
             raise no_image("this is not a", [kind_of(manifest)])
         return variant
@@ -241,7 +212,7 @@ class Resolver:
         for entry in index.manifests:
             if entry.digest not in found.seen:
                 found.seen.add(entry.digest)
-                child = self._anything(entry)
+                child = self._reader.anything(entry)
                 if child is None:
                     blobs.append(entry)
                     found.kinds[entry.media_type] = None
@@ -257,17 +228,16 @@ class Resolver:
 
     def _attach(self, manifest: Manifest, found: _Found, *, is_attestation: bool) -> None:
         """Keep a manifest: an image, or something attached to one."""
-        body = self._config_body(manifest)
-        config = None
+        body = self._reader.config_body(manifest)
         if not is_attestation:
+            variant = None
             try:
-                with self._budget.taking():
-                    config = image_config(manifest, body)
+                variant = self._reader.variant(manifest)
             except ContentError as failure:
                 # It is kept unchanged, if there is also an image.
                 found.failure = found.failure or failure
-            if config is not None:
-                found.variants.append(Variant(manifest, body, config))
+            if variant is not None:
+                found.variants.append(variant)
                 return
             found.kinds[kind_of(manifest)] = None
         found.attached.append(Artifact(manifest, body))
@@ -291,7 +261,7 @@ class Resolver:
                 found.kinds[entry.media_type] = None
                 continue
             try:
-                child = self._child(entry)
+                child = self._reader.child(entry)
             except NotFoundError:
                 if entry.media_type in MANIFEST_TYPES:
                     raise
@@ -306,64 +276,6 @@ class Resolver:
     def _descend(depth: int) -> None:
         if depth == 0:
             raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")
-
-    def _anything(self, entry: Descriptor) -> Manifest | Index | None:
-        """A manifest or index that an index refers to, of any type; None for a blob."""
-        if not may_be_manifest(entry.media_type):
-            return None
-        try:
-            return self._child(entry, parse_any)
-        except NotFoundError:
-            if entry.media_type in INDEX_TYPES | MANIFEST_TYPES:
-                raise
-            return None
-
-    def _child(
-        self,
-        entry: Descriptor,
-        parse: Callable[[bytes, str, str], Manifest | Index] = parse_document,
-    ) -> Manifest | Index:
-        self._budget.ask()
-        counted = min(entry.size, LIMITS.manifest)
-        self._budget.keep(counted)
-        with self._budget.reading(counted) as large:
-            document = self._registry.manifest(self._reference.repository, entry.digest, large)
-            what = f"the manifest {entry.digest}"
-            check(document.body, entry.digest, what, entry.size)
-            self._budget.keep(kept_of(document.body))
-        with self._budget.taking():
-            child = parse(document.body, entry.digest, document.media_type)
-        is_known = entry.media_type in INDEX_TYPES | MANIFEST_TYPES
-        if is_known and (entry.media_type in INDEX_TYPES) != isinstance(child, Index):
-            raise ContentError(f"{what} is not what the index says: {shown(entry.media_type)}")
-        return child
-
-    def _variant(self, manifest: Manifest) -> Variant | None:
-        """The image that a manifest describes; None if it describes something else."""
-        body = self._config_body(manifest)
-        with self._budget.taking():
-            config = image_config(manifest, body)
-        return Variant(manifest, body, config) if config else None
-
-    def _config_body(self, manifest: Manifest) -> bytes:
-        if manifest.config.digest == manifest.descriptor.digest:
-            return manifest.body
-        digest = manifest.config.digest
-        if digest not in self._bodies:
-            size = min(manifest.config.size, LIMITS.config)
-            self._budget.keep(size * self._copies)
-            with self._budget.taking(size):
-                self._bodies[digest] = self._read_config(manifest)
-        return self._bodies[digest]
-
-    def _read_config(self, manifest: Manifest) -> bytes:
-        body = self._local(manifest.config)
-        if body is None:
-            self._budget.ask()
-            self._expect(manifest)
-            repository = self._reference.repository
-            body = self._registry.read_blob(repository, manifest.config, LIMITS.config)
-        return body
 
     @staticmethod
     def _check_platform(variant: Variant, wanted: Platform) -> None:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -30,6 +31,10 @@ def idle(run: Run) -> int:
         if pool.pool is not None
         for connection in list(pool.pool.queue)
     )
+
+
+def has_idle(run: Run, count: int) -> bool:
+    return idle(run) == count
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
@@ -87,8 +92,10 @@ def test_of_those_that_are_refused_the_others_are_used() -> None:
     with Simulator(STORE) as server, opened(server.host, retries=0) as run:
         server.faults.add(Fault.reset(over=3, on="connection"))
         run.registry.manifest("sample", "latest")
-        run.registry.warm(8)
-        until(lambda: idle(run) == 8)
+        # One after the other: the next request takes the last, which the server has counted last.
+        for count in range(2, 9):
+            run.registry.warm(count)
+            until(partial(has_idle, run, count))
         assert run.registry.manifest("sample", "latest").body
         assert server.faults.struck(), "none was refused"
 
