@@ -4,7 +4,7 @@ An error says in one line what failed and why, and in a second what to do about 
 raises it knows the cause; `DockersaveError.about` lets a caller further up add the image.
 
 Arguments in both lines are marked (`spelling.argument`). Callers from Python read `message`, `hint`
-and `str()`; another front end spells `typed` and `typed_hint` its own way.
+and `str()`; another front end spells `marked` and `marked_hint` its own way.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class DockersaveError(Exception):
     @property
     def hint(self) -> str:
         """What the user can do about it."""
-        return as_python(self.typed_hint)
+        return as_python(self.marked_hint)
 
     @hint.setter
     def hint(self, text: str) -> None:
         self.advice = text
 
     @property
-    def typed_hint(self) -> str:
+    def marked_hint(self) -> str:
         """What `hint` gives, its arguments marked."""
         return self.advice or self.usual
 
     @property
-    def typed(self) -> str:
+    def marked(self) -> str:
         """What `str` gives, its arguments marked."""
         return f"{self.subject}: {self.said}" if self.subject else self.said
 
@@ -185,10 +185,10 @@ class SaveFailures(DockersaveError):
     """
 
     def __init__(self, failures: list[DockersaveError]) -> None:
-        each = "; ".join(failure.typed for failure in failures)
+        each = "; ".join(failure.marked for failure in failures)
         super().__init__(f"{len(failures)} images failed: {each}")
         self.failures = failures
-        self.advice = failures[0].typed_hint
+        self.advice = failures[0].marked_hint
         self.exit_code = failures[0].exit_code
 
     def about(self, subject: str) -> DockersaveError:

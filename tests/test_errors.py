@@ -39,7 +39,7 @@ def test_every_error_says_what_to_do() -> None:
     assert {each.exit_code for each in errors} == set(range(2, 8))
     for each in errors:
         failure = each("it failed")
-        assert failure.typed_hint
+        assert failure.marked_hint
         assert not re.search(r"(?:^|\s)--?[a-z]", failure.hint), "to a caller of the module"
         assert SaveFailures([failure, failure]).hint == failure.hint
     assert not CancelledError("stopped").hint

@@ -66,7 +66,7 @@ def test_an_argument_is_spelled_for_who_reads_it(text: str, in_python: str, type
     failure = UsageError(around, around)
     assert {failure.message, failure.hint, str(failure), *failure.args} == {as_python(around)}
     again = pickle.loads(pickle.dumps(failure))
-    assert {again.said, again.advice, again.typed} == {around}
+    assert {again.said, again.advice, again.marked} == {around}
 
 
 def test_a_text_that_was_cut_or_concealed_still_reads() -> None:
@@ -112,7 +112,7 @@ def test_a_hint_that_is_added_to_keeps_both_spellings() -> None:
     several = dockersave.SaveFailures([failure, UsageError(f"{argument('jobs', 0)} is too few")])
     assert several.hint == failure.hint
     assert str(several) == "2 images failed: it failed; jobs=0 is too few"
-    assert as_typed(several.typed) == "2 images failed: it failed; --jobs 0 is too few"
+    assert as_typed(several.marked) == "2 images failed: it failed; --jobs 0 is too few"
 
 
 def test_lines_are_spelled_for_who_reads_them() -> None:

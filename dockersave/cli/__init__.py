@@ -124,7 +124,7 @@ def _traced(failure: BaseException) -> str:
         if one is not None:
             chain += {one.__cause__, one.__context__}
         if isinstance(one, DockersaveError):
-            text = text.replace(str(one), as_typed(one.typed))
+            text = text.replace(str(one), as_typed(one.marked))
     return text
 
 

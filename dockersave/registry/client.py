@@ -370,7 +370,7 @@ class RegistryClient:
                 if not isinstance(error, NotFoundError):
                     self._strikes[mirror] = self._strikes.get(mirror, 0) + 1
                 self._say(mirror.name, f"{error.said}; continuing without the mirror")
-                self._trace.say("mirror", f"{mirror.name} is skipped: {error.typed}")
+                self._trace.say("mirror", f"{mirror.name} is skipped: {error.marked}")
             else:
                 self._strikes.pop(mirror, None)
                 return result

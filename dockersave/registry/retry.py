@@ -64,6 +64,6 @@ class Retry:
                 count += verdict.counts
                 pause = max(0.0, verdict.until - now)
                 self._trace.say(
-                    "retry", f"{failure.typed}; in {pause:.3f} s, {count} of {self._retries}"
+                    "retry", f"{failure.marked}; in {pause:.3f} s, {count} of {self._retries}"
                 )
                 self._cancellation.wait(pause)

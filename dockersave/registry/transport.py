@@ -126,7 +126,7 @@ class Transport:
                 if self._watch.thread.is_new or method == "POST" or not failures.is_closed(error):
                     failure = self.failure(error, url)
                     self._trace.say(
-                        "request", f"{_line(method, url, headers)} failed: {failure.typed}"
+                        "request", f"{_line(method, url, headers)} failed: {failure.marked}"
                     )
                     raise failure from error
                 self._trace.say("connection", f"{host_of(url)} had closed the one that was kept")

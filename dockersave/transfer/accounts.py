@@ -110,7 +110,7 @@ class Accounts:
         keep_in(self._wanting, blob, bool(blob.missing))
         keep_in(self._begun, blob, not blob.extent)
         if failure:
-            self._tell("again", f"{blob.digest} starts again: {failure.typed}")
+            self._tell("again", f"{blob.digest} starts again: {failure.marked}")
 
     def _fail(self, failure: Exception) -> None:
         self.failure = self.failure or failure

@@ -322,7 +322,7 @@ class Ledger(Accounts):
         if verdict.sheds:
             self._shed()
         blob.not_before = max(blob.not_before, verdict.until)
-        words = getattr(failure, "typed", failure)
+        words = getattr(failure, "marked", failure)
         self._tell("failed", f"{blob.digest} at {lease.position}: {words}")
 
     @property

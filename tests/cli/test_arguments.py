@@ -101,7 +101,7 @@ def test_no_option_was_forgotten_above() -> None:
 
 def test_a_key_belongs_to_a_certificate() -> None:
     assert network(read("debian", "--cert", "a.pem", "--key", "b.pem")).key == "b.pem"
-    assert "--cert" in refusal("debian", "--key", "b.pem").typed
+    assert "--cert" in refusal("debian", "--key", "b.pem").marked
 
 
 def test_repeatable_options_add_up() -> None:
@@ -187,7 +187,7 @@ def test_sizes(text: str) -> None:
 )
 def test_what_is_refused(argv: list[str], words: str) -> None:
     failure = refusal(*argv, "debian") if argv != ["-o"] else refusal("debian", "-o")
-    assert words in as_typed(failure.typed)
+    assert words in as_typed(failure.marked)
     assert failure.advice or "needs" in words
 
 
@@ -197,7 +197,7 @@ def test_an_architecture_may_have_a_variant() -> None:
 
 
 def test_verify_reads_a_file_alone() -> None:
-    assert "--insecure has no effect" in refusal("--verify", "x.tar", "--insecure").typed
+    assert "--insecure has no effect" in refusal("--verify", "x.tar", "--insecure").marked
     assert read("--verify", "x.tar", "-q", "--progress", "json").verify == "x.tar"
 
 
@@ -299,7 +299,7 @@ def test_what_other_tools_call_it_is_known_here() -> None:
 )
 def test_a_command_of_another_tool(words: list[str], right: str) -> None:
     failure = refusal(*words)
-    assert "unknown command" in failure.typed
+    assert "unknown command" in failure.marked
     assert right in failure.advice
     if right.startswith("dockersave") and "," not in right:
         assert failure.advice.partition(";")[0] in right

@@ -84,7 +84,7 @@ def test_who_is_overtaken_is_judged_so() -> None:
     with patch.object(Attempts, "judge", autospec=True, side_effect=Attempts.judge) as judge:
         books.ledger.failed(slow, BROKEN, 0.0)
     assert judge.call_args.kwargs["overtaken"] is True
-    assert books.told[-1] == ("failed", f"a at 0: {BROKEN.typed}")
+    assert books.told[-1] == ("failed", f"a at 0: {BROKEN.marked}")
 
 
 def test_a_rate_is_told_over_a_while_of_its_own() -> None:

@@ -90,11 +90,11 @@ class Console(Progress):
         if several := getattr(failure, "failures", None):
             self.say(
                 f"error: {len(several)} images failed",
-                *(as_typed(each.typed) for each in several),
-                as_typed(failure.typed_hint),
+                *(as_typed(each.marked) for each in several),
+                as_typed(failure.marked_hint),
             )
         else:
-            self.say(f"{word}{as_typed(failure.typed)}", as_typed(failure.typed_hint))
+            self.say(f"{word}{as_typed(failure.marked)}", as_typed(failure.marked_hint))
 
     def say(self, line: str, *more: str) -> None:
         """Write a line, with related lines below."""

@@ -117,10 +117,10 @@ class JsonLines(Console):
     def failed(self, failure: DockersaveError) -> None:
         """Write an error."""
         values = {
-            "message": as_typed(failure.typed),
-            "hint": as_typed(failure.typed_hint),
+            "message": as_typed(failure.marked),
+            "hint": as_typed(failure.marked_hint),
             "exit_code": failure.exit_code,
-            "failures": [as_typed(each.typed) for each in getattr(failure, "failures", ())],
+            "failures": [as_typed(each.marked) for each in getattr(failure, "failures", ())],
         }
         self.write(_line("error", values))
 
