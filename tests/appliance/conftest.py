@@ -42,6 +42,7 @@ NOT_EMULATED = {
     "test_limits.py::test_few_descriptors[3]": "the emulator needs more descriptors",
     "test_limits.py::test_no_other_process_may_be_started": "a thread of the emulator's is one",
     "test_limits.py::test_one_other_process_may_be_started": "a thread of the emulator's is one",
+    "test_release.py::test_every_engine_has_the_binary": "an engine takes what is for this machine",
     "test_release.py::test_the_image_runs_in_docker": CONTROL_GROUPS,
     "test_signals.py::test_other_signals_end_it_cleanly[34]": "the emulator keeps it for itself",
     "test_signals.py::test_other_signals_end_it_cleanly[64]": "the emulator keeps it for itself",

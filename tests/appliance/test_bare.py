@@ -265,6 +265,7 @@ LICENSES = {
     "libdl": LIBC,
     "libexpat": "Expat maintainers",
     "libffi": "Anthony Green",
+    "libgcc_s": "GCC Runtime Library Exception",
     "liblzma": "Lasse Collin",
     "libm.so": LIBC,
     "libnss_": LIBC,
