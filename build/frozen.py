@@ -44,10 +44,9 @@ def restore(environment: MutableMapping[str, str]) -> None:
 class Rest:
     """The finder that comes last: has the rest of the files unpacked, and asks the others again."""
 
-    def __init__(self, fd: int, megabytes: int) -> None:
+    def __init__(self, fd: int) -> None:
         os.set_inheritable(fd, False)
         self._fd = fd
-        self._megabytes = megabytes
         self._lock = _thread.RLock()
         self._unpacked = False
         self._problem = ""
@@ -72,10 +71,7 @@ class Rest:
         if self._problem:
             from dockersave.errors import DockersaveError
 
-            raise DockersaveError(
-                f"no place to unpack the rest of the program ({self._problem})",
-                f"make room there, or set TMPDIR to a directory with {self._megabytes} MB",
-            )
+            raise DockersaveError(*self._problem.split("\n"))
         for other in sys.meta_path:
             spec = None if other is self else other.find_spec(name, path, target)
             if spec is not None:
@@ -83,18 +79,17 @@ class Rest:
         return None
 
     def _unpack(self) -> str:
-        """Return why it is impossible, or nothing."""
+        """Return why it is impossible and what would help, each on a line, or nothing."""
         try:
             os.write(self._fd, b"\0")
-            answer = os.read(self._fd, 1)
+            answer = os.read(self._fd, 10_000)
         except OSError as error:
-            return str(error)
+            return f"the rest of the program cannot be unpacked: {error}"
         finally:
             os.close(self._fd)
         if not answer:
-            return "the process that unpacks was killed"
-        place = os.path.dirname(sys._MEIPASS)
-        return f"{place}: {os.strerror(answer[0])}" if answer[0] else ""
+            return "the process that unpacks was killed\nmemory may have run out; give it more"
+        return answer.rstrip(b"\0").decode()
 
 
 # Before the command has its handlers, an interrupt ends the process, like other signals, and not
@@ -109,4 +104,4 @@ if "RESOLV_MULTI" not in os.environ:
 rest = os.environ.pop(REST, None)
 restore(os.environ)
 if rest is not None:
-    sys.meta_path.append(Rest(*map(int, rest.split())))
+    sys.meta_path.append(Rest(int(rest)))

@@ -6,6 +6,10 @@
  *
  *     this launcher (static ELF) | zstd frames, each a tar archive | struct trailer
  *
+ * With --install DIR the directory is DIR/dockersave-..., and stays. In it is the launcher once more, without frames; it
+ * becomes the program that is beside it. DIR/dockersave is a link to that launcher. What links to a directory decides
+ * whether it is in use: so nothing is ever half installed, and what was there before is removed like all that is left.
+ *
  * The program among the files is what staticx made of PyInstaller's: an ELF whose interpreter and RPATH are rows of
  * letters, to be overwritten with paths in the directory. Nothing of the host is needed: no /tmp, /proc, /dev, /etc, HOME
  * or terminal.
@@ -34,6 +38,8 @@
 #define PREFIX "dockersave-" /* of the directory's name */
 #define RANDOM_CHARACTERS 16
 #define MARK ".unpacked-by-dockersave" /* the directory's first file: without it, nothing in there is removed */
+#define COMMAND "dockersave"             /* what --install puts beside the directory: a link to... */
+#define INSTALLED "dockersave-installed" /* ...the launcher in it */
 #define DESCRIPTORS 8                  /* how many the launcher needs at once, beside the standard streams */
 #define MEMORY_FILES 128
 #define PROGRAM "dockersave-static" /* the packed program's name */
@@ -61,6 +67,11 @@ struct self { /* the running file */
     struct trailer trailer;
 };
 
+static inline bool is_installed(const struct self *self) /* with nothing packed behind it: the program is beside it */
+{
+    return self->trailer.frames + sizeof self->trailer == self->size;
+}
+
 static inline int megabytes(const struct self *self) /* that unpacking takes, rounded up */
 {
     return (int)(self->trailer.unpacked / 1000000 + 1);
@@ -69,12 +80,15 @@ static inline int megabytes(const struct self *self) /* that unpacking takes, ro
 struct place { /* where the private directory may be made */
     const char *path;
     bool is_system; /* at a path of the system's, that nobody chose */
+    bool is_kept;   /* for good: nobody else may write there, and whoever the umask lets may read */
+    mode_t mask;    /* what nobody may do with what is in there */
 };
 
 struct home { /* the private directory */
     char path[PLACEHOLDER];
     int parent;
     int fd;                   /* holds the lock that says: in use */
+    mode_t mask;
     bool in_memory;           /* nothing can be executed there: executables are memfds, reached through symbolic links */
     int memory[MEMORY_FILES]; /* these */
     int memory_count;
@@ -87,6 +101,9 @@ struct caller { /* what whoever started the launcher has set, and the program ge
     char **environment;
 };
 
+/* main.c */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* signals.c */
 void block_signals(sigset_t *forwarded, struct caller *caller);
 void restore_signals(const struct caller *caller);
@@ -94,8 +111,8 @@ int pending_signal(const sigset_t *forwarded);
 
 /* place.c */
 const char *make_home(const struct place *place, uint64_t space, bool in_memory, struct home *home);
-void remove_home(const struct home *home);
-void sweep(int parent);
+int remove_home(const struct home *home);
+int sweep(int parent);
 
 /* unpack.c */
 int unpack(const struct self *self, struct home *home, uint64_t from, uint64_t to, int processes);
@@ -106,5 +123,10 @@ uint64_t checksum(const void *data, size_t size);
 /* run.c */
 void hide_environment(char **environment);
 int run(const struct self *self, struct home *home, char **argv, const sigset_t *forwarded, const struct caller *caller);
+int start_installed(const struct self *self, char **argv, const struct caller *caller);
+
+/* install.c */
+const char *directory_to_install(char **argv);
+int install(const struct self *self, const char *directory, const sigset_t *forwarded, const struct caller *caller);
 
 #endif

@@ -10,9 +10,7 @@ static const char MAGIC[] = "DSAVEv1\n";
 
 static char reasons[4096]; /* why each place was refused */
 
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static void say(const char *format, ...)
+void say(const char *format, ...)
 {
     char line[8192] = "dockersave: ";
     size_t start = strlen(line);
@@ -127,38 +125,24 @@ static int fail(int error)
     return 1;
 }
 
-int main(int argc, char **argv, char **environment)
+/* Unpacks the program in the first place that will do, and runs it. Returns the exit code. */
+static int start_somewhere(const struct self *self, char **argv, const sigset_t *forwarded, const struct caller *caller)
 {
-    (void)argc;
-    static struct self self;
-    struct caller caller = {.environment = environment};
-    sigset_t forwarded;
-    open_standard_streams();
-    block_signals(&forwarded, &caller);
-    caller.creation_mask = umask(077);
-    hide_environment(environment);
-    if (!has_descriptors())
-        return fail(errno);
-    const char *problem = open_self(&self);
-    if (problem) {
-        say("%s %s", self.path[0] ? self.path : "this program's file", problem);
-        return 1;
-    }
-
     char own_directory[PATH_MAX], working_directory[PATH_MAX];
-    snprintf(own_directory, sizeof own_directory, "%s", self.path);
+    snprintf(own_directory, sizeof own_directory, "%s", self->path);
     char *slash = strrchr(own_directory, '/');
     if (slash)
         slash[slash == own_directory] = '\0';
     const char *wanted = getenv("TMPDIR");
+    hide_environment(caller->environment);
     const struct place places[] = {
-        {wanted && *wanted ? wanted : NULL, false},
-        {"/tmp", true},
-        {"/var/tmp", true},
-        {"/dev/shm", true},
-        {"/run", true},
-        {slash ? own_directory : NULL, false},
-        {getcwd(working_directory, sizeof working_directory), false},
+        {.path = wanted && *wanted ? wanted : NULL, .mask = 077},
+        {.path = "/tmp", .is_system = true, .mask = 077},
+        {.path = "/var/tmp", .is_system = true, .mask = 077},
+        {.path = "/dev/shm", .is_system = true, .mask = 077},
+        {.path = "/run", .is_system = true, .mask = 077},
+        {.path = slash ? own_directory : NULL, .mask = 077},
+        {.path = getcwd(working_directory, sizeof working_directory), .mask = 077},
     };
     const int count = sizeof places / sizeof *places;
 
@@ -173,17 +157,19 @@ int main(int argc, char **argv, char **environment)
         if (!place->path)
             continue;
         static struct home home;
-        problem = make_home(place, in_memory ? self.trailer.written : self.trailer.unpacked, in_memory, &home);
+        const char *problem = make_home(place, in_memory ? self->trailer.written : self->trailer.unpacked, in_memory, &home);
         if (problem) {
             if (!in_memory)
                 refuse(place->path, problem);
             continue;
         }
-        uint64_t to = in_memory ? self.size - sizeof self.trailer : self.trailer.rest;
-        int error = unpack(&self, &home, self.trailer.frames, to, in_memory ? 1 : INT_MAX);
-        int code = error ? -error : run(&self, &home, argv, &forwarded, &caller);
-        remove_home(&home);
-        int signal = code < 0 ? pending_signal(&forwarded) : 0;
+        uint64_t to = in_memory ? self->size - sizeof self->trailer : self->trailer.rest;
+        int error = unpack(self, &home, self->trailer.frames, to, in_memory ? 1 : INT_MAX);
+        int code = error ? -error : run(self, &home, argv, forwarded, caller);
+        int left = remove_home(&home);
+        if (left)
+            say("cannot remove %s: %s", home.path, strerror(left));
+        int signal = code < 0 ? pending_signal(forwarded) : 0;
         if (signal)
             return 128 + signal;
         if (code >= 0)
@@ -193,6 +179,31 @@ int main(int argc, char **argv, char **environment)
         refuse(in_memory ? "in memory" : place->path, strerror(-code));
     }
     say("no place to unpack %d MB (%s). Set TMPDIR to a directory that is writable and allows execution.",
-        megabytes(&self), reasons + strlen("; "));
+        megabytes(self), reasons + strlen("; "));
     return 1;
+}
+
+int main(int argc, char **argv, char **environment)
+{
+    (void)argc;
+    static struct self self;
+    struct caller caller = {.environment = environment};
+    sigset_t forwarded;
+    open_standard_streams();
+    block_signals(&forwarded, &caller);
+    caller.creation_mask = umask(077);
+    if (!has_descriptors())
+        return fail(errno);
+    const char *problem = open_self(&self);
+    if (problem) {
+        say("%s %s", self.path[0] ? self.path : "this program's file", problem);
+        return 1;
+    }
+
+    const char *directory = directory_to_install(argv);
+    if (directory)
+        return install(&self, directory, &forwarded, &caller);
+    if (is_installed(&self))
+        return start_installed(&self, argv, &caller);
+    return start_somewhere(&self, argv, &forwarded, &caller);
 }

@@ -12,47 +12,56 @@
 
 static const char ALPHABET[] = "abcdefghijklmnopqrstuvwxyz234567";
 
-/* Removes everything in the open directory, the mark last, for whoever has to go on with it; and closes it. */
-static void remove_contents(int fd)
+/* Removes everything in the open directory, the mark last, for whoever has to go on with it; and closes it. Returns 0 or an
+ * errno. */
+static int remove_contents(int fd)
 {
     DIR *directory = fdopendir(fd);
-    if (!directory) {
+    int problem = directory ? 0 : errno;
+    if (!directory)
         close(fd);
-        return;
-    }
-    bool is_empty = true;
     struct dirent *entry;
-    while ((entry = readdir(directory))) {
+    while (directory && (errno = 0, entry = readdir(directory))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || strcmp(entry->d_name, MARK) == 0)
             continue;
         if (unlinkat(fd, entry->d_name, 0) == 0)
             continue;
+        int error = errno;
         int inner = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (inner >= 0)
-            remove_contents(inner);
-        is_empty = unlinkat(fd, entry->d_name, AT_REMOVEDIR) == 0 && is_empty;
+        if (inner >= 0) {
+            error = remove_contents(inner);
+            if (!error && unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0)
+                error = errno;
+        }
+        if (error)
+            problem = error;
     }
-    if (is_empty)
-        unlinkat(fd, MARK, 0);
-    closedir(directory);
+    if (directory) {
+        problem = problem ? problem : errno;
+        if (!problem)
+            unlinkat(fd, MARK, 0);
+        closedir(directory);
+    }
+    return problem;
 }
 
-/* Removes a directory that is open; its lock holds until it is closed. */
-static void remove_directory(int parent, const char *name, int fd)
+/* Removes a directory that is open; its lock holds until it is closed. Returns 0 or an errno. */
+static int remove_directory(int parent, const char *name, int fd)
 {
     int contents = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (contents >= 0)
-        remove_contents(contents);
-    unlinkat(parent, name, AT_REMOVEDIR);
+    int error = contents < 0 ? errno : remove_contents(contents);
+    return unlinkat(parent, name, AT_REMOVEDIR) < 0 && !error && errno != ENOENT ? errno : error;
 }
 
-void remove_home(const struct home *home)
+/* Returns 0 or an errno. */
+int remove_home(const struct home *home)
 {
     for (int i = 0; i < home->memory_count; i++)
         close(home->memory[i]);
-    remove_directory(home->parent, strrchr(home->path, '/') + 1, home->fd);
+    int error = remove_directory(home->parent, strrchr(home->path, '/') + 1, home->fd);
     close(home->fd);
     close(home->parent);
+    return error;
 }
 
 static bool is_home(const char *name)
@@ -61,19 +70,23 @@ static bool is_home(const char *name)
         && strspn(name + strlen(PREFIX), ALPHABET) == RANDOM_CHARACTERS;
 }
 
-/* Removes what launchers that were killed left in the directory: ours by name, owner and mark, and no longer locked. */
-void sweep(int parent)
+/* Removes what launchers that were killed left in the directory, and what was installed and is replaced: ours by name, owner
+ * and mark, no longer locked, and not what the command links to. Returns 0, or an errno if there is no telling. */
+int sweep(int parent)
 {
+    char kept[sizeof PREFIX + RANDOM_CHARACTERS] = ""; /* cut off behind the directory's name */
+    if (readlinkat(parent, COMMAND, kept, sizeof kept - 1) < 0)
+        kept[0] = '\0';
     int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (!directory) {
         if (fd >= 0)
             close(fd);
-        return;
+        return 0; /* who may not read it may write there all the same */
     }
     struct dirent *entry;
-    while ((entry = readdir(directory))) {
-        if (!is_home(entry->d_name))
+    while ((errno = 0, entry = readdir(directory))) {
+        if (!is_home(entry->d_name) || strcmp(entry->d_name, kept) == 0)
             continue;
         int left = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         struct stat status;
@@ -88,7 +101,9 @@ void sweep(int parent)
         }
         close(left);
     }
+    int error = errno;
     closedir(directory);
+    return error;
 }
 
 /* Whether uid is the stand-in for owners from outside this user namespace, root among them, and no user in it. */
@@ -106,7 +121,7 @@ static bool is_foreign(uid_t uid)
 }
 
 /* Why another user could put a file of his under path, or NULL. Looks at every directory on the way. */
-static const char *insecurity(const char *path, bool is_system)
+static const char *insecurity(const char *path, const struct place *place)
 {
     char part[PATH_MAX];
     snprintf(part, sizeof part, "%s", path);
@@ -115,11 +130,14 @@ static const char *insecurity(const char *path, bool is_system)
         if (lstat(part, &status) < 0)
             return strerror(errno);
         if (is_foreign(status.st_uid)) {
-            if (!is_system)
+            if (!place->is_system)
                 return "cannot be told from another user's in this user namespace";
         } else if (status.st_uid != 0 && status.st_uid != geteuid())
             return "belongs to another user, or lies in a directory that does";
-        if ((status.st_mode & (S_IWGRP | S_IWOTH)) && !(status.st_mode & S_ISVTX))
+        bool is_shared = status.st_mode & (S_IWGRP | S_IWOTH);
+        if (is_shared && place->is_kept && strcmp(part, path) == 0)
+            return "others may write there";
+        if (is_shared && !(status.st_mode & S_ISVTX))
             return "others may write there, or in a directory above, without a sticky bit";
         if (strcmp(part, "/") == 0)
             return NULL;
@@ -147,17 +165,13 @@ static const char *unfitness(const char *path)
 static const char *shortcoming(int parent, uint64_t space, bool in_memory)
 {
     struct statvfs volume;
-    for (bool is_swept = false;; is_swept = true) {
-        if (fstatvfs(parent, &volume) < 0)
-            return strerror(errno);
-        if (!in_memory && (volume.f_flag & ST_NOEXEC))
-            return "mounted noexec";
-        if (!volume.f_blocks || (uint64_t)volume.f_bavail * volume.f_frsize >= space) /* some do not tell */
-            return NULL;
-        if (is_swept)
-            return strerror(ENOSPC);
-        sweep(parent);
-    }
+    if (fstatvfs(parent, &volume) < 0)
+        return strerror(errno);
+    if (!in_memory && (volume.f_flag & ST_NOEXEC))
+        return "mounted noexec";
+    if (volume.f_blocks && (uint64_t)volume.f_bavail * volume.f_frsize < space) /* some do not tell */
+        return strerror(ENOSPC);
+    return NULL;
 }
 
 static void draw(uint8_t random[static RANDOM_CHARACTERS], int attempt)
@@ -178,7 +192,7 @@ static void draw(uint8_t random[static RANDOM_CHARACTERS], int attempt)
 static int try_home(struct home *home)
 {
     const char *name = strrchr(home->path, '/') + 1;
-    if (mkdirat(home->parent, name, 0700) < 0)
+    if (mkdirat(home->parent, name, 0777 & ~home->mask) < 0)
         return errno;
     int mark = -1;
     home->fd = openat(home->parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -204,15 +218,23 @@ const char *make_home(const struct place *place, uint64_t space, bool in_memory,
     if (problem)
         return problem;
     home->in_memory = in_memory;
+    home->mask = place->mask;
     home->memory_count = 0;
     home->parent = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (home->parent < 0)
         return strerror(errno);
-    problem = insecurity(real, place->is_system);
+    problem = insecurity(real, place);
+    /* Before anything is unpacked: starts that are killed then would leave one directory after the other. */
+    static char unreadable[64];
+    int error = problem ? 0 : sweep(home->parent);
+    if (error) {
+        snprintf(unreadable, sizeof unreadable, "cannot be listed: %s", strerror(error));
+        problem = unreadable;
+    }
     if (!problem)
         problem = shortcoming(home->parent, space, in_memory);
     /* A name may be taken; and somebody who sweeps may find the directory before its lock, and remove it. */
-    int error = EAGAIN;
+    error = EAGAIN;
     for (int attempt = 0; !problem && attempt < 100; attempt++) {
         uint8_t random[RANDOM_CHARACTERS];
         draw(random, attempt);

@@ -2,11 +2,13 @@
 #include "launcher.h"
 
 #include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-/* The descriptor where the program asks for the rest of its files; how many MB all take. */
+/* The descriptor where the program asks for the rest of its files. */
 #define REST "DOCKERSAVE_REST"
 /* In the place of the first letter of variables that would lead the program's loader astray; build/frozen.py puts it back. */
 #define HIDDEN '~'
@@ -37,7 +39,7 @@ void hide_environment(char **environment)
 }
 
 /* The program's environment. NULL without memory. */
-static char **make_environment(const struct self *self, char **environment, const char *program, int rest)
+static char **make_environment(char **environment, const char *program, int rest)
 {
     static char archive[PATH_MAX + 32], descriptor[64];
     size_t count = 0;
@@ -52,7 +54,7 @@ static char **make_environment(const struct self *self, char **environment, cons
     made[count++] = archive;
     made[count++] = "_PYI_PARENT_PROCESS_LEVEL=-1";
     if (rest >= 0) {
-        snprintf(descriptor, sizeof descriptor, REST "=%d %d", rest, megabytes(self));
+        snprintf(descriptor, sizeof descriptor, REST "=%d", rest);
         made[count] = descriptor;
     }
     return made;
@@ -71,27 +73,57 @@ static bool has_terminal(void)
     return has;
 }
 
-/* Starts a process that waits at fd until the program asks for the rest of its files, unpacks them, and answers with an
- * errno. Where there may be no other process, that is done at once while the program stands still, so that it finds no file
- * half written; it has the answer before it asks. */
+/* Unpacks the rest, in one process: whoever waits for it knows that no other is writing still. Answers at fd with nothing
+ * but a NUL, or with an error's two lines. Returns whether that could be said. */
+static bool unpack_rest(const struct self *self, struct home *home, int fd)
+{
+    char answer[PATH_MAX] = "";
+    int error = unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
+    if (error)
+        snprintf(answer, sizeof answer, "no place to unpack the rest of the program (%.*s: %s)\n"
+                 "make room there, or set TMPDIR to a directory with %d MB",
+                 (int)(strrchr(home->path, '/') - home->path), home->path, strerror(error), megabytes(self));
+    size_t length = strlen(answer) + 1;
+    return write(fd, answer, length) == (ssize_t)length;
+}
+
+/* Starts a process that waits at fd until the program asks for the rest of its files. Where there may be no other process,
+ * they are unpacked at once while the program stands still, so that it finds no file half written; it has the answer before
+ * it asks. */
 static pid_t start_unpacker(const struct self *self, struct home *home, int fd, pid_t program)
 {
     pid_t launcher = getpid();
     pid_t unpacker = fork();
     if (unpacker > 0)
         return unpacker;
-    uint8_t byte;
-    if (unpacker < 0)
-        kill(program, SIGSTOP);
-    else if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != launcher || read(fd, &byte, 1) != 1)
-        _exit(0); /* it ended without having asked */
-    /* One process: whoever waits for it knows that no other is writing still. */
-    byte = (uint8_t)unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
-    bool is_told = write(fd, &byte, 1) == 1;
-    if (unpacker == 0)
-        _exit(!is_told);
+    if (unpacker == 0) {
+        uint8_t byte;
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* where a sandbox lets it */
+        bool is_asked = getppid() == launcher && read(fd, &byte, 1) == 1;
+        _exit(is_asked && !unpack_rest(self, home, fd));
+    }
+    kill(program, SIGSTOP);
+    unpack_rest(self, home, fd);
     kill(program, SIGCONT);
     return unpacker;
+}
+
+/* Says what no handler of the program's could: nobody else does. */
+static void explain_end(int signal)
+{
+    switch (signal) {
+    case SIGKILL:
+        say("the program was killed, most likely because memory ran out: the host's, or the container's");
+        break;
+    case SIGSYS:
+        say("the program was killed by a sandbox (seccomp), which does not allow a system call that it needs");
+        break;
+    case SIGSEGV: case SIGBUS: case SIGFPE: case SIGILL: case SIGTRAP:
+        say("the program crashed (%s): its files are damaged, or this is a bug", strsignal(signal));
+        break;
+    default:
+        break; /* whoever sent it through us knows */
+    }
 }
 
 /* Waits for the child; signals go to it. Returns its wait status. */
@@ -134,10 +166,17 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     int failure[2], rest[2] = {-1, -1};
     if (pipe2(failure, O_CLOEXEC) < 0)
         return -errno;
-    /* Without sockets in the kernel there is no way to ask, and no program that needs the rest either. */
-    if (!home->in_memory && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, rest) < 0)
+    /* Without sockets there is no way to ask for the rest, so it comes at once. */
+    if (!home->in_memory && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, rest) < 0) {
         rest[0] = rest[1] = -1;
-    char **environment = make_environment(self, caller->environment, program, rest[0]);
+        int error = unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, INT_MAX);
+        if (error) {
+            close(failure[0]);
+            close(failure[1]);
+            return -error;
+        }
+    }
+    char **environment = make_environment(caller->environment, program, rest[0]);
     char *no_arguments[] = {program, NULL};
     if (argv[0])
         argv[0] = program;
@@ -161,7 +200,8 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     if (child == 0) {
         if (!terminal)
             setpgid(0, 0);
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != launcher)
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* where a sandbox lets it */
+        if (getppid() != launcher)
             _exit(128 + SIGKILL);
         if (rest[0] >= 0)
             fcntl(rest[0], F_SETFD, 0);
@@ -191,11 +231,50 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     pid_t unpacker = rest[1] >= 0 ? start_unpacker(self, home, rest[1], child) : -1;
     if (unpacker > 0)
         close(rest[1]);
-    sweep(home->parent);
     int status = supervise(child, &unpacker, forwarded, terminal);
     if (unpacker > 0) {
         kill(unpacker, SIGKILL);
         waitpid(unpacker, NULL, 0);
     }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status);
+    explain_end(WTERMSIG(status));
+    return 128 + WTERMSIG(status);
+}
+
+/* Becomes the program that is installed beside this launcher. Returns an exit code if it cannot. */
+int start_installed(const struct self *self, char **argv, const struct caller *caller)
+{
+    static char home[PATH_MAX], program[PATH_MAX + sizeof PROGRAM + 1];
+    snprintf(home, sizeof home, "%s", self->path);
+    char *slash = strrchr(home, '/');
+    if (slash)
+        *slash = '\0';
+    snprintf(program, sizeof program, "%s/" PROGRAM, home);
+    char *no_arguments[] = {program, NULL};
+    umask(caller->creation_mask);
+    /* What is locked is not removed by an update. The program inherits the lock; helpers that it starts do not. */
+    int fd = open(home, O_RDONLY | O_DIRECTORY);
+    for (int i = 0; i < 100 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK; i++)
+        usleep(10000); /* somebody may be removing it */
+    const char *executed = (const char *)getauxval(AT_EXECFN); // NOLINT
+    char *now = access(program, F_OK) < 0 && executed ? realpath(executed, NULL) : NULL;
+    if (now && strcmp(now, self->path) != 0) { /* it was updated just now: another launcher is the command */
+        restore_signals(caller);
+        execve(now, argv, caller->environment);
+    }
+    free(now);
+    hide_environment(caller->environment);
+    char **environment = make_environment(caller->environment, program, -1);
+    int error = ENOMEM;
+    if (environment) {
+        if (argv[0])
+            argv[0] = program;
+        restore_signals(caller);
+        execve(program, argv[0] ? argv : no_arguments, environment);
+        error = errno;
+        free(environment);
+    }
+    say("cannot start %s: %s. Install it again, with dockersave-static --install.", program, strerror(error));
+    return 1;
 }

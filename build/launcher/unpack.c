@@ -152,7 +152,8 @@ static int unpack_file(struct home *home, struct stream *stream, const char *nam
         int fd = create_in_memory(home, name); /* open until the program ends */
         return fd < 0 ? errno : copy_file(stream, fd, header);
     }
-    int fd = openat(home->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, executable ? 0700 : 0600);
+    int fd = openat(home->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                    (executable ? 0777 : 0666) & ~home->mask);
     if (fd < 0)
         return errno;
     int error = copy_file(stream, fd, header);
@@ -196,7 +197,7 @@ static int unpack_frame(struct home *home, struct shared *shared, const uint8_t 
         char name[sizeof header.name + 1];
         snprintf(name, sizeof name, "%.*s", (int)sizeof header.name, header.name);
         if (header.type == '5')
-            error = mkdirat(home->fd, name, 0700) < 0 && errno != EEXIST ? errno : 0;
+            error = mkdirat(home->fd, name, 0777 & ~home->mask) < 0 && errno != EEXIST ? errno : 0;
         else
             error = unpack_file(home, stream, name, &header);
         if (!error)
@@ -246,7 +247,8 @@ int unpack(const struct self *self, struct home *home, uint64_t from, uint64_t t
         if (helpers[started] < 0)
             break; /* fewer will do */
         if (helpers[started] == 0) {
-            if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == unpacker)
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* where a sandbox lets it */
+            if (getppid() == unpacker)
                 work(self->data + from, self->data + to, home, shared);
             _exit(0);
         }
@@ -257,7 +259,7 @@ int unpack(const struct self *self, struct home *home, uint64_t from, uint64_t t
         while (waitpid(helpers[i], &status, 0) < 0 && errno == EINTR)
             continue;
         if (status != 0 && !shared->error)
-            shared->error = ECHILD; /* it was killed */
+            shared->error = ENOMEM; /* it was killed, for the want of memory most likely */
     }
     int error = shared->error;
     munmap(shared, sizeof *shared);
