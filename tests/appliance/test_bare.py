@@ -54,6 +54,7 @@ def expected(
 
 SAVES = {
     "as served": ([], "docker", Options()),
+    "gzip layers unpacked": (["--gunzip"], "docker", Options(gunzip=True)),
     "zstd layers unpacked": (["--gunzip"], "zstd", Options(gunzip=True)),
     "compressed": (["--xz"], "docker", Options(xz=True)),
 }
