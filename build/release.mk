@@ -1,7 +1,7 @@
 # What is published of a version. Included by the Makefile.
 
 # In Debian's names: those that `make dockersave-static` can build.
-ARCHITECTURES := amd64
+ARCHITECTURES = $(TARGETS)
 # What builds them: the target `container` gives the same bytes on every machine.
 BUILD ?= dockersave-static
 RELEASED = $(foreach arch,$(ARCHITECTURES),$(arch)=dockersave-static$(patsubst -amd64,,-$(arch)))

@@ -29,9 +29,10 @@ fetch_sources() { # PYTHON DIR [OPTION...]: their source distributions
     shift 2
     # shellcheck disable=SC2086 # words
     lines $sources | sed 's/ ;[^\\]*//' >"$into/sources.txt"
-    # pip asks each distribution's build system for its name, which is in the environment already.
-    "$python" -m pip --disable-pip-version-check --quiet --no-input download --no-deps --no-build-isolation \
-        --no-binary :all: --require-hashes "$@" --dest "$into" --requirement "$into/sources.txt"
+    # pip asks each distribution's build system for its name, which is in the environment already. PyInstaller's would
+    # compile the bootloader by the way, if it were not told of a platform for which the distribution has one.
+    PYI_PLATFORM=Windows-64bit-intel "$python" -m pip --disable-pip-version-check --quiet --no-input download --no-deps \
+        --no-build-isolation --no-binary :all: --require-hashes "$@" --dest "$into" --requirement "$into/sources.txt"
     rm "$into/sources.txt"
 }
 
@@ -40,8 +41,9 @@ fetch_for_tools() { # PYTHON DIR [OPTION...]: the only wheel of code that the to
     into=$2
     shift 2
     lines backports-zstd | sed 's/ ;[^\\]*//' >"$into/tools.txt"
+    version=$(sed -n 's|.*/python\(3\.[0-9]*\)-minimal_.*|\1|p' build/sysroots/tools.lock)
     "$python" -m pip --disable-pip-version-check --quiet --no-input download --no-deps --require-hashes \
-        --only-binary :all: --python-version "$(sed -n 's|.*/python\(3\.[0-9]*\)-minimal_.*|\1|p' build/sysroots/tools.lock)" \
+        --only-binary :all: --python-version "$version" \
         --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 "$@" --dest "$into" --requirement "$into/tools.txt"
     rm "$into/tools.txt"
 }
@@ -79,7 +81,10 @@ fi
 
 dir=$1
 wheels=${2:+--no-index --find-links $2}
-wanted=$({ "$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)'; cat "$lock" "$0" build/sysroots/tools.lock; } | sha256sum)
+wanted=$({
+    "$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)'
+    cat "$lock" "$0" build/sysroots/tools.lock
+} | sha256sum)
 exec 9>"$dir.lock"
 flock 9
 if [ "$(cat "$dir/made-from" 2>/dev/null)" = "$wanted" ] && [ -e "$dir/zstd/zstd.c" ]; then
@@ -101,4 +106,5 @@ mv "$dir/source/zstandard/zstd" "$dir/zstd"
 # shellcheck disable=SC2086
 fetch_for_tools "$dir/bin/python" "$dir/source/wheels" $wheels
 "$dir/bin/python" -m zipfile --extract "$dir"/source/wheels/*.whl "$dir/tools"
+rm -r "$dir/source/wheels" "$dir/source/zstandard" "$dir"/source/*.tar.gz
 printf '%s\n' "$wanted" >"$dir/made-from"

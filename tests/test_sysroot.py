@@ -111,9 +111,15 @@ def test_all_locks_have_the_same_python() -> None:
     assert len(versions) == 1
 
 
-def test_an_architecture_that_there_is_not() -> None:
-    command = ["make", "--silent", "dockersave-static", "ARCH=m68k"]
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["ARCH=m68k"], "make: there is no ARCH=m68k, but: amd64 arm64 armhf"),
+        (["ARCH=arm64", "LAUNCHER=stock"], "make: staticx has no launcher for ARCH=arm64"),
+    ],
+)
+def test_what_cannot_be_built(words: list[str], problem: str) -> None:
+    command = ["make", "--silent", "dockersave-static", *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.splitlines()[0] == "make: there is no ARCH=m68k, but: amd64 arm64 armhf"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0] == problem

@@ -35,13 +35,17 @@ LIBRARY = Path(program("bash"))
 
 
 CONTROL_GROUPS = "an engine may not set up control groups in a namespace of users"
+TWICE = "the emulator reports the fault, too"
 NOT_EMULATED = {
     "test_bare.py::test_refused_threads": "the emulator itself needs threads",
     "test_docker.py::": CONTROL_GROUPS,
-    "test_launcher.py::test_sanitizers[arguments2-139]": "the emulator reports the fault, too",
+    "test_ends.py::test_an_end_that_no_handler_could_report[7]": TWICE,
+    "test_ends.py::test_an_end_that_no_handler_could_report[11]": TWICE,
+    "test_launcher.py::test_sanitizers[arguments2-139]": TWICE,
     "test_limits.py::test_few_descriptors[3]": "the emulator needs more descriptors",
     "test_limits.py::test_no_other_process_may_be_started": "a thread of the emulator's is one",
     "test_limits.py::test_one_other_process_may_be_started": "a thread of the emulator's is one",
+    "test_release.py::test_every_engine_has_the_binary": "an engine takes what is for this machine",
     "test_release.py::test_the_image_runs_in_docker": CONTROL_GROUPS,
     "test_signals.py::test_other_signals_end_it_cleanly[34]": "the emulator keeps it for itself",
     "test_signals.py::test_other_signals_end_it_cleanly[64]": "the emulator keeps it for itself",

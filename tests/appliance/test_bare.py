@@ -54,6 +54,7 @@ def expected(
 
 SAVES = {
     "as served": ([], "docker", Options()),
+    "gzip layers unpacked": (["--gunzip"], "docker", Options(gunzip=True)),
     "zstd layers unpacked": (["--gunzip"], "zstd", Options(gunzip=True)),
     "compressed": (["--xz"], "docker", Options(xz=True)),
 }
@@ -265,6 +266,7 @@ LICENSES = {
     "libdl": LIBC,
     "libexpat": "Expat maintainers",
     "libffi": "Anthony Green",
+    "libgcc_s": "GCC Runtime Library Exception",
     "liblzma": "Lasse Collin",
     "libm.so": LIBC,
     "libnss_": LIBC,

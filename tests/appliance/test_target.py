@@ -15,7 +15,9 @@ import pytest
 
 from tests.appliance.conftest import ROOT, TARGET, WORK
 from tests.appliance.hosts import BareHost
+from tests.images import Store, big_image
 from tests.registry.real import Registries
+from tests.registry.simulator import Simulator
 
 NEXT_CENTURY = 4_102_444_800
 """2100-01-01, when a count of seconds takes more than 32 bits."""
@@ -118,4 +120,18 @@ def test_files_of_the_next_century(bare: BareHost, registries: Registries) -> No
     assert again.returncode == 0, again.stderr
     os.utime(bare.root / "a.tar", (NEXT_CENTURY, NEXT_CENTURY))
     checked = bare.run("--verify", "/a.tar")
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_layer_above_2_gib(bare: BareHost) -> None:
+    """More than a number of 32 bits with a sign holds."""
+    image = big_image(1, (1 << 31) + 1)
+    with Simulator(Store.of({"big": image})) as server:
+        words = ["--insecure", "-o", "/a.tar", f"{server.host}/big"]
+        done = bare.run(*words, timeout=900)
+        assert done.returncode == 0, done.stderr
+    assert (bare.root / "a.tar").stat().st_size > 1 << 31
+    checked = bare.run("--verify", "/a.tar", timeout=900)
     assert checked.returncode == 0, checked.stderr
