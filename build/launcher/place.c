@@ -162,9 +162,11 @@ static const char *unfitness(const char *path)
 }
 
 /* Why the volume would not do, or NULL. */
-static const char *shortcoming(int parent, uint64_t space, bool in_memory)
+static const char *shortcoming(int parent, uint64_t space, bool in_memory, bool on_disk)
 {
     struct statvfs volume;
+    if (on_disk && is_memory(parent))
+        return "in memory, which is short";
     if (fstatvfs(parent, &volume) < 0)
         return strerror(errno);
     if (!in_memory && (volume.f_flag & ST_NOEXEC))
@@ -232,7 +234,7 @@ const char *make_home(const struct place *place, uint64_t space, bool in_memory,
         problem = unreadable;
     }
     if (!problem)
-        problem = shortcoming(home->parent, space, in_memory);
+        problem = shortcoming(home->parent, space, in_memory, place->on_disk);
     /* A name may be taken; and somebody who sweeps may find the directory before its lock, and remove it. */
     error = EAGAIN;
     for (int attempt = 0; !problem && attempt < 100; attempt++) {

@@ -45,7 +45,7 @@ static char **make_environment(char **environment, const char *program, int rest
     size_t count = 0;
     while (environment[count])
         count++;
-    char **made = calloc(count + 4, sizeof *made);
+    char **made = calloc(count + 6, sizeof *made);
     if (!made)
         return NULL;
     memcpy(made, environment, count * sizeof *made);
@@ -55,7 +55,11 @@ static char **make_environment(char **environment, const char *program, int rest
     made[count++] = "_PYI_PARENT_PROCESS_LEVEL=-1";
     if (rest >= 0) {
         snprintf(descriptor, sizeof descriptor, REST "=%d", rest);
-        made[count] = descriptor;
+        made[count++] = descriptor;
+    }
+    if (is_memory_short()) { /* what the user has set comes before it, and counts */
+        made[count++] = "MALLOC_ARENA_MAX=1";
+        made[count] = "DOCKERSAVE_JOBS=2";
     }
     return made;
 }
@@ -78,7 +82,10 @@ static bool has_terminal(void)
 static bool unpack_rest(const struct self *self, struct home *home, int fd)
 {
     char answer[PATH_MAX] = "";
-    int error = unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
+    const char *lacking = lack(SAVE_MEMORY - START_MEMORY, SAVE_ADDRESSES);
+    int error = lacking ? 0 : unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
+    if (lacking)
+        snprintf(answer, sizeof answer, "the program %s\ngive it more: %d MiB of memory for a save", lacking, SAVE_MEMORY);
     if (error)
         snprintf(answer, sizeof answer, "no place to unpack the rest of the program (%.*s: %s)\n"
                  "make room there, or set TMPDIR to a directory with %d MB",
