@@ -60,14 +60,14 @@ uninstall: ## uninstall it
 	sh build/install.sh --remove "$(PREFIX)"
 	rm -f $(addprefix "$(DESTDIR)$(PREFIX)"/share/,$(MANUAL))
 
-manual: venv ## write the man pages and the completions of bash, zsh and fish (dist/share)
-	$(VENV)/bin/python build/manual.py dist/share
+manual: venv ## write the man pages and the completions of bash, zsh and fish (build/out/share)
+	$(VENV)/bin/python build/manual.py build/out/share
 
 install-manual: manual ## install man pages and completions
-	for file in $(MANUAL); do install -D -m 644 "dist/share/$$file" "$(DESTDIR)$(PREFIX)/share/$$file" || exit; done
+	for file in $(MANUAL); do install -D -m 644 "build/out/share/$$file" "$(DESTDIR)$(PREFIX)/share/$$file" || exit; done
 
 clean: ## remove everything that was built here
-	rm -rf .venv .venv.lock .demo build/out build/dockersave dist dockersave-static dockersave-static.sha256
+	rm -rf .venv .venv.lock .demo build/out build/dockersave dist dockersave-static*
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
 	find dockersave tests build -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -79,3 +79,4 @@ needs-test:
 	@$(BOOTSTRAP) test
 
 include build/static.mk
+include build/release.mk

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to it that this machine has the system packages that a make target needs.
 #
-#   build/bootstrap.sh NEED...      NEED: run, test, static, appliance, reproducible, container
+#   build/bootstrap.sh NEED...      NEED: run, test, static, release, appliance, reproducible, container
 #
 # Looks each time, and at the things themselves (commands, modules), so that nothing remembered can be wrong; a machine
 # that has all of it is done in a fraction of a second. What is missing is installed with apt-get where that can be done
@@ -48,7 +48,7 @@ need_test() {
         docker-registry:docker-registry skopeo:skopeo podman:podman docker.io:dockerd \
         containerd:containerd containerd:ctr umoci:umoci nginx:nginx squid:squid tinyproxy:tinyproxy \
         golang-docker-credential-helpers:docker-credential-pass pass:pass gnupg:gpg curl:curl openssl:openssl \
-        xz-utils:xz procps:ps iproute2:ip tmux:tmux util-linux:unshare mount:mount zsh:zsh fish:fish groff-base:groff
+        xz-utils:xz procps:ps iproute2:ip faketime:faketime git:git tmux:tmux util-linux:unshare mount:mount zsh:zsh fish:fish groff-base:groff
     want time test -x /usr/bin/time
     # From Debian 13 on, the client is a package of its own.
     if apt-cache show docker-cli >/dev/null 2>&1; then
@@ -73,10 +73,15 @@ need_static() {
     esac
 }
 
-need_appliance() {
+need_release() {
     need_static
+    commands git:git dpkg:dpkg-deb
+}
+
+need_appliance() {
+    need_release
     # The compiler is for the tests of the launcher; what is shipped is compiled by a wheel's compiler.
-    commands gcc:gcc bubblewrap:bwrap strace:strace systemd:systemd-analyze
+    commands gcc:gcc bubblewrap:bwrap strace:strace systemd:systemd-analyze lintian:lintian
     want libc6-dev test -e /usr/include/stdio.h
 }
 
@@ -94,9 +99,9 @@ look() {
     missing=
     for need in "$@"; do
         case $need in
-        run | test | static | appliance | reproducible | container) "need_$need" ;;
+        run | test | static | release | appliance | reproducible | container) "need_$need" ;;
         *)
-            echo "usage: build/bootstrap.sh run|test|static|appliance|reproducible|container ..." >&2
+            echo "usage: build/bootstrap.sh run|test|static|release|appliance|reproducible|container ..." >&2
             exit 2
             ;;
         esac

@@ -25,9 +25,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+files="dockersave-static dockersave-static.sha256 dockersave-static.components.json"
 # The compiler builds its C library with more open files than engines allow by themselves.
-files=$(ulimit -H -n)
-set -- --file Dockerfile.build --platform linux/amd64 --network none --ulimit "nofile=$files:$files" \
+open=$(ulimit -H -n)
+set -- --file Dockerfile.build --platform linux/amd64 --network none --ulimit "nofile=$open:$open" \
     --iidfile "$work/image"
 if [ -n "${BASE_IMAGE:-}" ]; then
     set -- "$@" --build-arg "BASE_IMAGE=$BASE_IMAGE"
@@ -37,8 +38,9 @@ if [ "$ENGINE" = docker ]; then
     docker build "$@" .
     image=$(cat "$work/image")
     made=$(docker create "$image" none)
-    docker cp "$made:/dockersave-static" "$work"
-    docker cp "$made:/dockersave-static.sha256" "$work"
+    for file in $files; do
+        docker cp "$made:/$file" "$work"
+    done
     docker rm "$made" >/dev/null
     docker image rm "$image" >/dev/null
     # The first stage, where it is an image of its own.
@@ -51,5 +53,7 @@ else
     "$ENGINE" build --layers=false --output "type=local,dest=$work" "$@" .
     "$ENGINE" rmi "$(cat "$work/image")" >/dev/null
 fi
-cp "$work/dockersave-static" "$work/dockersave-static.sha256" "$dir"
+for file in $files; do
+    cp "$work/$file" "$dir"
+done
 (cd "$dir" && sha256sum --check dockersave-static.sha256)

@@ -217,15 +217,19 @@ def completion(shell: str) -> str:
     return text + {"bash": BASH, "fish": FISH}[shell]
 
 
+def texts() -> dict[str, str]:
+    """All of it: name below PREFIX/share -> content."""
+    pages = {"man/man1/dockersave.1": man_page()}
+    pages |= {f"man/man7/dockersave-{topic}.7": guide_page(topic) for topic in TOPICS}
+    return pages | {path: completion(shell) for shell, path in COMPLETIONS.items()}
+
+
 def main() -> None:
     """Write all of it below a directory, as it is installed below PREFIX/share."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("directory", type=Path)
     directory: Path = arguments.parse_args().directory
-    texts = {"man/man1/dockersave.1": man_page()}
-    texts |= {f"man/man7/dockersave-{topic}.7": guide_page(topic) for topic in TOPICS}
-    texts |= {path: completion(shell) for shell, path in COMPLETIONS.items()}
-    for path, text in texts.items():
+    for path, text in texts().items():
         file = directory / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

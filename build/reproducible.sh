@@ -51,7 +51,8 @@ echo "reproducible: second build, in $today${as:+, by another user}" >&2
 (umask 077 && cd "$second" && env -i PATH="$PATH" HOME="$work/home" TZ=Asia/Kathmandu LC_ALL=C.UTF-8 LANG=de_DE.UTF-8 \
     SOURCE_DATE_EPOCH=1 NO_FAKE_STAT=1 $as faketime "$today" make --silent $target)
 
-if cmp "$first/dockersave-static" "$second/dockersave-static"; then
+if cmp "$first/dockersave-static" "$second/dockersave-static" &&
+    cmp "$first/dockersave-static.components.json" "$second/dockersave-static.components.json"; then
     echo "reproducible: both are $(sha256sum <"$first/dockersave-static")"
     exit 0
 fi

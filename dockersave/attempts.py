@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .errors import ContentError, NetworkError
 from .limits import LIMITS
+from .spelling import argument
 
 _FIRST_PAUSE = 0.5
 _WAITING_PAUSE = 2.0
@@ -103,7 +104,7 @@ class Attempts:
         if is_refused and not alone:
             return Verdict(sheds=True)
         if failure.transient:
-            failure.hint = failure.advice or "try again later, or with more --retries"
+            failure.hint = failure.advice or f"try again later, or with more {argument('retries')}"
         return Verdict(failure)
 
     def _spend(self) -> bool:

@@ -8,8 +8,12 @@ from contextlib import ExitStack, contextmanager
 
 from .errors import ContentError
 from .limits import LIMITS
+from .spelling import argument
 
-_HINT = "save fewer images at once, or one platform of each; --format legacy needs the most"
+_HINT = (
+    "save fewer images at once, or one platform of each; "
+    f"{argument('format', 'legacy')} needs the most"
+)
 
 
 class Budget:

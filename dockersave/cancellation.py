@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .errors import CancelledError
 
@@ -18,8 +18,9 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        # Reentrant: a signal handler may call `cancel` while its own thread is inside.
+        self._is_set = False
+        # Reentrant: a signal handler may call `cancel` while its own thread is inside. The lock of
+        # a `threading.Event` is not.
         self._lock = threading.RLock()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._children: weakref.WeakSet[Cancellation] = weakref.WeakSet()
@@ -28,11 +29,11 @@ class Cancellation:
     @property
     def cancelled(self) -> bool:
         """Whether `cancel` has been called."""
-        return self._event.is_set()
+        return self._is_set
 
     def cancel(self) -> None:
         """Stop the run: nothing new is started, and blocking calls are interrupted."""
-        self._event.set()
+        self._is_set = True
         with self._lock:
             callbacks = [*self._callbacks.values(), *(child.cancel for child in self._children)]
         for callback in callbacks:
@@ -49,7 +50,7 @@ class Cancellation:
 
     def check(self) -> None:
         """Raise `CancelledError` if the run was stopped."""
-        if self._event.is_set():
+        if self._is_set:
             raise CancelledError("stopped")
 
     def wait(self, seconds: float) -> None:
@@ -58,7 +59,12 @@ class Cancellation:
         Args:
             seconds: how long.
         """
-        self._event.wait(seconds)
+        from queue import Empty, SimpleQueue
+
+        # Unlike most, its `put` may interrupt its own `get`.
+        woken: SimpleQueue[None] = SimpleQueue()
+        with self.interrupting(lambda: woken.put(None)), suppress(Empty):
+            woken.get(timeout=max(0.0, seconds))
         self.check()
 
     @contextmanager

@@ -3,11 +3,13 @@
 An error says in one line what failed and why, and in a second what to do about it. The code that
 raises it knows the cause; `DockersaveError.about` lets a caller further up add the image.
 
-Both lines are written for the command line. Python callers read `message`, `hint` and `str()`,
-which name arguments; the command line reads `typed` and `advice`.
+Arguments in both lines are marked (`spelling.argument`). Callers from Python read `message`, `hint`
+and `str()`; another front end spells `typed` and `typed_hint` its own way.
 """
 
 from __future__ import annotations
+
+from .spelling import argument, as_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,25 +21,27 @@ class DockersaveError(Exception):
 
     Args:
         message: what failed and why, one line, without secrets.
-        hint: what you can do about it, one line, or empty.
+        hint: what you can do about it, one line; empty for what usually helps.
     """
 
     exit_code = 1
+    usual = ""
+    """What can usually be done about errors of this class."""
     is_shared = False
     """Whether another thread made the failed attempt, and counts it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__(as_python(message))
         self.said = message
-        """The message, as the command line writes it."""
+        """The message, its arguments marked."""
         self.advice = hint
-        """The hint, as the command line writes it."""
+        """The hint that was given, its arguments marked."""
         self.subject = ""
 
     @property
     def message(self) -> str:
-        """What failed and why. Options are named as Python's arguments."""
-        return _as_arguments(self.said)
+        """What failed and why."""
+        return as_python(self.said)
 
     @message.setter
     def message(self, text: str) -> None:
@@ -45,16 +49,21 @@ class DockersaveError(Exception):
 
     @property
     def hint(self) -> str:
-        """What the user can do about it, or empty. Options are named as Python's arguments."""
-        return _as_arguments(self.advice)
+        """What the user can do about it."""
+        return as_python(self.typed_hint)
 
     @hint.setter
     def hint(self, text: str) -> None:
         self.advice = text
 
     @property
+    def typed_hint(self) -> str:
+        """What `hint` gives, its arguments marked."""
+        return self.advice or self.usual
+
+    @property
     def typed(self) -> str:
-        """What `str` gives, as the command line writes it."""
+        """What `str` gives, its arguments marked."""
         return f"{self.subject}: {self.said}" if self.subject else self.said
 
     def about(self, subject: str) -> DockersaveError:
@@ -79,30 +88,25 @@ def _revived(
     return failure
 
 
-def _as_arguments(text: str) -> str:
-    if "-" not in text and "command" not in text and "dockersave" not in text:
-        return text
-    from .spelling import as_arguments
-
-    return as_arguments(text)
-
-
 class UsageError(DockersaveError):
     """Options that contradict each other, or a reference that cannot be parsed."""
 
     exit_code = 2
+    usual = argument("help")
 
 
 class NotFoundError(DockersaveError):
     """The registry has no such image, tag, digest or platform."""
 
     exit_code = 3
+    usual = f"is the name right? {argument('tags')} lists the tags that there are"
 
 
 class CredentialsError(DockersaveError):
     """Credentials are missing, or the registry refused them."""
 
     exit_code = 4
+    usual = f"log in again: docker login, {argument('login')}"
 
 
 class NetworkError(DockersaveError):
@@ -120,6 +124,7 @@ class NetworkError(DockersaveError):
     """
 
     exit_code = 5
+    usual = f"try again later; {argument('trace')} each request and what came back"
 
     def __init__(
         self,
@@ -149,6 +154,10 @@ class ContentError(DockersaveError):
     """
 
     exit_code = 6
+    usual = (
+        "it is damaged where it comes from, or on the way: try another network or mirror, "
+        "or tell whoever published it"
+    )
 
     def __init__(self, message: str, hint: str = "", *, transient: bool = False) -> None:
         super().__init__(message, hint)
@@ -159,6 +168,7 @@ class OutputError(DockersaveError):
     """The output cannot be written: disk full, permission, no such directory."""
 
     exit_code = 7
+    usual = f"write to another place, with {argument('output')} or {argument('working_dir')}"
 
 
 class CancelledError(DockersaveError):
@@ -178,7 +188,7 @@ class SaveFailures(DockersaveError):
         each = "; ".join(failure.typed for failure in failures)
         super().__init__(f"{len(failures)} images failed: {each}")
         self.failures = failures
-        self.advice = failures[0].advice
+        self.advice = failures[0].typed_hint
         self.exit_code = failures[0].exit_code
 
     def about(self, subject: str) -> DockersaveError:

@@ -50,7 +50,7 @@ class Limits:
     document_mark: int = 64
     """Memory that a parsed manifest or index takes for each comma, colon and opening bracket: a
     descriptor has seven of them, and takes 450 bytes."""
-    document_large: int = 256 * KIB
+    document_large: int = 64 * KIB
     """Larger documents are read and parsed one at a time: each takes three times its size
     meanwhile, and threads may be reading `jobs` of them."""
     legacy_copies: int = 4

@@ -11,6 +11,13 @@ A = TypeVar("A")
 B = TypeVar("B")
 E = TypeVar("E", bound=Exception)
 
+_TICK = 0.1
+"""Seconds until a signal is noticed that came just before its thread began to wait.
+
+Python runs signal handlers between two steps of the main thread. One that comes after the last such
+moment and before the system call would wait as long as the call does.
+"""
+
 
 def join_all(threads: Iterable[threading.Thread], cancel: Callable[[], object]) -> None:
     """Wait for threads to end, even if interrupted.
@@ -26,7 +33,7 @@ def join_all(threads: Iterable[threading.Thread], cancel: Callable[[], object]) 
     for thread in threads:
         while thread.is_alive():
             try:
-                thread.join()
+                thread.join(_TICK)
             except (KeyboardInterrupt, SystemExit) as failure:
                 # What signal handlers raise.
                 came = came or failure
@@ -42,7 +49,7 @@ def in_parallel(
     errors: type[E],
     cancel: Callable[[], object],
 ) -> tuple[list[B], list[tuple[A, E]]]:
-    """Do `work` for each item.
+    """Do `work` for each item, on other threads, unless the system grants none.
 
     Args:
         items: the items.
@@ -50,7 +57,7 @@ def in_parallel(
         threads: the most at once.
         errors: errors that concern only one item.
         cancel: makes all work end soon; called on any other exception, including Ctrl-C on the
-            calling thread. No thread is left when this returns.
+            calling thread. No thread works any more when this returns.
 
     Returns:
         The results of the items that succeeded, and the errors of those that did not; both in the
@@ -60,6 +67,12 @@ def in_parallel(
     failures: dict[int, E] = {}
     fatal: list[BaseException] = []
     order = iter(range(len(items)))
+
+    def stop() -> None:
+        # The others' work is no longer needed, and nothing new is started.
+        for _ in order:
+            pass
+        cancel()
 
     def run() -> None:
         try:
@@ -71,28 +84,26 @@ def in_parallel(
                     failures[number] = failure
         except BaseException as failure:
             fatal.append(failure)
-            # The others' work is no longer needed, and nothing new is started.
-            for _ in order:
-                pass
-            cancel()
+            stop()
 
     running: list[threading.Thread] = []
     try:
-        for _ in range(min(threads, len(items)) - 1):
-            thread = threading.Thread(target=run, daemon=True)
+        for _ in range(min(threads, len(items))):
+            running.append(threading.Thread(target=run, daemon=True))
             try:
-                thread.start()
+                running[-1].start()
             except RuntimeError:
+                running.pop()
                 break
-            running.append(thread)
-        run()
-        join_all(running, cancel)
+        if not running:
+            run()
+        join_all(running, stop)
     except BaseException as failure:
         # Ctrl-C comes wherever the main thread is, mostly while it waits.
         fatal.insert(0, failure)
-        cancel()
+        stop()
         with suppress(KeyboardInterrupt, SystemExit):
-            join_all(running, cancel)
+            join_all(running, stop)
     if fatal:
         raise fatal[0]
     return (

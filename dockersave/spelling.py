@@ -1,104 +1,91 @@
-"""How messages name an option: `--cache-dir` on the command line, `cache_dir=` in Python. Pure.
+"""How texts name arguments, so that Python and the command line can each spell them its own way.
 
-Messages and hints are written once, for the command line. For callers of the module, options become
-arguments here; other programs' options stay as they are.
+A text marks the arguments that it names. Who shows it spells the marks: this module for callers
+from Python, `cli.console.spelling` for the command line. Nothing else in a text is changed: a path
+or a registry's answer is never taken for an argument. Pure.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-_ELSEWHERE = {
-    "no-tar": "tar=False",
-    "no-rm": "tree=True",
-    "insecure-registry": "insecure_registries=",
-    "mirror": "mirrors=",
-    "password-stdin": "password=",
+_BEGIN, _END = "\ufdd0", "\ufdd1"
+"""Noncharacters: no text that is exchanged has them (Unicode, section 23.7)."""
+
+_WORDS = {
+    "again": "make the same call again",
+    "check": "check_archive",
+    "credentials": "user= and password=",
+    "example": "save('debian')",
+    "help": "Options and Network have all of them",
     "ilogin": "user= and password=",
+    "login": "user= and password=",
+    "same": "the same call",
     "tags": "Registry.tags",
-    "platforms": "Registry.platforms",
-    "verify": "check_archive",
-    "list": "list_archive",
-    "dry-run": "forecast",
+    "trace": "trace= gets",
 }
-"""Options without a field of the same name."""
+"""What is not a field of `Options` or `Network`."""
 
-_WITH_VALUE = {
-    *("authfile", "ca-file", "cache-dir", "cache-size", "cert", "format", "jobs", "key"),
-    *("layers-dir", "limit-rate", "output", "password", "platform", "retries", "reuse"),
-    *("tarname", "timeout", "user", "wait", "working-dir"),
+_FLAGS = {
+    "tar": "False",
+    "tree": "True",
+    **dict.fromkeys(("foreign", "gunzip", "insecure", "skip_tls_verify", "xz", "zstd"), "True"),
 }
-_WITHOUT_VALUE = {"foreign", "gunzip", "insecure", "skip-tls-verify", "xz", "zstd"}
-"""Options with a field of the same name."""
-
-_PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
-    (
-        r"--ilogin(?:,? or|,) --user(?: and --password-stdin)?",
-        lambda match: "user= and password=",
-    ),
-    (r"run the same command", lambda match: "make the same call"),
-    (r"the same command", lambda match: "the same call"),
-    (r"dockersave debian$", lambda match: "save('debian')"),
-    (r"-o '([^']+)'", lambda match: f"output='{match[1]}'"),
-    (r"-o ([^\s,;)']+)", lambda match: f"output='{match[1]}'"),
-)
-
-# A value has a digit, a capital or a mark in it, or is one of the few words; "--wait waits" has no
-# value. Quoted options are user input.
-_OPTION = re.compile(r"--([a-z][a-z-]*[a-z])(?: (?=[^\s,;)]*[\d'\"/.:A-Z]|(?:all|oci|nan|inf)\b))?")
-_BEFORE = r"(?:(?<=[\s(])|^)"
+"""What texts want flags to be."""
 
 
-def as_arguments(text: str) -> str:
-    """A message or a hint with Python's arguments instead of options.
+def argument(name: str, value: object = "") -> str:
+    """An argument, marked, to be put into a text.
 
     Args:
-        text: as written for the command line.
+        name: a field of `Options` or `Network`, or a key of `_WORDS`.
+        value: what it is or should be, if the text says so.
     """
-    for pattern, replace in _PHRASES:
-        text = re.sub(_BEFORE + pattern, replace, text)
-    return re.sub(_BEFORE + _OPTION.pattern, _argument, text)
+    return f"{_BEGIN}{name} {value}{_END}"
 
 
-def _argument(match: re.Match[str]) -> str:
-    option = match[1]
-    value = match[0][len(option) + 2 :]
-    if option in _ELSEWHERE:
-        word = _ELSEWHERE[option]
-        return word if word.endswith("=") else word + value
-    if option in _WITH_VALUE:
-        return f"{option.replace('-', '_')}="
-    if option in _WITHOUT_VALUE:
-        return f"{option.replace('-', '_')}=True{value}"
-    return match[0]
-
-
-class AsTyped:
-    """A listener that wants lines unchanged, in the command line's spelling.
+def spelled(text: str, spell: Callable[[str, str], str]) -> str:
+    """A text with its arguments spelled.
 
     Args:
-        listener: takes one line.
+        text: arguments in it are marked.
+        spell: gets a name and a value, which may be empty.
     """
+    if _BEGIN not in text:
+        return text
+    import re
 
-    def __init__(self, listener: Callable[[str], object]) -> None:
-        self.listener = listener
+    return re.sub(
+        f"{_BEGIN}([^ {_END}]*) ([^{_END}]*){_END}", lambda match: spell(match[1], match[2]), text
+    )
 
-    def __call__(self, line: str) -> None:
-        """Take one line."""
-        self.listener(line)
+
+def as_python(text: str) -> str:
+    """A text as callers from Python read it.
+
+    Args:
+        text: arguments in it are marked.
+    """
+    return spelled(text, _keyword)
+
+
+def _keyword(name: str, value: str) -> str:
+    if name == "output" and value[:1] not in ("", "'", '"'):
+        return f"output={value!r}"
+    return _WORDS.get(name) or f"{name}={value or _FLAGS.get(name, '')}"
 
 
 def spelled_for(listener: Callable[[str], object]) -> Callable[[str], None]:
-    """Wrap a listener to get lines in its own spelling: Python's, unless it is `AsTyped`.
+    """Wrap a listener to get lines in its own spelling: Python's, unless it has a `spell`.
 
     Args:
         listener: takes one line.
     """
-    if isinstance(listener, AsTyped):
-        return listener
+    spell: Callable[[str], str] = getattr(listener, "spell", as_python)
 
     def tell(line: str) -> None:
-        listener(as_arguments(line))
+        listener(spell(line))
 
     return tell

@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from .spelling import as_python
+
 
 class Trace:
     """Where the lines go, if anywhere. Thread-safe.
@@ -18,12 +20,13 @@ class Trace:
         write: takes one line; None for nowhere.
     """
 
-    __slots__ = ("_begun", "_conceal", "_write", "on")
+    __slots__ = ("_begun", "_conceal", "_spell", "_write", "on")
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         self._write = write
         self._begun = time.monotonic()
         self._conceal: list[Callable[[str], str]] = []
+        self._spell: Callable[[str], str] = getattr(write, "spell", as_python)
         self.on = write is not None
         """Whether anybody listens: check it before formatting costly lines."""
 
@@ -42,9 +45,7 @@ class Trace:
                 write = logger.debug
         if write is None:
             return cls()
-        from .spelling import spelled_for
-
-        return cls(spelled_for(write))
+        return cls(write)
 
     def hide(self, conceal: Callable[[str], str]) -> None:
         """Pass every line through this first. It removes secrets."""
@@ -59,6 +60,7 @@ class Trace:
             text: what happened.
         """
         if self._write is not None:
+            text = self._spell(text)
             for conceal in self._conceal:
                 text = conceal(text)
             # Lines repeat what servers send, and terminals obey control characters.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dataclasses import dataclass, field, replace
+    from dataclasses import asdict, dataclass, field, replace
     from typing import Any
 
-__all__ = ["dataclass", "field", "replace"]
+__all__ = ["asdict", "dataclass", "field", "replace"]
 
 _put = object.__setattr__
 _none = object()
@@ -165,6 +165,14 @@ if not TYPE_CHECKING:
             name: getattr(value, name) for name, each in value.__values__.items() if each.init
         }
         return type(value)(**{**fields, **changes})
+
+    def asdict(value):
+        """The fields of a value and of those in it, by name."""
+        if hasattr(value, "__values__"):
+            return {name: asdict(getattr(value, name)) for name in value.__values__}
+        if type(value) in (list, tuple):
+            return type(value)(map(asdict, value))
+        return value
 
 
 _MADE_LATER = ("__dataclass_fields__", "__dataclass_params__", "__signature__")

@@ -15,7 +15,7 @@ ROOT = Path(dockersave.__file__).parent
 
 GROUND = (
     *("errors", "spelling", "limits", "units", "cancellation", "progress", "trace"),
-    *("attempts", "budget", "compression", "locks", "parallel", "values"),
+    *("attempts", "budget", "compression", "locks", "parallel", "pipes", "values"),
 )
 """Modules next to the folders, used by all of them. They import only each other."""
 
@@ -110,3 +110,67 @@ def test_tags_load_no_engine(plain_registry: Registry) -> None:
     assert "dockersave.registry.tags" in modules
     assert not {"dockersave.transfer.ledger", "dockersave.saving.job"} & modules
     assert not [each for each in modules if each.startswith("dockersave.archive.write")]
+
+
+NEVER = {
+    *("dataclasses", "inspect"),
+    *("asyncio", "importlib.metadata"),
+    *("dockersave.registry.tags", "dockersave.registry.helpers", "dockersave.registry.challenge"),
+    *("dockersave.transfer.window", "dockersave.transfer.unpacking", "dockersave.saving.dryrun"),
+    *("dockersave.archive.formats.legacy", "dockersave.cli.console.bar"),
+    *("dockersave.archive.write.directory", "dockersave.archive.write.ordered"),
+}
+"""What a save of a usual image from a registry that asks for nothing does not need."""
+
+LATER = {
+    *("tarfile", "dockersave.transfer.ledger", "dockersave.transfer.workers"),
+    *("dockersave.archive.write.file", "dockersave.archive.read.reader"),
+}
+"""What it needs, but not before the first request."""
+
+
+def options_for(registry: Registry) -> tuple[str, ...]:
+    return ("--ca-file", str(registry.ca_file)) if registry.tls else ("--insecure",)
+
+
+def test_a_save_loads_no_more_than_it_uses(
+    plain_registry: Registry, tls_registry: Registry, tmp_path: Path
+) -> None:
+    for registry in (plain_registry, tls_registry):
+        output = str(tmp_path / f"{registry.port}.tar")
+        modules = loaded("-q", *options_for(registry), "-o", output, f"{registry.host}/docker")
+        assert modules >= LATER
+        assert sorted(NEVER & modules) == []
+
+
+def test_events_as_json_load_no_more(plain_registry: Registry, tmp_path: Path) -> None:
+    output = str(tmp_path / "a.tar")
+    image = f"{plain_registry.host}/docker"
+    modules = loaded("--progress", "json", "--insecure", "-o", output, image)
+    assert "dockersave.cli.console.jsonlines" in modules
+    assert sorted(NEVER & modules) == []
+
+
+CONNECTING = """
+import os, sys
+from dockersave.cli import main
+def hear(event, arguments):
+    if event == "socket.connect":
+        os.write(2, "\\n".join(sys.modules).encode())
+        os._exit(0)
+sys.addaudithook(hear)
+main(sys.argv[1:])
+sys.exit("no connection was made")
+"""
+
+
+def test_a_registry_is_asked_before_the_rest_is_loaded(
+    plain_registry: Registry, tls_registry: Registry, tmp_path: Path
+) -> None:
+    for registry in (plain_registry, tls_registry):
+        words = ["-q", *options_for(registry), "-o", "a.tar", f"{registry.host}/docker"]
+        command = [sys.executable, "-c", CONNECTING, *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        modules = set(done.stderr.split())
+        assert "dockersave.registry.client" in modules
+        assert sorted((NEVER | LATER) & modules) == []

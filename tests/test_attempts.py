@@ -81,7 +81,7 @@ def test_no_pause_is_longer_than_the_limit() -> None:
 def test_it_ends_after_so_many(retries: int) -> None:
     policy, failure = Policy(retries), reset()
     assert len(policy.pauses(failure)) == len(policy.lines) == retries
-    assert "--retries" in failure.advice
+    assert "retries=" in failure.hint
 
 
 def test_a_hint_is_not_lost() -> None:
@@ -107,7 +107,7 @@ def test_lasting_failures_are_not_tried_again(gained: bool, failure: Exception) 
     assert policy.attempts.judge(failure, 0, gained=gained, now=NOW) == Verdict(failure)
     assert not policy.lines
     if isinstance(failure, DockersaveError):
-        assert not failure.hint
+        assert not failure.advice
 
 
 # Progress, and failures side by side

@@ -45,7 +45,8 @@ def run(need: str, path: Path, python: str = sys.executable) -> subprocess.Compl
     [
         ("test", {"podman", "skopeo", "umoci"}),
         ("static", {"binutils"}),
-        ("appliance", {"binutils", "gcc", "bubblewrap", "strace", "systemd"}),
+        ("appliance", {"binutils", "gcc", "bubblewrap", "strace", "systemd", "lintian"}),
+        ("release", {"binutils", "git", "dpkg"}),
         ("reproducible", {"binutils", "faketime", "util-linux"}),
         ("container", {"buildah"}),
     ],
@@ -69,6 +70,7 @@ def test_has_nothing_to_say_where_nothing_is_missing(bare: Path) -> None:
     ("need", "commands"),
     [
         ("static", ["objcopy"]),
+        ("release", ["objcopy", "git", "dpkg-deb"]),
         ("reproducible", ["objcopy", "faketime", "setpriv"]),
         ("container", ["buildah", "debootstrap"]),
     ],

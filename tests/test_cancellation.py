@@ -6,11 +6,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -43,6 +46,31 @@ def test_a_flag_that_wakes() -> None:
     with pytest.raises(CancelledError), flag.interrupting(called.clear):
         raise AssertionError("it began")
     assert called.is_set()
+
+
+def test_a_signal_handler_may_cancel_wherever_its_own_thread_waits() -> None:
+    """It comes between any two lines, also while its thread holds a lock."""
+
+    def wait(at: int) -> None:
+        flag, lines = Cancellation(), 0
+
+        def trace(frame: FrameType, event: str, argument: object) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            if lines == at:
+                flag.cancel()
+            return trace
+
+        sys.settrace(trace)
+        with suppress(CancelledError):
+            flag.wait(0.01)
+        sys.settrace(None)
+
+    for at in range(1, 60):
+        thread = threading.Thread(target=wait, args=(at,), daemon=True)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive(), f"it hangs if it is cancelled at line {at}"
 
 
 def test_a_callback_is_forgotten() -> None:

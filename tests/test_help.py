@@ -18,10 +18,12 @@ import dockersave
 from dockersave.cli import main
 from dockersave.cli.arguments import check, parser
 from dockersave.cli.console.jsonlines import __doc__ as json_schema
+from dockersave.cli.console.spelling import as_typed
 from dockersave.cli.guides import guide
 from dockersave.cli.page import TOPICS, page
 from dockersave.errors import DockersaveError, UsageError
 from dockersave.limits import KIB
+from dockersave.spelling import argument
 from tests.conftest import Shell
 from tests.documents import GUIDES, NAMES, ROOT, blocks, commands, documents, options
 from tests.internet import Internet
@@ -202,10 +204,18 @@ def _said() -> Iterator[str]:
     for path in [*(ROOT / "dockersave").rglob("*.py"), ROOT / "build" / "frozen.py"]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                values = (getattr(part, "value", "") for part in node.values)
-                yield "".join(each if isinstance(each, str) else "\n" for each in values)
+                yield "".join(map(_filled_in, node.values))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
+
+
+def _filled_in(part: ast.expr) -> str:
+    value = getattr(part, "value", None)
+    if isinstance(value, ast.Call) and ast.unparse(value).startswith("argument('"):
+        # A value that is not known here is left out.
+        known = [each.value for each in value.args if isinstance(each, ast.Constant)]
+        return as_typed(argument(*map(str, known)))
+    return value if isinstance(value, str) else "\n"
 
 
 def test_what_is_quoted_is_what_the_program_says() -> None:

@@ -63,7 +63,7 @@ def test_ctrl_c_while_images_are_resolved() -> None:
         other.join()
         assert time.monotonic() - begun < LONG / 2
         assert not [each for each in threading.enumerate() if "outbox" in each.name]
-    assert threading.active_count() == before
+    until(lambda: threading.active_count() == before)  # one may be about to start, and ends at once
     assert not list(Path().iterdir())
 
 

@@ -60,6 +60,31 @@ def test_a_failure_keeps_nothing_else_in_memory() -> None:
     assert [item for item, failure in failures if failure.__traceback__] == [1, 2]
 
 
+def test_the_caller_only_waits_a_moment_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a signal that comes just before a wait begins is not noticed until the wait is over."""
+    workers: set[int] = set()
+    waits: list[float | None] = []
+    join = threading.Thread.join
+
+    def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+        waits.append(timeout)
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", joined)
+    for items in ([1], [1, 2, 3]):
+        gate = threading.Event()
+        threading.Timer(0.3, gate.set).start()
+
+        def work(item: int, gate: threading.Event = gate) -> None:
+            workers.add(threading.get_ident())
+            gate.wait()
+
+        in_parallel(items, work, 2, ValueError, nothing)
+    assert threading.get_ident() not in workers
+    assert len(waits) > 4
+    assert all(each is not None and each <= 0.2 for each in waits)
+
+
 def test_threads_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -72,24 +97,30 @@ def test_nothing_to_do() -> None:
     assert in_parallel([], lambda item: item, 8, ValueError, nothing) == ([], [])
 
 
-def test_ctrl_c_ends_what_the_others_do() -> None:
-    """It comes to the main thread, which does its share, and waits for the rest."""
-    stopped, here = threading.Event(), threading.get_ident()
-    begun = threading.Barrier(3)
+def test_ctrl_c_ends_what_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to the caller, which waits."""
+    stopped = threading.Event()
+    begun = threading.Barrier(4)
+    join = threading.Thread.join
     done: list[int] = []
 
     def work(item: int) -> None:
         begun.wait(30)
-        if threading.get_ident() == here:
-            raise KeyboardInterrupt
         assert stopped.wait(30)
         done.append(item)
 
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        if not stopped.is_set():
+            begun.wait(30)
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         in_parallel(range(9), work, 3, ValueError, stopped.set)
     assert threading.active_count() == before
-    assert len(done) == 2, "nothing new is begun"
+    assert len(done) == 3, "nothing new is begun"
 
 
 def test_ctrl_c_while_waiting_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

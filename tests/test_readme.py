@@ -19,7 +19,7 @@ from tests.registry.real import Registry
 
 FILE = ROOT / "README.md"
 README = FILE.read_text(encoding="utf-8")
-MAKEFILES = (ROOT / "Makefile").read_text() + (ROOT / "build/static.mk").read_text()
+MAKEFILES = "".join(path.read_text() for path in (ROOT / "Makefile", *ROOT.glob("build/*.mk")))
 DOCUMENTS = documents()
 
 

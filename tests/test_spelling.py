@@ -2,134 +2,128 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import dataclasses
 import inspect
+import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import dockersave
 from dockersave.cli.arguments import parser
+from dockersave.cli.console.spelling import Typed, as_typed
 from dockersave.errors import DockersaveError, UsageError
 from dockersave.model.options import Network, Options
-from dockersave.spelling import AsTyped, as_arguments, spelled_for
+from dockersave.spelling import _WORDS, argument, as_python, spelled_for
+from dockersave.trace import Trace
 
-SOURCES = Path(dockersave.__file__).parent
+PACKAGE = Path(dockersave.__file__).parent
+LIBRARY = [
+    path
+    for path in PACKAGE.rglob("*.py")
+    if path.relative_to(PACKAGE).parts[0] not in ("cli", "help", "__main__.py")
+]
+FIELDS = {field.name: field for kind in (Options, Network) for field in dataclasses.fields(kind)}
+OPTIONS = {word for action in parser()._actions for word in action.option_strings}
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("text", "in_python", "typed"),
     [
-        ("if the line is that slow, raise --timeout", "if the line is that slow, raise timeout="),
-        ("write --timeout 60", "write timeout=60"),
-        ("--limit-rate 0 would let nothing through", "limit_rate=0 would let nothing through"),
-        ("--wait waits for it", "wait= waits for it"),
-        ("--gunzip stores them unpacked", "gunzip=True stores them unpacked"),
-        ("choose with --platform linux/arm64", "choose with platform=linux/arm64"),
-        ("choose --format oci, or one --platform", "choose format=oci, or one platform="),
-        ("a client (--cert, --key)", "a client (cert=, key=)"),
-        ("add --insecure-registry r.io:5000", "add insecure_registries=r.io:5000"),
-        ("--no-tar writes a directory", "tar=False writes a directory"),
-        ("--tags lists the tags", "Registry.tags lists the tags"),
-        ("give --ilogin, or --user and --password-stdin", "give user= and password="),
-        ("docker login, --ilogin or --user", "docker login, user= and password="),
-        ("add -o bundle.tar", "add output='bundle.tar'"),
-        ("write -o a/x.tar, where it points", "write output='a/x.tar', where it points"),
-        ("to write into it: -o 'my images/x.tar'", "to write into it: output='my images/x.tar'"),
-        ("x: the same command continues", "x: the same call continues"),
+        (argument("timeout"), "timeout=", "--timeout"),
+        (argument("timeout", 60), "timeout=60", "--timeout 60"),
+        (argument("limit_rate", 0), "limit_rate=0", "--limit-rate 0"),
+        (argument("gunzip"), "gunzip=True", "--gunzip"),
+        (argument("format", "oci"), "format=oci", "--format oci"),
+        (argument("tar"), "tar=False", "--no-tar"),
+        (argument("mirrors"), "mirrors=", "--mirror"),
         (
-            "free some space and run the same command again",
-            "free some space and make the same call again",
+            argument("insecure_registries", "r.io:5000"),
+            "insecure_registries=r.io:5000",
+            "--insecure-registry r.io:5000",
         ),
-        ("what --cache-to has written", "what --cache-to has written"),
-        ("'--user' is no image", "'--user' is no image"),
-        ("r.io/a--user/b--timeout: no", "r.io/a--user/b--timeout: no"),
+        (argument("output"), "output=", "--output"),
+        (argument("output", "a/x.tar"), "output='a/x.tar'", "-o a/x.tar"),
+        (argument("output", "'my x.tar'"), "output='my x.tar'", "-o 'my x.tar'"),
+        (argument("tags"), "Registry.tags", "--tags"),
+        (argument("check"), "check_archive", "--verify"),
+        (argument("login"), "user= and password=", "--ilogin or --user"),
+        (
+            argument("credentials"),
+            "user= and password=",
+            "--ilogin, or --user and --password-stdin",
+        ),
+        (argument("again"), "make the same call again", "run the same command again"),
+        (argument("example"), "save('debian')", "dockersave debian"),
     ],
 )
-def test_an_option_is_an_argument(typed: str, said: str) -> None:
-    assert as_arguments(typed) == said
-    failure = UsageError(typed, typed)
-    assert (failure.message, failure.hint, str(failure)) == (said, said, said)
-    assert (failure.said, failure.advice, failure.typed) == (typed, typed, typed)
+def test_an_argument_is_spelled_for_who_reads_it(text: str, in_python: str, typed: str) -> None:
+    around = f"r.io/a--user/jobs=1: raise {text}, not '--user' (jobs=)"
+    assert as_python(around) == around.replace(text, in_python)
+    assert as_typed(around) == around.replace(text, typed)
+    failure = UsageError(around, around)
+    assert {failure.message, failure.hint, str(failure), *failure.args} == {as_python(around)}
+    again = pickle.loads(pickle.dumps(failure))
+    assert {again.said, again.advice, again.typed} == {around}
 
 
-def test_every_field_is_spelled() -> None:
-    """What `spelling` keeps of the fields agrees with them: it stands below, and imports none."""
-    for field in (*dataclasses.fields(Options), *dataclasses.fields(Network)):
-        option = "--" + field.name.replace("_", "-")
-        is_flag = isinstance(field.default, bool)
-        if field.name not in ("tar", "tree", "insecure_registries", "mirrors"):
-            assert as_arguments(option) == f"{field.name}={True if is_flag else ''}"
+def test_a_text_that_was_cut_or_concealed_still_reads() -> None:
+    assert as_python(argument("timeout").replace("timeout", "***")) == "***="
 
 
-def texts() -> Iterator[str]:
-    """All texts of the package that a caller of the module may read."""
-    for path in SOURCES.rglob("*.py"):
-        if "cli" in path.parts:
-            continue
-        tree = ast.parse(path.read_text())
-        nodes = list(ast.walk(tree))
-        passed_over: set[ast.AST] = {node.value for node in nodes if isinstance(node, ast.Expr)}
-        for node in nodes:
-            if isinstance(node, ast.JoinedStr):
-                passed_over |= set(node.values)
-                yield "".join(
-                    str(part.value) if isinstance(part, ast.Constant) else "some.thing"
-                    for part in node.values
-                )
-            elif isinstance(node, ast.Constant) and node not in passed_over:
-                yield str(node.value)
+def test_no_option_is_named_in_the_library() -> None:
+    """Not in texts, comments or docstrings: only the command line knows how options are spelled."""
+    named = re.compile(r"(?<![\w-])--?[a-z][a-z-]*(?![\w-])")
+    assert named.findall("--jobs, -o x") == ["--jobs", "-o"]
+    assert {"--jobs", "-o"} <= OPTIONS
+    for path in LIBRARY:
+        found = {word for word in named.findall(path.read_text()) if word in OPTIONS}
+        assert not found, path
+        assert "same command" not in path.read_text() or path.name == "spelling.py"
 
 
-def test_no_text_speaks_of_an_option_to_a_python_caller() -> None:
-    def options(text: str) -> set[str]:
-        return set(re.findall(r"(?:^|[\s(])(--?[a-z][a-z-]*)", text)) & known
-
-    known = {
-        word
-        for action in parser()._actions
-        if not isinstance(action, argparse._SubParsersAction)
-        for word in action.option_strings
-    }
-    spoken = {text for text in texts() if options(text)}
-    assert len(spoken) > 30
-    assert not {as_arguments(text) for text in spoken if options(as_arguments(text))}
-
-
-def test_every_argument_that_is_named_can_be_given() -> None:
-    given = {
-        field.name
-        for options in (dockersave.Options, dockersave.Network)
-        for field in dataclasses.fields(options)
-    }
-    for text in filter(lambda text: "--" in text, texts()):
-        for name in re.findall(r"\b([a-z_]+)=", as_arguments(text)):
-            assert name in given, text
-    for name in ("Registry.tags", "Registry.platforms", "check_archive", "list_archive"):
+def test_every_argument_that_a_text_names_is_there_for_both_readers() -> None:
+    names: set[object] = set()
+    for path in LIBRARY:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "argument":
+                names |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
+    assert len(names) > 25
+    assert names <= {*FIELDS, *_WORDS}
+    assert set(_WORDS) <= names
+    for name in {*FIELDS, *_WORDS} - {"again", "same", "example", "trace"}:
+        assert set(re.findall(r"--[a-z-]+", as_typed(argument(name)))) & OPTIONS, name
+    for name in FIELDS.keys() - {"tar", "tree"}:
+        is_flag = isinstance(FIELDS[name].default, bool)
+        assert as_python(argument(name)) == f"{name}={True if is_flag else ''}"
+    for name in ("Registry.tags", "check_archive"):
+        assert name in _WORDS.values()
         home, _, method = name.partition(".")
         assert not method or hasattr(getattr(dockersave, home), method)
 
 
 def test_a_hint_that_is_added_to_keeps_both_spellings() -> None:
-    failure = DockersaveError("it failed", "raise --timeout")
+    failure = DockersaveError("it failed", f"raise {argument('timeout')}")
     failure.hint = f"it asks you to wait; {failure.advice}"
     assert failure.hint == "it asks you to wait; raise timeout="
-    assert failure.advice == "it asks you to wait; raise --timeout"
-    several = dockersave.SaveFailures([failure, UsageError("--jobs 0 is too few")])
+    assert as_typed(failure.advice) == "it asks you to wait; raise --timeout"
+    several = dockersave.SaveFailures([failure, UsageError(f"{argument('jobs', 0)} is too few")])
     assert several.hint == failure.hint
     assert str(several) == "2 images failed: it failed; jobs=0 is too few"
-    assert several.typed == "2 images failed: it failed; --jobs 0 is too few"
+    assert as_typed(several.typed) == "2 images failed: it failed; --jobs 0 is too few"
 
 
 def test_lines_are_spelled_for_who_reads_them() -> None:
     lines: list[str] = []
-    spelled_for(lines.append)("--foreign fetches them")
-    spelled_for(AsTyped(lines.append))("--foreign fetches them")
-    assert lines == ["foreign=True fetches them", "--foreign fetches them"]
+    line = f"{argument('foreign')} fetches them"
+    spelled_for(lines.append)(line)
+    spelled_for(Typed(lines.append))(line)
+    Trace.of(lines.append).say("x", line)
+    Trace.of(Typed(lines.append)).say("x", line)
+    assert lines[:2] == ["foreign=True fetches them", "--foreign fetches them"]
+    assert [text.partition(" x: ")[2] for text in lines[2:]] == lines[:2]
 
 
 @pytest.mark.parametrize("options", [dockersave.Options, dockersave.Network])

@@ -65,8 +65,13 @@ def test_other_flags(built: Callable[..., set[str]], tmp_path: Path) -> None:
 
 
 IMPORT = """
-import importlib, inspect, sys
+import dataclasses, importlib, inspect, sys
 assert inspect.__file__ == sys.argv[1], inspect.__file__
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Theme:  # as Python's own _colorize has them
+    colour: str = "red"
+    others: dict = dataclasses.field(default_factory=dict)
+assert repr(Theme(colour="blue")) == "Theme(colour='blue', others={})"
 for name in sys.argv[2:]:
     importlib.import_module(name)
 import dockersave

@@ -13,7 +13,7 @@ import pytest
 from dockersave import Descriptor, Network, Options
 from dockersave.model.image import Artifact, Variant
 from dockersave.transfer.blobs import Lease
-from dockersave.values import dataclass, field, replace
+from dockersave.values import asdict, dataclass, field, replace
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -105,9 +105,13 @@ def test_python_takes_them_for_dataclasses() -> None:
         ]
         assert (our.__doc__ or "").startswith("A point") == (our is ours[0])
     assert all(map(dataclasses.is_dataclass, ours))
+    for our in ours:  # made once: asdict asks for each value
+        assert our.__dataclass_fields__ is our.__dataclass_fields__
     point = ours[0](1, 5)
     assert dataclasses.replace(point, y=6) == replace(point, y=6) == ours[0](1, 6)
     assert dataclasses.asdict(point) == {"x": 1, "y": 5, "tags": [], "secret": None}
+    around = ours[0](1, (2, [point]))
+    assert asdict(around) == dataclasses.asdict(around)
 
 
 def test_those_of_the_package() -> None:

@@ -44,7 +44,7 @@
 #define MEMORY_FILES 128
 #define PROGRAM "dockersave-static" /* the packed program's name */
 #define PROGRAM_IN_MEMORY "dockersave-memory" /* no name of a module */
-#define INTERPRETER "ld-linux-x86-64.so.2"
+/* INTERPRETER, the name of the C library's loader, is the target's: build/targets. */
 #define PLACEHOLDER 256 /* length of staticx's rows of letters, bytes */
 
 

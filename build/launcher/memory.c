@@ -88,7 +88,7 @@ uint64_t free_memory(void)
 bool is_memory(int fd)
 {
     struct statfs volume;
-    return fstatfs(fd, &volume) == 0 && ((uint64_t)volume.f_type == TMPFS || (uint64_t)volume.f_type == RAMFS);
+    return fstatfs(fd, &volume) == 0 && ((uint32_t)volume.f_type == TMPFS || (uint32_t)volume.f_type == RAMFS);
 }
 
 static uint64_t address_space(void)

@@ -1,6 +1,8 @@
 /* Signals are blocked for as long as the launcher runs, and looked at where it suits. */
 #include "launcher.h"
 
+#define BITS (8 * sizeof(long)) /* in a word of a set of signals */
+
 /* Whether a signal is for the program, and ends it if it does not expect it. */
 static bool is_wanted(int signal)
 {
@@ -24,7 +26,8 @@ void block_signals(sigset_t *forwarded, struct caller *caller)
         if (is_wanted(signal) && sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
             sigaddset(forwarded, signal);
     }
-    *(unsigned long *)forwarded |= 1UL << (34 - 1); /* SIGRTMIN of whoever uses glibc; musl does not let it be added */
+    /* SIGRTMIN of whoever uses glibc; musl does not let it be added */
+    ((unsigned long *)forwarded)[33 / BITS] |= 1UL << 33 % BITS;
     sigset_t blocked = *forwarded;
     sigaddset(&blocked, SIGCHLD);
     sigprocmask(SIG_BLOCK, &blocked, &caller->mask);

@@ -11,23 +11,27 @@ from contextlib import contextmanager, suppress
 from ..errors import OutputError
 from ..limits import LIMITS
 from ..model.digest import Buffer
+from ..spelling import argument
 from ..units import in_bytes
 from .partmap import Extent, PartMap
 
+_ELSEWHERE = f"choose another place with {argument('output')} or {argument('working_dir')}"
+_RENAME = f"choose another name with {argument('output')}"
+_CONTINUE = f"free some space and {argument('again')}: it continues where it stopped"
 _HINTS = {
-    errno.ENOSPC: "free some space and run the same command again: it continues where it stopped",
-    errno.EDQUOT: "free some space and run the same command again: it continues where it stopped",
-    errno.EACCES: "choose another place with --output or --working-dir",
-    errno.EPERM: "choose another place with --output or --working-dir",
-    errno.EROFS: "choose another place with --output or --working-dir",
-    errno.ENOENT: "create the directory first, or choose another with --working-dir",
-    errno.ENOTDIR: "choose another place with --output or --working-dir",
-    errno.EISDIR: "remove that directory, or choose another name with --output",
+    errno.ENOSPC: _CONTINUE,
+    errno.EDQUOT: _CONTINUE,
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.EROFS: _ELSEWHERE,
+    errno.ENOENT: f"create the directory first, or choose another with {argument('working_dir')}",
+    errno.ENOTDIR: _ELSEWHERE,
+    errno.EISDIR: f"remove that directory, or {_RENAME}",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another file system",
-    errno.EIO: "the disk reports an error; choose another place with --output or --working-dir",
+    errno.EIO: f"the disk reports an error; {_ELSEWHERE}",
     errno.EBADF: "redirect it to a file, or pipe it into a program that reads it",
-    errno.EMFILE: "raise the limit on open files (ulimit -n), or use fewer --jobs",
-    errno.ELOOP: "it is a symbolic link: remove it, or choose another name with --output",
+    errno.EMFILE: f"raise the limit on open files (ulimit -n), or use fewer {argument('jobs')}",
+    errno.ELOOP: f"it is a symbolic link: remove it, or {_RENAME}",
 }
 
 
@@ -96,7 +100,7 @@ def check_room(
         raise OutputError(
             f"cannot write {path}{beside and f' and {beside}'}: needs {amount}, but only "
             f"{in_bytes(free)} is free in {folder}",
-            "free some space there, or choose another place with --output or --working-dir",
+            f"free some space there, or {_ELSEWHERE}",
         )
 
 
@@ -208,7 +212,7 @@ def shortened(path: str) -> OutputError:
     """The error for a file that was truncated while it was being written."""
     return OutputError(
         f"{path} was truncated while it was being written",
-        "run the same command again, and keep other programs away from that file",
+        f"{argument('again')}, and keep other programs away from that file",
     )
 
 

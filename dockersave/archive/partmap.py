@@ -135,7 +135,10 @@ class PartMap:
             found = cls(fd, offset, granule, extents) if sane else None
         except (ValueError, TypeError, RecursionError):
             return None
-        return found if found is not None and found._end == end - length else None
+        if found is None or found._end != end - length:
+            return None
+        # With more cells it was not written by `create`, and would take as much memory.
+        return found if found._end - offset <= LIMITS.map_cells else None
 
     def record(self, extent: Extent, start: int, stop: int) -> None:
         """Record that bytes of a blob have been written.

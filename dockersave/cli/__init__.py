@@ -116,13 +116,15 @@ def _traced(failure: BaseException) -> str:
     """A traceback whose errors name options, like all output of the command."""
     import traceback
 
+    from .console.spelling import as_typed
+
     text = "".join(traceback.format_exception(failure))
     chain: list[BaseException | None] = [failure]
     for one in chain:
         if one is not None:
             chain += {one.__cause__, one.__context__}
         if isinstance(one, DockersaveError):
-            text = text.replace(str(one), one.typed)
+            text = text.replace(str(one), as_typed(one.typed))
     return text
 
 
@@ -132,7 +134,7 @@ def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> i
             from .console.console import Console
         except DockersaveError:
             # The static binary has no room to unpack the console.
-            words = f"dockersave: error: {failure.typed}\n  {failure.advice}\n"
+            words = f"dockersave: error: {failure}\n  {failure.hint}\n"
             os.write(2, words.encode(errors="backslashreplace"))
             return failure.exit_code
         talk = Console()

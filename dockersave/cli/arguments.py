@@ -200,7 +200,7 @@ def check(arguments: argparse.Namespace) -> None:
     for question in questions:
         for option in _given(arguments, _POINTLESS[question]):
             why = "only reads a file" if question in _OF_A_FILE else "saves nothing"
-            raise UsageError(f"--{question} {why}: {option} has no meaning", "drop it")
+            raise UsageError(f"--{question} {why}: {option} has no effect", "drop it")
     for question in _OF_A_FILE:
         if getattr(arguments, question) and arguments.images:
             hint = f"dockersave --{question} debian.tar"
@@ -228,7 +228,8 @@ def check(arguments: argparse.Namespace) -> None:
         ("cache_size", "cache_dir"),
     ):
         if _is_given(arguments, name) and not _is_given(arguments, needed):
-            raise UsageError(f"--{name} needs --{needed}".replace("_", "-"))
+            pair = f"--{name} needs --{needed}", f"add --{needed}, or drop --{name}"
+            raise UsageError(*(words.replace("_", "-") for words in pair))
     system, slash, _ = (arguments.arch or "").partition("/")
     if slash and system.lower() in SYSTEMS:
         raise UsageError(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..cancellation import Cancellation
 from ..errors import DockersaveError, UsageError, for_terminal, shown
-from ..spelling import AsTyped
 from .arguments import network, options
+from .console.spelling import Typed
 from .lean import import_urllib3
 from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_lines
 
@@ -210,7 +210,7 @@ class _Request:
         self._network = network
         self._talk = talk
         self._options = options(arguments)
-        self._notify = AsTyped(talk.note)
+        self._notify = Typed(talk.note)
         self._trace = self._notify if arguments.verbose > 1 else None
 
     def save(self, cancellation: Cancellation) -> None:
@@ -314,7 +314,10 @@ def _images(words: Iterable[str]) -> list[str]:
         lines = _list(word[1:], LIMITS.manifest).splitlines()
         images += filter(None, (line.partition("#")[0].strip() for line in lines))
     if len(images) > LIMITS.references:
-        raise UsageError(f"{len(images)} images are more than the {LIMITS.references} allowed")
+        raise UsageError(
+            f"{len(images)} images are more than the {LIMITS.references} allowed",
+            "save them in several archives",
+        )
     return images
 
 
@@ -350,9 +353,13 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
         from ..limits import LIMITS
 
         if sys.stdin is None:
-            raise UsageError("standard input is closed: cannot read the password from it")
-        password = sys.stdin.readline(LIMITS.token_answer).rstrip("\r\n")
-        return replace(chosen, password=password)
+            raise UsageError(
+                "standard input is closed: cannot read the password from it",
+                "pipe the password in, or let --ilogin ask for it",
+            )
+        # As bytes: what is not UTF-8 is sent unchanged, whatever the locale.
+        line = sys.stdin.buffer.readline(LIMITS.token_answer).rstrip(b"\r\n")
+        return replace(chosen, password=line.decode(errors="surrogateescape"))
     talk.flush()
     return _ask_login(chosen)
 

@@ -103,7 +103,8 @@ def command_word(images: Sequence[str]) -> tuple[str, str] | None:
     if not words or words[0] not in _COMMANDS:
         return None
     word, *rest = words
-    image = shown(" ".join(rest), 100)
+    # As the other tool names it, with the way to reach it.
+    image = shown(" ".join(each.removeprefix("docker://") for each in rest), 100)
     right = _COMMANDS[word].format(image=image or "IMAGE", file=image or "FILE")
     more = f"; an image of that name is {word}:latest" if word in _SAVE and not rest else ""
     return f"unknown command {word}", right + more

@@ -52,10 +52,30 @@ def write_lines(lines: Iterable[str]) -> None:
     try:
         for line in lines:
             data = line if line.endswith("\n") else f"{line}\n"
-            sys.stdout.buffer.write(data.encode(errors="surrogateescape"))
-        sys.stdout.buffer.flush()
+            _write(data.encode(errors="surrogateescape"))
+        _write(b"")
     except OSError as failure:
         raise OutputError(
             f"{NAME} cannot be written: {failure.strerror}",
             "redirect it to a file, or pipe it into a program that reads it",
         ) from failure
+
+
+def _write(data: bytes) -> None:
+    """Write all of it; flush if it is empty.
+
+    With PYTHONUNBUFFERED there is no buffer, and only a part may be written.
+    """
+    out, view = sys.stdout.buffer, memoryview(data)
+    while True:
+        try:
+            # None stands for nothing, because a pipe does not block.
+            view = view[(out.write(view) if view else out.flush()) or 0 :]
+        except BlockingIOError as full:
+            view = view[full.characters_written :]
+        else:
+            if not view:
+                return
+        from ..pipes import await_reader
+
+        await_reader(out.fileno())

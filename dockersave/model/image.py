@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ..errors import UsageError
+from ..spelling import argument
 from ..values import dataclass, replace
 from .digest import digest_of
 from .manifests import (
@@ -37,7 +38,7 @@ class Artifact:
     config_body: bytes
 
     def unpacked_layers(self) -> list[Descriptor]:
-        """Its layers as `--gunzip` stores them, bottom first; those of no image stay as they are.
+        """Its layers as `gunzip` stores them, bottom first; those of no image stay as they are.
 
         Each is named by its diff_id; its size is -1, unless it is served unpacked.
         """
@@ -161,7 +162,7 @@ def notes(image: Image) -> list[str]:
         are = "layer is" if len(image.absent) == 1 else "layers are"
         lines.append(
             f"{image.reference}: {len(image.absent)} foreign {are} left out; the archive "
-            "loads only where they are available; --foreign fetches them"
+            f"loads only where they are available; {argument('foreign')} fetches them"
         )
     return lines
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
+from ..spelling import argument
 from ..values import dataclass, field
 from .digest import is_digest
 from .platforms import Platform
@@ -319,7 +320,9 @@ def no_platform(wanted: Platform, platforms: Iterable[str]) -> NotFoundError:
     there = shown(", ".join(dict.fromkeys(platforms)), 1000)
     return NotFoundError(
         f"there is no image for {wanted}",
-        f"available: {there}; choose with --platform" if there else "",
+        f"available: {there}; choose with {argument('platform')}"
+        if there
+        else "the index names no image for any platform: tell whoever published it",
     )
 
 

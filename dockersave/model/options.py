@@ -6,6 +6,7 @@ import os
 
 from ..errors import UsageError, shown
 from ..limits import LIMITS
+from ..spelling import argument
 from ..values import dataclass, field
 from .formats import DEFAULT_FORMAT, FORMATS
 
@@ -109,20 +110,29 @@ class Network:
         _take_several(self, "insecure_registries", "mirrors")
         if self.jobs is not None and not 1 <= self.jobs <= LIMITS.jobs:
             raise UsageError(
-                f"--jobs {self.jobs} is not from 1 to {LIMITS.jobs}", f"write --jobs {USUAL_JOBS}"
+                f"{argument('jobs')} must be 1 to {LIMITS.jobs}, not {self.jobs}",
+                f"write {argument('jobs', USUAL_JOBS)}",
             )
         if self.retries < 0:
-            raise UsageError(f"--retries {self.retries} is not a number of retries", "0 means none")
+            raise UsageError(
+                f"{argument('retries', self.retries)} is not a number of retries", "0 means none"
+            )
         for name, seconds in (("timeout", self.timeout), ("wait", self.wait)):
             # Written this way round because NaN is neither less nor more than anything.
             if not 0 <= seconds < 1e9:
                 raise UsageError(
-                    f"--{name} {seconds:g} is not a number of seconds", f"write --{name} 60"
+                    f"{argument(name, f'{seconds:g}')} is not a number of seconds",
+                    f"write {argument(name, 60)}",
                 )
         if not self.timeout:
-            raise UsageError("--timeout must be more than 0 seconds", "write --timeout 60")
+            raise UsageError(
+                f"{argument('timeout')} must be more than 0 seconds",
+                f"write {argument('timeout', 60)}",
+            )
         if self.limit_rate is not None and self.limit_rate < 1:
-            raise UsageError(f"--limit-rate {self.limit_rate} would let nothing through", "drop it")
+            raise UsageError(
+                f"{argument('limit_rate', self.limit_rate)} would let nothing through", "drop it"
+            )
         for what, word in (("user's name", self.user), ("password", self.password)):
             if word == "":
                 raise UsageError(f"the {what} is empty", "is a variable of your script not set?")
@@ -135,11 +145,12 @@ class Network:
         for name in self.insecure_registries:
             if is_docker_hub(name):
                 raise UsageError(
-                    f"--insecure-registry {name}: Docker Hub only speaks TLS", "drop it"
+                    f"{argument('insecure_registries', name)}: Docker Hub only speaks TLS",
+                    "drop it",
                 )
             if not is_registry(name):
                 raise UsageError(
-                    f"--insecure-registry {shown(name)!r} is not a registry",
+                    f"{argument('insecure_registries', repr(shown(name)))} is not a registry",
                     "write HOST[:PORT], as in the image's name: localhost:5000",
                 )
 

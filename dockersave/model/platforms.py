@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import UsageError, shown
+from ..spelling import argument
 from ..values import dataclass
 
 ALL_PLATFORMS = "all"
@@ -28,7 +29,8 @@ class Platform:
         """
         if "," in text:
             raise UsageError(
-                f"{text!r} names several platforms", "save one at a time, or all: --platform all"
+                f"{text!r} names several platforms",
+                f"save one at a time, or all: {argument('platform', 'all')}",
             )
         parts = text.lower().split("/")
         if len(parts) == 1:

@@ -10,6 +10,7 @@ import ipaddress
 import re
 
 from ..errors import UsageError
+from ..spelling import argument
 from ..values import dataclass
 from .digest import is_digest
 from .web_addresses import image_of, is_web_site, without_login
@@ -216,7 +217,7 @@ def _check_path(text: str, path: str) -> None:
         raise _fault(
             text,
             f"{_cut(component)!r} cannot be part of a name",
-            "it has lower-case letters and digits, and single '.', '_', '__' or '-' in between",
+            "use lower-case letters and digits, and single '.', '_', '__' or '-' in between",
         )
 
 
@@ -226,7 +227,7 @@ def _pasted(text: str, fault: str, *, plain: bool = False) -> UsageError:
     hint = f"write {name!r}"
     try:
         if Reference.parse(name).registry != DOCKER_HUB and plain:
-            hint += "; --insecure is for plain HTTP"
+            hint += f"; {argument('insecure')} is for plain HTTP"
     except UsageError:
         hint = "write [registry/]name[:tag][@digest]"
     return _fault(without_login(text), fault, hint)

@@ -29,7 +29,8 @@ from ..values import replace
 from . import failures, redirects
 from .credentials import Credentials, Keyring
 from .documents import Document, are_comparable, media_type_of, name_of
-from .endpoint import Answered, Endpoint, mirror_base
+from .endpoint import Endpoint, mirror_base
+from .exchange import Answered
 from .retry import Retry
 from .secrets import Secrets
 from .source import RemoteBlob

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from ..cancellation import Cancellation
@@ -288,7 +289,8 @@ def resolve(
         ]
     with suppress(socket.gaierror, UnicodeError):
         return _addresses(host, port, socket.AI_NUMERICHOST)
-    done = threading.Event()
+    # A signal handler may cancel while this very thread waits, which a `threading.Event` forbids.
+    done: SimpleQueue[None] = SimpleQueue()
     found: list[Target] = []
     failures: list[OSError] = []
 
@@ -299,14 +301,16 @@ def resolve(
             failures.append(error)
         except UnicodeError:
             failures.append(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
-        done.set()
+        done.put(None)
 
     try:
         threading.Thread(target=work, name=f"resolve {host}", daemon=True).start()
     except RuntimeError:  # no more threads (seccomp, limits): without interruption then
         work()
-    with cancellation.interrupting(done.set):
-        in_time = done.wait(timeout)
+    in_time = False
+    with cancellation.interrupting(lambda: done.put(None)), suppress(Empty):
+        done.get(timeout=timeout)
+        in_time = True
     cancellation.check()
     if failures:
         raise failures[0]

@@ -18,6 +18,7 @@ from ..errors import CredentialsError, shown
 from ..limits import LIMITS
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
+from ..spelling import argument
 from ..values import dataclass
 from .logins import Login, as_login, by_place, keys_of, of_entry, of_variable
 
@@ -138,7 +139,7 @@ class Keyring:
             return "; ".join(self._problems)
         if self._searched:
             return f"none in {', '.join(self._searched)}"
-        return "neither --user nor a config.json"
+        return f"neither {argument('user')} nor a config.json"
 
     def _load(self) -> Iterator[_File]:
         if not self._authfile:

@@ -6,7 +6,6 @@ Requests get credentials, follow redirects, and remember where blobs were found.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
@@ -14,11 +13,12 @@ from urllib.parse import urlsplit
 from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
 from ..limits import LIMITS
 from ..model.options import Network
+from ..spelling import argument
 from ..trace import SILENT, Trace
-from ..values import dataclass
 from . import failures, redirects
 from .auth import Authorizer
 from .credentials import Credentials
+from .exchange import Answered, Exchange
 from .http import TARGET
 from .redirect_cache import RedirectCache
 from .secrets import Secrets
@@ -31,52 +31,6 @@ _HIDDEN = {403, 404}
 """How some registries answer anonymous requests for private images."""
 _ROUNDS = 3
 """How often a request is repeated with other credentials."""
-
-
-@dataclass(slots=True)
-class Answered:
-    """A response with an unread body, and its URL."""
-
-    response: Response
-    url: str
-
-    @property
-    def host(self) -> str:
-        """Who answered."""
-        return redirects.host_of(self.url)
-
-
-class Exchange:
-    """A request with all its redirects and repetitions.
-
-    Args:
-        timeout: seconds after which no further request is sent; requests under way have their own.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        self._until = time.monotonic() + timeout
-        self._timeout = timeout
-        self._was_renewed = False
-
-    def check(self, name: str) -> None:
-        """Check that there is time for one more request.
-
-        Args:
-            name: the server.
-
-        Raises:
-            NetworkError: there is none.
-        """
-        if time.monotonic() > self._until:
-            raise NetworkError(
-                f"{name}: no answer within {self._timeout:g} seconds, redirects included",
-                transient=True,
-            )
-
-    def may_renew(self) -> bool:
-        """Whether a new signed URL may be requested: once."""
-        first, self._was_renewed = not self._was_renewed, True
-        return first
 
 
 class Endpoint:
@@ -149,30 +103,32 @@ class Endpoint:
             CredentialsError: there are none, or they are not sufficient.
         """
         exchange = exchange or self.exchange()
+        start = f"{self.base}/{path}"
+        if parameters := "&".join(filter(None, (query, self._query))):
+            start += f"?{parameters}"
         if remember and (url := self._found.get(remember)):
             with suppress(NetworkError, CredentialsError):
-                answered = self._follow(method, url, repository, headers, exchange)
+                answered = self._follow(method, url, repository, headers, exchange, start=start)
                 if answered.response.status < 400 or answered.response.status in {416, 429}:
                     return answered
                 self._transport.discard(answered.response)
             # A signed URL has expired, or a storage server is gone: request another.
             self._found.forget(remember)
-            exchange.may_renew()
+            exchange.renew()
             exchange.check(self.name)
             self.trace.say(
                 "blob", f"{redirects.host_of(url)} no longer serves it: asking {self.name}"
             )
-        start = f"{self.base}/{path}"
-        if parameters := "&".join(filter(None, (query, self._query))):
-            start += f"?{parameters}"
-        answered = self._follow(method, start, repository, headers, exchange)
-        has_expired = answered.response.status in _EXPIRED
-        if has_expired and redirects.origin(answered.url) != self._origin and exchange.may_renew():
+        answered = self._follow(method, start, repository, headers, exchange, start=start)
+        is_elsewhere = redirects.origin(answered.url) != self._origin
+        may_be_signed = is_elsewhere or _is_signed(answered.url, start)
+        if may_be_signed and answered.response.status in _EXPIRED and exchange.can_renew:
+            exchange.renew()
             # Signed URLs may be valid for seconds only, if clocks differ or the registry caches
             # them.
             self._transport.discard(answered.response)
             exchange.check(self.name)
-            answered = self._follow(method, start, repository, headers, exchange)
+            answered = self._follow(method, start, repository, headers, exchange, start=start)
         is_worth_it = answered.url != start and len(answered.url) <= LIMITS.link
         if remember and is_worth_it and answered.response.status < 400:
             self._found.remember(remember, answered.url)
@@ -184,7 +140,9 @@ class Endpoint:
 
     def anonymous(self, url: str, headers: Mapping[str, str]) -> Answered:
         """Send a GET to any URL, at first without credentials."""
-        return self._follow("GET", url, "", headers, self.exchange())
+        exchange = self.exchange()
+        exchange.renew()
+        return self._follow("GET", url, "", headers, exchange, start=url)
 
     def failure(self, error: Exception, url: str) -> DockersaveError:
         """Translate an exception of urllib3 that was raised while reading a response."""
@@ -232,9 +190,19 @@ class Endpoint:
         repository: str,
         headers: Mapping[str, str],
         exchange: Exchange,
+        *,
+        start: str,
     ) -> Answered:
+        """Send a request to `url`, and follow redirects.
+
+        Args:
+            start: the URL at the registry that led or leads there.
+        """
         for _ in range(LIMITS.redirects + 1):
-            response = self._send(method, url, repository, headers)
+            is_signed = _is_signed(url, start)
+            may_be_expired = is_signed and exchange.can_renew
+            is_open = is_signed and not url.startswith(self._ping)
+            response = self._send(method, url, repository, headers, may_be_expired, is_open)
             if response.status not in redirects.STATUSES:
                 return Answered(response, url)
             location = response.headers.get("Location")
@@ -246,12 +214,26 @@ class Endpoint:
             url = redirects.target(
                 url, location, downgrade=self._downgrade, conceal=self._secrets.conceal
             )
-            if redirects.origin(url) != self._origin:
-                self._secrets.add_signed(url)
+            self._secrets.add_signed(url)
         raise NetworkError(f"{self.name}: redirects more than {LIMITS.redirects} times")
 
-    def _send(self, method: str, url: str, repository: str, headers: Mapping[str, str]) -> Response:
-        """One request, repeated if other credentials are asked for."""
+    def _send(
+        self,
+        method: str,
+        url: str,
+        repository: str,
+        headers: Mapping[str, str],
+        may_be_expired: bool,
+        is_open: bool,
+    ) -> Response:
+        """One request, repeated if other credentials are asked for.
+
+        Args:
+            may_be_expired: a refusal may be about a signed URL: it is no reason to send credentials
+                before a new one was requested.
+            is_open: credentials are sent only if they are asked for. Storage behind the registry's
+                own name refuses them beside a signature (S3: "Only one auth mechanism allowed").
+        """
         there = redirects.origin(url)
         is_home = there == self._origin
         names = _trust_names(self.name, there) if is_home else ()
@@ -259,11 +241,14 @@ class Endpoint:
         rounds = _ROUNDS
         while rounds:
             rounds -= 1
-            sent = authorizer.header(repository)
+            sent = None if is_open else authorizer.header(repository)
+            is_open = False
             carried = {**headers, TARGET: redirects.request_target(url)}
             if sent:
                 carried["Authorization"] = sent
             response = self._transport.send(method, url, carried, trusted_as=names)
+            if may_be_expired and response.status in _EXPIRED:
+                return response
             # ECR Public answers an expired token with 400.
             has_expired = response.status == 400 and authorizer.may_have_expired(repository, sent)
             if is_home and response.status in _HIDDEN:
@@ -328,6 +313,15 @@ class Endpoint:
         raise NetworkError(f"{redirects.host_of(url)}: the token endpoint redirects in a circle")
 
 
+def _is_signed(url: str, start: str) -> bool:
+    """Whether a redirect's target may have a signature that expires, wherever it leads.
+
+    Args:
+        start: what was requested at first.
+    """
+    return url != start and "?" in url
+
+
 def _trust_names(name: str, origin: str) -> tuple[str, ...]:
     """A registry's directories in certs.d: by the name in references, and by the host connected
     to."""
@@ -347,11 +341,12 @@ def mirror_base(url: str) -> str:
         redirects.origin(url)
     except (ValueError, NetworkError):
         raise UsageError(
-            "--mirror: this is not an http or https address", "write https://HOST[:PORT][/PATH]"
+            f"{argument('mirrors')}: this is not an http or https address",
+            "write https://HOST[:PORT][/PATH]",
         ) from None
     if parts.username is not None:
         raise UsageError(
-            f"--mirror: the address of {redirects.host_of(url)} has credentials in it",
+            f"{argument('mirrors')}: the address of {redirects.host_of(url)} has credentials in it",
             "log in to the mirror with docker login, and leave them out",
         )
     path = parts.path.rstrip("/")

@@ -15,6 +15,7 @@ from email.utils import mktime_tz, parsedate_tz
 from urllib3.exceptions import NameResolutionError, ProxyError, ReadTimeoutError
 
 from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
+from ..spelling import argument
 from .connecting import CAUSES, Unreached
 from .handshakes import of_tls
 from .http import MalformedAnswer
@@ -63,13 +64,16 @@ def of_exchange(
     for cause in chain:
         if isinstance(cause, Stalled) and cause.in_body:
             return NetworkError(
-                f"{where} {cause}", "if the line is that slow, raise --timeout", transient=True
+                f"{where} {cause}",
+                f"if the line is that slow, raise {argument('timeout')}",
+                transient=True,
             )
     for cause in chain:
         if isinstance(cause, MalformedAnswer):
             return NetworkError(
                 f"{where} sent {cause}",
-                "a proxy in between may be at fault; another network, or --mirror, may help",
+                "a proxy in between may be at fault; another network, or "
+                f"{argument('mirrors')}, may help",
             )
     for cause in chain:
         if isinstance(cause, ReadTimeoutError | TimeoutError):
@@ -88,9 +92,9 @@ def _of_connect(cause: Unreached, where: str, answered: bool) -> NetworkError:
         return NetworkError(f"{where} cannot connect: {cause.words}", transient=True)
     return NetworkError(
         f"{where} {cause.words}",
-        "is a firewall or a proxy (HTTPS_PROXY) in between? --timeout waits longer"
+        f"is a firewall or a proxy (HTTPS_PROXY) in between? {argument('timeout')} waits longer"
         if cause.is_silent
-        else "is the address right, and the service running? --wait waits for it",
+        else f"is the address right, and the service running? {argument('wait')} waits for it",
         transient=answered,
         unreachable=True,
     )
@@ -148,13 +152,13 @@ def _of_name(
     if code == socket.EAI_AGAIN:
         return NetworkError(
             f"{where} the name server does not answer",
-            "look at /etc/resolv.conf and the network; --wait waits for it",
+            f"look at /etc/resolv.conf and the network; {argument('wait')} waits for it",
             transient=True,
             unreachable=True,
         )
     return NetworkError(
-        f"{where} there is no host of this name",
-        "is the name right? --wait waits for a network that is not up yet",
+        f"{where} host not found",
+        f"is the name right? {argument('wait')} waits for a network that is not up yet",
         transient=answered,
         unreachable=True,
     )
@@ -193,7 +197,7 @@ def _meaning(
     if status == 404:
         return NotFoundError(
             f"{host}: there is no {what.removeprefix('the ')}{said}",
-            "is the name right? --tags lists the tags that there are",
+            f"is the name right? {argument('tags')} lists the tags that there are",
         )
     if status == 407:
         return NetworkError(
@@ -205,7 +209,7 @@ def _meaning(
             f"{host}: refuses {what} ({status}){said}",
             "the login has expired: log in again"
             if "expired" in detail.lower()
-            else "it is private, or does not exist; log in with docker login, --ilogin or --user",
+            else f"it is private, or does not exist; log in with docker login, {argument('login')}",
         )
     if status == 429:
         return of_limit(headers, detail, host, conceal)
@@ -219,13 +223,14 @@ def _meaning(
     if status == 400 and _wants_tls(body):
         return NetworkError(
             f"{host}: speaks TLS",
-            "drop --insecure; --insecure-registry HOST[:PORT] applies to one registry only",
+            f"drop {argument('insecure')}; "
+            f"{argument('insecure_registries', 'HOST[:PORT]')} applies to one registry only",
         )
     if status == 400 and b"SSL certificate" in body:
         return NetworkError(
             f"{host}: wants a client certificate{said}",
-            f"give --cert and --key, or put client.cert and client.key into "
-            f"/etc/docker/certs.d/{host}/",
+            f"give {argument('cert')} and {argument('key')}, or put client.cert and client.key "
+            f"into /etc/docker/certs.d/{host}/",
         )
     return NetworkError(
         f"{host}: returned {status} for {what}{said}",
@@ -305,7 +310,7 @@ def of_limit(
     counted = f"; counted for {shown(source)}" if source else ""
     return NetworkError(
         f"{host}: rate limit reached{amount}{said}",
-        "logging in raises the limit (docker login, --ilogin, --user); a mirror "
+        f"logging in raises the limit (docker login, {argument('login')}); a mirror "
         f"avoids it{counted}",
         transient=True,
         retry_after=retry_after(headers) if "Retry-After" in headers else _reset(headers),

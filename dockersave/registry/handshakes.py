@@ -6,6 +6,7 @@ import ssl
 import time
 
 from ..errors import NetworkError, shown
+from ..spelling import argument
 
 _ISSUER = {18, 19, 20, 21, 2, 27, 33}
 _TOO_WEAK = {66, 67, 68}
@@ -37,13 +38,14 @@ def of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
     ):
         return NetworkError(
             f"{name}: does not speak TLS",
-            f"if it speaks plain HTTP, add --insecure, or --insecure-registry {name}",
+            f"if it speaks plain HTTP, add {argument('insecure')}, or "
+            + argument("insecure_registries", name),
         )
     if "certificate required" in reason or "bad certificate" in reason:
         return NetworkError(
             f"{name}: wants a client certificate",
-            f"give --cert and --key, or put client.cert and client.key into "
-            f"/etc/docker/certs.d/{name}/",
+            f"give {argument('cert')} and {argument('key')}, or put client.cert and client.key "
+            f"into /etc/docker/certs.d/{name}/",
         )
     if "unknown ca" in reason or "certificate unknown" in reason or "certificate expired" in reason:
         return NetworkError(
@@ -70,7 +72,7 @@ def of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
         return NetworkError(
             f"{name}: breaks off the TLS handshake ({reason})",
             "some servers say this when they have no certificate for the name, or want a"
-            " client certificate (--cert, --key)",
+            f" client certificate ({argument('cert')}, {argument('key')})",
         )
     return NetworkError(
         f"{name}: TLS failed ({reason})",
@@ -102,8 +104,8 @@ def _of_certificate(
     if code in _ISSUER:
         return NetworkError(
             f"{name}: its certificate comes from an unknown issuer",
-            f"trust the issuer with --ca-file FILE or /etc/docker/certs.d/{name}/ca.crt "
-            f"(the host trusts {authorities})",
+            f"trust the issuer with {argument('ca_file', 'FILE')} or "
+            f"/etc/docker/certs.d/{name}/ca.crt (the host trusts {authorities})",
         )
     if code in _TOO_WEAK:
         return NetworkError(f"{name}: its certificate is too weak ({cause.verify_message})")

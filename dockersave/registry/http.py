@@ -63,6 +63,9 @@ class Answer(http.client.HTTPResponse):
         self.reason = reason.strip()
         text = b"".join(lines).decode("iso-8859-1")
         self.headers = self.msg = Parser(_class=http.client.HTTPMessage).parsestr(text)
+        # The parser drops what follows such a line, perhaps the length (RFC 9112, section 5.1).
+        if self.headers.get_payload() or any(name != name.rstrip() for name in self.headers):
+            raise MalformedAnswer("a malformed header")
         self._frame()
 
     def _head_lines(self, most: int) -> list[bytes]:
@@ -130,20 +133,18 @@ def is_chunked(values: list[str]) -> bool:
 
 
 def content_length(values: list[str]) -> int | None:
-    """The length of a body in bytes; None if it is missing or not a number.
+    """The length of a body in bytes; None if it is missing.
 
     Args:
         values: of the Content-Length fields. A proxy may have sent one twice, or joined two.
 
     Raises:
-        MalformedAnswer: they contradict each other.
+        MalformedAnswer: one is not a number (RFC 9112, section 6.3), or they contradict each other.
     """
     stated = {part.strip() for value in values for part in value.split(",")}
-    if not all(each.isascii() and each.isdigit() for each in stated):
-        if len(stated) > 1:
-            raise MalformedAnswer("contradictory lengths")
-        return None
-    numbers = {int(each) for each in stated if len(each) <= _DIGITS_MOST}
+    if not all(each.isascii() and each.isdigit() and len(each) <= _DIGITS_MOST for each in stated):
+        raise MalformedAnswer("a length that is not a number")
+    numbers = set(map(int, stated))
     if len(numbers) > 1:
         raise MalformedAnswer("contradictory lengths")
     return numbers.pop() if numbers else None

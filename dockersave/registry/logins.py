@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import shown
 from ..model.reference import DOCKER_HUB
+from ..spelling import argument
 from ..values import dataclass, field
 
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
@@ -36,7 +37,7 @@ class Login:
     secret: str = field(default="", repr=False)
     identity_token: str | None = field(default=None, repr=False)
     registry_token: str | None = field(default=None, repr=False)
-    source: str = "--user"
+    source: str = argument("user")
 
     @property
     def basic(self) -> str | None:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from ..errors import NetworkError, shown
 from ..limits import LIMITS
+from ..spelling import argument
 from .secrets import Conceal, without_queries
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -112,7 +113,7 @@ def target(
         raise NetworkError(
             f"{here}: redirects from https to plain http ({conceal(host_of(joined))})",
             "the registry's operator should set its storage address to https; "
-            "--skip-tls-verify allows it",
+            f"{argument('skip_tls_verify')} allows it",
         )
     return f"{parts.scheme}://{parts.netloc}{request_target(joined)}"
 

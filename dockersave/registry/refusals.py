@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..errors import CredentialsError
 from ..model.reference import DOCKER_HUB
-from .challenge import Challenge
+from ..spelling import argument
 from .credentials import Credentials, Login
 from .secrets import Secrets
+
+if TYPE_CHECKING:
+    from .challenge import Challenge
 
 
 class Refusals:
@@ -46,8 +51,7 @@ class Refusals:
         said = f": {detail}" if detail else ""
         return CredentialsError(
             f"{self._registry}: {repository} needs credentials, or does not exist{said} ({found})",
-            f"log in with {self._command} or podman login, or give --ilogin, or --user and"
-            " --password-stdin",
+            f"log in with {self._command} or podman login, or give {argument('credentials')}",
         )
 
     def refused(self, login: Login, detail: str = "") -> CredentialsError:
@@ -55,14 +59,14 @@ class Refusals:
         said = f": {detail}" if detail else ""
         is_token = login.identity_token or login.registry_token
         kind = "token" if is_token else "credentials"
-        if login.source.startswith("--"):
+        if login.source == argument("user"):
             hint = (
                 "check the name and the password; an account with two-factor authentication"
                 " needs an access token in the password's place"
             )
         else:
             why = "it has expired" if is_token else "the password or token has changed or expired"
-            hint = f"perhaps {why}: log in again with {self._command}, or give --ilogin"
+            hint = f"perhaps {why}: log in again with {self._command}, or give {argument('ilogin')}"
         return CredentialsError(f"{self._registry}: refuses the {kind} {login}{said}", hint)
 
     def denied(self, repository: str, login: Login, detail: str = "") -> CredentialsError:

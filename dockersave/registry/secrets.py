@@ -1,8 +1,8 @@
 """Secrets, and how to remove them from output. Pure, except for its memory.
 
-Servers repeat what they were sent: in errors, headers and URLs, escaped as in JSON, URLs or HTML,
-or encoded with Base64 or as hex. So all text from outside is searched before it is truncated and
-shown.
+Servers repeat what they were sent: in errors, headers and URLs, escaped in one way or several, or
+encoded with Base64 or as hex. So all text from outside is read without its escapes, and searched,
+before it is truncated and shown.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import DockersaveError, shown
+from .spellings import Reading, readings
 
+Span = tuple[int, int]
+"""The start and the end of a part of a text."""
 Conceal = Callable[[str], str]
 """Removes secrets from a text from outside."""
 
@@ -35,9 +39,11 @@ _KEPT = _BEGINNING + 1
 _SEARCHED = 8192
 """Characters of a text that are searched. The rest is dropped: nobody is shown as many."""
 _EDGE = 1024
-"""How much is dropped at the end of a truncated text: it may hold the start of a secret, twelve
+"""How much is dropped at the end of a truncated text: it may hold the start of a secret, up to 32
 characters for each one if escaped, and "?a" may have grown."""
-_REST = r"[^\s\"'<>]*+"
+_HALF = 6
+"""Characters of the longest escape that is common in passwords: `\\u0065`."""
+_REST = re.compile(r"[^\s\"'<>]*+")
 _WORD = re.compile(r"[^\s\"'<>]+")
 
 
@@ -100,24 +106,31 @@ class Secrets:
         Only the beginning of a text that is longer than anybody is shown.
         """
         is_long = len(text) > _SEARCHED
-        text = without_queries(text[:_SEARCHED])
-        for pattern in self._ordered():
-            text = pattern.sub(_HIDDEN, text)
+        text = text[:_SEARCHED]
+        text = _without(text, self._found(text))
         if is_long:
             text = text.removesuffix(_HIDDEN) if text.endswith(_HIDDEN) else text[:-_EDGE]
             text += _HIDDEN
         return text
 
-    def _ordered(self) -> list[re.Pattern[str]]:
-        """The patterns, with secrets that may contain others first."""
+    def _found(self, text: str) -> Iterator[Span]:
+        """Where secrets and queries are, in each reading of a text."""
+        patterns = self._compiled()
+        for read in readings(text):
+            yield from _queries(read)
+            for pattern in patterns:
+                for match in pattern.finditer(read.text):
+                    start, end = read.starts[match.start()], read.starts[match.end()]
+                    rest = _REST.match(text, end) if match.lastindex else None
+                    yield start, rest.end() if rest else end
+
+    def _compiled(self) -> list[re.Pattern[str]]:
         with self._lock:
             if self._patterns is None:
-                found: dict[str, re.Pattern[str]] = {}
                 for kept in (self._own, self._tokens, self._signed):
-                    for word, pattern in kept.items():
-                        found[word] = kept[word] = pattern or _pattern(word)
-                # A token before a word that it starts with.
-                self._patterns = [found[word] for word in sorted(found, key=len, reverse=True)]
+                    kept.update((word, _pattern(word)) for word, known in kept.items() if not known)
+                everything = self._own | self._tokens | self._signed
+                self._patterns = [pattern for pattern in everything.values() if pattern]
             return self._patterns
 
     def shown(self, text: str) -> str:
@@ -149,61 +162,76 @@ class Secrets:
 
 def without_queries(text: str) -> str:
     """Text without the queries of the URLs in it."""
-    return _WORD.sub(_without_query, text)
+    return _without(text, (span for read in readings(text) for span in _queries(read)))
 
 
-def _without_query(word: re.Match[str]) -> str:
-    address, mark, query = word[0].partition("?")
-    return f"{address}?{_HIDDEN}" if mark and query and "/" in address else word[0]
+def _queries(read: Reading) -> Iterator[Span]:
+    """Where the queries of URLs are in the original text."""
+    for word in _WORD.finditer(read.text):
+        address, mark, query = word[0].partition("?")
+        if mark and query and "/" in address:
+            yield read.starts[word.start() + len(address) + 1], read.starts[word.end()]
+
+
+def _without(text: str, spans: Iterable[Span]) -> str:
+    """Text with something else at these places, which may overlap."""
+    parts: list[str] = []
+    done = 0
+    for start, end in sorted(spans):
+        if start >= done:
+            parts += text[done:start], _HIDDEN
+        done = max(done, end)
+    return "".join(parts) + text[done:]
 
 
 def _pattern(word: str) -> re.Pattern[str]:
-    return re.compile("|".join(_spellings(word)), re.IGNORECASE)
+    """A pattern for a secret in a text without escapes: plain, as hex, or in Base64.
+
+    Args:
+        word: the secret, or the first `_KEPT` characters of a longer one.
+    """
+    found = dict.fromkeys(part for each in _variants(word) for part in _packings(*each))
+    return re.compile("|".join(found), re.IGNORECASE)
 
 
-def _spellings(word: str) -> Iterator[str]:
-    """Patterns for a secret, plain or escaped, and Base64-encoded at any offset."""
-    yield _beginning([_escaped(char) for char in word])
+def _variants(word: str) -> Iterator[tuple[str, bool]]:
+    """A secret as readings of a text may show it, and whether there is more of it."""
+    is_long = len(word) > _BEGINNING
+    for reading in readings(word):
+        # What looks like an escape in a secret is read, too. What was cut may be half of one.
+        known = reading.text if reading.text == word or not is_long else reading.text[:-_HALF]
+        if len(known) < _LEAST:
+            continue
+        yield known, is_long
+        # Bytes that are no UTF-8, and UTF-8 in headers, which are read as Latin-1.
+        for coded, decoded in (("iso-8859-1", "utf-8"), ("utf-8", "iso-8859-1")):
+            with suppress(UnicodeEncodeError):
+                data = known.encode(coded, "strict" if decoded == "utf-8" else "surrogateescape")
+                yield data.decode(decoded, "surrogateescape"), is_long
+
+
+def _packings(word: str, is_long: bool) -> Iterator[str]:
+    """Patterns for a word: as it is, as hex, and Base64-encoded at any offset.
+
+    What belongs to a longer secret ends in an empty group.
+    """
+
+    def beginning(chars: Sequence[str]) -> str:
+        more = "()" if is_long or len(chars) > _BEGINNING else ""
+        return "".join(chars[:_BEGINNING]) + more
+
+    yield beginning([_LIKE.get(char) or re.escape(char) for char in word])
     data = word.encode(errors="surrogateescape")
-    yield _beginning([f"{byte:02x}" for byte in data])
+    yield beginning([f"{byte:02x}" for byte in data])
     for before in range(3):
         packed = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         # The first and the last characters depend on the bytes around it.
         core = packed[-(-before * 8 // 6) : len(packed) - (1 if (before + len(data)) % 3 else 0)]
         if len(core) >= _LEAST_PACKED:
-            yield _beginning([_PACKED.get(char, char) for char in core])
+            yield beginning([_LIKE_PACKED.get(char, char) for char in core])
 
 
-def _beginning(patterns: list[str]) -> str:
-    """A pattern for a sequence of characters, or for the first ones of a long one."""
-    if len(patterns) <= _BEGINNING:
-        return "".join(patterns)
-    return "".join(patterns[:_BEGINNING]) + _REST
-
-
-def _escaped(char: str) -> str:
-    """A pattern for a character: plain, or escaped as in JSON, HTML or URLs (even twice)."""
-    if char.isascii() and char.isalnum():
-        return char
-    spellings = [re.escape(char)]
-    encoded = char.encode(errors="surrogateescape")
-    spellings.append("".join(f"%(?:25)?{byte:02x}" for byte in encoded))
-    spellings += [f"&#0*{ord(char)};", f"&#x0*{ord(char):x};"]
-    units = char.encode("utf-16-be", errors="surrogatepass")
-    spellings.append(
-        "".join(rf"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
-    )
-    spellings += {
-        " ": [r"\+"], "\n": [r"\\n"], "\t": [r"\\t"], "\r": [r"\\r"], "\b": [r"\\b"],
-        "\f": [r"\\f"], '"': [r"\\\"", "&quot;"], "\\": [r"\\\\"], "/": [r"\\/"],
-        "&": ["&amp;"], "<": ["&lt;"], ">": ["&gt;"], "'": ["&apos;"],
-    }.get(char, [])  # fmt: skip
-    # Longer ones first: "\\/" before "/".
-    return f"(?:{'|'.join(sorted(spellings, key=len, reverse=True))})"
-
-
-_PACKED = {
-    "+": r"(?:\\u002b|%2b|[+-])",
-    "/": r"(?:\\u002f|%2f|\\/|[/_])",
-}
-"""The two characters of Base64 that differ in its URL-safe variant, and need escapes."""
+_LIKE = {" ": "[ +]"}
+"""Forms write a space as a plus."""
+_LIKE_PACKED = {"+": "[+-]", "/": "[/_]"}
+"""The two characters of Base64 that differ in its URL-safe variant."""

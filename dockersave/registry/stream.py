@@ -12,7 +12,8 @@ from http.client import HTTPException
 
 from ..errors import ContentError, DockersaveError, NetworkError, shown
 from ..model.manifests import Descriptor
-from .endpoint import Answered, Endpoint
+from .endpoint import Endpoint
+from .exchange import Answered
 from .sockets import body_of, end, link_of
 from .transport import Response
 

@@ -14,7 +14,8 @@ from ..limits import LIMITS
 from ..model.digest import digest_of
 from ..model.weight import is_too_heavy
 from . import redirects
-from .endpoint import Answered, Endpoint
+from .endpoint import Endpoint
+from .exchange import Answered
 from .links import UnreadableLinkError, next_link
 from .retry import Retry
 from .secrets import Secrets

@@ -6,6 +6,7 @@ to `endpoint` and `retry`.
 
 from __future__ import annotations
 
+import mmap
 import os
 import ssl
 import threading
@@ -182,26 +183,32 @@ class Transport:
         Args:
             limit: its maximum size in bytes.
             url: its source. `what`: its name for messages.
-            large: told the number of bytes, at first and as it grows, if that is more than
-                `LIMITS.document_large`; may raise any error.
+            large: told the number of bytes, as far as it is known, at first and as it grows, if
+                that is more than `LIMITS.document_large`; may raise any error.
 
         Raises:
             ContentError: it is longer than `limit`.
             NetworkError: it was incomplete or too slow.
         """
-        parts: list[bytes] = []
-        size = 0
         too_long = f"{host_of(url)}: {what} is longer than {limit} bytes"
         # Compressed data can decompress to nothing, endlessly: limit it, too.
-        sockets.body_of(response).most = limit + LIMITS.unpacked_slack
+        answer = sockets.body_of(response)
+        answer.most = limit + LIMITS.unpacked_slack
+        size = 0
         try:
-            while part := response.read1(LIMITS.read, decode_content=True):
-                parts.append(part)
-                size += len(part)
-                if size > LIMITS.document_large:
-                    large(size)
-                if size > limit:
-                    raise ContentError(too_long)
+            # Memory of its own: what an allocator gets back it keeps, one for each thread.
+            with mmap.mmap(-1, limit) as body:
+                while part := response.read1(LIMITS.document_large, decode_content=True):
+                    size += len(part)
+                    if size > LIMITS.document_large:
+                        large(size + (answer.length or 0))
+                    if size > limit:
+                        raise ContentError(too_long)
+                    body.write(part)
+                # Stopping a run closes connections, which looks like the end of a body without a
+                # length.
+                self.cancellation.check()
+                return body[:size]
         except sockets.TooLong:
             response.close()
             raise ContentError(too_long) from None
@@ -211,9 +218,6 @@ class Transport:
         except BaseException:
             response.close()
             raise
-        # Stopping a run closes connections, which looks like the end of a body without a length.
-        self.cancellation.check()
-        return b"".join(parts)
 
     def discard(self, response: Response) -> None:
         """Read a short rest, so that the connection can be reused; otherwise close it."""

@@ -35,6 +35,7 @@ from ..model.manifests import (
 from ..model.platforms import Offer, Platform
 from ..model.reference import Reference
 from ..model.weight import kept_of
+from ..spelling import argument
 from ..values import dataclass, field
 from .documents import Documents
 
@@ -179,13 +180,17 @@ class Resolver:
                 raise found.failure
             if found.kinds:
                 raise no_image("the index holds no", found.kinds)
-            raise NotFoundError("the index has no images")
+            raise NotFoundError("the index has no images", "it is empty: tell whoever published it")
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), tuple(found.attached), indexes)
 
     def platforms(self) -> list[Offer]:
         """The available images, each with its platform; see `all_platforms`."""
         root = self.root()
+        with self._concealing():
+            return self._platforms(root)
+
+    def _platforms(self, root: Manifest | Index) -> list[Offer]:
         if isinstance(root, Manifest):
             return [Offer(self._lone(root).config.platform, root.descriptor.digest)]
         found = _Found()
@@ -366,7 +371,7 @@ class Resolver:
         if not _runs(there, wanted):
             raise NotFoundError(
                 f"there is no image for {wanted}",
-                f"it is only for {there}: choose it with --platform {there}",
+                f"it is only for {there}: choose it with {argument('platform', there)}",
             )
 
 

@@ -11,7 +11,7 @@ from ..budget import Budget
 from ..cancellation import Cancellation
 from ..errors import UsageError
 from ..model.options import Network
-from ..spelling import spelled_for
+from ..spelling import argument, spelled_for
 from ..trace import SILENT, Trace
 from ..transfer.throttle import Throttle
 
@@ -73,9 +73,10 @@ class Session:
             if name not in self._registries:
                 if self._registries and self.network.user is not None:
                     raise UsageError(
-                        f"--user is for one registry, and there are {next(iter(self._registries))}"
-                        f" and {name}",
-                        "log in to each with docker login or podman login, or give --authfile",
+                        f"{argument('user')} is for one registry, and there are "
+                        f"{next(iter(self._registries))} and {name}",
+                        "log in to each with docker login or podman login, or give "
+                        + argument("authfile"),
                     )
                 self._registries[name] = RegistryClient(
                     name,

@@ -10,6 +10,7 @@ from ..archive.write.compressors import kind_of, without_suffix
 from ..errors import UsageError
 from ..model.options import Options
 from ..model.reference import Reference
+from ..spelling import argument
 from ..values import dataclass
 
 STDOUT = "-"
@@ -66,7 +67,8 @@ class Destination:
         archive = os.path.join(options.working_dir, name)
         if tree is not None and os.path.normpath(archive) == os.path.normpath(tree):
             raise UsageError(
-                f"archive and directory would both be {archive}", "name the directory: --layers-dir"
+                f"archive and directory would both be {archive}",
+                f"name the directory: {argument('layers_dir')}",
             )
         return cls(archive, tree, os.path.dirname(archive), compression)
 
@@ -96,39 +98,54 @@ def _stem(options: Options, stem: str) -> str:
     name = without_suffix(named) if named != STDOUT else stem
     if name in _NO_NAMES:
         # ".tar" or "...tar" would leave "." or "..", and that would be replaced.
-        raise UsageError(f"{named!r} leaves no name for the directory", "name it: --layers-dir")
+        raise UsageError(
+            f"{named!r} leaves no name for the directory", f"name it: {argument('layers_dir')}"
+        )
     return name
 
 
 def _check(options: Options, references: Sequence[Reference]) -> None:
     named = options.output or options.tarname
     if not references:
-        raise UsageError("no image was given", "dockersave debian")
+        raise UsageError("no image was given", argument("example"))
     if len(references) > 1 and not named:
         raise UsageError(
             f"{len(references)} images need a name for the archive",
-            "add -o bundle.tar",
+            f"add {argument('output', 'bundle.tar')}",
         )
     if options.output and options.tarname:
-        raise UsageError("--output and --tarname name the archive twice", "choose one")
+        raise UsageError(
+            f"{argument('output')} and {argument('tarname')} name the archive twice", "choose one"
+        )
     if not options.tar and options.output == STDOUT:
-        raise UsageError("--no-tar writes a directory, which cannot go to standard output")
+        raise UsageError(
+            f"{argument('tar')} writes a directory, which cannot go to standard output",
+            "use one of them",
+        )
     if options.xz and options.zstd:
-        raise UsageError("--xz and --zstd compress the archive twice", "choose one")
+        raise UsageError(
+            f"{argument('xz')} and {argument('zstd')} cannot be combined", "choose one"
+        )
     if not options.tar and (options.xz or options.zstd):
-        option = "--xz" if options.xz else "--zstd"
-        raise UsageError(f"--no-tar writes no archive that {option} could compress")
+        option = argument("xz") if options.xz else argument("zstd")
+        raise UsageError(
+            f"{argument('tar')} writes no archive that {option} could compress", "choose one"
+        )
     if not options.tar and not options.tree:
-        raise UsageError("neither an archive nor a directory is to be written")
-    for option, value in (("--tarname", options.tarname), ("--layers-dir", options.layers_dir)):
+        raise UsageError(
+            "neither an archive nor a directory is to be written", f"add {argument('tree')}"
+        )
+    for name, value in (("tarname", options.tarname), ("layers_dir", options.layers_dir)):
         if value is not None and ("/" in value or value in _NO_NAMES):
             raise UsageError(
-                f"{option} takes a name without a directory, not {value!r}",
-                "choose the directory with --working-dir, or write a path with --output",
+                f"{argument(name)} takes a name without a directory, not {value!r}",
+                f"choose the directory with {argument('working_dir')}, or write a path with "
+                + argument("output"),
             )
     if options.output is not None and os.path.basename(options.output) in _NO_NAMES:
+        path = os.path.join(options.output, references[0].file_stem)
         raise UsageError(
-            f"--output {options.output!r} names no file",
-            f"add the file name: -o {os.path.join(options.output, references[0].file_stem)}.tar",
+            f"{argument('output', repr(options.output))} names no file",
+            f"add the file name: {argument('output', f'{path}.tar')}",
         )
     format_named(options.format).check(options)

@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..archive.formats import format_named
 from ..archive.members import Layer
 from ..archive.tar import Plan, lay_out
-from ..archive.write import Output, beginning_anew
-from ..archive.write.existing import ExistingArchive
 from ..errors import DockersaveError, SaveFailures
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
@@ -26,11 +25,14 @@ from ..resolving.session import Session
 from ..transfer.blobs import Blob, Source
 from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
-from ..transfer.ledger import Ledger
 from ..transfer.run_cache import RunCache
 from ..transfer.sources import LocalStore
-from ..transfer.workers import WorkerPool
 from ..values import replace
+
+if TYPE_CHECKING:
+    from ..archive.write import Output
+    from ..archive.write.existing import ExistingArchive, ExistingTree
+    from ..transfer.workers import WorkerPool
 
 
 class Job:
@@ -129,9 +131,9 @@ class Job:
             return None
         return [image.with_sizes(sizes) for image in images]
 
-    def is_unchanged(self, plan: Plan, path: str) -> bool:
-        """Whether the archive exists already; it is read and hashed completely."""
-        with closing(ExistingArchive(path)) as existing:
+    def is_unchanged(self, plan: Plan, existing: ExistingArchive | ExistingTree) -> bool:
+        """Whether an output exists already; it is read and hashed completely."""
+        with closing(existing):
             slots = existing.lay(plan)
             if slots is None:
                 return False
@@ -145,7 +147,6 @@ class Job:
             except DockersaveError:
                 self.session.cancellation.check()
                 return False
-        self.size = plan.size
         return True
 
     def write(self, images: Sequence[Image], output: Output) -> Sequence[Image]:
@@ -154,6 +155,8 @@ class Job:
         Returns:
             The images; if layers were unpacked, with manifests that match.
         """
+        from ..archive.write import beginning_anew
+
         anew = beginning_anew() if output.in_order else nullcontext()
         with closing(output), anew:
             documents = None
@@ -272,6 +275,9 @@ class Job:
             gauge: decides how many connections are worthwhile.
             piece_most: the largest range of one request, in bytes.
         """
+        from ..transfer.ledger import Ledger
+        from ..transfer.workers import WorkerPool
+
         session = self.session
         usual, most = session.network.usual_jobs, session.network.most_jobs
         latency = max((each.distance for each in session.registries), default=0.0)

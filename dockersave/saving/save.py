@@ -20,6 +20,7 @@ from ..model.platforms import Platform
 from ..model.reference import Reference
 from ..progress import Progress
 from ..resolving.session import Session
+from ..spelling import argument
 from ..trace import Trace
 from ..transfer.sources import LocalStore
 from ..values import dataclass, replace
@@ -63,7 +64,7 @@ class Saved:
         size: of the archive, in bytes; before it is compressed.
         fetched: bytes of layers that were fetched.
         reused: bytes of layers that were already on this machine.
-        unchanged: whether the archive already existed, complete and correct.
+        unchanged: whether all outputs already existed, complete and correct.
     """
 
     paths: tuple[str, ...]
@@ -157,7 +158,7 @@ def running(
             if isinstance(failure, CancelledError) and kept:
                 failure.hint = (
                     f"{' and '.join(kept)} {'keeps' if len(kept) == 1 else 'keep'} "
-                    "what was fetched: the same command continues from there"
+                    f"what was fetched: {argument('same')} continues from there"
                 )
             raise
         finally:
@@ -182,34 +183,37 @@ def _minding_the_end() -> Iterator[None]:
 def _save(job: Job, references: Sequence[Reference], destination: Destination) -> Saved:
     job.progress.phase("resolving")
     images: Sequence[Image] = job.resolve(references)
-    unchanged = False
+    is_same: list[bool] = []
     room_for(job, images, destination).check()
     if destination.tree:
         alone = replace(destination, tree=None)
         job.room_after = room_for(job, images, alone).needed
         # First, because a compressed archive or a stream cannot be read back.
-        images = _write_tree(job, images, destination.tree)
+        images, unchanged = _write_tree(job, images, destination.tree)
+        is_same.append(unchanged)
         job.room_after = 0
     if destination.archive:
         images, unchanged = _write_archive(
             job, images, destination.archive, destination.compression
         )
+        is_same.append(unchanged)
     return Saved(
         paths=destination.paths,
         images=tuple(map(SavedImage.of, images)),
         size=job.size,
         fetched=job.fetched,
         reused=job.reused,
-        unchanged=unchanged,
+        unchanged=all(is_same),
     )
 
 
 def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Room:
-    """The disk space that the outputs need; an archive that seems to exist already needs none.
+    """The disk space that the outputs need; one that seems to exist already needs none.
 
     Raises:
         OutputError: it cannot be determined.
     """
+    from ..archive.write.existing import ExistingTree
     from ..archive.write.room import Room
 
     known = job.with_known_sizes(images)
@@ -219,8 +223,11 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     if archive and plan and not compressed:
         with suppress(OSError):
             archive = None if os.stat(archive).st_size == plan.size else archive
+    tree = destination.tree
+    if tree and plan and ExistingTree(tree).seems_to_be(plan):
+        tree = None
     layers = job.format.layers(images)
-    return Room.of(archive, destination.tree, layers, plan, compressed=compressed)
+    return Room.of(archive, tree, layers, plan, compressed=compressed)
 
 
 def _write_archive(
@@ -231,18 +238,26 @@ def _write_archive(
 
         target = StandardOutput() if path == STDOUT else SequentialFile(path)
         return job.write(images, OrderedOutput(target, compression)), False
+    from ..archive.write.existing import ExistingArchive
     from ..archive.write.file import ArchiveFile
 
     planned = job.with_known_sizes(images)
-    if planned is not None and job.is_unchanged(job.plan(planned), path):
+    if planned is not None and job.is_unchanged(plan := job.plan(planned), ExistingArchive(path)):
+        job.size = plan.size
         return planned, True
     return job.write(images, ArchiveFile(path, job.local.add_file)), False
 
 
-def _write_tree(job: Job, images: Sequence[Image], path: str) -> Sequence[Image]:
+def _write_tree(job: Job, images: Sequence[Image], path: str) -> tuple[Sequence[Image], bool]:
     from ..archive.write.directory import DirectoryTree
+    from ..archive.write.existing import ExistingTree
 
-    images = job.write(images, DirectoryTree(path))
+    planned = job.with_known_sizes(images)
+    unchanged = False
+    if planned is not None and job.is_unchanged(plan := job.plan(planned), ExistingTree(path)):
+        images, unchanged, job.size = planned, True, plan.content
+    else:
+        images = job.write(images, DirectoryTree(path))
     for layer in job.format.layers(images):
         job.local.add_blob(layer.digest, os.path.join(path, layer.path), layer.size)
-    return images
+    return images, unchanged

@@ -6,6 +6,7 @@ import os
 
 from ..archive.disk import writing
 from ..errors import OutputError, shown
+from ..spelling import argument
 from .destination import STDOUT, Destination
 
 _SUFFIX = ".part~"
@@ -37,7 +38,7 @@ def check_writable(destination: Destination, usual: str) -> None:
             raise OutputError(
                 f"cannot write {shown(path, 60)}: its name is {length - most} bytes too long for "
                 f"the file system, which allows {most - len(_SUFFIX)}",
-                "choose a shorter one: -o image.tar",
+                f"choose a shorter one: {argument('output', 'image.tar')}",
             )
     archive = destination.archive
     if archive is None or archive == STDOUT:
@@ -45,14 +46,14 @@ def check_writable(destination: Destination, usual: str) -> None:
     if os.path.isdir(archive):
         raise OutputError(
             f"cannot write {shown(archive)}: it is a directory",
-            f"to write into it: -o {_quoted(os.path.join(archive, usual))}",
+            f"to write into it: {argument('output', _quoted(os.path.join(archive, usual)))}",
         )
     # Links to devices and pipes get another message.
     if os.path.islink(archive) and (os.path.isfile(archive) or not os.path.exists(archive)):
         target = os.path.join(os.path.dirname(archive), os.readlink(archive))
         raise OutputError(
             f"cannot write {shown(archive)}: it is a symbolic link",
-            f"write -o {_quoted(target)}, where it points, or remove it",
+            f"write {argument('output', _quoted(target))}, where it points, or remove it",
         )
 
 

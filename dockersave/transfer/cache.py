@@ -25,6 +25,7 @@ from .. import locks
 from ..archive.disk import free_room, reserve, write_all
 from ..errors import UsageError, shown
 from ..model.digest import Buffer, is_digest
+from ..spelling import argument
 from .sources import LocalFile
 
 _PATIENCE = 5.0
@@ -56,8 +57,8 @@ class Cache:
         self._said_full = False
         if not self._is_ours:
             notify(
-                f"{shown(directory)} was not created by --cache-dir: nothing is kept or "
-                "removed there"
+                f"{shown(directory)} was not created by {argument('cache_dir')}: nothing is kept "
+                "or removed there"
             )
 
     def find(self, digest: str) -> list[LocalFile]:
@@ -261,7 +262,7 @@ def _is_cache(directory: str) -> bool:
     except OSError:
         # It does not exist yet, or writing to it will report the error.
         return True
-    name = f"--cache-dir {shown(directory)}"
+    name = argument("cache_dir", shown(directory))
     if stranger is not None:
         raise UsageError(f"{name} holds {shown(stranger)}, which is not part of a cache", _HINT)
     for inside in _FOLDERS:

@@ -24,6 +24,7 @@ Invariants (`tests/transfer/invariants.py` checks them after every step):
     not progress: with ten bytes per connection, a run would never end.)
 4.  Hashing runs from the first byte to the last, by one worker at a time, and never passes what
     is present. A blob is done when its last byte has been hashed and the digest is right.
+5.  Who has the memory is partly hashed; who waits for it has bytes that are not (`memory.py`).
 """
 
 from __future__ import annotations
@@ -353,7 +354,7 @@ class Ledger(Accounts):
 
     def hashing(self, blob: Blob, most: int) -> Hashing | None:
         """The next range of a blob to hash, at most `most` bytes, unless it is being hashed."""
-        if blob.done or blob.is_hashing or (blob.waits and not self.memory.is_free_for(blob)):
+        if blob.done or blob.is_hashing or (blob.waits and not self.memory.may_resume(blob)):
             return None
         edge = blob.edge
         if edge == blob.hashed and blob.extent:

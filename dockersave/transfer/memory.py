@@ -32,6 +32,13 @@ class Memory:
         """Whether a blob could get it."""
         return self._owner is None or self._owner is blob
 
+    def may_resume(self, blob: Blob) -> bool:
+        """Whether a blob that waits may be hashed again.
+
+        Its lease must have ended: a source that turns out to be wrong restarts the blob.
+        """
+        return not blob.leases and self.is_free_for(blob)
+
     def release(self, blob: Blob) -> None:
         """Release it, if the blob has it."""
         if self._owner is blob:

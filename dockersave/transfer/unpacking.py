@@ -158,7 +158,7 @@ class UnpackedLayer:
             self._forget()
 
     def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
-        """Yield the unpacked layer chunk by chunk, freeing the space of each.
+        """Pass on the unpacked layer chunk by chunk, freeing the space of each.
 
         Args:
             write: called with an offset in the layer and bytes.

@@ -154,15 +154,17 @@ class WorkerPool:
             wanted = 0 if self._are_refused else min(self._ledger.capacity, self._ledger.tasks)
         while len(self._threads) < wanted:
             thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            # Noted first: Ctrl-C may come while it starts.
+            self._threads.append(thread)
             try:
                 thread.start()
             except RuntimeError:
                 # No more threads (seccomp, limits): the running ones do the work.
+                self._threads.remove(thread)
                 self._are_refused = True
                 with self._lock:
                     self._ledger.limit(max(1, len(self._threads)))
                 return
-            self._threads.append(thread)
 
     def _run(self) -> None:
         try:

@@ -20,6 +20,9 @@ STATIC_PYTHON = WORK / "venv" / "bin" / "python"
 SOURCES = sorted((ROOT / "build" / "launcher").glob("[!z]*.c"))
 """The launcher's own, without the zstd library."""
 
+INTERPRETER = '-DINTERPRETER="ld-linux-x86-64.so.2"'
+"""What static.mk defines for this machine; the launcher's sources say nothing of machines."""
+
 LIBRARY = Path(program("bash"))
 """Files next to the probe, so that its tables can be left out."""
 
@@ -76,6 +79,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory, pack: Callable[[Path], P
             "-g",
             "-O1",
             "-std=gnu11",
+            INTERPRETER,
             "-no-pie",
             "-fsanitize=address,undefined",
             "-fno-sanitize-recover=all",

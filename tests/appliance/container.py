@@ -57,7 +57,8 @@ def test_the_same_bytes_from_every_engine(environment: dict[str, str]) -> None:
     made = {}
     for engine in ENGINES:
         run(["sh", "build/container.sh", str(OUTPUT)], {**environment, "ENGINE": engine})
-        made[engine] = (OUTPUT / "dockersave-static").read_bytes()
+        names = ("dockersave-static", "dockersave-static.components.json")
+        made[engine] = tuple((OUTPUT / name).read_bytes() for name in names)
         # Nothing is left of it.
         images = run([engine, "images", "--all", "--quiet", "--no-trunc"], environment)
         assert len(images.split()) == 1, engine

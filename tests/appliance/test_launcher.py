@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.conftest import LIBRARY, SOURCES, WORK
+from tests.appliance.conftest import INTERPRETER, LIBRARY, SOURCES, WORK
 from tests.appliance.hosts import leftovers
 
 
@@ -177,6 +177,7 @@ def test_analyser_finds_nothing(source: Path) -> None:
             "-Wextra",
             "-Wshadow",
             "-Werror",
+            INTERPRETER,
             "-isystem",
             str(WORK / "venv" / "zstd"),
             "-c",

@@ -76,6 +76,15 @@ def test_a_full_disk_is_noticed(fd: int, monkeypatch: pytest.MonkeyPatch) -> Non
         PartMap.create(fd, SIZE, EXTENTS)
 
 
+def test_a_map_with_more_cells_than_are_written_is_none(fd: int) -> None:
+    """Asking for what is present would take as much memory."""
+    many = Extent("sha256:" + "1" * 64, LIMITS.map_cells + 1, 0)
+    found = PartMap(fd, many.size, 1, [many])
+    os.ftruncate(fd, found.whole)
+    os.pwrite(fd, found._tail(), found._end)
+    assert PartMap.load(fd) is None
+
+
 def test_a_table_with_more_values_than_any_has_is_none(tmp_path: Path) -> None:
     table = b"[1,[" + b"[]," * 500_000 + b"[]]]"
     fd = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)

@@ -22,11 +22,13 @@ from tests.bench.memory import images, memory, windows
 from tests.bench.peers import CURRENT, peers
 from tests.bench.ranges import without_ranges
 from tests.bench.rows import BASIC, Bench, Row
+from tests.bench.startup import startup
 from tests.bench.table import chart, lines, markdown
 from tests.generated import write_between
 
 _ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     **BASIC,
+    "startup": startup,
     "line-capped": capped,
     "line-used": as_used,
     "line-resets": resets,

@@ -24,12 +24,12 @@ def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str
 
 
 def error_of(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line that a failure is, after checking that it is one line and perhaps a hint."""
+    """The one line that a failure is, after checking that it is one line, and a hint."""
     assert done.returncode == code, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0].startswith("dockersave: error: ")
-    assert len(lines) <= 2
-    assert all(line.startswith("  ") for line in lines[1:])
+    assert len(lines) == 2
+    assert lines[1].startswith("  ")
     return done.stderr
 
 

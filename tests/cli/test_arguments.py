@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dockersave import Network, Options, UsageError
 from dockersave.cli import other_tools
 from dockersave.cli.arguments import check, network, options, parser
+from dockersave.cli.console.spelling import as_typed
 from dockersave.cli.page import OPTIONS, page
 
 SECRET = "canary-s3cret"
@@ -136,8 +137,8 @@ def test_sizes(text: str) -> None:
         (["--limit-rate", "1.5M"], "not a size"),
         (["--limit-rate", "١"], "not a size"),
         (["--cache-size", ""], "not a size"),
-        (["--jobs", "0"], "from 1 to 64"),
-        (["--jobs", "65"], "from 1 to 64"),
+        (["--jobs", "0"], "must be 1 to 64"),
+        (["--jobs", "65"], "must be 1 to 64"),
         (["--jobs", "eight"], "not a number"),
         (["--jobs", "9" * 100], "not a number"),
         (["--retries", "-1"], "not a number"),
@@ -186,7 +187,7 @@ def test_sizes(text: str) -> None:
 )
 def test_what_is_refused(argv: list[str], words: str) -> None:
     failure = refusal(*argv, "debian") if argv != ["-o"] else refusal("debian", "-o")
-    assert words in failure.typed
+    assert words in as_typed(failure.typed)
     assert failure.advice or "needs" in words
 
 
@@ -196,7 +197,7 @@ def test_an_architecture_may_have_a_variant() -> None:
 
 
 def test_verify_reads_a_file_alone() -> None:
-    assert "--insecure has no meaning" in refusal("--verify", "x.tar", "--insecure").typed
+    assert "--insecure has no effect" in refusal("--verify", "x.tar", "--insecure").typed
     assert read("--verify", "x.tar", "-q", "--progress", "json").verify == "x.tar"
 
 
@@ -292,6 +293,8 @@ def test_what_other_tools_call_it_is_known_here() -> None:
         (["login", "ghcr.io"], "dockersave --ilogin ghcr.io, or docker login"),
         (["load", "x.tar"], "docker load -i x.tar, or podman load -i x.tar"),
         (["push", "x"], "skopeo copy"),
+        (["skopeo", "copy", "docker://debian"], "dockersave debian"),
+        (["inspect", "docker://r.io/a:1"], "dockersave --metadata r.io/a:1"),
     ],
 )
 def test_a_command_of_another_tool(words: list[str], right: str) -> None:

@@ -35,6 +35,8 @@ def test_a_simple_answer_imports_next_to_nothing(question: str) -> None:
     ours = {name for name in loaded if name.startswith("dockersave")}
     assert ours <= {
         *("dockersave", "dockersave.cli", "dockersave.errors", "dockersave.cli.stdout"),
+        # The hints of errors name arguments.
+        "dockersave.spelling",
         # The page names the formats, which stand in one place.
         *("dockersave.cli.page", "dockersave.model", "dockersave.model.formats"),
     }

@@ -113,20 +113,24 @@ def test_memory_of_large_configs(size: float, count: int, form: str, tmp_path: P
     assert int(done.out) / 1024 <= 64
 
 
-def test_memory_of_large_manifests(tmp_path: Path) -> None:
-    """All at once: nobody knows how large they are before they are read."""
+@pytest.mark.parametrize("jobs", [8, 64])
+@pytest.mark.parametrize("is_said", [True, False], ids=["length", "chunked"])
+def test_memory_of_large_manifests(jobs: int, is_said: bool, tmp_path: Path) -> None:
+    """All at once, whether or not it is known how large they are before they are read."""
     store, layers, count = Store(), [random_layer(1000, 1)], 60
     for number in range(count):
         labels = {"x": f"{number}" + "x" * int(3.9 * MIB)}
         store.add(f"i{number}", image(layers, top={"annotations": labels}), "latest")
     prefix = [sys.executable, "-S", "-c", WRAPPER]
     with Simulator(store) as server:
+        if not is_said:
+            server.faults.add(Fault.chunked(on="manifest"))
         others = [f"{server.host}/i{number}" for number in range(1, count)]
-        words = ["-q", "-o", "x.tar", *others]
+        words = ["-q", "-o", "x.tar", f"--jobs={jobs}", *others]
         done = run(server, *words, cwd=tmp_path, image="i0", prefix=prefix, timeout=600)
     assert done.code == 6, done.err
     assert "manifests and configs have more than" in done.err
-    assert int(done.out) / 1024 <= 96
+    assert int(done.out) / 1024 <= 64
 
 
 def test_memory_of_large_windows(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dockersave.archive.formats import format_named
 from dockersave.errors import UsageError
 from dockersave.model.image import check_names, notes
 from dockersave.model.manifests import Index, Manifest, parse_document
+from dockersave.spelling import as_python
 from tests.archive.resolved_images import resolved, sizes
 from tests.images import GOOD, INDEXES, Document, file, foreign, image, index, layer
 from tests.images.documents import Flavor
@@ -120,7 +121,7 @@ def test_what_is_left_out_is_said() -> None:
     built = image([layer([file("near", "near\n")]), far])
     (line,) = notes(resolved(built))
     assert "sample:latest" in line
-    assert "--foreign" in line
+    assert "foreign=True" in as_python(line)
     assert not notes(resolved(built, foreign=True))
     assert not notes(resolved(GOOD["docker"]()))
 

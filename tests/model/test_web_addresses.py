@@ -86,9 +86,9 @@ def test_what_is_about_no_image(text: str) -> None:
 
 
 def test_plain_http_needs_an_option() -> None:
-    assert "--insecure" in refusal("http://localhost:5000/app").advice
-    assert "--insecure" not in refusal("https://localhost:5000/app").advice
-    assert "--insecure" not in refusal("http://hub.docker.com/_/debian").advice, "never Docker Hub"
+    assert "insecure=True" in refusal("http://localhost:5000/app").hint
+    assert "insecure=True" not in refusal("https://localhost:5000/app").hint
+    assert "insecure=True" not in refusal("http://hub.docker.com/_/debian").hint, "never Docker Hub"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "docker"])

@@ -178,7 +178,7 @@ def test_gives_up_when_fresh_tokens_are_refused(canary: Canary, error: str, toke
         for _ in range(9):
             refuse(who, BEARER + error)
     assert len(endpoint.asked) == tokens
-    assert "a/b is not for the credentials of 'canary-user' from --user" in info.value.typed
+    assert "a/b is not for the credentials of 'canary-user' from user=" in str(info.value)
     anonymous = authorizer(Endpoint("token-1", "token-2", "token-3"))
     for _ in range(tokens):
         refuse(anonymous, BEARER + error)
@@ -209,7 +209,7 @@ def test_harbor_basic_after_a_bad_bearer(canary: Canary) -> None:
     assert refuse(who, 'Basic realm="harbor"') == basic(canary.user, canary.password)
     with canary.fails(CredentialsError) as info:
         refuse(who, 'Basic realm="harbor"')
-    assert "refuses the credentials of 'canary-user' from --user" in info.value.typed
+    assert "refuses the credentials of 'canary-user' from user=" in str(info.value)
     with pytest.raises(CredentialsError, match="needs credentials"):
         refuse(authorizer(Endpoint()), 'Basic realm="harbor"')
 

@@ -156,7 +156,7 @@ def test_gitlab_403_from_the_token_endpoint_means_the_account_may_not(canary: Ca
     refusal = Answer(403, {}, b'{"errors":[{"code":"DENIED","message":"access forbidden"}]}')
     with canary.fails(CredentialsError) as info:
         refuse(authorizer(Endpoint(refusal), canary), BEARER)
-    assert "a/b is not for the credentials of 'canary-user' from --user" in info.value.typed
+    assert "a/b is not for the credentials of 'canary-user' from user=" in str(info.value)
     assert "DENIED: access forbidden" in str(info.value)
     with pytest.raises(CredentialsError, match="needs credentials, or does not exist: DENIED"):
         refuse(authorizer(Endpoint(refusal)), BEARER)

@@ -17,6 +17,7 @@ import pytest
 from dockersave.errors import CredentialsError
 from dockersave.model.options import Network
 from dockersave.registry.credentials import Credentials, Login
+from dockersave.spelling import as_python
 from tests.registry.canary import Canary
 
 
@@ -386,7 +387,7 @@ def test_secrets_are_not_shown(canary: Canary) -> None:
 def test_what_was_searched(finder: Finder) -> None:
     credentials = Credentials(Network(), finder.environ, finder.lines.append)
     credentials.for_repository("registry.test", "a")
-    assert credentials.search() == "neither --user nor a config.json"
+    assert as_python(credentials.search()) == "neither user= nor a config.json"
     config(finder.home, entry("me", "other.test"))
     credentials = Credentials(Network(), finder.environ, finder.lines.append)
     credentials.for_repository("registry.test", "a")

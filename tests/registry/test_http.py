@@ -166,18 +166,38 @@ def test_signed_addresses_are_sent_byte_for_byte(
 @pytest.mark.parametrize(
     ("values", "length"),
     [
-        ([], None), (["7"], 7), (["7", "7"], 7), (["7, 7", "7"], 7), ([""], None), (["x"], None),
-        (["-7"], None), (["+7"], None), (["٧"], None), (["9" * 30], None), (["007"], 7),
+        ([], None), (["7"], 7), (["7", "7"], 7), (["7, 7", "7"], 7), (["007"], 7), (["0"], 0),
     ],
 )  # fmt: skip
 def test_lengths(values: list[str], length: int | None) -> None:
     assert content_length(values) == length
 
 
-@pytest.mark.parametrize("values", [["7", "8"], ["7, 8"], ["7", ""], ["7", "x"]])
-def test_lengths_that_contradict_each_other(values: list[str]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        *(["7", "8"], ["7, 8"], ["7", ""], ["7", "x"]),
+        *([""], ["x"], ["-7"], ["+7"], ["\u0667"], ["9" * 30], ["0x7"], ["7 7"]),
+    ],
+)
+def test_lengths_that_are_none(values: list[str]) -> None:
     with pytest.raises(MalformedAnswer):
         content_length(values)
+
+
+@pytest.mark.parametrize(
+    "line", ["Content-Length: -1", "Content-Length:", "no header", "Content-Length : 2"]
+)
+def test_a_head_without_a_meaning_is_told_at_once(line: str) -> None:
+    """Instead of waiting for the end of a connection that is kept open."""
+    head = f"HTTP/1.1 200 OK\r\nX-A: b\r\n{line}\r\nX-C: d\r\n\r\n".encode()
+    with (
+        raw_server(lambda said: head + b"{}") as server,
+        opened(server.host, timeout=1000) as run,
+        pytest.raises(NetworkError, match=r"sent a (length that|malformed header)") as caught,
+    ):
+        run.registry.manifest("sample", "latest")
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(

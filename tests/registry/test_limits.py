@@ -181,8 +181,8 @@ def test_error_bodies_in_one_line(body: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind", "message", "hint"),
     [
-        (404, b"", NotFoundError, "there is no manifest of a:b", "--tags"),
-        (403, b"", CredentialsError, "refuses the manifest of a:b (403)", "--ilogin"),
+        (404, b"", NotFoundError, "there is no manifest of a:b", "Registry.tags"),
+        (403, b"", CredentialsError, "refuses the manifest of a:b (403)", "user= and password="),
         (403, b"token has expired", CredentialsError, "refuses", "the login has expired"),
         (401, b"", CredentialsError, "refuses the manifest of a:b (401)", "docker login"),
         (407, b"", NetworkError, "the proxy wants credentials (407)", "HTTP_PROXY"),
@@ -193,21 +193,21 @@ def test_error_bodies_in_one_line(body: bytes, words: str) -> None:
             b"Client sent an HTTP request to an HTTPS server.",
             NetworkError,
             "speaks TLS",
-            "--insecure",
+            "insecure=True",
         ),
         (
             400,
             b"<title>400 The plain HTTP request was sent to HTTPS port</title>",
             NetworkError,
             "speaks TLS",
-            "--insecure",
+            "insecure=True",
         ),
         (
             400,
             b"<center>No required SSL certificate was sent</center>",
             NetworkError,
             "wants a client certificate",
-            "--cert",
+            "cert=",
         ),
     ],
 )
@@ -217,7 +217,7 @@ def test_what_a_refusal_means(
     error = failures.of_answer(status, {}, body, "registry.example", "the manifest of a:b")
     assert type(error) is kind
     assert message in error.message
-    assert hint in error.advice
+    assert hint in error.hint
 
 
 @pytest.mark.parametrize("status", [400, 407, 429, 500, 502, 503, 504])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -167,6 +168,23 @@ def test_one_password_is_not_for_two_registries(
     )
     assert second.requests == []
     assert question or first.requests == []
+
+
+def test_a_password_that_is_not_utf_8_is_sent_as_it_is(home: Path, tmp_path: Path) -> None:
+    password = b"caf\xe9 cr\xe8me"
+    with Simulator(STORE, auth=Auth(scheme="basic", user="me", password="another")) as server:
+        ended = subprocess.run(
+            command(server, "--user", "me", "--password-stdin", "--sha"),
+            cwd=tmp_path,
+            env=environment(home) | {"PYTHONIOENCODING": "utf-8:strict"},
+            input=password,
+            capture_output=True,
+            check=False,
+        )
+        sent = [each.headers.get("authorization", "") for each in server.requests]
+    assert ended.returncode == 4, ended.stderr
+    assert f"Basic {base64.b64encode(b'me:' + password).decode()}" in sent
+    assert b"UnicodeDecodeError" not in ended.stderr
 
 
 def test_a_helper_is_told_nothing_but_the_server(

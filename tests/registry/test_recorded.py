@@ -139,7 +139,7 @@ def test_replay(path: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monk
                 with pytest.raises(getattr(errors, wanted["type"])) as caught:
                     [act(run, *action) for action in recording["do"]]
                 assert wanted["message"] in caught.value.message
-                assert wanted["hint"] in caught.value.advice
+                assert wanted["hint"] in caught.value.hint
             else:
                 results = [act(run, *action) for action in recording["do"]]
                 assert results == recording["result"], replay.faults

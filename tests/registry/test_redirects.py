@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dockersave.errors import DockersaveError, NetworkError
+from dockersave.errors import CredentialsError, DockersaveError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import digest_of
-from dockersave.registry import endpoint
+from dockersave.registry import exchange
 from dockersave.registry.redirect_cache import RedirectCache
 from dockersave.registry.redirects import host_of, is_local_service, origin, target
 from dockersave.registry.transport import Transport
@@ -293,10 +293,65 @@ def test_an_expired_address_is_asked_for_again_once() -> None:
         assert [request.kind for request in server.requests] == ["blob", "storage"] * 3
 
 
+OWN = [
+    None,
+    Auth(scheme="basic", user="somebody", password=CANARY),
+    Auth(scheme="bearer", user="somebody", password=CANARY),
+]
+EXPIRED = [(401, ()), (401, ("Basic realm='storage'",)), (403, ()), (400, ()), (410, ())]
+
+
+@pytest.mark.parametrize("auth", OWN, ids=["open", "basic", "bearer"])
+@pytest.mark.parametrize(("status", "challenges"), EXPIRED, ids=str)
+@pytest.mark.parametrize("served", [0, 1])
+def test_a_signed_address_of_the_registry_itself(
+    auth: Auth | None, status: int, challenges: tuple[str, ...], served: int
+) -> None:
+    """Its refusal is about the signature: it is neither a challenge nor the last word."""
+    login = {"user": "somebody", "password": CANARY} if auth else {}
+    with Simulator(STORE, auth=auth) as server, opened(server.host, **login) as run:
+        server.service.storage = server.base_url
+        headers = tuple(("WWW-Authenticate", one) for one in challenges)
+        fault = Fault.status(status, on="storage", headers=headers, skip=served, times=1)
+        server.faults.add(fault)
+        for start in (0, 1000, 2000):
+            assert len(drain(run.registry.blob("team/sample", BLOB, start, start + 1000))) == 1000
+        assert server.faults.struck()
+        kinds = [request.kind for request in server.requests if request.kind != "token"]
+        asked = ["blob", "blob"] if auth else ["blob"]
+        rest = ["storage", "blob", "storage", "storage", "storage"]
+        assert kinds == [*asked, *["storage"] * served, *rest[: 5 - served]]
+        assert all("authorization" not in request.headers for request in server.of("storage"))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_signed_addresses_of_the_registry_itself_that_never_work(status: int) -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.service.storage = server.base_url
+        server.faults.add(Fault.status(status, on="storage"))
+        with pytest.raises(CredentialsError, match=server.host):
+            run.registry.blob("team/sample", BLOB)
+        kinds = [request.kind for request in server.requests if request.kind in {"blob", "storage"}]
+        assert kinds == ["blob", "storage"] * 2
+
+
+def test_an_address_of_the_registry_itself_that_wants_credentials_after_all() -> None:
+    auth = Auth(scheme="basic", user="somebody", password=CANARY)
+    with (
+        Simulator(STORE, auth=auth) as server,
+        opened(server.host, user="somebody", password=CANARY) as run,
+    ):
+        server.faults.add(Fault.redirect("/other{path}?a=b", on="blob", skip=1))
+        with pytest.raises(DockersaveError):  # there is nothing at this address
+            run.registry.blob("team/sample", BLOB)
+        sent = ["authorization" in one.headers for one in server.requests if "/other" in one.path]
+        assert sent == [False, False, True]
+
+
 def test_an_exchange_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redirects that last a little less than the timeout each are not followed for ever."""
     now = 100.0
-    monkeypatch.setattr(endpoint, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(exchange, "time", SimpleNamespace(monotonic=lambda: now))
     with Simulator(STORE, storage=True) as server, opened(server.host, timeout=30) as run:
         send = Transport.send
 

@@ -114,7 +114,7 @@ def test_it_ends_after_so_many() -> None:
     with pytest.raises(NetworkError, match="connection reset") as caught:
         policy.retry.call(policy.failing(*[reset()] * 3))
     assert len(policy.lines) == 2
-    assert "--retries" in caught.value.advice
+    assert "retries=" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def packed(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def units(text: str) -> list[str]:
+    """The words of a text in UTF-16, as hex."""
+    data = text.encode("utf-16-be")
+    return [data[at : at + 2].hex() for at in range(0, len(data), 2)]
+
+
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": lambda word: word,
     "capitals": str.upper,
@@ -54,6 +60,30 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     ),
     "HTML, ASCII": lambda word: html.escape(word).encode("ascii", "xmlcharrefreplace").decode(),
     "hex": lambda word: word.encode().hex(),
+    "URL, all": lambda word: "".join(f"%{byte:02X}" for byte in word.encode()),
+    "URL, all, thrice": lambda word: "".join(f"%2525{byte:02x}" for byte in word.encode()),
+    "URL of IIS": lambda word: "".join(f"%u{unit}" for unit in units(word)),
+    "HTML, all": lambda word: "".join(f"&#{ord(char)};" for char in word),
+    "HTML, all, hex": lambda word: "".join(f"&#X000{ord(char):x};" for char in word),
+    "HTML, no semicolons": lambda word: "".join(f"&#{ord(char):07}" for char in word),
+    "HTML, names": lambda word: (
+        html.escape(word).replace("+", "&plus;").replace("/", "&sol;").replace("=", "&equals;")
+    ),
+    "HTML in HTML": lambda word: html.escape("".join(f"&#{ord(char)};" for char in word)),
+    "JSON, all": lambda word: "".join(f"\\u{unit}" for unit in units(word)),
+    "JSON in JSON": lambda word: json.dumps(json.dumps(word))[1:-1],
+    "JSON, all, in JSON": lambda word: "".join(f"\\\\u{unit}" for unit in units(word)),
+    "JSON in a URL": lambda word: quote(json.dumps(word)[1:-1], safe=""),
+    "a URL in HTML": lambda word: "".join(f"&percnt;{byte:02x}" for byte in word.encode()),
+    "C": lambda word: "".join(f"\\x{byte:02x}" for byte in word.encode()),
+    "C, octal": lambda word: "".join(f"\\{byte:03o}" for byte in word.encode()),
+    "JavaScript": lambda word: "".join(f"\\u{{{ord(char):x}}}" for char in word),
+    "Perl": lambda word: "".join(f"\\x{{{ord(char):04x}}}" for char in word),
+    "Python": lambda word: "".join(f"\\U{ord(char):08x}" for char in word),
+    "every other letter": lambda word: "".join(
+        f"%{ord(char):02x}" if at % 2 and char.isascii() else quote(char)
+        for at, char in enumerate(word)
+    ),
     "Base64": packed,
     "Base64, after a name": lambda word: packed(f"me:{word}"),
     "Base64, after another": lambda word: packed(f"you:{word}"),
@@ -64,14 +94,25 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 }
 
 
-WORDS = [WORD, PLAIN, "pass", "ghp_" + "aB3" * 12, "a" * 5000, "/+/+/+/+"]
+ESCAPED = "a%41b\\u0065c&amp;\\n%2541"
+WORDS = [
+    WORD,
+    PLAIN,
+    ESCAPED,
+    "\U0001f600\U0001f601xy",
+    "pass",
+    "ghp_" + "aB3" * 12,
+    "a" * 5000,
+    "/+/+/+/+",
+]
 # Four letters in Base64 cannot be told from other text.
+ODD = ("100 %", r"C:\x\u\new", "&c; a&b &#x; &#1114112;", "%zz%4", r"\ud83d \x{110000}", "x\\")
 CASES = [
     (name, word) for name in SPELLINGS for word in WORDS if len(word) > 4 or name[:4] != "Base"
 ]
 
 
-@pytest.mark.parametrize(("name", "word"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "word"), CASES, ids=lambda part: part[:20])
 def test_every_spelling(name: str, word: str) -> None:
     secrets = Secrets()
     secrets.add([word])
@@ -83,11 +124,43 @@ def test_every_spelling(name: str, word: str) -> None:
             assert spelled[:length] not in said or spelled[:length] in "bad login: "
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "p%FCssw%F6rd",
+        r"p\xfcssw\xf6rd",
+        "p\u00c3\u00bcssw\u00c3\u00b6rd",
+        "cPxzc3f2cmQ=",
+        "p\udcfcssw\udcf6rd",
+    ],
+)
+def test_other_encodings_than_utf_8(said: str) -> None:
+    """Of a server that speaks Latin-1, and of headers, which are read as such."""
+    secrets = Secrets()
+    secrets.add(["p\u00fcssw\u00f6rd"])
+    assert secrets.conceal(f"bad {said};").startswith("bad ***")
+
+
 def test_nothing_else_is_concealed() -> None:
     secrets = Secrets()
     secrets.add(["", "a", "abc", WORD])
-    for text in ("", "abc", "DENIED: there is no such image: sha256:0123456789abcdef", "/v2/a/b"):
+    for text in (
+        "",
+        "abc",
+        "DENIED: there is no such image: sha256:0123456789abcdef",
+        "/v2/a/b",
+        *ODD,
+    ):
         assert secrets.conceal(text) == text
+
+
+def test_what_stands_beside_a_secret_is_shown_as_it_came() -> None:
+    secrets = Secrets()
+    secrets.add(["hunter2"])
+    assert (
+        secrets.conceal(r"%41 \n h%75nter2 &amp; \"\u0068unter2\"") == r"%41 \n *** &amp; \"***\""
+    )
+    assert secrets.conceal("hunter2h%75nter2") == "******"
 
 
 def test_a_token_and_a_password_that_it_begins_with() -> None:
@@ -103,6 +176,11 @@ def test_a_token_and_a_password_that_it_begins_with() -> None:
         ('"/v2/a?sig=b%2f" and "/c?d"', '"/v2/a?***" and "/c?***"'),
         ("is it there? look", "is it there? look"),
         ("https://s.example/b?", "https://s.example/b?"),
+        ("https:\\/\\/s.example\\/b\\u003fsig=b", "https:\\/\\/s.example\\/b\\u003f***"),
+        (
+            "to https%3A%2F%2Fs.example%2Fb%3Fsig%3Db now",
+            "to https%3A%2F%2Fs.example%2Fb%3F*** now",
+        ),
     ],
 )
 def test_queries_of_addresses(text: str, said: str) -> None:
@@ -124,11 +202,20 @@ def test_a_signature_outside_its_address() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/" * 65536, "a" * 65536, "/?" * 32768, "aaaa?" * 13000, "%" * 65536]
+    "text",
+    [
+        *("/" * 65536, "a" * 65536, "/?" * 32768, "aaaa?" * 13000, "%" * 65536),
+        *("%25" * 9000, "%61" * 9000, "\\" * 9000, "\\\\u0061" * 9000, "\\u{" * 9000),
+        *("&#" + "0" * 9000, "&#0" * 9000, "&amp;" * 9000, "&a" * 9000, "%u" * 9000),
+        *("\\ud83d" * 9000, "%c3" * 9000, "&#9999999;" * 9000, "\\UFFFFFFFF" * 9000),
+    ],
+    ids=lambda text: text[:9],
 )
 def test_no_text_takes_long(text: str) -> None:
     secrets = Secrets()
-    secrets.add(["a" * 100_000, "%" * 1000, "/" * 5000, "a" * 31 + "b"])
+    secrets.add(["a" * 100_000, "%" * 1000, "/" * 5000, "a" * 31 + "b", "\\" * 40, "%25" * 99])
+    for number in range(99):
+        secrets.add_token(f"aaaaaaaaaaaa{number}")
     begun = time.process_time()
     secrets.conceal(text)
     assert time.process_time() - begun < 5

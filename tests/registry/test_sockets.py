@@ -90,8 +90,8 @@ def test_a_name_server_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("code", "message", "transient"),
     [
-        (socket.EAI_NONAME, "there is no host of this name", False),
-        (socket.EAI_NODATA, "there is no host of this name", False),
+        (socket.EAI_NONAME, "host not found", False),
+        (socket.EAI_NODATA, "host not found", False),
         (socket.EAI_AGAIN, "the name server does not answer", True),
     ],
 )
@@ -113,7 +113,7 @@ def test_names_that_cannot_be_looked_up(
 def test_a_name_that_is_too_long() -> None:
     with (
         opened(f"{'a' * 64}.example") as run,
-        pytest.raises(NetworkError, match="there is no host of this name"),
+        pytest.raises(NetworkError, match="host not found"),
     ):
         run.registry.manifest("sample", "latest")
 

@@ -155,6 +155,20 @@ def test_indexes_have_a_bottom() -> None:
             resolved(document, platform=platform)
 
 
+@pytest.mark.parametrize("question", ["image", "all_platforms", "platforms"])
+def test_whatever_is_asked_secrets_are_removed_from_errors(question: str) -> None:
+    document: Document = GOOD["oci"]()
+    for _ in range(6):
+        document = index([document], "oci")
+    offline = OfflineRegistry(document)
+    cleaned: list[Exception] = []
+    offline.conceal = cleaned.append  # type: ignore[assignment, method-assign]
+    ask = getattr(Resolver(offline, SAMPLE), question)
+    with pytest.raises(ContentError) as caught:
+        ask(*[None] if question == "image" else [])
+    assert cleaned == [caught.value]
+
+
 def test_an_index_without_images() -> None:
     for platform in ("linux/amd64", "all"):
         with pytest.raises(NotFoundError):

@@ -77,16 +77,16 @@ def test_how_it_is_compressed(options: dict[str, Any], compression: str) -> None
     [
         ({"output": "a.tar", "tarname": "b.tar"}, "twice"),
         ({"output": "-", "tar": False, "tree": True}, "standard output"),
-        ({"xz": True, "tar": False, "tree": True}, "--xz"),
-        ({"zstd": True, "tar": False, "tree": True}, "--zstd"),
-        ({"xz": True, "zstd": True}, "twice"),
+        ({"xz": True, "tar": False, "tree": True}, "xz=True"),
+        ({"zstd": True, "tar": False, "tree": True}, "zstd=True"),
+        ({"xz": True, "zstd": True}, "cannot be combined"),
         ({"xz": True, "output": "a.tar.gz"}, "a.tar.gz, which promises gzip"),
         ({"zstd": True, "tarname": "a.txz"}, "promises xz"),
         ({"tar": False}, "neither"),
         ({"tarname": "a/b.tar"}, "a/b.tar"),
-        ({"tarname": ""}, "--tarname"),
-        ({"tarname": ".."}, "--tarname"),
-        ({"layers_dir": "../x"}, "--layers-dir"),
+        ({"tarname": ""}, "tarname="),
+        ({"tarname": ".."}, "tarname="),
+        ({"layers_dir": "../x"}, "layers_dir="),
         ({"output": ""}, "names no file"),
         ({"output": "directory/"}, "names no file"),
         ({"output": "."}, "names no file"),
@@ -104,7 +104,7 @@ def test_how_it_is_compressed(options: dict[str, Any], compression: str) -> None
 def test_contradictions(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as caught:
         of(**options)
-    assert said in caught.value.typed
+    assert said in str(caught.value)
 
 
 def test_temporary_files_lie_where_the_output_does() -> None:
@@ -116,7 +116,7 @@ def test_temporary_files_lie_where_the_output_does() -> None:
 def test_several_images_need_a_name() -> None:
     with pytest.raises(UsageError, match="2 images need a name") as caught:
         of("debian", "alpine")
-    assert "-o" in caught.value.advice
+    assert "output=" in caught.value.hint
     assert of("debian", "alpine", output="both.tar").archive == "both.tar"
 
 

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from dockersave import Forecast, Network, NotFoundError, Options, OutputError, forecast, save
+from dockersave import (
+    Forecast,
+    Network,
+    NotFoundError,
+    Options,
+    OutputError,
+    Saved,
+    forecast,
+    save,
+)
 from dockersave.archive import disk
 from dockersave.cli.answers import outlook
 from tests.images import Store, image, random_layer, sample_index
@@ -36,8 +45,8 @@ def foreseen(server: Simulator, name: str = "app", **options: object) -> Forecas
     )
 
 
-def done(server: Simulator, name: str = "app", **options: object) -> None:
-    save(
+def done(server: Simulator, name: str = "app", **options: object) -> Saved:
+    return save(
         f"{server.host}/{name}",
         options=Options(**options),  # type: ignore[arg-type]
         network=Network(insecure=True),
@@ -157,6 +166,22 @@ def test_archive_and_directory_need_room_together(
     assert not list(Path().glob("*.part"))
     monkeypatch.setattr(disk, "free_room", lambda fd: found.needed)
     done(server, output="x.tar", tree=True)
+
+
+@pytest.mark.parametrize("gunzip", [False, True])
+@pytest.mark.parametrize("tar", [False, True])
+def test_what_is_there_needs_no_room(
+    tar: bool, gunzip: bool, server: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = done(server, output="x.tar", tar=tar, tree=True, gunzip=gunzip)
+    assert not first.unchanged
+    before = {path: path.stat().st_ino for path in Path().rglob("*")}
+    monkeypatch.setattr(disk, "free_room", lambda fd: 0)
+    again = done(server, output="x.tar", tar=tar, tree=True, gunzip=gunzip)
+    assert (again.unchanged, again.fetched) == (True, 0)
+    assert (again.size, again.paths, again.images) == (first.size, first.paths, first.images)
+    assert foreseen(server, output="x.tar", tar=tar, tree=True, gunzip=gunzip).needed == 0
+    assert {path: path.stat().st_ino for path in Path().rglob("*")} == before
 
 
 def saved_tree(server: Simulator) -> list[Path]:

@@ -129,6 +129,42 @@ def test_damage_to_an_earlier_result_is_repaired(
     assert not check_archive(path).faults
 
 
+@pytest.mark.parametrize("form", ["docker", "legacy"])
+@pytest.mark.parametrize(
+    "change", ["a byte", "a document", "a link", "one more", "one less", "mark"]
+)
+def test_a_directory_that_is_not_as_it_was(change: str, form: str, tmp_path: Path) -> None:
+    options = Options(tar=False, tree=True, format=form, working_dir=str(tmp_path), layers_dir="d")
+    with serving(image=GOOD["docker"]()) as registry:
+        save(f"{registry.host}/image", options=options, network=PLAIN)
+        tree = tmp_path / "d"
+        expected = {path: path.is_file() and path.read_bytes() for path in tree.rglob("*")}
+        assert save(f"{registry.host}/image", options=options, network=PLAIN).unchanged
+        blobs = sorted(filter(Path.is_file, tree.rglob("*")), key=lambda path: path.stat().st_size)
+        links = [path for path in tree.rglob("*") if path.is_symlink()]
+        if change == "a byte":
+            blobs[-1].write_bytes(b"x" + blobs[-1].read_bytes()[1:])
+        if change == "a document":
+            body = (tree / "manifest.json").read_bytes()
+            (tree / "manifest.json").write_bytes(body.replace(b"latest", b"newest"))
+        if change == "a link":
+            for link in links:
+                link.unlink()
+                link.symlink_to("../elsewhere/layer.tar")
+        if change == "one more":
+            (tree / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+            (tree / "blobs/sha256" / ("0" * 64)).write_bytes(b"")
+        if change == "one less":
+            blobs[-1].unlink()
+        if change == "mark":
+            # Killed after it was renamed.
+            tree.chmod(0o1755)
+        done = save(f"{registry.host}/image", options=options, network=PLAIN)
+    assert done.unchanged == (change == "mark" or (change == "a link" and not links))
+    assert {path: path.is_file() and path.read_bytes() for path in tree.rglob("*")} == expected
+    assert not tree.stat().st_mode & 0o1000
+
+
 @pytest.mark.parametrize("tree", [False, True], ids=["archive", "directory"])
 def test_layers_of_an_earlier_image_are_reused(tree: bool, tmp_path: Path) -> None:
     old, new = GOOD["one-layer"](), GOOD["docker"]()

@@ -35,7 +35,7 @@ def test_a_directory_is_answered_with_a_name_in_it() -> None:
     for name in ("folder", "link"):
         failure = refusal(name)
         assert str(failure) == f"cannot write {name}: it is a directory"
-        assert failure.advice == f"to write into it: -o {name}/debian.tar"
+        assert failure.hint == f"to write into it: output='{name}/debian.tar'"
 
 
 def test_a_symbolic_link_is_not_replaced_and_not_followed() -> None:
@@ -45,8 +45,8 @@ def test_a_symbolic_link_is_not_replaced_and_not_followed() -> None:
     os.symlink("/nowhere/x.tar", "dangling.tar")
     failure = refusal("deep/link.tar")
     assert str(failure) == "cannot write deep/link.tar: it is a symbolic link"
-    assert failure.advice.startswith("write -o deep/real.tar, ")
-    assert refusal("dangling.tar").advice.startswith("write -o /nowhere/x.tar, ")
+    assert failure.hint.startswith("write output='deep/real.tar', ")
+    assert refusal("dangling.tar").hint.startswith("write output='/nowhere/x.tar', ")
     with Simulator(APP) as server, pytest.raises(OutputError):
         save(f"{server.host}/app", output="deep/link.tar")
     assert not server.requests
@@ -86,7 +86,7 @@ def test_a_name_made_of_the_images_may_be_too_long() -> None:
     reference = Reference.parse("/".join(["x" * 60] * 4))
     with pytest.raises(OutputError, match="too long") as caught:
         check_writable(Destination.of(Options(), [reference]), "x.tar")
-    assert "-o image.tar" in caught.value.advice
+    assert "output='image.tar'" in caught.value.hint
 
 
 def test_a_directory_that_is_not_there() -> None:

@@ -54,8 +54,8 @@ class Thread:
         self._machine.threads.append(self)
         self._machine.wake(self)
 
-    def join(self) -> None:
-        """Wait for its end."""
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end. Signals never come here, so nobody has to look after a while."""
         while not self.is_over:
             self._joins.append(self._machine.current)
             self._machine.wait()

@@ -3,7 +3,8 @@ nothing."""
 
 from __future__ import annotations
 
-from dockersave.transfer.blobs import Hashing, Lease
+from dockersave.errors import ContentError
+from dockersave.transfer.blobs import Blob, Hashing, Lease
 from dockersave.transfer.ledger import Ledger
 
 
@@ -33,4 +34,22 @@ class KeepsWhatOthersTookOver(Ledger):
         return amount
 
 
+class KeepsTheMemory(Ledger):
+    """A blob that is begun again keeps the memory for large windows."""
+
+    def _restart(self, blob: Blob, failure: ContentError | None) -> None:
+        owner = self.memory._owner
+        super()._restart(blob, failure)
+        self.memory._owner = owner
+
+
+class WakesNobody(Ledger):
+    """A blob that waits for memory is not hashed again when it is free."""
+
+    def hashing(self, blob: Blob, most: int) -> Hashing | None:
+        """Hash only what never waited."""
+        return None if blob.waits else super().hashing(blob, most)
+
+
 BROKEN = (LosesARange, SettlesEarly)
+FORGETFUL = (KeepsTheMemory, WakesNobody)

@@ -113,6 +113,10 @@ QUICK: dict[str, Case] = {
     "in order, found smaller": Case(in_order(2, 1), 2, LOCAL | REMOTE, most_faults=2),
     "in order, found larger": Case(in_order(1, 2), 2, LOCAL | REMOTE, most_faults=2),
     "in order, given away": Case(in_order(2, 1, restartable=False), 1, LOCAL | REMOTE),
+    "large windows": Case(in_order(2), 2, REMOTE, windows={0: 1, 1: 0}, most_faults=2),
+    "large windows, found larger": Case(
+        in_order(1, 2), 2, LOCAL | REMOTE, windows={0: 0, 1: 0}, most_faults=2
+    ),
     "stream": Case(fetched(2, 2), 2, REMOTE, window=2 * GRANULE, most_faults=1),
     "stream, one at a time": Case(fetched(1, 2), 1, REMOTE, window=GRANULE, most_faults=2),
     "stream, larger than its room": Case(fetched(3), 2, REMOTE, window=GRANULE, most_faults=1),
@@ -128,6 +132,9 @@ LONG: dict[str, Case] = {
     "three workers, two blobs": Case(fetched(2, 2), 3, REMOTE, most_faults=1),
     "later again": Case(fetched(3), 2, REMOTE, pause=1.0, most_faults=2),
     "found": Case(found(3), 3, LOCAL | REMOTE, most_faults=2, partly=False),
+    "large windows": Case(
+        in_order(2, 3), 3, LOCAL | REMOTE, windows={0: 1, 1: 0}, most_faults=2, partly=False
+    ),
     "stream": Case(fetched(2, 2), 3, REMOTE, window=2 * GRANULE, most_faults=1, partly=False),
     "resumed": Case(resumed(4, 1, 2), 3, REMOTE, _all(4, WRONG, 1, 2), most_faults=1),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from tests.transfer.keys import key_of
 from tests.transfer.outcomes import GOOD, Move, small_limits
 from tests.transfer.world import Case, World
 
@@ -52,7 +53,7 @@ def explore(case: Case, most: int = 10_000_000) -> Explored:
 def _reach(case: Case, most: int) -> Explored:
     world = World(case)
     world.check()
-    numbers: dict[Hashable, int] = {world.key(): 0}
+    numbers: dict[Hashable, int] = {key_of(world): 0}
     states = [_state(world, -1, None)]
     found = Explored(states)
     waiting = [(0, world)]
@@ -74,7 +75,7 @@ def _reach(case: Case, most: int) -> Explored:
                 is_fresh = not world.workers[move.worker].is_whole and world is not first
                 continue
             found.moves += 1
-            key = world.key()
+            key = key_of(world)
             if key not in numbers:
                 numbers[key] = len(states)
                 if len(states) >= most:

@@ -32,6 +32,7 @@ def check_account(ledger: Ledger) -> None:
     assert remote == ledger.connections <= ledger.most, "3: more connections than there may be"
     assert ledger.unassigned == sum(total(blob.missing) for blob in ledger.blobs)
     assert ledger.is_done == all(blob.done for blob in ledger.blobs)
+    _check_memory(ledger)
 
 
 def _check_bytes(blob: Blob) -> None:
@@ -52,6 +53,16 @@ def _check_hash(blob: Blob) -> None:
         assert blob.hashed == blob.extent, "4: done before the last byte was hashed"
         assert not blob.missing
         assert all(lease.position == lease.stop for lease in blob.leases)
+
+
+def _check_memory(ledger: Ledger) -> None:
+    """5: who has the memory is being unpacked; who waits for it has bytes that are not."""
+    owner = ledger.memory._owner
+    if owner:
+        assert not owner.done, "5: the memory is kept by a blob that is done"
+        assert owner.hashed or owner.is_hashing, "5: the memory is kept by a blob begun again"
+    for blob in ledger.blobs:
+        assert not blob.waits or blob.hashed < blob.edge, "5: memory is waited for in vain"
 
 
 def _check_progress(ledger: Ledger, now: float) -> None:

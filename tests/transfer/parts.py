@@ -18,12 +18,15 @@ class Disk:
         self.content: dict[int, bool] = dict(have)
         self.fed = 0
         self.is_right = True
+        self.has_window = False
+        """Whether what unpacks it looks far back: it needs memory."""
 
     def renew(self, blob: Blob) -> None:
         """What `Download.renew` does."""
         if self.epoch != blob.epoch:
             self.epoch, self.fed, self.is_right = blob.epoch, 0, True
             self.content.clear()
+            self.has_window = False
 
     def hash(self, start: int, stop: int) -> None:
         """Take what is there as the next bytes of the hash."""

@@ -12,13 +12,15 @@ import pytest
 
 from dockersave.transfer.blobs import Lease
 from dockersave.transfer.ledger import Ledger
-from tests.transfer.broken import BROKEN, KeepsWhatOthersTookOver
+from dockersave.transfer.memory import Memory
+from tests.transfer.broken import BROKEN, FORGETFUL, KeepsWhatOthersTookOver
 from tests.transfer.cases import LONG, QUICK, REMOTE, fetched
 from tests.transfer.explore import FoundError, explore
+from tests.transfer.keys import key_of
 from tests.transfer.outcomes import BUSY, RESET
 from tests.transfer.world import Case, World
 
-# Attributes that decide what a ledger does next; `World.key` tells states apart by them.
+# Attributes that decide what a ledger does next; `key_of` tells states apart by them.
 _TOLD_APART = {
     *("blobs", "failure", "most", "capacity", "_granted", "horizon", "latency", "_served"),
     *("_whole_only", "_active", "_undone", "_wanting", "_begun", "unassigned", "spread"),
@@ -67,6 +69,21 @@ def test_a_known_bug_is_found(make: type[Ledger]) -> None:
     assert "worker 0" in str(found.value), "it says how"
 
 
+@pytest.mark.parametrize("make", FORGETFUL)
+def test_a_known_bug_of_large_windows_is_found(make: type[Ledger]) -> None:
+    with pytest.raises(FoundError):
+        explore(dataclasses.replace(QUICK["large windows"], make=make))
+
+
+def test_a_blob_that_is_unpacked_while_its_source_proves_wrong_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was taken up again before its lease had ended, and then restarted."""
+    monkeypatch.setattr(Memory, "may_resume", Memory.is_free_for)
+    with pytest.raises(FoundError, match="longer"):
+        explore(QUICK["large windows, found larger"])
+
+
 def test_a_state_without_a_way_on_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "_hash", lambda self, worker: None)
     monkeypatch.setattr(World, "_step", lambda self, worker: False)
@@ -91,10 +108,10 @@ def test_a_copy_behaves_like_the_world_it_was_made_of() -> None:
     for _ in range(6):
         move = next(iter(world.moves()))
         copy = world.copy()
-        assert copy.key() == world.key()
+        assert key_of(copy) == key_of(world)
         world.do(move)
         copy.do(move)
-        assert copy.key() == world.key()
+        assert key_of(copy) == key_of(world)
     assert copy.ledger.blobs[0] is not world.ledger.blobs[0]
     assert {id(each) for each in copy.ledger._active} == {
         id(each) for blob in copy.ledger.blobs for each in blob.leases
@@ -103,6 +120,6 @@ def test_a_copy_behaves_like_the_world_it_was_made_of() -> None:
 
 def test_states_are_told_apart_by_all_that_matters() -> None:
     ledger = World(Case(fetched(1), 1, REMOTE)).ledger
-    assert vars(ledger).keys() == _TOLD_APART | _OF_NO_CONSEQUENCE, "tell `World.key` of it, too"
-    assert vars(ledger.blobs[0]).keys() == _OF_BLOBS, "tell `World._blob_key` of it, too"
-    assert set(Lease.__slots__) == _OF_LEASES, "tell `World._lease_key` of it, too"
+    assert vars(ledger).keys() == _TOLD_APART | _OF_NO_CONSEQUENCE, "tell `key_of` of it, too"
+    assert vars(ledger.blobs[0]).keys() == _OF_BLOBS, "tell `_blob_key` of it, too"
+    assert set(Lease.__slots__) == _OF_LEASES, "tell `_lease_key` of it, too"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dockersave.errors import ContentError
+from dockersave.errors import ContentError, NetworkError
+from dockersave.spelling import argument
 from dockersave.transfer.blobs import Step
 from tests.transfer.by_hand import BROKEN, CROWDED, G, LedgerByHand, blob, disk, wrong
 from tests.transfer.invariants import check
@@ -21,6 +22,14 @@ def _small() -> Iterator[None]:
 
 
 # What goes wrong.
+
+
+def test_a_failure_is_told_with_its_arguments_marked() -> None:
+    """Whoever reads the trace spells them."""
+    books = LedgerByHand(blob(4))
+    text = f"too slow for {argument('timeout', 2)}"
+    books.ledger.failed(books.open(), NetworkError(text, transient=True), 1.0)
+    assert books.told == [("failed", f"a at 0: {text}")]
 
 
 def test_a_request_that_brings_nothing_is_an_attempt_of_all_that_began_with_it() -> None:

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.ledger import Ledger
-from tests.transfer.broken import BROKEN
+from tests.transfer.broken import BROKEN, FORGETFUL
 from tests.transfer.cases import LOCAL, REMOTE
 from tests.transfer.invariants import check
 from tests.transfer.outcomes import GOOD, GRANULE, RIGHT, WRONG, Shelf, small_limits
@@ -42,16 +42,23 @@ _FIND = settings(
 
 
 @st.composite
-def _cases(draw: st.DrawFn, make: type[Ledger]) -> Case:
+def _cases(draw: st.DrawFn, make: type[Ledger], outputs: Sequence[str]) -> Case:
     sizes = draw(st.lists(st.integers(0, 12), min_size=1, max_size=4))
-    window = draw(st.sampled_from([0, 0, 1, 3])) * GRANULE
-    sequential = not window and draw(st.integers(0, 3)) == 0
+    output = draw(st.sampled_from(outputs))
+    window = draw(st.sampled_from([1, 3])) * GRANULE if output == "stream" else 0
+    sequential = output == "unpacked"
     kinds = [draw(st.sampled_from(["server", "mirror", "disk", "resumed"])) for _ in sizes]
     have: dict[int, Sequence[tuple[int, bool]]] = {}
     for number, (size, kind) in enumerate(zip(sizes, kinds, strict=True)):
         if kind == "resumed" and not sequential:
             there = draw(st.sets(st.integers(0, max(0, size - 1)), max_size=size))
             have[number] = [(each, draw(st.sampled_from([RIGHT, WRONG]))) for each in there]
+
+    windows = {
+        number: draw(st.integers(0, size - 1))
+        for number, size in enumerate(sizes)
+        if sequential and size and draw(st.integers(0, 3))
+    }
 
     def blobs() -> list[Blob]:
         return [
@@ -67,6 +74,7 @@ def _cases(draw: st.DrawFn, make: type[Ledger]) -> Case:
         window=window,
         retries=draw(st.integers(0, 3)),
         pause=draw(st.sampled_from([0.0, 1.0])),
+        windows=windows,
         make=make,
     )
 
@@ -91,6 +99,7 @@ class Machine(RuleBasedStateMachine):
     """Any case, any move that is possible, and in the end good ones only."""
 
     make = Ledger
+    outputs: Sequence[str] = ("file", "stream", "unpacked")
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +110,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         """Choose a case."""
-        self.world = World(data.draw(_cases(self.make)))
+        self.world = World(data.draw(_cases(self.make, self.outputs)))
 
     @rule(data=st.data())
     def move(self, data: st.DataObject) -> None:
@@ -144,8 +153,11 @@ def test_for_longer() -> None:
     )
 
 
-@pytest.mark.parametrize("make", BROKEN)
-def test_a_known_bug_is_found(make: type[Ledger]) -> None:
-    machine = type(make.__name__, (Machine,), {"make": make})
+@pytest.mark.parametrize(
+    ("make", "outputs"),
+    [*((make, Machine.outputs) for make in BROKEN), *((make, ["unpacked"]) for make in FORGETFUL)],
+)
+def test_a_known_bug_is_found(make: type[Ledger], outputs: Sequence[str]) -> None:
+    machine = type(make.__name__, (Machine,), {"make": make, "outputs": outputs})
     with pytest.raises((AssertionError, IndexError)):
         run_state_machine_as_test(machine, settings=_FIND)

@@ -41,7 +41,11 @@ def books() -> LedgerByHand:
     """The second of two layers has been put off, with nothing of what has come of it hashed."""
     books = LedgerByHand(layer(0), layer(1), most=2)
     first, second = books.open(), books.open()
+    books.ledger.wrote(first, G, 0.0)
+    task = books.ledger.hashing(first.blob, G)
+    assert task
     assert books.ledger.memory.claim(first.blob)
+    books.ledger.hashed(task)
     books.write(second, G)
     task = books.ledger.hashing(second.blob, G)
     assert task
@@ -76,6 +80,17 @@ def test_what_has_come_is_hashed_first_when_the_memory_is_free(books: LedgerByHa
     books.ledger.hashed(task)
     assert not second.waits
     assert books.open().blob is second
+
+
+def test_what_has_come_is_not_hashed_before_its_lease_has_ended(books: LedgerByHand) -> None:
+    """Its source may still prove wrong, which restarts the blob."""
+    first, second = books.ledger.blobs
+    books.write(first.leases[0])
+    books.hash(first)
+    assert first.done
+    assert books.ledger.hashing(second, G) is None
+    books.ledger.ended(second.leases[0])
+    assert books.ledger.hashing(second, G) == Hashing(second, 0, G)
 
 
 def test_a_blob_that_is_begun_again_gives_it_back(books: LedgerByHand) -> None:

@@ -98,6 +98,28 @@ def test_downloads_are_closed_whatever_happens() -> None:
         assert download.closed
 
 
+def test_ctrl_c_while_a_thread_starts_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that nobody knows could write into a file that is closed by then."""
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread)
+        raise KeyboardInterrupt
+
+    line = Line(before=lambda start, stop: time.sleep(0.2))
+    blob = blob_of(line)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with (
+        at_work([blob], [BlobDownload(blob, Memory())]) as (books, crew),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        crew.run(lambda: books.is_done, lambda: None)
+    assert len(started) == 1
+    assert not started[0].is_alive()
+
+
 # Few threads, and none
 
 

@@ -175,7 +175,7 @@ def test_what_does_not_pass_is_given_up(jobs: int) -> None:
     line = Line(before=Once(*[broken() for _ in range(100)]))
     with pytest.raises(NetworkError, match="reset") as caught:
         fetched(line, jobs=jobs, policy=attempts(3))
-    assert "--retries" in caught.value.advice
+    assert "retries=" in caught.value.hint
     assert len(line.ranges) == 1 + 3
 
 

@@ -8,13 +8,14 @@ granule, right or wrong: that is what its account is compared with.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dockersave.attempts import Attempts
 from dockersave.errors import ContentError
 from dockersave.transfer.blobs import Blob, Hashing, Lease, Step, Wait
 from dockersave.transfer.ledger import Ledger
+from dockersave.transfer.memory import Memory
 from tests.transfer.copying import Copying
 from tests.transfer.invariants import check_account
 from tests.transfer.outcomes import (
@@ -58,6 +59,7 @@ class Case:
         most_faults: in one run.
         partly: whether less than all may be read at once.
         pause: by how much of what it could be a request is sent later again, from 0 to 1.
+        windows: before which granule of a blob its unpacking needs a large window, by number.
     """
 
     blobs: Callable[[], Sequence[Blob]]
@@ -70,6 +72,7 @@ class Case:
     partly: bool = True
     most_faults: int = 1_000_000
     pause: float = 0.0
+    windows: Mapping[int, int] = field(default_factory=dict)
     make: type[Ledger] = Ledger
 
 
@@ -96,7 +99,7 @@ class World:
 
     def copy(self) -> World:
         """Another one in the same state."""
-        copying = Copying(Worker, Disk)
+        copying = Copying(Worker, Disk, Memory)
         world = copying.of(self)
         world.ledger = copying.of(self.ledger)
         return world
@@ -165,8 +168,9 @@ class World:
         else:
             worker = self.workers[move.worker]
             if worker.task:
-                self._hash(worker)
-                self._step(worker)
+                if not self._claim(worker, worker.task):
+                    self._hash(worker, worker.task)
+                    self._step(worker)
             elif worker.lease is None:
                 did = self._ask(worker)
             elif worker.at < 0:
@@ -252,13 +256,23 @@ class World:
         worker.task = self.ledger.hashing(lease.blob, 2 * amount)
         self._step(worker)
 
-    def _hash(self, worker: Worker) -> None:
-        task = worker.task
-        assert task is not None
+    def _claim(self, worker: Worker, task: Hashing) -> bool:
+        """Ask for the memory that the next bytes need; whether that was a step."""
+        disk = self.disks[task.blob.number]
+        at = self.case.windows.get(task.blob.number, -1) * GRANULE
+        if disk.has_window or not task.start <= at < task.stop:
+            return False
+        disk.has_window = self.ledger.memory.claim(task.blob)
+        if not disk.has_window:
+            worker.task = task._replace(stop=at)
+        return True
+
+    def _hash(self, worker: Worker, task: Hashing) -> None:
         disk = self.disks[task.blob.number]
         assert disk.fed == task.start, "hashed out of order"
         disk.hash(task.start, task.stop)
         wrong = task.is_last and not disk.is_right
+        disk.has_window = disk.has_window and not task.is_last
         self.ledger.hashed(task, ContentError("wrong") if wrong else None)
         disk.renew(task.blob)
         worker.task = None
@@ -300,6 +314,7 @@ class World:
             there = set(range(blob.extent // GRANULE)) - gone
             assert disk.content.keys() >= there, "bytes count as present that nobody has written"
             assert disk.epoch == blob.epoch
+            assert not disk.has_window or self.ledger.memory._owner is blob, "5: a second window"
             if self.is_over and not self.ledger.failure:
                 assert all(disk.content[g] for g in range(blob.extent // GRANULE)), (
                     "done, yet bytes are wrong"
@@ -327,66 +342,6 @@ class World:
                 f"holds {worker.amount}, hashes {task and task[1:]}"
             )
         return "\n".join(f"  {line}" for line in lines)
-
-    # What tells one state from another.
-
-    def key(self) -> Hashable:
-        """The same for states that behave the same."""
-        ledger = self.ledger
-        active = sorted(ledger._active, key=self._lease_key)
-        numbers = {id(lease): number for number, lease in enumerate(active)}
-        is_short = ledger.capacity < ledger._granted
-        return (
-            tuple(
-                self._blob_key(blob, disk)
-                for blob, disk in zip(ledger.blobs, self.disks, strict=True)
-            ),
-            tuple(map(self._lease_key, active)),
-            tuple(sorted(self._worker_key(worker, numbers) for worker in self.workers)),
-            (ledger.capacity, ledger._granted, ledger._served if is_short else 0, ledger.most),
-            frozenset(ledger._whole_only),
-            self.faults_left if self.case.most_faults < 10 else 0,
-            (type(ledger.failure), ledger.horizon, ledger.latency),
-            tuple(blob.number for blob in ledger._begun),
-            tuple(self.now - last for last in ledger._idle) if ledger.latency else (),
-            ledger.memory._owner is not None,
-        )
-
-    def _lease_key(self, lease: Lease) -> tuple[object, ...]:
-        began = lease.first if lease.gained else lease.since
-        return (
-            *(
-                lease.blob.number,
-                lease.position,
-                lease.stop,
-                max(lease.claimed, lease.position),
-                lease.whole,
-            ),
-            *(lease.source.server, lease.round < lease.blob.round, lease.gained > 0),
-            *(lease.has_company, lease.is_overtaken, lease.is_ahead, lease.is_cut),
-            *((self.now - began, lease.gained, self._trail(lease)) if self.case.pause else ()),
-        )
-
-    def _trail(self, lease: Lease) -> tuple[object, ...]:
-        marks = lease.marks or ()
-        return (self.now - lease.last, *((self.now - at, gained) for at, gained in marks))
-
-    def _blob_key(self, blob: Blob, disk: Disk) -> Hashable:
-        return (
-            *(tuple(blob.missing), blob.present, blob.hashed, blob.is_hashing, blob.doubtful),
-            *(blob.done, blob.waits, blob.strikes, blob.attempts, blob.whole, blob.has_answered),
-            *(max(0.0, blob.not_before - self.now), tuple(each.server for each in blob.sources)),
-            *(frozenset(disk.content.items()), disk.fed, disk.is_right),
-        )
-
-    def _worker_key(self, worker: Worker, active: dict[int, int]) -> tuple[int, ...]:
-        task = worker.task
-        lease = worker.lease
-        return (
-            -2 if lease is None else active.get(id(lease), -1),
-            *(*worker.asked, worker.at, worker.amount, worker.bad, *(worker.step or ())),
-            *((task.blob.number, task.start, task.stop) if task else (-1, -1, -1)),
-        )
 
 
 def _at_once(low: float, high: float) -> float:

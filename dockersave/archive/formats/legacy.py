@@ -18,6 +18,7 @@ from ...model.image import Image, Variant
 from ...model.manifests import Descriptor
 from ...model.options import Options
 from ...model.platforms import ALL_PLATFORMS
+from ...spelling import argument
 from ...values import dataclass
 from ..members import Document, Layer
 from .documents import docker_manifest, repositories
@@ -41,7 +42,8 @@ class LegacyFormat(Format):
         """It has no index, so it can hold only one platform."""
         if options.platform == ALL_PLATFORMS:
             raise UsageError(
-                "the legacy format holds one platform", "choose --format oci, or one --platform"
+                "the legacy format holds one platform",
+                f"choose {argument('format', 'oci')}, or one {argument('platform')}",
             )
 
     def notes(self, image: Image) -> list[str]:
@@ -51,7 +53,7 @@ class LegacyFormat(Format):
             return []
         return [
             f"{image.reference}: has zstd layers, and engines that need the legacy format "
-            "cannot unpack them; --gunzip stores them unpacked"
+            f"cannot unpack them; {argument('gunzip')} stores them unpacked"
         ]
 
     def layers(self, images: Sequence[Image]) -> list[Layer]:

@@ -72,7 +72,7 @@ class Inventory:
                     raise ContentError(f"there are more than {LIMITS.archive_members} members")
                 inventory._add(found, content, inventory._hash if hashed else inventory._look_at)
         except ContentError as failure:
-            inventory.cut = failure.said
+            inventory.cut = failure.message
         return inventory
 
     def _add(
@@ -113,7 +113,7 @@ class Inventory:
                     if decompressor.kind:
                         diff_ids.update(piece)
             except ContentError as failure:
-                item.fault = failure.said
+                item.fault = failure.message
 
         for data in content:
             digests.update(data)

@@ -19,6 +19,7 @@ from ...limits import LIMITS
 from ...model.digest import digest_of
 from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor, parse_document
 from ...progress import Progress
+from ...spelling import argument
 from ...values import dataclass
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
@@ -28,7 +29,7 @@ _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 _HEAD = 512
 """Bytes needed to recognise compression or a document."""
-_HINT = "--verify lists everything that is wrong with it"
+_HINT = f"{argument('check')} lists everything that is wrong with it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def read_directory(path: str) -> Members:
     Raises:
         OSError: it cannot be read.
     """
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=_give_up):
         depth = os.path.relpath(folder, path).count("/")
         if depth > LIMITS.folders:
             yield (
@@ -136,6 +136,11 @@ def read_directory(path: str) -> Members:
                 yield Found(inside, "file", status.st_size), _pieces(full, status.st_size)
             elif not stat.S_ISDIR(status.st_mode):
                 yield Found(inside, "other", fault="is not a regular file"), iter(())
+
+
+def _give_up(failure: OSError) -> None:
+    """Do not skip what cannot be read: it would be reported as missing."""
+    raise failure
 
 
 def _pieces(path: str, size: int) -> Iterator[bytes]:

@@ -133,7 +133,7 @@ class References:
         try:
             yield
         except ContentError as failure:
-            self._fault(member, failure.said)
+            self._fault(member, failure.message)
 
     def _find(self, path: object) -> Item | None:
         return self._inventory.find(path) if isinstance(path, str) else None
@@ -240,9 +240,9 @@ class References:
             except ContentError as failure:
                 if where in self._configs:
                     # Docker 25.0 lists no layers in its manifests, but in manifest.json.
-                    self._note(f"{path}: {failure.said}")
+                    self._note(f"{path}: {failure.message}")
                 else:
-                    self._fault(where, failure.said)
+                    self._fault(where, failure.message)
         for number, layer in enumerate(manifest.layers):
             self._named.add(layer.hex)
             if not self._sized(layer, path):
@@ -319,7 +319,7 @@ class References:
             try:
                 return parse_config(self._inventory.document(item.path), layers)
             except ContentError as failure:
-                self._fault(item.path, failure.said)
+                self._fault(item.path, failure.message)
         return None
 
     # Docker before 1.10 (moby, image/spec/v1.md).
@@ -378,7 +378,7 @@ def _checked_name(name: str) -> str:
     try:
         reference = Reference.parse(name)
     except UsageError as failure:
-        raise ContentError(f"has a name that no engine accepts: {shown(failure.said)}") from None
+        raise ContentError(f"has a name that no engine accepts: {shown(failure.message)}") from None
     if reference.digest or not name.endswith(f":{reference.tag}"):
         raise ContentError(f"has a name without a tag, which no engine accepts: {shown(name)}")
     return str(reference)

@@ -18,6 +18,7 @@ from ...compression import Decompressor
 from ...errors import ContentError, UsageError
 from ...limits import LIMITS, MIB
 from ...progress import Progress
+from ...spelling import argument
 from ...values import dataclass
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
@@ -60,7 +61,7 @@ class Report:
         return not self.faults
 
     def failure(self) -> ContentError:
-        """Raise an error if anything is wrong."""
+        """The error for an archive that is not intact: its first fault."""
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
         return ContentError(
             f"{self.path} is damaged: {self.faults[0]}{more}", "save or copy the archive again"
@@ -144,8 +145,8 @@ class Reading:
             yield
         except OSError as failure:
             raise UsageError(
-                f"cannot read {self.digest}: {os.strerror(failure.errno or 0)}",
-                "name an archive, or a directory written by --no-tar, that you can read",
+                f"cannot read {self.digest}: {failure.strerror or failure}",
+                f"name an archive, or a directory written by {argument('tar')}, that you can read",
             ) from failure
 
     def members(self) -> Members:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ...errors import OutputError
+from ...spelling import argument
 from ..disk import FileWriter
 from ..members import Document, Layer
 from ..partmap import Extent, Range
@@ -25,7 +26,7 @@ class Movable(Protocol):
     """Content in an unnamed file."""
 
     def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
-        """Yield it chunk by chunk with offsets, freeing the space of each."""
+        """Pass it on chunk by chunk with offsets, freeing the space of each."""
 
 
 class Output(Protocol):
@@ -125,7 +126,5 @@ def beginning_anew() -> Iterator[None]:
     except OutputError as failure:
         cause = failure.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            failure.hint = (
-                "free some space and run the same command again: it starts from the beginning"
-            )
+            failure.hint = f"free some space and {argument('again')}: it starts from the beginning"
         raise

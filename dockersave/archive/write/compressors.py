@@ -213,19 +213,28 @@ class Compressor:
         while len(self._pending) > self._threads:
             self._put(self._pending.popleft().result())
         self._form.took(block)
-        before, self._before = self._before, block
+        work, done = [(block, self._before)], self._future()
+        self._before = block
+        self._pending.append(done)
         try:
-            self._pending.append(self._pool.submit(self._pack, block, before))
+            self._pool.submit(self._pack, work, done)
         except RuntimeError:
-            # The system grants no more threads: compress the block right here.
-            done = self._future()
-            self._pending.append(done)
-            done.set_result(self._pack(block, before))
+            # The system grants no more threads: compress the block right here. The pool has queued
+            # the call all the same, and would keep the block.
+            self._pack(work, done)
 
-    def _pack(self, block: bytes, before: bytes) -> bytes:
-        if self._closed:
-            return b""
-        return self._form.pack(block, before, lambda: self._closed)
+    def _pack(self, work: list[tuple[bytes, bytes]], done: Future[bytes]) -> None:
+        """Compress a block, unless another thread has taken it."""
+        try:
+            block, before = work.pop()
+        except IndexError:
+            return
+        try:
+            packed = b"" if self._closed else self._form.pack(block, before, lambda: self._closed)
+        except BaseException as failure:
+            done.set_exception(failure)
+        else:
+            done.set_result(packed)
 
     def _put(self, data: bytes) -> None:
         if data:

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 from ...errors import OutputError
+from ...spelling import argument
 from ..disk import FileWriter, allocated, check_room, check_whole, reserve, write_all, writing
 from ..members import Document, Layer
 from ..partmap import PartMap
@@ -221,7 +222,7 @@ class DirectoryTree:
         for path in sorted(found - self._expected.keys() - {MAP}):
             raise OutputError(
                 f"cannot write {self.file.path}: {self._name(path)} appeared in the meantime",
-                "remove it, and run the same command again",
+                f"remove it, and {argument('again')}",
             )
         for path, expected in self._expected.items():
             status = os.lstat(self._name(path))
@@ -229,7 +230,7 @@ class DirectoryTree:
                 raise OutputError(
                     f"cannot write {self.file.path}: {self._name(path)} was changed in "
                     "the meantime",
-                    "run the same command again, and keep other programs away from that directory",
+                    f"{argument('again')}, and keep other programs away from that directory",
                 )
 
     def close(self) -> None:

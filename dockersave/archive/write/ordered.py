@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from ...pipes import await_reader
 from ..disk import check_whole, writing
 from ..members import Document, Layer
 from ..tar import Plan, header, padding
@@ -156,4 +157,7 @@ class OrderedOutput:
 def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            await_reader(fd)

@@ -14,12 +14,13 @@ from contextlib import ExitStack, suppress
 
 from ... import locks
 from ...errors import OutputError
+from ...spelling import argument
 from ..disk import writing
 from ..partmap import PartMap
 from .ownership import MAP, not_ours, remove_members
 
 _MARK = stat.S_ISVTX
-_CHOOSE = "choose another name with --output"
+_CHOOSE = f"choose another name with {argument('output')}"
 
 
 class PartFile:
@@ -104,12 +105,12 @@ class PartFile:
             kind = "not a directory" if self._directory else "not a regular file"
             raise OutputError(
                 f"cannot write {self.path}: {name} is {'a directory' if is_directory else kind}",
-                "remove it, or choose another name with --output" if is_directory else _CHOOSE,
+                f"remove it, or {_CHOOSE}" if is_directory else _CHOOSE,
             )
         if self._directory and (why := not_ours(name, complete=name != self.part)):
             raise OutputError(
                 f"cannot write {self.path}: {name} {why}",
-                "choose another name with --layers-dir",
+                f"choose another name with {argument('layers_dir')}",
             )
 
     def _check_nobody_writes(self, name: str) -> None:
@@ -295,7 +296,7 @@ class PartFile:
     def _is_gone(self) -> OutputError:
         return OutputError(
             f"cannot write {self.path}: {self.part} was removed or replaced in the meantime",
-            "run the same command again, and keep other programs away from that file",
+            f"{argument('again')}, and keep other programs away from that file",
         )
 
     def _replace_file(self) -> None:
@@ -325,6 +326,8 @@ class PartFile:
         # A directory cannot be renamed over another one.
         replaced = os.path.isdir(self.path)
         if replaced:
+            # It may have appeared since `open`.
+            self._check_kind(self._old)
             remove_members(self._old)
             os.rename(self.path, self._old)
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...progress import Progress, Transfer
 from ...units import in_bytes
 from .outbox import Outbox
+from .spelling import as_typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,11 +90,11 @@ class Console(Progress):
         if several := getattr(failure, "failures", None):
             self.say(
                 f"error: {len(several)} images failed",
-                *(each.typed for each in several),
-                failure.advice,
+                *(as_typed(each.typed) for each in several),
+                as_typed(failure.typed_hint),
             )
         else:
-            self.say(f"{word}{failure.typed}", failure.advice)
+            self.say(f"{word}{as_typed(failure.typed)}", as_typed(failure.typed_hint))
 
     def say(self, line: str, *more: str) -> None:
         """Write a line, with related lines below."""

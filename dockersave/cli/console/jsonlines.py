@@ -26,11 +26,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ...progress import Transfer
+from ...values import asdict
 from .console import Console
+from .spelling import as_typed
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -116,10 +117,10 @@ class JsonLines(Console):
     def failed(self, failure: DockersaveError) -> None:
         """Write an error."""
         values = {
-            "message": failure.typed,
-            "hint": failure.advice,
+            "message": as_typed(failure.typed),
+            "hint": as_typed(failure.typed_hint),
             "exit_code": failure.exit_code,
-            "failures": [str(each) for each in getattr(failure, "failures", ())],
+            "failures": [as_typed(each.typed) for each in getattr(failure, "failures", ())],
         }
         self.write(_line("error", values))
 

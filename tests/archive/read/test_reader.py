@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -9,6 +10,7 @@ import tarfile
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -255,6 +257,22 @@ def test_a_directory(tmp_path: Path) -> None:
     assert "points outside" in read["out"][0].fault
     assert read["pipe"][0].fault
     assert len(read) == 4
+
+
+def test_a_folder_that_cannot_be_read_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blobs").mkdir()
+    scandir = os.scandir
+
+    def scanning(path: str) -> Any:
+        if path.endswith("blobs"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scanning)
+    with pytest.raises(PermissionError):
+        list(read_directory(str(tmp_path)))
 
 
 def test_a_file_of_a_directory_that_grows_meanwhile(tmp_path: Path) -> None:

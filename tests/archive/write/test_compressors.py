@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -83,6 +84,23 @@ def test_without_threads(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert compress(kind, 2, 50_000) == right
+
+
+def test_without_threads_no_block_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    writer = compressor("gzip", lambda data: None, 2)
+    tracemalloc.start()
+    try:
+        for _ in range(200):
+            writer.write(bytes(70_000))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        writer.close()
+    assert kept < 20 * 70_000
 
 
 @pytest.mark.parametrize("kind", UNPACK)

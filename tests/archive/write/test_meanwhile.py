@@ -148,6 +148,20 @@ def test_what_is_put_into_a_directory_that_is_replaced_stays(name: str, tmp_path
     assert (tmp_path / "d.part").exists(), "the next run goes on with it"
 
 
+def test_an_image_that_another_program_puts_beside_it_stays(tmp_path: Path) -> None:
+    """It has the name that the replaced directory gets for a moment."""
+    theirs = tmp_path / "d.old/index.json"
+
+    def place() -> None:
+        theirs.parent.mkdir()
+        theirs.write_text('{"schemaVersion": 2}')
+
+    with pytest.raises(OutputError, match=r"d\.old holds an image written by another program"):
+        replaced(tmp_path, place)
+    assert theirs.read_text() == '{"schemaVersion": 2}'
+    assert (tmp_path / "d" / FIRST).exists()
+
+
 def test_an_empty_directory_is_somebody_elses(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="deeper, which is not part of an image"):
         replaced(tmp_path, lambda: (tmp_path / "d/deeper").mkdir())

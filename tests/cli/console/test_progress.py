@@ -20,6 +20,7 @@ from dockersave.cli.console.choice import console
 from dockersave.cli.console.console import Console
 from dockersave.cli.console.jsonlines import JsonLines
 from dockersave.cli.console.plain import Plain
+from dockersave.errors import NetworkError, SaveFailures
 from dockersave.progress import Transfer
 
 MB = 1_000_000
@@ -358,6 +359,17 @@ def test_a_program_gets_json(clock: Clock, capsys: pytest.CaptureFixture[str]) -
             "failures": [],
         },
     ]
+
+
+def test_each_of_several_failures_names_options_as_the_command_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    several = [NetworkError("no answer; --timeout waits longer").about(each) for each in "ab"]
+    made = JsonLines()
+    made.failed(SaveFailures(several))
+    made.flush()
+    event = json.loads(capsys.readouterr().err)
+    assert event["failures"] == [f"{each}: no answer; --timeout waits longer" for each in "ab"]
 
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:

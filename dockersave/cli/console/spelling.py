@@ -1,0 +1,60 @@
+"""How the command line names what the module calls arguments: `--timeout` for `timeout=`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...spelling import spelled
+
+_WORDS = {
+    "again": "run the same command again",
+    "check": "--verify",
+    "credentials": "--ilogin, or --user and --password-stdin",
+    "example": "dockersave debian",
+    "help": "dockersave --help lists all options",
+    "login": "--ilogin or --user",
+    "same": "the same command",
+    "trace": "-vv shows",
+}
+"""What is not an option with a value."""
+
+_OPTIONS = {
+    "insecure_registries": "insecure-registry",
+    "mirrors": "mirror",
+    "tar": "no-tar",
+    "tree": "no-rm",
+}
+"""Options that are not named after their field."""
+
+
+def as_typed(text: str) -> str:
+    """A text as users of the command line read it.
+
+    Args:
+        text: arguments in it are marked.
+    """
+    return spelled(text, _option)
+
+
+def _option(name: str, value: str) -> str:
+    if name == "output" and value:
+        return f"-o {value}"
+    option = _WORDS.get(name) or f"--{_OPTIONS.get(name) or name.replace('_', '-')}"
+    return f"{option} {value}" if value else option
+
+
+class Typed:
+    """A listener whose lines name options.
+
+    Args:
+        listener: takes one line.
+    """
+
+    spell = staticmethod(as_typed)
+
+    def __init__(self, listener: Callable[[str], object]) -> None:
+        self._listener = listener
+
+    def __call__(self, line: str) -> None:
+        """Take one line."""
+        self._listener(line)

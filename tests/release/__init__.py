@@ -1,0 +1,3 @@
+"""Tests of what `make release` publishes."""
+
+from __future__ import annotations
