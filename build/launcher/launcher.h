@@ -54,6 +54,7 @@
 #define START_MEMORY 8      /* for --version and --help */
 #define START_ADDRESSES 16
 #define SAVE_MEMORY 20      /* for all else */
+#define REST_MEMORY 8       /* more, if the rest of the files is in memory */
 #define SAVE_ADDRESSES 128
 
 #ifndef MFD_EXEC

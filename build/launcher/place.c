@@ -173,7 +173,7 @@ static const char *shortcoming(int parent, uint64_t space, bool in_memory, bool 
         return "mounted noexec";
     if (volume.f_blocks && (uint64_t)volume.f_bavail * volume.f_frsize < space) /* some do not tell */
         return strerror(ENOSPC);
-    return NULL;
+    return is_memory(parent) ? lack(START_MEMORY + (unsigned)(space >> 20), 0) : NULL;
 }
 
 static void draw(uint8_t random[static RANDOM_CHARACTERS], int attempt)

@@ -82,10 +82,11 @@ static bool has_terminal(void)
 static bool unpack_rest(const struct self *self, struct home *home, int fd)
 {
     char answer[PATH_MAX] = "";
-    const char *lacking = lack(SAVE_MEMORY - START_MEMORY, SAVE_ADDRESSES);
+    const char *lacking = lack(SAVE_MEMORY - START_MEMORY + (is_memory(home->fd) ? REST_MEMORY : 0), SAVE_ADDRESSES);
     int error = lacking ? 0 : unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
     if (lacking)
-        snprintf(answer, sizeof answer, "the program %s\ngive it more: %d MiB of memory for a save", lacking, SAVE_MEMORY);
+        snprintf(answer, sizeof answer, "the program %s\n"
+                 "give it more, or set TMPDIR to a directory on a disk", lacking);
     if (error)
         snprintf(answer, sizeof answer, "no place to unpack the rest of the program (%.*s: %s)\n"
                  "make room there, or set TMPDIR to a directory with %d MB",

@@ -1,4 +1,4 @@
-"""How little memory a save takes: control groups with a limit, and the least with which it ends well."""
+"""How little memory a save takes: control groups with a limit, and the least that is enough."""
 
 from __future__ import annotations
 
@@ -7,44 +7,48 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-GROUPS = Path("/sys/fs/cgroup/memory")
-"""Of cgroup v1, as on the machines where this is measured."""
+V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 MIB = 1 << 20
+PATIENCE = 60
+"""Seconds after which a run that reads its own code again and again counts as failed."""
 
 
 @contextlib.contextmanager
 def group(limit: int) -> Iterator[Callable[[], None]]:
     """Make a control group with so many bytes of memory; give what brings a process into it.
 
-    Raises OSError where cgroup v1 is not mounted or may not be changed.
+    Raises OSError where there is no control group that may be changed.
     """
-    path = Path(tempfile.mkdtemp(prefix="dockersave-test-", dir=GROUPS))
+    is_v1 = V1.is_dir()
+    if not is_v1:
+        (V2 / "cgroup.subtree_control").write_text("+memory")
+    path = Path(tempfile.mkdtemp(prefix="dockersave-test-", dir=V1 if is_v1 else V2))
+
+    def enter() -> None:
+        (path / "cgroup.procs").write_text(str(os.getpid()))
+
     try:
-        (path / "memory.limit_in_bytes").write_text(str(limit))
-        with contextlib.suppress(OSError):  # where swap is counted
-            (path / "memory.memsw.limit_in_bytes").write_text(str(limit))
-        yield lambda: (path / "cgroup.procs").write_text(str(os.getpid())) and None
+        (path / ("memory.limit_in_bytes" if is_v1 else "memory.max")).write_text(str(limit))
+        yield enter
     finally:
-        remove(path)
+        _remove(path)
 
 
-def remove(path: Path) -> None:
+def _remove(path: Path) -> None:
     """Remove a control group, whose last process may just be ending."""
-    for _ in range(100):
+    for _ in range(200):
         try:
-            path.rmdir()
+            return path.rmdir()
         except OSError:
             time.sleep(0.05)
-        else:
-            return
-    path.rmdir()
+    return path.rmdir()
 
 
 def run(
-    command: list[str], limit: int, directory: Path, environment: dict[str, str]
+    command: list[str], limit: int, directory: Path, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a directory with so many bytes of memory."""
     with group(limit) as enter:
@@ -55,14 +59,21 @@ def run(
             preexec_fn=enter,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
         )
 
 
-def least(works: Callable[[int], bool], most: int = 96) -> int:
-    """Return with how many MiB it works, and not with one less."""
-    low, high = 0, most
+def least(command: list[str], directory: Path, environment: Mapping[str, str]) -> int:
+    """Return with how many MiB a command ends well, and not with one less."""
+
+    def works(limit: int) -> bool:
+        try:
+            return run(command, limit * MIB, directory, environment).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    low, high = 8, 64
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if works(middle * MIB) else (middle, high)
+        low, high = (low, middle) if works(middle) else (middle, high)
     return high
