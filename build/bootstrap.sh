@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to it that this machine has the system packages that a make target needs.
 #
-#   build/bootstrap.sh NEED...      NEED: run, test, static, release, appliance, reproducible, container
+#   build/bootstrap.sh NEED...      NEED: run, test, static, release, appliance, emulator, reproducible, container
 #
 # Looks each time, and at the things themselves (commands, modules), so that nothing remembered can be wrong; a machine
 # that has all of it is done in a fraction of a second. What is missing is installed with apt-get where that can be done
@@ -90,6 +90,11 @@ need_reproducible() {
     commands faketime:faketime util-linux:setpriv
 }
 
+need_emulator() {
+    # Which one, the target says (build/targets); the package has all of them.
+    commands "qemu-user-static:${EMULATOR:-qemu-aarch64-static}" iproute2:ip
+}
+
 need_container() {
     need_run
     commands buildah:buildah debootstrap:debootstrap
@@ -99,9 +104,9 @@ look() {
     missing=
     for need in "$@"; do
         case $need in
-        run | test | static | release | appliance | reproducible | container) "need_$need" ;;
+        run | test | static | release | appliance | emulator | reproducible | container) "need_$need" ;;
         *)
-            echo "usage: build/bootstrap.sh run|test|static|release|appliance|reproducible|container ..." >&2
+            echo "usage: build/bootstrap.sh run|test|static|release|appliance|emulator|reproducible|container ..." >&2
             exit 2
             ;;
         esac

@@ -1,4 +1,7 @@
-"""Says in what two builds of dockersave-static differ: python build/compare.py CHECKOUT ANOTHER."""
+"""Says in what two builds of dockersave-static differ: python build/compare.py DIRECTORY ANOTHER.
+
+The directories are those in build/out where the parts of a build are: `static`, `static-arm64`.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROGRAM = "dockersave-static"
-OUTPUT = Path("build", "out", "static")
 
 
-def contents(checkout: Path) -> dict[str, bytes]:
+def contents(directory: Path) -> dict[str, bytes]:
     """Return all that a build put together: the launcher, files, and the modules in the program."""
-    parts = {"launcher": (checkout / OUTPUT / "launcher").read_bytes()}
-    with tarfile.open(checkout / OUTPUT / "files.tar") as archive:
+    parts = {"launcher": (directory / "launcher").read_bytes()}
+    with tarfile.open(directory / "files.tar") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content:
@@ -41,5 +43,5 @@ def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
 
 
 if __name__ == "__main__":
-    for difference in differences(*(contents(Path(checkout)) for checkout in sys.argv[1:])):
+    for difference in differences(*(contents(Path(directory)) for directory in sys.argv[1:])):
         print("reproducible: differs:", difference)

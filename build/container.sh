@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds in a container, with docker, podman or buildah, whichever is there, and copies the result to DIR.
 #
-#   [ENGINE=docker] [BASE_IMAGE=…] build/container.sh DIR
+#   [ENGINE=docker] [BASE_IMAGE=…] [ARCH=amd64] build/container.sh DIR
 #
 # Of what it makes in the engine nothing is left, but for a build cache where the engine has one.
 set -eu
@@ -25,11 +25,17 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-files="dockersave-static dockersave-static.sha256 dockersave-static.components.json"
+ARCH=${ARCH:-amd64}
+name=dockersave-static
+# As static.mk names it.
+if grep -q '^LIBRARY_TARGET=.' "build/targets/$ARCH.env"; then
+    name=$name-$ARCH
+fi
+files="$name $name.sha256 $name.components.json"
 # The compiler builds its C library with more open files than engines allow by themselves.
 open=$(ulimit -H -n)
 set -- --file Dockerfile.build --platform linux/amd64 --network none --ulimit "nofile=$open:$open" \
-    --iidfile "$work/image"
+    --iidfile "$work/image" --build-arg "ARCH=$ARCH"
 if [ -n "${BASE_IMAGE:-}" ]; then
     set -- "$@" --build-arg "BASE_IMAGE=$BASE_IMAGE"
 fi
@@ -56,4 +62,4 @@ fi
 for file in $files; do
     cp "$work/$file" "$dir"
 done
-(cd "$dir" && sha256sum --check dockersave-static.sha256)
+(cd "$dir" && sha256sum --check "$name.sha256")

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Renews build/requirements/*.txt from *.in: every version pinned, every file by its hash, one lock for all Pythons.
+# Renews build/requirements/*.txt from *.in: every version pinned, every file by its hash, one lock for all Pythons. And
+# build/sysroots/*.lock, Debian's packages for other machines, where there is apt.
 #
 #   PYTHON=python3 build/lock.sh
 set -eu
@@ -23,3 +24,8 @@ lock dev
 for file in *.in; do
     [ "$file" = dev.in ] || lock "${file%.in}" --constraint dev.txt
 done
+if command -v apt-get >/dev/null 2>&1; then
+    sh ../sysroots/lock.sh
+else
+    echo "lock: build/sysroots is as it was: there is no apt-get here" >&2
+fi

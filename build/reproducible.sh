@@ -1,10 +1,12 @@
 #!/bin/sh
 # Builds twice, as differently as one machine allows, and compares.
 #
-#   PYTHON=python3 build/reproducible.sh WHEELS
+#   PYTHON=python3 build/reproducible.sh WHEELS ARCH...
 set -eu
 
 given=$1
+shift
+archs=$*
 # Whatever another user would find under the name.
 python=$("$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 work=$(mktemp -d)
@@ -30,11 +32,14 @@ second=$work/another/directory/with-a-longer-name
 lay "$first" 2001-02-03
 lay "$second" 2038-01-01
 today='2039-08-07 06:05:04'
-target="dockersave-static BOOTSTRAP=true WHEELS=$wheels PYTHON=$python"
+build() { # COMMAND...: all architectures
+    for arch in $archs; do
+        "$@" make --silent dockersave-static "ARCH=$arch" BOOTSTRAP=true "WHEELS=$wheels" "PYTHON=$python"
+    done
+}
 
 echo "reproducible: first build" >&2
-# shellcheck disable=SC2086 # words
-(umask 022 && cd "$first" && env -i PATH="$PATH" HOME="$work" TZ=UTC LC_ALL=C make --silent $target)
+(umask 022 && cd "$first" && build env -i PATH="$PATH" HOME="$work" TZ=UTC LC_ALL=C)
 as=
 if [ "$(id -u)" = 0 ]; then
     as="setpriv --reuid=65534 --regid=65534 --clear-groups"
@@ -48,15 +53,27 @@ if [ "$(id -u)" = 0 ]; then
 fi
 echo "reproducible: second build, in $today${as:+, by another user}" >&2
 # shellcheck disable=SC2086
-(umask 077 && cd "$second" && env -i PATH="$PATH" HOME="$work/home" TZ=Asia/Kathmandu LC_ALL=C.UTF-8 LANG=de_DE.UTF-8 \
-    SOURCE_DATE_EPOCH=1 NO_FAKE_STAT=1 $as faketime "$today" make --silent $target)
+(umask 077 && cd "$second" && build env -i PATH="$PATH" HOME="$work/home" TZ=Asia/Kathmandu LC_ALL=C.UTF-8 LANG=de_DE.UTF-8 \
+    SOURCE_DATE_EPOCH=1 NO_FAKE_STAT=1 $as faketime "$today")
 
-if cmp "$first/dockersave-static" "$second/dockersave-static" &&
-    cmp "$first/dockersave-static.components.json" "$second/dockersave-static.components.json"; then
-    echo "reproducible: both are $(sha256sum <"$first/dockersave-static")"
-    exit 0
+same=true
+for binary in "$first"/dockersave-static "$first"/dockersave-static-*; do
+    name=${binary##*/}
+    case $name in
+    *.sha256 | *.json | *"*") ;;
+    *)
+        if cmp "$binary" "$second/$name"; then
+            echo "reproducible: both $name are $(sha256sum <"$binary")"
+        else
+            same=false
+            parts=build/out/static${name#dockersave-static}
+            "$python" build/compare.py "$first/$parts" "$second/$parts"
+        fi
+        ;;
+    esac
+done
+if ! $same; then
+    trap - EXIT
+    echo "reproducible: the builds are kept: $first $second" >&2
+    exit 1
 fi
-trap - EXIT
-"$python" build/compare.py "$first" "$second"
-echo "reproducible: the builds are kept: $first $second" >&2
-exit 1

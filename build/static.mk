@@ -3,6 +3,7 @@
 # What it is for. All that is particular to a machine is in its file.
 ARCH ?= amd64
 -include build/targets/$(ARCH).env
+export ARCH EMULATOR
 TARGETS := $(basename $(notdir $(wildcard build/targets/*.env)))
 LAUNCHER ?= own
 # What of PyInstaller's each of them carries.
@@ -32,6 +33,8 @@ LAUNCHER_SETTINGS := -DINTERPRETER='"$(INTERPRETER)"'
 LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c signals.c place.c unpack.c run.c install.c memory.c)
 FROZEN_SOURCES := dockersave.spec LICENSE build/frozen.py build/components.py \
 	$(shell find build/instead dockersave -name '*.py' -o -path '*/help/*.md' | LC_ALL=C sort)
+# What runs another machine's programs, for a command and what that starts.
+EMULATED = $(EMULATOR:%=$(VENV)/bin/python tests/appliance/emulated.py % $(WORK)/launcher)
 # Nothing of the machine or the moment may come into the result.
 FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=0 \
 	PYINSTALLER_CONFIG_DIR=$(WORK)/pyinstaller PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH"
@@ -84,17 +87,22 @@ $(WORK)/launcher: $(LAUNCHER_SOURCES) build/launcher/launcher.h $(WORK)/zstd.o $
 $(WORK)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/made-from $(WORK)/inputs
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
 
-container: ## dockersave-static from a container (BASE_IMAGE=, CONTAINER_PYTHON=, ENGINE=)
+# A shell's `lock` is one of build/sysroots: its packages lie with the wheels, for a build without network.
+FETCH = $(PYTHON) build/sysroot.py fetch build/sysroots/$$lock.lock build/out/wheels
+
+container: ## dockersave-static from a container (ARCH=, BASE_IMAGE=, CONTAINER_PYTHON=, ENGINE=)
 	@$(BOOTSTRAP) run
 	@rm -rf build/out/wheels
 	@PYTHON_VERSION=$(CONTAINER_PYTHON) sh build/static-venv.sh --download build/out/wheels
+	@$(if $(LIBRARY_TARGET),for lock in tools $(ARCH); do $(FETCH) || exit; done)
 	@sh build/container.sh .
 
-reproducible: ## build dockersave-static twice, differently, and compare
+reproducible: ## build dockersave-static twice, differently, for each architecture, and compare
 	@$(BOOTSTRAP) reproducible
 	@rm -rf build/out/wheels
 	@sh build/static-venv.sh --download build/out/wheels
-	@sh build/reproducible.sh build/out/wheels
+	@for lock in $(basename $(notdir $(wildcard build/sysroots/*.lock))); do $(FETCH) || exit; done
+	@sh build/reproducible.sh build/out/wheels $(TARGETS)
 
 test-container: needs-test venv ## build in docker, podman and buildah, compare, and try what comes out (STANDIN=)
 	@$(BOOTSTRAP) container
@@ -106,9 +114,9 @@ test-container: needs-test venv ## build in docker, podman and buildah, compare,
 	STANDIN=$(STANDIN) $(PYTEST) tests/appliance/container.py
 	DOCKERSAVE_STATIC=build/out/container/dockersave-static $(PYTEST) tests/appliance/test_bare.py -k main_job
 
-test-appliance: needs-test venv dockersave-static ## test the static binary on bare and hostile hosts
-	@$(BOOTSTRAP) appliance
-	$(PYTEST) tests/appliance -m "appliance and not long"
+test-appliance: needs-test venv dockersave-static ## test the static binary on bare and hostile hosts (ARCH=)
+	@$(BOOTSTRAP) appliance $(EMULATOR:%=emulator)
+	$(EMULATED) $(PYTEST) tests/appliance -m "appliance and not long"
 
 test-appliance-long: needs-test venv dockersave-static ## its tests that take minutes, and the stock bootloader's
 	@$(BOOTSTRAP) appliance

@@ -47,6 +47,7 @@ def run(need: str, path: Path, python: str = sys.executable) -> subprocess.Compl
         ("static", {"binutils"}),
         ("appliance", {"binutils", "gcc", "bubblewrap", "strace", "systemd", "lintian"}),
         ("release", {"binutils", "git", "dpkg"}),
+        ("emulator", {"qemu-user-static"}),
         ("reproducible", {"binutils", "faketime", "util-linux"}),
         ("container", {"buildah"}),
     ],

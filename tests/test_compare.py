@@ -22,9 +22,8 @@ def program(modules: dict[str, bytes]) -> bytes:
     return b"\x7fELF PYZ\0MAGI" + place + content + marshal.dumps(table) + b"the rest"
 
 
-def checkout(root: Path, launcher: bytes, files: dict[str, bytes]) -> Path:
-    """Make what a build leaves below a directory."""
-    output = root / "build" / "out" / "static"
+def built(output: Path, launcher: bytes, files: dict[str, bytes]) -> Path:
+    """Make what a build leaves in a directory."""
     output.mkdir(parents=True)
     (output / "launcher").write_bytes(launcher)
     with tarfile.open(output / "files.tar", "w") as archive:
@@ -32,7 +31,7 @@ def checkout(root: Path, launcher: bytes, files: dict[str, bytes]) -> Path:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return root
+    return output
 
 
 def compare(one: Path, other: Path) -> list[str]:
@@ -46,8 +45,8 @@ def test_names_what_differs(tmp_path: Path) -> None:
     same = {"libc.so.6": b"code"}
     a = {"dockersave.model.manifests": b"1", "dockersave.model.image": b"22", "gone": b"3"}
     b = {"dockersave.model.manifests": b"1", "dockersave.model.image": b"2?", "new": b"4"}
-    first = checkout(tmp_path / "a", b"L", {**same, "dockersave-static": program(a), "x": b"x"})
-    second = checkout(tmp_path / "b", b"l", {**same, "dockersave-static": program(b), "x": b"y"})
+    first = built(tmp_path / "a", b"L", {**same, "dockersave-static": program(a), "x": b"x"})
+    second = built(tmp_path / "b", b"l", {**same, "dockersave-static": program(b), "x": b"y"})
     assert compare(first, second) == [
         *("dockersave-static", "launcher"),
         *("module dockersave.model.image", "module gone", "module new", "x"),

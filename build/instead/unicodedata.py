@@ -1,8 +1,8 @@
-"""urllib.parse asks how else a host's name could be written; here, all names are in ASCII."""
+"""urllib.parse asks what a host's name would be with other letters; none is taken but ASCII."""
 
 from __future__ import annotations
 
 
-def normalize(form: str, text: str) -> str:
-    """Raise ValueError, which urllib.parse lets through."""
+def normalize(form, text):
+    """Raises ValueError, which urllib.parse lets through."""
     raise ValueError(f"{text!r} is not in ASCII")

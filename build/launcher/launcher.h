@@ -51,10 +51,10 @@
 /* MiB, measured with tests/appliance/memory.py. */
 #define SHORT_MEMORY 64     /* with less, disks are preferred, and the program has fewer connections */
 #define SHORT_ADDRESSES 512 /* threads take many */
-#define START_MEMORY 8      /* for --version and --help */
+#define START_MEMORY 12     /* for --version and --help */
 #define START_ADDRESSES 16
-#define SAVE_MEMORY 20      /* for all else */
-#define REST_MEMORY 8       /* more, if the rest of the files is in memory */
+#define SAVE_MEMORY 12 /* more, for all else; it has taken 8 by then */
+#define REST_MEMORY 8  /* more, if the rest of the files is in memory */
 #define SAVE_ADDRESSES 128
 
 #ifndef MFD_EXEC

@@ -82,7 +82,7 @@ static bool has_terminal(void)
 static bool unpack_rest(const struct self *self, struct home *home, int fd)
 {
     char answer[PATH_MAX] = "";
-    const char *lacking = lack(SAVE_MEMORY - START_MEMORY + (is_memory(home->fd) ? REST_MEMORY : 0), SAVE_ADDRESSES);
+    const char *lacking = lack(SAVE_MEMORY + (is_memory(home->fd) ? REST_MEMORY : 0), SAVE_ADDRESSES);
     int error = lacking ? 0 : unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
     if (lacking)
         snprintf(answer, sizeof answer, "the program %s\n"

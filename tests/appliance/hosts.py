@@ -26,16 +26,29 @@ def leftovers(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob(NAME_PATTERN))
 
 
+def executed(process: int) -> str:
+    """Return the file that a process runs; under an emulator, what that emulates.
+
+    Raises OSError if the process has ended.
+    """
+    running = os.readlink(f"/proc/{process}/exe")
+    if not os.path.basename(running).startswith("qemu-"):
+        return running
+    # It is empty for a moment before the emulator runs.
+    words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    return os.fsdecode(words[1]) if len(words) > 1 else running
+
+
 def program_of(launcher: int) -> int | None:
     """Return the process in which a launcher runs the program, once it does."""
     try:
         children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-        own = os.readlink(f"/proc/{launcher}/exe")
+        own = executed(launcher)
     except OSError:
         return None
     for child in children:
         try:
-            running = os.readlink(f"/proc/{child}/exe")
+            running = executed(int(child))
         except OSError:
             continue
         if running != own and "dockersave-" in running:

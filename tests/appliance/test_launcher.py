@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.conftest import INTERPRETER, LIBRARY, SOURCES, WORK
+from tests.appliance.conftest import INTERPRETER, LIBRARY, SOURCES, STATIC, TARGET, WORK
 from tests.appliance.hosts import leftovers
 
 
@@ -29,7 +29,7 @@ def test_directory_is_private_and_unpredictable(probe: Path, tmp_path: Path) -> 
     homes = set()
     for _ in range(3):
         program, interpreter, rpath = run(probe, tmp_path).stdout.splitlines()
-        assert interpreter == f"{rpath}/ld-linux-x86-64.so.2"
+        assert interpreter == f"{rpath}/{TARGET['INTERPRETER']}"
         assert program == f"{rpath}/dockersave-static"
         assert Path(rpath).parent == tmp_path
         homes.add(rpath)
@@ -179,7 +179,7 @@ def test_analyser_finds_nothing(source: Path) -> None:
             "-Werror",
             INTERPRETER,
             "-isystem",
-            str(WORK / "venv" / "zstd"),
+            str(STATIC / "venv" / "zstd"),
             "-c",
             "-o",
             "/dev/null",

@@ -41,7 +41,7 @@ def test_a_save_where_memory_is_short_takes_a_disk(
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("most", [10, 14])
+@pytest.mark.parametrize("most", [10, 13, 16])
 def test_too_little_memory_is_named_before_anything_is_killed(
     binary: Path, tmp_path: Path, most: int
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.appliance.conftest import TARGET
 from tests.appliance.hosts import BareHost, leftovers
 
 USER, OTHER = 12345, 23456
@@ -23,7 +24,7 @@ def home_of(probe: Path, directory: str, prefix: Sequence[str] = ()) -> Path:
     assert (done.returncode, done.stderr) == (0, b"")
     program, interpreter, rpath = done.stdout.splitlines()
     assert program == rpath + b"/dockersave-static"
-    assert interpreter == rpath + b"/ld-linux-x86-64.so.2"
+    assert interpreter == rpath + f"/{TARGET['INTERPRETER']}".encode()
     return Path(os.fsdecode(rpath))
 
 
@@ -80,7 +81,7 @@ def test_relative_and_linked_directories(probe: Path, base: Path) -> None:
 def test_no_length_of_the_path_is_cut(probe: Path, base: Path) -> None:
     """The interpreter's path would be a directory that anybody could guess and create."""
     row = 256
-    rest = len("/dockersave-" + "x" * 16 + "/ld-linux-x86-64.so.2") + len("\0")
+    rest = len("/dockersave-" + "x" * 16 + f"/{TARGET['INTERPRETER']}") + len("\0")
     for length in range(row - rest - 20, row - rest + 20):
         directory = base / ("d" * (length - len(str(base)) - 1))
         directory.mkdir()
@@ -89,7 +90,7 @@ def test_no_length_of_the_path_is_cut(probe: Path, base: Path) -> None:
 
 
 def test_runs_in_the_longest_path(bare: BareHost) -> None:
-    name = "d" * (256 - len("//dockersave-" + "x" * 16 + "/ld-linux-x86-64.so.2") - 1)
+    name = "d" * (256 - len("//dockersave-" + "x" * 16 + f"/{TARGET['INTERPRETER']}") - 1)
     prepare = f"""
         mkdir $R/{name}
         mount --bind $R $R

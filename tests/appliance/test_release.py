@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dockersave import __version__
+from tests.appliance.conftest import ARCH
 from tests.engines.docker import Docker
 from tests.engines.judges import Judges
 from tests.processes import program
@@ -21,7 +22,7 @@ from tests.release.publishing import checkout, publish
 def dist(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory with the release."""
     sources = checkout(tmp_path_factory.mktemp("sources"))
-    done = publish(sources, {"amd64": binary})
+    done = publish(sources, {ARCH: binary})
     assert not done.stderr
     return sources / "dist"
 
@@ -35,7 +36,7 @@ def judges() -> Iterator[Judges]:
 
 
 def package(dist: Path) -> Path:
-    return dist / f"dockersave_{__version__}_amd64.deb"
+    return dist / f"dockersave_{__version__}_{ARCH}.deb"
 
 
 def test_lintian_has_nothing_to_say(dist: Path) -> None:
@@ -51,7 +52,7 @@ def test_the_package_s_command_runs(dist: Path, tmp_path: Path) -> None:
 
 
 def test_the_sbom_has_what_licenses_has(dist: Path) -> None:
-    binary = dist / "dockersave-static-amd64"
+    binary = dist / f"dockersave-static-{ARCH}"
     text = subprocess.check_output([binary, "--licenses"], text=True)
     listed, _, texts = text.partition("=" * 72)
     titles = [line.removeprefix("- ") for line in listed.strip().splitlines()]

@@ -18,7 +18,7 @@ from tests.appliance.test_signals import WAITING, end, start, wait_until
 
 
 def install(binary: Path, directory: Path) -> subprocess.CompletedProcess[str]:
-    command = [str(binary), "--install", str(directory)]
+    command = [str(binary), f"--install={directory}"]
     return subprocess.run(command, env={}, capture_output=True, text=True, timeout=60)
 
 
@@ -81,6 +81,7 @@ REFUSALS = {
     "a file": "Not a directory",
     "a directory in one that is missing": "No such file or directory",
     "a command of somebody else's": "there is a dockersave that is not from --install",
+    "a command that is a directory": "there is a dockersave that is not from --install",
     "a copy of the binary": "there is a dockersave that is not from --install",
 }
 
@@ -100,6 +101,8 @@ def test_refusals(binary: Path, place: Path, what: str) -> None:
             directory = place / "missing" / "below"
         case "a command of somebody else's":
             (place / "dockersave").symlink_to("/bin/true")
+        case "a command that is a directory":
+            (place / "dockersave").mkdir()
         case _:
             shutil.copy(binary, place / "dockersave")
     before = sorted(place.iterdir())

@@ -1,0 +1,121 @@
+"""That what is in the binary is for the machine that it is for: its code, its pages, its years."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.appliance.conftest import ROOT, TARGET, WORK
+from tests.appliance.hosts import BareHost
+from tests.registry.real import Registries
+
+NEXT_CENTURY = 4_102_444_800
+"""2100-01-01, when a count of seconds takes more than 32 bits."""
+
+OLD_TIMES = {
+    *("clock_gettime", "fstat", "fstat64", "fstatat", "fstatat64", "futimens", "gettimeofday"),
+    *("gmtime", "gmtime_r", "localtime", "localtime_r", "lstat", "lstat64", "mktime", "nanosleep"),
+    *("select", "stat", "stat64", "time", "utimensat", "utimes"),
+}
+"""Functions of the C library that on machines of 32 bits count seconds with as many."""
+
+
+def contents() -> Iterator[tuple[str, bytes]]:
+    """Return the code that is packed, and what packs it."""
+    yield "launcher", (WORK / "launcher").read_bytes()
+    with tarfile.open(WORK / "files.tar") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isfile() else None
+            code = file.read() if file else b""
+            if code.startswith(b"\x7fELF"):
+                yield member.name, code
+
+
+def is_64(code: bytes) -> bool:
+    return code[4] == 2
+
+
+def alignments(code: bytes) -> list[int]:
+    """Return how the segments are aligned that are loaded. Source: elf(5), Elf64_Phdr."""
+    kind, where, sizes = ("<II6Q", ("<Q", 32), 54) if is_64(code) else ("<8I", ("<I", 28), 42)
+    (begin,) = struct.unpack_from(where[0], code, where[1])
+    size, count = struct.unpack_from("<HH", code, sizes)
+    headers = [struct.unpack_from(kind, code, begin + i * size) for i in range(count)]
+    return [header[7] for header in headers if header[0] == 1]
+
+
+def test_all_code_is_for_one_machine() -> None:
+    machines = {name: (code[4], code[18:20]) for name, code in contents()}
+    assert TARGET["INTERPRETER"] in machines
+    assert set(machines.values()) == {machines["launcher"]}
+
+
+def test_pages_of_the_largest_size() -> None:
+    """The kernel refuses what is aligned for smaller ones."""
+    for name, code in contents():
+        assert alignments(code), name
+        assert min(alignments(code)) >= int(TARGET["PAGE"]), name
+
+
+def tool(name: str) -> str:
+    """Return a tool that knows the target's files."""
+    own = ROOT / "build" / "out" / "sysroots" / "tools" / TARGET["TRIPLET"] / name
+    found = str(own) if own.exists() else shutil.which(name)
+    assert found, f"{name} is missing"
+    return found
+
+
+def dumped(code: bytes, directory: Path, *options: str) -> list[str]:
+    """Return what objdump says of code."""
+    file = directory / "code"
+    file.write_bytes(code)
+    command = [tool("objdump"), *options, str(file)]
+    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+
+
+# The bootloader carries the name of the program; the module for zstd is a wheel's on this machine.
+COMPILED = [
+    "launcher",
+    "dockersave-static",
+    *(["libnssfix", "_zstd"] if TARGET["EMULATOR"] else []),
+]
+
+
+@pytest.mark.parametrize("part", COMPILED)
+def test_what_we_compile_runs_on_every_processor_of_the_kind(part: str, tmp_path: Path) -> None:
+    """Read from the instructions: what a file says of itself is not always so."""
+    (code,) = (code for name, code in contents() if Path(name).name.startswith(part))
+    lines = dumped(code, tmp_path, "--disassemble", "--no-show-raw-insn")
+    assert len(lines) > 10
+    assert [line for line in lines if re.search(TARGET["ABOVE_BASELINE"], line)] == []
+
+
+def test_no_code_counts_seconds_with_32_bits(tmp_path: Path) -> None:
+    """On machines of 64 bits the same functions count with 64."""
+    asked = set()
+    for name, code in contents():
+        imported = {line.split()[-1] for line in dumped(code, tmp_path, "-T") if "*UND*" in line}
+        asked |= imported
+        assert is_64(code) or not imported & OLD_TIMES, name
+    assert asked & {"clock_gettime", "__clock_gettime64"}, "they are looked at"
+
+
+def test_files_of_the_next_century(bare: BareHost, registries: Registries) -> None:
+    registry = registries.get()
+    words = ["--insecure", "-o", "/a.tar", registry.reference("docker")]
+    assert bare.run(*words).returncode == 0
+    for path in bare.root.iterdir():
+        os.utime(path, (NEXT_CENTURY, NEXT_CENTURY))
+    again = bare.run(*words)
+    assert again.returncode == 0, again.stderr
+    os.utime(bare.root / "a.tar", (NEXT_CENTURY, NEXT_CENTURY))
+    checked = bare.run("--verify", "/a.tar")
+    assert checked.returncode == 0, checked.stderr
