@@ -55,6 +55,7 @@
 #define START_ADDRESSES 16
 #define SAVE_MEMORY 12 /* more, for all else; it has taken 8 by then */
 #define REST_MEMORY 8  /* more, if the rest of the files is in memory */
+#define INSTALLED_MEMORY 16 /* for a save with what is installed */
 #define SAVE_ADDRESSES 128
 
 #ifndef MFD_EXEC

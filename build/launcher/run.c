@@ -250,10 +250,23 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     return 128 + WTERMSIG(status);
 }
 
+/* What is missing, or NULL. Nobody will be there to say why the program was killed. */
+static const char *lack_installed(char **argv)
+{
+    const char *first = argv[0] && argv[1] ? argv[1] : "--help";
+    bool is_question = strcmp(first, "--version") == 0 || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0;
+    return lack(is_question ? START_MEMORY : INSTALLED_MEMORY, is_question ? START_ADDRESSES : SAVE_ADDRESSES);
+}
+
 /* Becomes the program that is installed beside this launcher. Returns an exit code if it cannot. */
 int start_installed(const struct self *self, char **argv, const struct caller *caller)
 {
     static char home[PATH_MAX], program[PATH_MAX + sizeof PROGRAM + 1];
+    const char *lacking = lack_installed(argv);
+    if (lacking) {
+        say("cannot start: %s", lacking);
+        return 1;
+    }
     snprintf(home, sizeof home, "%s", self->path);
     char *slash = strrchr(home, '/');
     if (slash)

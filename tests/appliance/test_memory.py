@@ -41,6 +41,13 @@ def test_a_save_where_memory_is_short_takes_a_disk(
     assert leftovers(tmp_path) == []
 
 
+def test_what_is_installed_names_it_too(binary: Path, tmp_path: Path) -> None:
+    subprocess.run([str(binary), "--install", str(tmp_path / "bin")], check=True)
+    done = run([str(tmp_path / "bin" / "dockersave"), *SAVE], 13 * MIB, tmp_path, {})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("dockersave: cannot start: needs 16 MiB of memory, and 1")
+
+
 @pytest.mark.parametrize("most", [10, 13, 16])
 def test_too_little_memory_is_named_before_anything_is_killed(
     binary: Path, tmp_path: Path, most: int
