@@ -48,6 +48,7 @@ ENVIRONMENT = {
     "REGISTRY_AUTH_FILE": "credentials file, like --authfile",
     "DOCKER_CONFIG": "directory of Docker's config.json",
     "XDG_RUNTIME_DIR": "where podman keeps containers/auth.json",
+    "DOCKERSAVE_JOBS": "like --jobs, which counts more",
     "TERM": "no progress bar if it is empty or 'dumb'",
 }
 

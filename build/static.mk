@@ -30,7 +30,7 @@ LAUNCHER_CFLAGS ?= -O3 -std=gnu11 -ffunction-sections -fdata-sections -fno-unwin
 	-fno-sanitize=all
 LAUNCHER_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral -Werror
 LAUNCHER_SETTINGS := -DINTERPRETER='"$(INTERPRETER)"'
-LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c signals.c place.c unpack.c run.c install.c)
+LAUNCHER_SOURCES := $(addprefix build/launcher/,main.c signals.c place.c unpack.c run.c install.c memory.c)
 FROZEN_SOURCES := dockersave.spec LICENSE build/frozen.py build/components.py \
 	$(shell find build/instead dockersave -name '*.py' -o -path '*/help/*.md' | LC_ALL=C sort)
 # What runs another machine's programs, for a command and what that starts.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import encodings.idna
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+from codecs import CodecInfo
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,3 +95,24 @@ def test_what_is_in_the_place_of_inspect_is_all_that_dataclasses_need() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "linux/arm64" in done.stdout
+
+
+NAMES = ["", "localhost", "a.b.", "xn--mnchen-3ya.example", "x" * 63, "x" * 64, "a..b", "."]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "127.0.0.1", "A_b.C", "x" * 63 + ".y"])
+def test_host_names_are_encoded_as_by_the_standard_library(name: str) -> None:
+    """But for those that are not in ASCII, which are refused before."""
+
+    def outcome(codec: CodecInfo) -> object:
+        try:
+            return codec.encode(name)
+        except UnicodeError:
+            return UnicodeError
+
+    path = ROOT / "build" / "instead" / "encodings" / "idna.py"
+    ours = runpy.run_path(str(path))["getregentry"]()
+    theirs = encodings.idna.getregentry()
+    assert outcome(ours) == outcome(theirs)
+    with pytest.raises(UnicodeError):
+        ours.encode("münchen")

@@ -47,6 +47,17 @@
 /* INTERPRETER, the name of the C library's loader, is the target's: build/targets. */
 #define PLACEHOLDER 256 /* length of staticx's rows of letters, bytes */
 
+
+/* MiB, measured with tests/appliance/memory.py. */
+#define SHORT_MEMORY 64     /* with less, disks are preferred, and the program has fewer connections */
+#define SHORT_ADDRESSES 512 /* threads take many */
+#define START_MEMORY 12     /* for --version and --help */
+#define START_ADDRESSES 16
+#define SAVE_MEMORY 12 /* more, for all else; it has taken 8 by then */
+#define REST_MEMORY 8  /* more, if the rest of the files is in memory */
+#define INSTALLED_MEMORY 16 /* for a save with what is installed */
+#define SAVE_ADDRESSES 128
+
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10U
 #endif
@@ -80,6 +91,7 @@ static inline int megabytes(const struct self *self) /* that unpacking takes, ro
 struct place { /* where the private directory may be made */
     const char *path;
     bool is_system; /* at a path of the system's, that nobody chose */
+    bool on_disk;   /* it must not take memory */
     bool is_kept;   /* for good: nobody else may write there, and whoever the umask lets may read */
     mode_t mask;    /* what nobody may do with what is in there */
 };
@@ -124,6 +136,12 @@ uint64_t checksum(const void *data, size_t size);
 void hide_environment(char **environment);
 int run(const struct self *self, struct home *home, char **argv, const sigset_t *forwarded, const struct caller *caller);
 int start_installed(const struct self *self, char **argv, const struct caller *caller);
+
+/* memory.c */
+uint64_t free_memory(void);
+bool is_memory(int fd);
+bool is_memory_short(void);
+const char *lack(unsigned memory, unsigned addresses);
 
 /* install.c */
 const char *directory_to_install(char **argv);

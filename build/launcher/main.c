@@ -135,7 +135,7 @@ static int start_somewhere(const struct self *self, char **argv, const sigset_t 
         slash[slash == own_directory] = '\0';
     const char *wanted = getenv("TMPDIR");
     hide_environment(caller->environment);
-    const struct place places[] = {
+    struct place places[] = {
         {.path = wanted && *wanted ? wanted : NULL, .mask = 077},
         {.path = "/tmp", .is_system = true, .mask = 077},
         {.path = "/var/tmp", .is_system = true, .mask = 077},
@@ -146,10 +146,17 @@ static int start_somewhere(const struct self *self, char **argv, const sigset_t 
     };
     const int count = sizeof places / sizeof *places;
 
-    /* Every place as it should be; and then every place with little space, or where nothing can be executed. */
-    for (int attempt = 0; attempt < 2 * count; attempt++) {
-        const struct place *place = &places[attempt % count];
-        bool in_memory = attempt >= count;
+    /* Where memory is short, every place on a disk; every place as it should be; and then every place with little space, or
+     * where nothing can be executed. */
+    const char *lacking = lack(START_MEMORY, START_ADDRESSES);
+    if (lacking) {
+        say("cannot start: %s", lacking);
+        return 1;
+    }
+    for (int attempt = is_memory_short() ? 0 : count; attempt < 3 * count; attempt++) {
+        struct place *place = &places[attempt % count];
+        place->on_disk = attempt < count;
+        bool in_memory = attempt >= 2 * count;
         if (in_memory && access("/proc/self/fd", F_OK) < 0) {
             refuse("in memory", "needs /proc");
             break;
@@ -159,7 +166,7 @@ static int start_somewhere(const struct self *self, char **argv, const sigset_t 
         static struct home home;
         const char *problem = make_home(place, in_memory ? self->trailer.written : self->trailer.unpacked, in_memory, &home);
         if (problem) {
-            if (!in_memory)
+            if (!in_memory && !place->on_disk)
                 refuse(place->path, problem);
             continue;
         }

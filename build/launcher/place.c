@@ -162,16 +162,18 @@ static const char *unfitness(const char *path)
 }
 
 /* Why the volume would not do, or NULL. */
-static const char *shortcoming(int parent, uint64_t space, bool in_memory)
+static const char *shortcoming(int parent, uint64_t space, bool in_memory, bool on_disk)
 {
     struct statvfs volume;
+    if (on_disk && is_memory(parent))
+        return "in memory, which is short";
     if (fstatvfs(parent, &volume) < 0)
         return strerror(errno);
     if (!in_memory && (volume.f_flag & ST_NOEXEC))
         return "mounted noexec";
     if (volume.f_blocks && (uint64_t)volume.f_bavail * volume.f_frsize < space) /* some do not tell */
         return strerror(ENOSPC);
-    return NULL;
+    return is_memory(parent) ? lack(START_MEMORY + (unsigned)(space >> 20), 0) : NULL;
 }
 
 static void draw(uint8_t random[static RANDOM_CHARACTERS], int attempt)
@@ -232,7 +234,7 @@ const char *make_home(const struct place *place, uint64_t space, bool in_memory,
         problem = unreadable;
     }
     if (!problem)
-        problem = shortcoming(home->parent, space, in_memory);
+        problem = shortcoming(home->parent, space, in_memory, place->on_disk);
     /* A name may be taken; and somebody who sweeps may find the directory before its lock, and remove it. */
     error = EAGAIN;
     for (int attempt = 0; !problem && attempt < 100; attempt++) {

@@ -45,7 +45,7 @@ static char **make_environment(char **environment, const char *program, int rest
     size_t count = 0;
     while (environment[count])
         count++;
-    char **made = calloc(count + 4, sizeof *made);
+    char **made = calloc(count + 6, sizeof *made);
     if (!made)
         return NULL;
     memcpy(made, environment, count * sizeof *made);
@@ -55,7 +55,11 @@ static char **make_environment(char **environment, const char *program, int rest
     made[count++] = "_PYI_PARENT_PROCESS_LEVEL=-1";
     if (rest >= 0) {
         snprintf(descriptor, sizeof descriptor, REST "=%d", rest);
-        made[count] = descriptor;
+        made[count++] = descriptor;
+    }
+    if (is_memory_short()) { /* what the user has set comes before it, and counts */
+        made[count++] = "MALLOC_ARENA_MAX=1";
+        made[count] = "DOCKERSAVE_JOBS=2";
     }
     return made;
 }
@@ -78,7 +82,11 @@ static bool has_terminal(void)
 static bool unpack_rest(const struct self *self, struct home *home, int fd)
 {
     char answer[PATH_MAX] = "";
-    int error = unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
+    const char *lacking = lack(SAVE_MEMORY + (is_memory(home->fd) ? REST_MEMORY : 0), SAVE_ADDRESSES);
+    int error = lacking ? 0 : unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, 1);
+    if (lacking)
+        snprintf(answer, sizeof answer, "the program %s\n"
+                 "give it more, or set TMPDIR to a directory on a disk", lacking);
     if (error)
         snprintf(answer, sizeof answer, "no place to unpack the rest of the program (%.*s: %s)\n"
                  "make room there, or set TMPDIR to a directory with %d MB",
@@ -242,10 +250,23 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     return 128 + WTERMSIG(status);
 }
 
+/* What is missing, or NULL. Nobody will be there to say why the program was killed. */
+static const char *lack_installed(char **argv)
+{
+    const char *first = argv[0] && argv[1] ? argv[1] : "--help";
+    bool is_question = strcmp(first, "--version") == 0 || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0;
+    return lack(is_question ? START_MEMORY : INSTALLED_MEMORY, is_question ? START_ADDRESSES : SAVE_ADDRESSES);
+}
+
 /* Becomes the program that is installed beside this launcher. Returns an exit code if it cannot. */
 int start_installed(const struct self *self, char **argv, const struct caller *caller)
 {
     static char home[PATH_MAX], program[PATH_MAX + sizeof PROGRAM + 1];
+    const char *lacking = lack_installed(argv);
+    if (lacking) {
+        say("cannot start: %s", lacking);
+        return 1;
+    }
     snprintf(home, sizeof home, "%s", self->path);
     char *slash = strrchr(home, '/');
     if (slash)

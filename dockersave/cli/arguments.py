@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import re
 import sys
 
@@ -59,6 +60,12 @@ def _jobs(text: str) -> int | None:
     from ..model.options import Network
 
     return Network(jobs=_count(text)).jobs
+
+
+def _default_jobs() -> int | None:
+    """What the static binary sets where memory is short, and whoever else wants to."""
+    text = os.environ.get("DOCKERSAVE_JOBS", "")
+    return int(text) if re.fullmatch("[0-9]{1,6}", text) else None
 
 
 def _float(text: str) -> float:
@@ -286,7 +293,7 @@ def network(arguments: argparse.Namespace) -> Network:
         password=arguments.password,
         authfile=arguments.authfile,
         mirrors=tuple(arguments.mirror),
-        jobs=arguments.jobs,
+        jobs=arguments.jobs or _default_jobs(),
         retries=arguments.retries,
         timeout=arguments.timeout,
         wait=arguments.wait,
