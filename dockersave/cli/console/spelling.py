@@ -11,7 +11,7 @@ _WORDS = {
     "check": "--verify",
     "credentials": "--ilogin, or --user and --password-stdin",
     "example": "dockersave debian",
-    "help": "dockersave --help lists all options",
+    "help": "dockersave --help shows all options",
     "login": "--ilogin or --user",
     "same": "the same command",
     "trace": "-vv shows",
