@@ -60,7 +60,7 @@ class Attempts:
 
     def judge(
         self,
-        failure: Exception,
+        failure: NetworkError | ContentError,
         attempts: int,
         *,
         now: float,
@@ -82,8 +82,6 @@ class Attempts:
             crowd: whether another connection was in use at the same time.
             overtaken: whether another connection made progress in the meantime.
         """
-        if not isinstance(failure, NetworkError | ContentError):
-            return Verdict(failure)
         network = failure if isinstance(failure, NetworkError) else None
         if network and network.crowded and crowd:
             return Verdict(sheds=True)
