@@ -1,4 +1,4 @@
-"""The one retry policy of a run: which errors are retried, how often, and when. Pure."""
+"""The one retry policy of a run: which errors are retried, how often, and when."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .errors import ContentError, NetworkError
 from .limits import LIMITS
 from .spelling import argument
+from .units import in_words
 
 _FIRST_PAUSE = 0.5
 _WAITING_PAUSE = 2.0
@@ -32,7 +33,7 @@ class Verdict(NamedTuple):
     sheds: bool = False
 
 
-class Attempts:
+class RetryPolicy:
     """Judges failures. Threads share one; a count that is one too low does no harm.
 
     Args:
@@ -136,13 +137,3 @@ class Attempts:
                 f"{failure.said}, retrying in {in_words(pause)} ({count} of {self._retries})"
             )
         return Verdict(until=now + pause, counts=True)
-
-
-def in_words(seconds: float) -> str:
-    """A duration for people: `0.4 s`, `12 s`, `3 min`, `5 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

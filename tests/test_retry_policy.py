@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from dockersave.attempts import Attempts, Verdict, in_words
 from dockersave.errors import (
     ContentError,
     CredentialsError,
@@ -18,6 +17,8 @@ from dockersave.errors import (
     OutputError,
 )
 from dockersave.limits import LIMITS
+from dockersave.retry_policy import RetryPolicy, Verdict
+from dockersave.units import in_words
 
 NOW = 1000.0
 AT_ONCE = Verdict()
@@ -28,7 +29,7 @@ class Policy:
 
     def __init__(self, retries: int = 5, *, wait: float = 0, jitter: float = 1.0) -> None:
         self.lines: list[str] = []
-        self.attempts = Attempts(
+        self.attempts = RetryPolicy(
             retries,
             wait_until=NOW + wait,
             jitter=lambda low, high: low + jitter * (high - low),

@@ -9,7 +9,7 @@ import pytest
 
 from dockersave import Network, Options, OutputError, Reference, save
 from dockersave.saving.destination import Destination
-from dockersave.saving.writable import check_writable
+from dockersave.saving.output_names import check_writable
 from tests.images import Store, image, random_layer
 from tests.registry.simulator import Simulator
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ..errors import DockersaveError, shown
+from ...errors import DockersaveError, shown
 from .spellings import Reading, readings
 
 Span = tuple[int, int]

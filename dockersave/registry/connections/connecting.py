@@ -17,9 +17,9 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
-from ..cancellation import Cancellation
-from ..limits import LIMITS
-from ..values import dataclass
+from ...cancellation import Cancellation
+from ...limits import LIMITS
+from ...values import dataclass
 
 Address: TypeAlias = tuple[Any, ...]
 Target: TypeAlias = tuple[socket.AddressFamily, Address]

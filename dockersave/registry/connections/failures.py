@@ -14,13 +14,13 @@ from email.utils import mktime_tz, parsedate_tz
 
 from urllib3.exceptions import NameResolutionError, ProxyError, ReadTimeoutError
 
-from ..errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
-from ..spelling import argument
+from ...errors import CredentialsError, DockersaveError, NetworkError, NotFoundError, shown
+from ...spelling import argument
+from ..concealing.secrets import Conceal, without_queries
 from .connecting import CAUSES, Unreached
 from .handshakes import of_tls
 from .http import MalformedAnswer
 from .pace import Stalled
-from .secrets import Conceal, without_queries
 
 _AWAY = {number: words for number, words in CAUSES.items() if number != errno.ETIMEDOUT}
 _BROKEN = "connection broken"

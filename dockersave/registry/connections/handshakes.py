@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 import time
 
-from ..errors import NetworkError, shown
-from ..spelling import argument
+from ...errors import NetworkError, shown
+from ...spelling import argument
 
 _ISSUER = {18, 19, 20, 21, 2, 27, 33}
 _TOO_WEAK = {66, 67, 68}

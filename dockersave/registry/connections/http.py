@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from urllib3.connection import HTTPConnection
 
-from ..limits import LIMITS
+from ...limits import LIMITS
 
 TARGET = ":target"
 """A pseudo header that is never sent: the exact request target."""

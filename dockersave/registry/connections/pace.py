@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..limits import LIMITS
+from ...limits import LIMITS
 
 _EXACT = 1 / 8
 """The fraction by which a timeout may be exceeded: saves fast reads a system call."""

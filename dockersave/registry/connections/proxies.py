@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 EVEN_LOOPBACK = "<-loopback>"
 """In NO_PROXY: send requests to loopback through the proxy, too (Chromium's syntax)."""

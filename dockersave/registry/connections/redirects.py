@@ -7,10 +7,10 @@ import re
 import socket
 from urllib.parse import quote, urljoin, urlsplit
 
-from ..errors import NetworkError, shown
-from ..limits import LIMITS
-from ..spelling import argument
-from .secrets import Conceal, without_queries
+from ...errors import NetworkError, shown
+from ...limits import LIMITS
+from ...spelling import argument
+from ..concealing.secrets import Conceal, without_queries
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
 

@@ -21,8 +21,8 @@ from typing import Any, cast
 
 import urllib3
 
-from ..cancellation import Cancellation
-from ..limits import LIMITS
+from ...cancellation import Cancellation
+from ...limits import LIMITS
 from .connecting import Connected
 from .http import Answer
 from .pace import Pace

@@ -21,17 +21,17 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, SystemTimeWarning
 
-from .. import __version__
-from ..cancellation import Cancellation
-from ..errors import CancelledError, ContentError, DockersaveError, shown
-from ..limits import LIMITS
-from ..model.options import Network
-from ..trace import SILENT, Trace
+from ... import __version__
+from ...cancellation import Cancellation
+from ...errors import CancelledError, ContentError, DockersaveError, shown
+from ...limits import LIMITS
+from ...model.options import Network
+from ...trace import SILENT, Trace
+from ..concealing.secrets import Secrets
 from . import failures, sockets
 from .pools import Dialling, pool_classes
 from .proxies import proxy_for, split_credentials
 from .redirects import host_of
-from .secrets import Secrets
 from .trust import Trust
 
 Response = urllib3.BaseHTTPResponse

@@ -9,8 +9,8 @@ import threading
 import zlib
 from collections.abc import Iterable, Mapping
 
-from ..errors import UsageError
-from ..model.options import Network
+from ...errors import UsageError
+from ...model.options import Network
 
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from ..errors import ContentError, CredentialsError, NetworkError
-from ..limits import LIMITS
-from ..values import dataclass, field
-from . import failures, redirects
-from .credentials import Credentials, Login
+from ...errors import ContentError, CredentialsError, NetworkError
+from ...limits import LIMITS
+from ...values import dataclass, field
+from ..concealing.secrets import Secrets
+from ..connections import failures, redirects
 from .refusals import Refusals
-from .secrets import Secrets
+from .where_from import Credentials, Login
 
 if TYPE_CHECKING:
     from .challenge import Challenge
@@ -307,8 +307,8 @@ class Authorizer:
         self, challenge: Challenge, repository: str, login: Login | None
     ) -> tuple[str, float]:
         """A token and its lifetime in seconds, from the endpoint named by a challenge."""
-        from .realms import check_realm, with_query
         from .tokens import token_of
+        from .where_to import check_realm, with_query
 
         realm = check_realm(challenge.parameters["realm"], self._origin, self._secrets.conceal)
         asked = [("service", service)] if (service := challenge.parameters.get("service")) else []

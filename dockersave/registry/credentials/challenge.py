@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..values import dataclass, field
+from ...values import dataclass, field
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _SCHEME = re.compile(rf"({_TOKEN})(?=[ \t,]|\Z)")

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, cast
 
-from ..cancellation import Cancellation
-from ..limits import LIMITS
-from ..model.weight import is_too_heavy
+from ...cancellation import Cancellation
+from ...limits import LIMITS
+from ...model.weight import is_too_heavy
 
 # It becomes part of a program's name: paths are not allowed.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

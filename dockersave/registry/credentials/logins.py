@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import shown
-from ..model.reference import DOCKER_HUB
-from ..spelling import argument
-from ..values import dataclass, field
+from ...errors import shown
+from ...model.reference import DOCKER_HUB
+from ...spelling import argument
+from ...values import dataclass, field
 
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _TOKEN_USER = "<token>"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import CredentialsError
-from ..model.reference import DOCKER_HUB
-from ..spelling import argument
-from .credentials import Credentials, Login
-from .secrets import Secrets
+from ...errors import CredentialsError
+from ...model.reference import DOCKER_HUB
+from ...spelling import argument
+from ..concealing.secrets import Secrets
+from .where_from import Credentials, Login
 
 if TYPE_CHECKING:
     from .challenge import Challenge

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import NetworkError
-from ..limits import LIMITS
-from ..model.weight import is_too_heavy
-from ..values import dataclass, field
-from . import failures
-from .secrets import Conceal
+from ...errors import NetworkError
+from ...limits import LIMITS
+from ...model.weight import is_too_heavy
+from ...values import dataclass, field
+from ..concealing.secrets import Conceal
+from ..connections import failures
 
 _LEAST_LIFE = 60.0
 """Lifetime of a token in seconds if the answer states less or nothing (token specification)."""

@@ -13,13 +13,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..cancellation import Cancellation
-from ..errors import CredentialsError, shown
-from ..limits import LIMITS
-from ..model.options import Network
-from ..model.reference import DOCKER_HUB
-from ..spelling import argument
-from ..values import dataclass
+from ...cancellation import Cancellation
+from ...errors import CredentialsError, shown
+from ...limits import LIMITS
+from ...model.options import Network
+from ...model.reference import DOCKER_HUB
+from ...spelling import argument
+from ...values import dataclass
 from .logins import Login, as_login, by_place, keys_of, of_entry, of_variable
 
 __all__ = ["Credentials", "Keyring", "Login"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from ..errors import CredentialsError, NetworkError, shown
-from ..limits import LIMITS
-from . import redirects
-from .secrets import Conceal, without_queries
+from ...errors import CredentialsError, NetworkError, shown
+from ...limits import LIMITS
+from ..concealing.secrets import Conceal, without_queries
+from ..connections import redirects
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 

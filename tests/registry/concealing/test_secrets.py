@@ -17,7 +17,7 @@ from dockersave.errors import DockersaveError
 from dockersave.limits import LIMITS
 from dockersave.model.manifests import Descriptor
 from dockersave.model.reference import Reference
-from dockersave.registry.secrets import Secrets, without_queries
+from dockersave.registry.concealing.secrets import Secrets, without_queries
 from dockersave.resolving.resolver import Resolver
 from tests.images import image, random_layer
 from tests.registry.clients import drain, opened

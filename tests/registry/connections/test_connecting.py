@@ -16,13 +16,21 @@ from hypothesis import strategies as st
 from dockersave.cancellation import Cancellation
 from dockersave.errors import NetworkError
 from dockersave.limits import LIMITS
-from dockersave.registry import connecting
-from dockersave.registry.connecting import Race, Target, Unreached, connect, delay, describe, order
+from dockersave.registry.connections import connecting
+from dockersave.registry.connections.connecting import (
+    Race,
+    Target,
+    Unreached,
+    connect,
+    delay,
+    describe,
+    order,
+)
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
 from tests.registry.clients import opened
+from tests.registry.connections.test_interruption import silent_server, stopped
 from tests.registry.simulator import Simulator
-from tests.registry.test_interruption import silent_server, stopped
 
 SAMPLE = image([random_layer(1000)])
 STORE = Store.of({"sample": SAMPLE})

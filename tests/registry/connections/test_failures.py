@@ -13,7 +13,7 @@ from dockersave.errors import (
     NetworkError,
     NotFoundError,
 )
-from dockersave.registry import failures
+from dockersave.registry.connections import failures
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
 from tests.registry.clients import opened

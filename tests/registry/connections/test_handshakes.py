@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from dockersave.errors import NetworkError
-from dockersave.registry.handshakes import of_tls
+from dockersave.registry.connections.handshakes import of_tls
 from tests.registry.clients import opened
 
 REFUSALS = {

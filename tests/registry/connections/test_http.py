@@ -8,7 +8,7 @@ from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import digest_of
 from dockersave.model.manifests import ACCEPT, Descriptor
-from dockersave.registry.http import MalformedAnswer, content_length, is_chunked
+from dockersave.registry.connections.http import MalformedAnswer, content_length, is_chunked
 from tests.images import image, random_layer
 from tests.registry.clients import drain, opened
 from tests.registry.raw_server import answer, chunked, raw_server

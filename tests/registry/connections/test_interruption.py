@@ -12,7 +12,7 @@ import pytest
 
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, NetworkError
-from dockersave.registry.sockets import Watch
+from dockersave.registry.connections.sockets import Watch
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
 from tests.registry.clients import Run, descriptor_of, drain, opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockersave.limits import LIMITS
-from dockersave.registry.pace import Pace, Stalled
+from dockersave.registry.connections.pace import Pace, Stalled
 
 
 class Clocked:

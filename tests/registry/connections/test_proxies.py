@@ -12,14 +12,14 @@ import pytest
 import urllib3
 
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError, UsageError
-from dockersave.registry.proxies import EVEN_LOOPBACK, proxy_for, split_credentials
+from dockersave.registry.connections.proxies import EVEN_LOOPBACK, proxy_for, split_credentials
 from tests.images import sample_image
 from tests.pace import until
 from tests.processes import Daemon, answers, free_port, scratch
 from tests.registry.clients import Run, descriptor_of, drain, opened
+from tests.registry.connections.test_warm import idle
 from tests.registry.fronts import PROXY_PASSWORD, Front
 from tests.registry.real import USER, Registries, Registry
-from tests.registry.test_warm import idle
 
 PROXY = "http://proxy.example:3128"
 BOTH = {"HTTP_PROXY": PROXY, "HTTPS_PROXY": PROXY}

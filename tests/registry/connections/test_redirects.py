@@ -11,9 +11,9 @@ from dockersave.errors import CredentialsError, DockersaveError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import digest_of
 from dockersave.registry import exchange
+from dockersave.registry.connections.redirects import host_of, is_local_service, origin, target
+from dockersave.registry.connections.transport import Transport
 from dockersave.registry.redirect_cache import RedirectCache
-from dockersave.registry.redirects import host_of, is_local_service, origin, target
-from dockersave.registry.transport import Transport
 from tests.images import Store, image, random_layer
 from tests.registry.clients import descriptor_of, drain, opened
 from tests.registry.simulator import Auth, Fault, Simulator

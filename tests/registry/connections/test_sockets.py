@@ -10,13 +10,13 @@ import pytest
 
 from dockersave.cancellation import Cancellation
 from dockersave.errors import NetworkError
-from dockersave.registry import connecting
-from dockersave.registry.connecting import is_loopback_name, resolve
+from dockersave.registry.connections import connecting
+from dockersave.registry.connections.connecting import is_loopback_name, resolve
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
 from tests.registry.clients import opened
+from tests.registry.connections.test_interruption import silent_server
 from tests.registry.simulator import Simulator
-from tests.registry.test_interruption import silent_server
 
 SAMPLE = image([random_layer(1000)])
 STORE = Store.of({"sample": SAMPLE})

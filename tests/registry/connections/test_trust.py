@@ -19,8 +19,8 @@ import pytest
 import trustme
 
 from dockersave.errors import NetworkError
-from dockersave.registry import trust
-from dockersave.registry.trust import Trust
+from dockersave.registry.connections import trust
+from dockersave.registry.connections.trust import Trust
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.clients import digest_from, opened
 from tests.registry.fronts import Front

@@ -13,7 +13,7 @@ import trustme
 
 from dockersave.errors import UsageError
 from dockersave.model.options import Network
-from dockersave.registry.trust import Trust
+from dockersave.registry.connections.trust import Trust
 from tests.images import sample_image
 from tests.registry.clients import digest_from
 from tests.registry.real import Registry

@@ -16,7 +16,7 @@ import pytest
 
 from dockersave.errors import ContentError, DockersaveError, NetworkError
 from dockersave.limits import LIMITS
-from dockersave.registry.proxies import EVEN_LOOPBACK
+from dockersave.registry.connections.proxies import EVEN_LOOPBACK
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
 from tests.registry.clients import Run, descriptor_of, drain, opened

@@ -14,8 +14,8 @@ import pytest
 from tests.images import Store, image, random_layer
 from tests.pace import until
 from tests.registry.clients import Run, descriptor_of, drain, opened
+from tests.registry.connections.test_interruption import silent_server
 from tests.registry.simulator import Fault, Simulator
-from tests.registry.test_interruption import silent_server
 
 BLOB = random_layer(10_000)
 STORE = Store.of({"sample": image([BLOB])})

@@ -9,7 +9,7 @@ from urllib3 import HTTPHeaderDict
 
 from dockersave.errors import CredentialsError, NetworkError
 from dockersave.limits import LIMITS
-from dockersave.registry.tokens import Answer
+from dockersave.registry.credentials.tokens import Answer
 from tests.registry.authorizing import (
     BASIC,
     BEARER,

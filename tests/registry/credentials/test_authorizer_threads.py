@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError
-from dockersave.registry.tokens import Answer
+from dockersave.registry.credentials.tokens import Answer
 from tests.registry.authorizing import BASIC, BEARER, REPOSITORY, Endpoint, authorizer, refuse
 from tests.registry.canary import Canary
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dockersave.registry.challenge import Challenge, parse
+from dockersave.registry.credentials.challenge import Challenge, parse
 
 Expected: TypeAlias = list[tuple[str, dict[str, str], str]]
 

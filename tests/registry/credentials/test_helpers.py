@@ -17,8 +17,8 @@ from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError
 from dockersave.limits import LIMITS
 from dockersave.model.options import Network
-from dockersave.registry import helpers
-from dockersave.registry.credentials import Credentials, Login
+from dockersave.registry.credentials import helpers
+from dockersave.registry.credentials.where_from import Credentials, Login
 from tests.pace import Stopwatch
 from tests.processes import program
 from tests.registry.canary import Canary

@@ -19,7 +19,7 @@ from tests.processes import program
 from tests.registry.canary import Canary
 from tests.registry.simulator import Auth, Fault, Simulator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STORE = Store.of({"team/sample": GOOD["docker"]()})
 
 

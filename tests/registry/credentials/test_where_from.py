@@ -16,7 +16,7 @@ import pytest
 
 from dockersave.errors import CredentialsError
 from dockersave.model.options import Network
-from dockersave.registry.credentials import Credentials, Login
+from dockersave.registry.credentials.where_from import Credentials, Login
 from dockersave.spelling import as_python
 from tests.registry.canary import Canary
 

@@ -6,10 +6,10 @@ import pytest
 
 from dockersave.errors import CredentialsError
 from dockersave.model.options import Network
-from dockersave.registry.auth import Authorizer
-from dockersave.registry.credentials import Credentials
-from dockersave.registry.realms import check_realm, with_query
-from dockersave.registry.tokens import Answer
+from dockersave.registry.credentials.authorizer import Authorizer
+from dockersave.registry.credentials.tokens import Answer
+from dockersave.registry.credentials.where_from import Credentials
+from dockersave.registry.credentials.where_to import check_realm, with_query
 from tests.registry.canary import Canary
 
 ORIGIN = "https://registry.test:443"
