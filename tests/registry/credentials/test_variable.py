@@ -12,7 +12,7 @@ import pytest
 from dockersave.cancellation import Cancellation
 from dockersave.model.options import Network
 from dockersave.resolving.session import Session
-from tests.registry.credentials.test_where_from import Finder, config, entry
+from tests.registry.credentials.finder import Finder, config, entry
 
 
 @pytest.mark.parametrize("key", ["registry.test", "https://registry.test/v1/", "registry.test/a"])
