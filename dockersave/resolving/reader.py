@@ -112,7 +112,7 @@ class DocumentReader:
         with self._budget.taking():
             child = parse(document.body, entry.digest, document.media_type)
         is_known = entry.media_type in INDEX_TYPES | MANIFEST_TYPES
-        if is_known and (entry.media_type in INDEX_TYPES) != isinstance(child, Index):
+        if is_known and (entry.media_type in INDEX_TYPES) != child.is_index:
             raise ContentError(f"{what} is not what the index says: {shown(entry.media_type)}")
         return child
 

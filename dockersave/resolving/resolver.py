@@ -108,7 +108,7 @@ class Resolver:
             return self._image(root, wanted)
 
     def _image(self, root: Manifest | Index, wanted: Platform | None) -> Image:
-        if isinstance(root, Manifest):
+        if not root.is_index:
             variant = self._lone(root)
             if wanted is not None:
                 self._check_platform(variant, wanted)
@@ -149,7 +149,7 @@ class Resolver:
             return self._all_platforms(root)
 
     def _all_platforms(self, root: Manifest | Index) -> Image:
-        if isinstance(root, Manifest):
+        if not root.is_index:
             return Image(self._reference, (self._lone(root),))
         found = _Found()
         self._collect(root, found, LIMITS.index_depth)
@@ -171,7 +171,7 @@ class Resolver:
             return self._platforms(root)
 
     def _platforms(self, root: Manifest | Index) -> list[Offer]:
-        if isinstance(root, Manifest):
+        if not root.is_index:
             return [Offer(self._lone(root).config.platform, root.descriptor.digest)]
         found = _Found()
         offers = list(self._offers(root, found, LIMITS.index_depth))
@@ -188,13 +188,21 @@ class Resolver:
                 found.kinds[kind] = None
             elif entry.platform and entry.media_type in MANIFEST_TYPES:
                 yield Offer(entry.platform, entry.digest, entry.os_version)
-            elif isinstance(child := self._reader.anything(entry), Index):
-                self._descend(depth)
-                yield from self._offers(child, found, depth - 1)
-            elif child is None or not may_be_image(child):
-                found.kinds[kind_of(child) if child else entry.media_type] = None
-            elif variant := self._reader.variant(child):
-                yield Offer(variant.config.platform, entry.digest, entry.os_version)
+            else:
+                yield from self._offers_of(entry, found, depth)
+
+    def _offers_of(self, entry: Descriptor, found: _Found, depth: int) -> Iterator[Offer]:
+        """The images below an entry that does not state its platform."""
+        child = self._reader.anything(entry)
+        if child is None:
+            found.kinds[entry.media_type] = None
+        elif child.is_index:
+            self._descend(depth)
+            yield from self._offers(child, found, depth - 1)
+        elif not may_be_image(child):
+            found.kinds[kind_of(child)] = None
+        elif variant := self._reader.variant(child):
+            yield Offer(variant.config.platform, entry.digest, entry.os_version)
 
     def _lone(self, manifest: Manifest) -> Variant:
         """The image of a reference without an index."""
@@ -216,7 +224,7 @@ class Resolver:
                 if child is None:
                     blobs.append(entry)
                     found.kinds[entry.media_type] = None
-                elif isinstance(child, Index):
+                elif child.is_index:
                     self._descend(depth)
                     self._collect(child, found, depth - 1)
                 else:
@@ -266,7 +274,7 @@ class Resolver:
                 if entry.media_type in MANIFEST_TYPES:
                     raise
                 continue
-            if isinstance(child, Manifest):
+            if not child.is_index:
                 yield entry, child
                 continue
             self._descend(depth)

@@ -263,7 +263,7 @@ class _Contents:
         self._variants[path] = ()
         body = self._inventory.document(path)
         document = parse_document(body, descriptor.digest, descriptor.media_type)
-        if isinstance(document, Manifest):
+        if not document.is_index:
             self._variants[path] = (self._image(document),)
         elif depth == 0:
             raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")
