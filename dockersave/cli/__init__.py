@@ -88,10 +88,9 @@ def _answer(*words: str) -> bool:
 
             text = page()
         case ["-h" | "--help", topic]:
-            from .guides import guide
-            from .page import TOPICS
+            from .guides import guide, topics
 
-            if topic not in TOPICS:
+            if topic not in topics():
                 return False
             text = guide(topic)
         case _:

@@ -22,7 +22,7 @@ from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_line
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ..model.options import Network
+    from ..model.options import Network, Options
     from ..model.reference import Reference
     from ..resolving.questions import Registry
     from .console.console import Console
@@ -160,16 +160,17 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     references = [Reference.parse(image) for image in _images(arguments.images)]
     if not references:
         raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
-    if (platform := options(arguments).platform) not in (None, "all"):
+    chosen = options(arguments)
+    if (platform := chosen.platform) not in (None, "all"):
         from ..model.platforms import Platform
 
         Platform.parse(platform)
     for path in arguments.reuse:
         if not os.path.exists(path):
             talk.note(f"--reuse {path}: there is no such file, so nothing is reused")
-    chosen = _with_login(network(arguments), arguments, talk)
+    reached = _with_login(network(arguments), arguments, talk)
     import_urllib3()
-    request = _Request(arguments, references, chosen, talk)
+    request = _Request(arguments, references, chosen, reached, talk)
     if arguments.tags or arguments.metadata or arguments.sha or arguments.platforms:
         return request.ask
     if arguments.dry_run:
@@ -180,10 +181,10 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
             raise UsageError(
                 "an archive cannot be written to a terminal", "add | docker load, or -o FILE"
             )
-    elif arguments.output and is_named_by(os.path.join(arguments.working_dir, arguments.output)):
+    elif arguments.output and is_named_by(os.path.join(chosen.working_dir, arguments.output)):
         # A complete archive is renamed, which would replace /dev/stdout for everyone.
         raise UsageError(f"{arguments.output} is standard output", "write -o -")
-    if arguments.layers_dir and not (arguments.no_tar or arguments.no_rm):
+    if arguments.layers_dir and not chosen.tree:
         talk.note("--layers-dir has no effect: no directory is kept without --no-rm or --no-tar")
     return request.save
 
@@ -194,6 +195,7 @@ class _Request:
     Args:
         arguments: of the command line.
         references: the images.
+        options: what is to be saved, and how.
         network: how registries are reached.
         talk: shows what happens.
     """
@@ -202,6 +204,7 @@ class _Request:
         self,
         arguments: Namespace,
         references: Sequence[Reference],
+        options: Options,
         network: Network,
         talk: Console,
     ) -> None:
@@ -209,7 +212,7 @@ class _Request:
         self._references = references
         self._network = network
         self._talk = talk
-        self._options = options(arguments)
+        self._options = options
         self._notify = Typed(talk.note)
         self._trace = self._notify if arguments.verbose > 1 else None
 
