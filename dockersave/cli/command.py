@@ -230,7 +230,7 @@ class _Request:
 
     def forecast(self, cancellation: Cancellation) -> None:
         """Tell what saving them would do."""
-        from ..saving.dryrun import forecast
+        from ..saving.forecast import forecast
         from .answers import outlook
 
         found = self._call(forecast, cancellation)
