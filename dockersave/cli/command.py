@@ -68,11 +68,11 @@ class Run:
             DockersaveError: it failed. A signal ends the process instead.
         """
         handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number, handler in handlers.items():
-            # Signals ignored by nohup or a script stay ignored.
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, self._stop)
         try:
+            for number, handler in handlers.items():
+                # Signals ignored by nohup or a script stay ignored.
+                if handler is not signal.SIG_IGN:
+                    signal.signal(number, self._stop)
             # Prompt here: only the main thread is woken by a signal.
             command = _command(self._arguments, self._talk)
             self._asking = False

@@ -159,6 +159,27 @@ def test_a_signal_that_comes_too_late_changes_nothing(monkeypatch: pytest.Monkey
                 signal.signal(number, handler)
 
 
+def test_a_signal_that_comes_as_soon_as_it_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    install = signal.signal
+
+    def at_once(number: signal.Signals, handler: signal.Handlers) -> object:
+        replaced = install(number, handler)
+        if number == signal.SIGINT and not ended:
+            signal.raise_signal(number)
+        return replaced
+
+    monkeypatch.setattr(signal, "signal", at_once)
+    before = {number: signal.getsignal(number) for number in command._SIGNALS}
+    monkeypatch.setattr(command.Run, "_end_by_signal", lambda run: ended.append(run._signal))
+    try:
+        command.Run(Namespace(), Console(quiet=True)).run()
+    finally:
+        for number, handler in before.items():
+            install(number, handler)
+    assert ended == [signal.SIGINT]
+
+
 def test_nohup_stays_nohup(tmp_path: Path) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
