@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..cancellation import Cancellation
-from ..errors import DockersaveError, UsageError, for_terminal, shown
+from ..errors import CancelledError, DockersaveError, UsageError, for_terminal, shown
 from .arguments import network, options
 from .console.spelling import Typed
 from .lean import import_urllib3
@@ -137,7 +137,8 @@ class Run:
         self._end_by_signal()
 
     def _end_by_signal(self) -> None:
-        hint = self._failure.advice if isinstance(self._failure, DockersaveError) else ""
+        # Another error may come of being stopped: its hint would be about that.
+        hint = self._failure.advice if isinstance(self._failure, CancelledError) else ""
         stopped = DockersaveError(f"stopped by {signal.Signals(self._signal).name}", hint)
         stopped.exit_code = 128 + self._signal
         self._talk.finish()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave import Cancellation
+from dockersave import Cancellation, CancelledError, ContentError, DockersaveError
 from dockersave.cli import command
 from dockersave.cli.console.console import Console
 from tests.cli.command import COMMAND, Runner, environment, fill, on_a_terminal
@@ -178,6 +178,29 @@ def test_a_signal_that_comes_as_soon_as_it_is_heard(monkeypatch: pytest.MonkeyPa
         for number, handler in before.items():
             install(number, handler)
     assert ended == [signal.SIGINT]
+
+
+@pytest.mark.parametrize("kind", [CancelledError, ContentError])
+def test_hints_of_errors_that_come_of_a_signal_are_not_shown(
+    kind: type[DockersaveError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(cancellation: Cancellation) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not cancellation.cancelled:
+            time.sleep(0.01)
+        raise kind("it is damaged", "save it again")
+
+    monkeypatch.setattr(command, "_command", lambda arguments, talk: stopped)
+    monkeypatch.setattr(os, "_exit", lambda code: None)
+    before = {number: signal.getsignal(number) for number in command._SIGNALS}
+    try:
+        with pytest.raises(kind):
+            command.Run(Namespace(), Console()).run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    said = "dockersave: stopped by SIGTERM\n"
+    assert capsys.readouterr().err == said + "  save it again\n" * (kind is CancelledError)
 
 
 def test_nohup_stays_nohup(tmp_path: Path) -> None:
