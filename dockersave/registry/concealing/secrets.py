@@ -26,6 +26,8 @@ _HIDDEN = "***"
 _LEAST = 4
 """Shorter words are not hidden: cutting them out of other words would reveal them."""
 _LEAST_PACKED = 6
+_LEAST_CUT = 6
+"""What is left of a secret where a text was cut is hidden if it is that long."""
 _LEAST_SIGNATURE = 12
 """A value in a query of this length is taken for a signature or a token."""
 _GIVEN_MOST = 64
@@ -121,8 +123,11 @@ class Secrets:
             for pattern in patterns:
                 for match in pattern.finditer(read.text):
                     start, end = read.starts[match.start()], read.starts[match.end()]
-                    rest = _REST.match(text, end) if match.lastindex else None
-                    yield start, rest.end() if rest else end
+                    yield start, end
+                    if match.lastindex and (rest := _REST.match(text, end)):
+                        yield start, rest.end()
+                    if match.lastindex and (rest := _REST.match(read.text, match.end())):
+                        yield start, read.starts[rest.end()]
 
     def _compiled(self) -> list[re.Pattern[str]]:
         with self._lock:
@@ -213,16 +218,23 @@ def _variants(word: str) -> Iterator[tuple[str, bool]]:
 def _packings(word: str, is_long: bool) -> Iterator[str]:
     """Patterns for a word: as it is, as hex, and Base64-encoded at any offset.
 
-    What belongs to a longer secret ends in an empty group.
+    What belongs to a longer secret ends in an empty group. Six characters are enough where
+    `errors.shown` has cut a text.
     """
 
     def beginning(chars: Sequence[str]) -> str:
         more = "()" if is_long or len(chars) > _BEGINNING else ""
-        return "".join(chars[:_BEGINNING]) + more
+        whole = "".join(chars[:_BEGINNING]) + more
+        if len(chars) < _LEAST_CUT:
+            return whole
+        rest = ""
+        for char in reversed(chars[_LEAST_CUT:_BEGINNING]):
+            rest = f"(?:{char}{rest})?"
+        return f"{whole}|{''.join(chars[:_LEAST_CUT])}{rest}(?=[.]{{3}})"
 
     yield beginning([_LIKE.get(char) or re.escape(char) for char in word])
     data = word.encode(errors="surrogateescape")
-    yield beginning([f"{byte:02x}" for byte in data])
+    yield beginning([f"{byte:02x}[ :-]?" for byte in data])
     for before in range(3):
         packed = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         # The first and the last characters depend on the bytes around it.

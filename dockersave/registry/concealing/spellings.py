@@ -28,6 +28,12 @@ _WIDTHS = {"percent": 3, "byte": 4, "octal": 4, "unit": 6}
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _DEPTH = 3
 """How often a text may be escaped: JSON in JSON in HTML."""
+_UNSEEN = re.compile(
+    r"(?:[\r\n?]+[ \t]*|[\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff])+"
+)
+"""Line breaks with the indentation after them, control characters, characters without a glyph, and
+what `errors.shown` puts in their place. Base64 comes in lines of 76 (RFC 2045), headers are folded,
+and IIS has pages in UTF-16."""
 
 
 class Reading:
@@ -48,16 +54,31 @@ class Reading:
 def readings(text: str) -> Iterator[Reading]:
     """A text as it is, then without escapes, without the escapes in that, and so on.
 
-    Takes time in proportion to the length of the text.
+    Each is followed by the same without what nobody sees. Takes time in proportion to the length of
+    the text.
     """
     read = Reading(text, list(range(len(text) + 1)))
-    yield read
+    yield from _joined(read)
     for _ in range(_DEPTH):
         plain = _unescaped(read)
         if len(plain.text) == len(read.text):
             return
         read = plain
-        yield read
+        yield from _joined(read)
+
+
+def _joined(read: Reading) -> Iterator[Reading]:
+    """A reading, and the same in one line, if it is in several."""
+    yield read
+    parts: list[str] = []
+    starts: list[int] = []
+    at = 0
+    for match in _UNSEEN.finditer(read.text):
+        parts.append(read.text[at : match.start()])
+        starts += read.starts[at : match.start()]
+        at = match.end()
+    if at:
+        yield Reading("".join(parts) + read.text[at:], starts + read.starts[at:])
 
 
 def _unescaped(read: Reading) -> Reading:

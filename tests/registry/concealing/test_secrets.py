@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from dockersave.errors import DockersaveError
+from dockersave.errors import DockersaveError, shown
 from dockersave.limits import LIMITS
 from dockersave.model.manifests import Descriptor
 from dockersave.model.reference import Reference
@@ -37,6 +37,11 @@ def units(text: str) -> list[str]:
     """The words of a text in UTF-16, as hex."""
     data = text.encode("utf-16-be")
     return [data[at : at + 2].hex() for at in range(0, len(data), 2)]
+
+
+def in_lines(text: str, length: int, end: str) -> str:
+    """A text in lines of so many characters."""
+    return end.join(text[at : at + length] for at in range(0, len(text), length))
 
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -84,6 +89,14 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
         f"%{ord(char):02x}" if at % 2 and char.isascii() else quote(char)
         for at, char in enumerate(word)
     ),
+    "hex, apart": lambda word: word.encode().hex(":", 2).upper(),
+    "lines": lambda word: in_lines(word, 5, "\n"),
+    "lines in JSON": lambda word: json.dumps(in_lines(word, 12, "\r\n"))[1:-1],
+    "a folded header": lambda word: in_lines(word, 30, "\r\n  "),
+    "UTF-16": "\0".join,
+    "soft hyphens": lambda word: in_lines(word, 4, "\xad\u200b"),
+    "Base64 in lines": lambda word: base64.encodebytes(f"me:{word}".encode()).decode(),
+    "Base64 in lines, in JSON": lambda word: json.dumps(in_lines(packed(word), 20, "\n    ")),
     "Base64": packed,
     "Base64, after a name": lambda word: packed(f"me:{word}"),
     "Base64, after another": lambda word: packed(f"you:{word}"),
@@ -309,6 +322,9 @@ ECHOES: dict[str, Say] = {
     "media type": lambda server, line, got: answer(
         json.dumps({"schemaVersion": 2, "mediaType": f"a/{got}"}).encode()
     ),
+    "media type, late": lambda server, line, got: answer(
+        json.dumps({"schemaVersion": 2, "mediaType": f"a/{'y' * 180}{got}"}).encode()
+    ),
     "link": lambda server, line, got: answer(b'{"tags":[]}', f"Link: </{got}>; rel=next"),
 }
 
@@ -379,6 +395,18 @@ def test_storage_that_echoes_a_signed_address() -> None:
         drain(run.registry.blob("sample", CONFIG))
     assert signature not in str(caught.value)
     assert "no *** at /b?***" in str(caught.value)
+
+
+@pytest.mark.parametrize("spell", [str, packed, lambda word: in_lines(packed(word), 8, "\r\n ")])
+def test_what_was_cut_before_it_is_concealed(spell: Callable[[str], str]) -> None:
+    """Documents are quoted where nobody knows secrets."""
+    secrets = Secrets()
+    secrets.add([PLAIN])
+    spelled = spell(PLAIN)
+    for length in range(130, 210):
+        said = secrets.conceal(f"the type {shown('x ' * length + spelled)}, here")
+        assert spelled[:6] not in said
+        assert said.endswith(", here")
 
 
 def test_what_is_concealed_is_cut_afterwards() -> None:
