@@ -321,7 +321,7 @@ def test_help_and_version(bare: BareHost, binary: Path) -> None:
     assert text.startswith("usage: dockersave ")
     for topic in topics():
         assert bare.run("--help", topic).stdout == guide(topic)
-    assert binary.stat().st_size <= 10_000_000
+    assert binary.stat().st_size <= 8_500_000
 
 
 def test_temporary_space(binary: Path, tmp_path: Path) -> None:
