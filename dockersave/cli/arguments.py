@@ -65,7 +65,7 @@ def _jobs(text: str) -> int | None:
 
 
 def _default_jobs() -> int | None:
-    """What the static binary sets where memory is short, and whoever else wants to."""
+    """DOCKERSAVE_JOBS, which the static binary sets if memory is short; users may, too."""
     text = os.environ.get("DOCKERSAVE_JOBS", "")
     return int(text) if re.fullmatch("[0-9]{1,6}", text) else None
 
