@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..archive.read.listing import Listing
 from ..model.platforms import Offer
 from ..model.reference import Reference
-from ..saving.dryrun import Forecast
+from ..saving.forecast import Forecast
 from ..units import in_bytes
 
 

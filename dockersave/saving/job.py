@@ -103,7 +103,7 @@ class Job:
                 pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
                 registry.warm(min(pieces, self.session.network.usual_jobs))
 
-        copies = LIMITS.legacy_copies if self.options.format == "legacy" else 1
+        copies = self.format.config_copies
         resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
         wanted = self.options.platform
         if wanted == ALL_PLATFORMS:

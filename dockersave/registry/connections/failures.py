@@ -1,4 +1,4 @@
-"""Turn network errors into messages that say what to do. Pure."""
+"""Turn network errors into messages that say what to do. The clock is read for dates in them."""
 
 from __future__ import annotations
 
