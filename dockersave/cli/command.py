@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..cancellation import Cancellation
-from ..errors import DockersaveError, UsageError, for_terminal, shown
+from ..errors import CancelledError, DockersaveError, UsageError, for_terminal, shown
 from .arguments import network, options
 from .console.spelling import Typed
 from .lean import import_urllib3
@@ -68,11 +68,11 @@ class Run:
             DockersaveError: it failed. A signal ends the process instead.
         """
         handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number, handler in handlers.items():
-            # Signals ignored by nohup or a script stay ignored.
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, self._stop)
         try:
+            for number, handler in handlers.items():
+                # Signals ignored by nohup or a script stay ignored.
+                if handler is not signal.SIG_IGN:
+                    signal.signal(number, self._stop)
             # Prompt here: only the main thread is woken by a signal.
             command = _command(self._arguments, self._console)
             self._asking = False
@@ -137,7 +137,8 @@ class Run:
         self._end_by_signal()
 
     def _end_by_signal(self) -> None:
-        hint = self._failure.advice if isinstance(self._failure, DockersaveError) else ""
+        # Another error may come of being stopped: its hint would be about that.
+        hint = self._failure.advice if isinstance(self._failure, CancelledError) else ""
         stopped = DockersaveError(f"stopped by {signal.Signals(self._signal).name}", hint)
         stopped.exit_code = 128 + self._signal
         self._console.finish()

@@ -307,7 +307,7 @@ class Endpoint:
             where_to.check_redirect(url, there)
             if response.status in {301, 302, 303} and method == "POST":
                 method, body = "GET", None
-        raise NetworkError(f"{redirects.host_of(url)}: the token endpoint redirects in a circle")
+        raise NetworkError(f"{redirects.host_of(url)}: the token endpoint redirects in a loop")
 
 
 def _is_signed(url: str, start: str) -> bool:

@@ -65,7 +65,7 @@ def of_exchange(
         if isinstance(cause, Stalled) and cause.in_body:
             return NetworkError(
                 f"{where} {cause}",
-                f"if the line is that slow, raise {argument('timeout')}",
+                f"if the connection is that slow, raise {argument('timeout')}",
                 transient=True,
             )
     for cause in chain:

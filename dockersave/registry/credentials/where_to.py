@@ -52,8 +52,8 @@ def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> 
         parts = urlsplit(realm)
     except (ValueError, NetworkError):
         raise CredentialsError(
-            f"{host}: sends us for a token to {shown(conceal(realm))!r}, which is not a "
-            "valid address",
+            f"{host}: gives {shown(conceal(realm))!r} as the address of its token service, "
+            "which is not a valid one",
             "the registry's operator should check its token realm",
         ) from None
     if there == origin and parts.username is None:
