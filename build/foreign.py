@@ -1,8 +1,8 @@
 """What `dockersave.spec` takes from a target's packages when it freezes for another machine.
 
 PyInstaller runs here, with the same Python of the same Debian (build/sysroots), and finds modules
-for this machine. Those that are not code of a processor's are good for every machine. For the others, this
-has the target's files.
+for this machine. Those that are not code of a processor's are good for every machine. For the
+others, this has the target's files.
 """
 
 from __future__ import annotations
