@@ -23,7 +23,7 @@ import pytest
 from dockersave import Network, Options, save
 from dockersave.cli.guides import guide
 from dockersave.cli.page import TOPICS
-from dockersave.registry.trust import BUILT_IN
+from dockersave.registry.connections.trust import BUILT_IN
 from tests.appliance.conftest import ROOT, TARGET, WORK
 from tests.appliance.hosts import COMMAND, BareHost, leftovers, temporary_space
 from tests.images import GOOD, Store, sample_image
