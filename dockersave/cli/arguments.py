@@ -14,7 +14,6 @@ import sys
 from ..errors import UsageError
 from ..values import names_of
 from .console.spelling import option_of
-from .guides import topics
 from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
 from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, USAGE, WHAT, WHERE, page
 
@@ -97,6 +96,8 @@ def _registry(text: str) -> str:
 
 
 def _topic(text: str) -> str:
+    from .guides import topics
+
     if text not in topics():
         raise argparse.ArgumentTypeError(
             f"no guide on {_short(ascii(text))}; topics: {', '.join(topics())}"
