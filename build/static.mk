@@ -93,20 +93,20 @@ $(WORK)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/m
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
 
 # A shell's `lock` is one of build/sysroots: its packages lie with the wheels, for a build without network.
-FETCH = $(PYTHON) build/sysroot.py fetch build/sysroots/$$lock.lock build/out/wheels
+FETCH = $(PYTHON) build/sysroot.py fetch $$lock build/out/wheels
 
 container: ## dockersave-static from a container (ARCH=, BASE_IMAGE=, CONTAINER_PYTHON=, ENGINE=)
 	@$(BOOTSTRAP) run
 	@rm -rf build/out/wheels
 	@PYTHON_VERSION=$(CONTAINER_PYTHON) sh build/static-venv.sh --download build/out/wheels
-	@$(if $(LIBRARY_TARGET),for lock in tools $(ARCH); do $(FETCH) || exit; done)
+	@$(if $(LIBRARY_TARGET),for lock in $(wildcard build/sysroots/$(SUITE)/*.lock); do $(FETCH) || exit; done)
 	@sh build/container.sh .
 
 reproducible: ## build dockersave-static twice, differently, for each architecture, and compare
 	@$(BOOTSTRAP) reproducible
 	@rm -rf build/out/wheels
 	@sh build/static-venv.sh --download build/out/wheels
-	@for lock in $(basename $(notdir $(wildcard build/sysroots/*.lock))); do $(FETCH) || exit; done
+	@for lock in $(wildcard build/sysroots/*/*.lock); do $(FETCH) || exit; done
 	@sh build/reproducible.sh build/out/wheels $(TARGETS)
 
 test-container: needs-test venv ## build in docker, podman and buildah, compare, and try what comes out (STANDIN=)

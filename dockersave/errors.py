@@ -206,6 +206,19 @@ def shown(text: str, most: int = 200) -> str:
     return "".join(char if char.isprintable() else "?" for char in cut)
 
 
+_ESCAPES = {
+    code: ascii(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
+
+
+def in_one_line(text: str) -> str:
+    """Text of the user's own, such as a file's name, without control characters.
+
+    Terminals would obey them. They are written as in Python: `\\x1b`, `\\n`.
+    """
+    return text.translate(_ESCAPES)
+
+
 def for_terminal(text: str) -> str:
     """JSON with its control characters replaced by equivalent escapes.
 

@@ -9,7 +9,7 @@ import os
 import sys
 
 from .. import __version__
-from ..errors import DockersaveError
+from ..errors import DockersaveError, in_one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _traced(failure: BaseException) -> str:
             chain += {one.__cause__, one.__context__}
         if isinstance(one, DockersaveError):
             text = text.replace(str(one), as_typed(one.marked))
-    return text
+    return "".join(f"{in_one_line(line)}\n" for line in text.splitlines())
 
 
 def _explain(console: Console | None, failure: DockersaveError, verbose: bool) -> int:

@@ -153,6 +153,19 @@ def test_a_save_says_what_it_saved(run: Runner, plain_registry: Registry, tmp_pa
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",), ("--verbose", "--jobs", "0")], ids=str)
+def test_names_that_a_terminal_would_obey(
+    arguments: tuple[str, ...], run: Runner, plain_registry: Registry
+) -> None:
+    name = "a\x1b[31m\x9b\nb\u2028c.tar"
+    done = run(*arguments, "--insecure", plain_registry.reference("docker"), "-o", name)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert all(line.isprintable() for line in lines)
+    if "--jobs" not in arguments:
+        assert done.returncode == 0
+        assert any("a\\x1b[31m\\x9b\\nb\\u2028c.tar" in line for line in lines)
+
+
 def test_verbose_says_more(run: Runner, plain_registry: Registry) -> None:
     reference = plain_registry.reference("docker")
     manifest = json.loads(run("--insecure", "--metadata", reference).stdout)
