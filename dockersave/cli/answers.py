@@ -9,7 +9,7 @@ from ..archive.read.listing import Listing
 from ..errors import in_one_line
 from ..model.platforms import Offer
 from ..model.reference import Reference
-from ..saving.dryrun import Forecast
+from ..saving.forecast import Forecast
 from ..units import in_bytes
 
 

@@ -1,4 +1,4 @@
-"""Platforms: their names, and which images run on which. Pure."""
+"""Platforms: their names, and which images run on which."""
 
 from __future__ import annotations
 

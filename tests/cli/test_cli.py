@@ -37,8 +37,13 @@ def test_a_simple_answer_imports_next_to_nothing(question: str) -> None:
         *("dockersave", "dockersave.cli", "dockersave.errors", "dockersave.cli.stdout"),
         # The hints of errors name arguments.
         "dockersave.spelling",
-        # The page names the formats, which stand in one place.
-        *("dockersave.cli.page", "dockersave.model", "dockersave.model.formats"),
+        # The page names the formats and the guides, which stand in one place each.
+        *(
+            "dockersave.cli.page",
+            "dockersave.cli.guides",
+            "dockersave.model",
+            "dockersave.model.formats",
+        ),
     }
     heavy = {"argparse", "re", "typing", "dataclasses", "threading", "urllib3", "ssl", "socket"}
     assert not heavy & loaded

@@ -148,7 +148,7 @@ def test_a_signal_that_comes_too_late_changes_nothing(monkeypatch: pytest.Monkey
         while not cancellation.cancelled:
             time.sleep(0.01)
 
-    monkeypatch.setattr(command, "_command", lambda arguments, talk: almost_done)
+    monkeypatch.setattr(command, "_command", lambda arguments, console: almost_done)
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     try:
         command.Run(Namespace(), Console()).run()

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from dockersave.attempts import Attempts
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.blobs import Lease
 from dockersave.transfer.cutting import WARM, _slow_start
 from tests.transfer.by_hand import BROKEN, G, LedgerByHand, blob, disk
@@ -32,6 +32,14 @@ def test_a_file_is_no_connection() -> None:
     books = LedgerByHand(blob(4, [disk()]), most=1)
     books.fetch(3.0)
     assert books.ledger._idle == []
+
+
+def test_a_file_takes_none_that_waits() -> None:
+    books = LedgerByHand(blob(4), blob(4, [disk()], name="b"), most=1)
+    books.fetch(3.0)
+    lease = books.lease(3.0)
+    assert lease.source.is_local
+    assert books.ledger._idle == [3.0]
 
 
 @pytest.mark.parametrize("granules", [0, 1])
@@ -81,7 +89,7 @@ def test_who_is_overtaken_is_judged_so() -> None:
     slow, quick = books.open(), books.open()
     books.write(quick, G)
     assert (slow.is_overtaken, quick.is_overtaken) == (True, False)
-    with patch.object(Attempts, "judge", autospec=True, side_effect=Attempts.judge) as judge:
+    with patch.object(RetryPolicy, "judge", autospec=True, side_effect=RetryPolicy.judge) as judge:
         books.ledger.failed(slow, BROKEN, 0.0)
     assert judge.call_args.kwargs["overtaken"] is True
     assert books.told[-1] == ("failed", f"a at 0: {BROKEN.marked}")

@@ -203,7 +203,7 @@ class PartFile:
             self._lock(fd)
             undo.pop_all()
         old, self.fd = self.fd, fd
-        locks.let_go(old)
+        locks.unlock(old)
         return old
 
     def begin_beside(self) -> int:
