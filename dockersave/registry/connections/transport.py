@@ -183,8 +183,8 @@ class Transport:
         Args:
             limit: its maximum size in bytes.
             url: its source. `what`: its name for messages.
-            large: told the number of bytes, as far as it is known, at first and as it grows, if
-                that is more than `LIMITS.document_large`; may raise any error.
+            large: called with the number of bytes known so far, at first and as it grows, if that
+                is more than `LIMITS.document_large`; may raise any error.
 
         Raises:
             ContentError: it is longer than `limit`.
