@@ -46,6 +46,8 @@ STUBS = {
 
 MAGIC = b"DSAVEv1\n"
 BLOCK = 4096
+# Of a file with holes: as many as a header in a tar has room for.
+PARTS = 4
 HEAVY = 300_000  # bytes
 
 
@@ -149,24 +151,36 @@ def without_stubs(files: Files) -> Files:
 
 
 def read_parts(file: tuple[bool, bytes]) -> list[tuple[int, int]]:
-    """Return where the parts of a file begin that are ever read, and their sizes, in bytes.
+    """Return where the parts of a file begin that are written, and their sizes, in bytes.
 
-    Tables for unwinding the stack are not: a fifteenth of all code. Debuggers and the exceptions of
-    C++ are for others; and where a thread is cancelled, libgcc finds out that its stack ends here.
+    Between them nothing is ever read, or there are only zeros: linkers align what is mapped to the
+    largest page. Never read are tables for unwinding the stack, a fifteenth of all code. Debuggers
+    and the exceptions of C++ are for others; and where a thread is cancelled, libgcc finds out that
+    its stack ends here.
     """
     from elftools.elf.elffile import ELFFile
 
     is_code, content = file
-    sections = ELFFile(io.BytesIO(content)).iter_sections() if is_code else ()
-    parts = [(0, len(content))]
-    for section in sorted(sections, key=lambda section: section["sh_offset"]):
+    written = bytearray(content)
+    for section in ELFFile(io.BytesIO(content)).iter_sections() if is_code else ():
         if section.name in {".eh_frame", ".eh_frame_hdr"}:
             begin = -(-section["sh_offset"] // BLOCK) * BLOCK
             end = (section["sh_offset"] + section["sh_size"]) // BLOCK * BLOCK
-            start, size = parts[-1]
-            if begin < end:
-                parts[-1:] = [(start, begin - start), (end, start + size - end)]
-    return parts
+            written[begin:end] = bytes(max(0, end - begin))
+    holes = holes_of(written)
+    starts = [0, *(end for _, end in holes)]
+    ends = [*(start for start, _ in holes), len(content)]
+    return [(start, end - start) for start, end in zip(starts, ends, strict=True)]
+
+
+def holes_of(content: bytes | bytearray) -> list[tuple[int, int]]:
+    """Return where whole blocks of zeros begin and end: the largest that a header has room for."""
+    holes: list[tuple[int, int]] = []
+    for begin in range(0, len(content) - BLOCK + 1, BLOCK):
+        if not any(content[begin : begin + BLOCK]):
+            start = holes.pop()[0] if holes and holes[-1][1] == begin else begin
+            holes.append((start, begin + BLOCK))
+    return sorted(sorted(holes, key=lambda hole: hole[0] - hole[1])[: PARTS - 1])
 
 
 def tar_of(files: Files, names: Iterable[str]) -> bytes:

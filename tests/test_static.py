@@ -116,3 +116,26 @@ def test_host_names_are_encoded_as_by_the_standard_library(name: str) -> None:
     assert outcome(ours) == outcome(theirs)
     with pytest.raises(UnicodeError):
         ours.encode("münchen")
+
+
+A, ZERO = b"a" * 4096, bytes(4096)
+
+
+@pytest.mark.parametrize(
+    ("content", "holes"),
+    [
+        (b"", []),
+        (A + b"b", []),
+        (A + ZERO + A, [(1, 2)]),
+        (ZERO + A, [(0, 1)]),
+        (A + ZERO, [(1, 2)]),
+        (A + ZERO[:-1], []),
+        (A[:-1] + ZERO + A[:1], []),
+        (ZERO + A + 2 * ZERO + A + 3 * ZERO + A + 2 * ZERO + A, [(2, 4), (5, 8), (9, 11)]),
+    ],
+    ids=["empty", "none", "inside", "first", "last", "no block", "between blocks", "largest"],
+)
+def test_blocks_of_zeros_are_holes(content: bytes, holes: list[tuple[int, int]]) -> None:
+    """Up to three in a file: a header in a tar has room for four parts."""
+    holes_of = runpy.run_path(str(ROOT / "build" / "stage.py"))["holes_of"]
+    assert holes_of(content) == [(begin * 4096, end * 4096) for begin, end in holes]
