@@ -32,7 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 
-from ..errors import ContentError
+from ..errors import ContentError, NetworkError
 from ..limits import LIMITS
 from ..retry_policy import RetryPolicy
 from .accounts import Accounts, keep_in
@@ -150,14 +150,12 @@ class Ledger(Accounts):
             and not lease.is_ahead
         ]
         is_warm = bool(self._idle) and now - self._idle[-1] < WARM
-        found = most_behind(splittable, self.latency, now, is_warm=is_warm)
-        if found is None:
+        if not (found := most_behind(splittable, self.latency, now, is_warm=is_warm)):
             return None
         lease, share = found
         blob, at = lease.blob, lease.stop - share
         half = Lease(blob, lease.source, at, lease.stop, False, lease.round, now)
-        lease.stop = half.start
-        lease.is_cut = True
+        lease.stop, lease.is_cut = at, True
         self._add(half)
         self._tell("split", f"{blob.digest}: {half.start}-{half.stop} to another connection")
         return half
@@ -299,6 +297,9 @@ class Ledger(Accounts):
             if not blob.done:  # The source may send more after the end of the correct blob.
                 self._drop(blob, lease.source)
             return
+        if not isinstance(failure, NetworkError | ContentError):
+            self._fail(failure)
+            return
         verdict = self._attempts.judge(
             failure,
             blob.attempts,
@@ -322,8 +323,7 @@ class Ledger(Accounts):
         if verdict.sheds:
             self._shed()
         blob.not_before = max(blob.not_before, verdict.until)
-        words = getattr(failure, "marked", failure)
-        self._tell("failed", f"{blob.digest} at {lease.position}: {words}")
+        self._tell("failed", f"{blob.digest} at {lease.position}: {failure.marked}")
 
     @property
     def tasks(self) -> int:

@@ -132,9 +132,7 @@ LONG: dict[str, Case] = {
     "three workers, two blobs": Case(fetched(2, 2), 3, REMOTE, most_faults=1),
     "later again": Case(fetched(3), 2, REMOTE, pause=1.0, most_faults=2),
     "found": Case(found(3), 3, LOCAL | REMOTE, most_faults=2, partly=False),
-    "large windows": Case(
-        in_order(2, 3), 3, LOCAL | REMOTE, windows={0: 1, 1: 0}, most_faults=2, partly=False
-    ),
+    "large windows": Case(in_order(2, 3), 3, LOCAL | REMOTE, windows={0: 1, 1: 0}, most_faults=3),
     "stream": Case(fetched(2, 2), 3, REMOTE, window=2 * GRANULE, most_faults=1, partly=False),
     "resumed": Case(resumed(4, 1, 2), 3, REMOTE, _all(4, WRONG, 1, 2), most_faults=1),
 }

@@ -23,7 +23,7 @@ _SMALL = replace(
     read_least=GRANULE,
     retries_per_run=1_000_000,
 )
-_MODULES = ("attempts", "transfer.blobs", "transfer.ledger", "transfer.cutting")
+_MODULES = ("retry_policy", "transfer.blobs", "transfer.ledger", "transfer.cutting")
 
 RIGHT, WRONG = True, False
 

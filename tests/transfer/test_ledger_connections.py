@@ -34,6 +34,14 @@ def test_a_file_is_no_connection() -> None:
     assert books.ledger._idle == []
 
 
+def test_a_file_takes_none_that_waits() -> None:
+    books = LedgerByHand(blob(4), blob(4, [disk()], name="b"), most=1)
+    books.fetch(3.0)
+    lease = books.lease(3.0)
+    assert lease.source.is_local
+    assert books.ledger._idle == [3.0]
+
+
 @pytest.mark.parametrize("granules", [0, 1])
 def test_a_connection_that_is_left_early_is_lost(granules: int) -> None:
     books = LedgerByHand(blob(4), most=1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from dockersave.errors import ContentError, NetworkError
+from dockersave.errors import ContentError, CredentialsError, NetworkError, NotFoundError
 from dockersave.spelling import argument
 from dockersave.transfer.blobs import Step
 from tests.transfer.by_hand import BROKEN, CROWDED, G, LedgerByHand, blob, disk, wrong
@@ -30,6 +30,20 @@ def test_a_failure_is_told_with_its_arguments_marked() -> None:
     text = f"too slow for {argument('timeout', 2)}"
     books.ledger.failed(books.open(), NetworkError(text, transient=True), 1.0)
     assert books.told == [("failed", f"a at 0: {text}")]
+
+
+@pytest.mark.parametrize("make", [NotFoundError, CredentialsError, OSError])
+@pytest.mark.parametrize("amount", [0, G])
+def test_what_no_network_is_to_blame_for_is_not_tried_again(
+    make: Callable[[str], Exception], amount: int
+) -> None:
+    books = LedgerByHand(blob(4))
+    lease, failure = books.open(), make("no")
+    if amount:
+        books.write(lease, amount)
+    books.ledger.failed(lease, failure, 1.0)
+    assert books.ledger.failure is failure
+    assert not books.told
 
 
 def test_a_request_that_brings_nothing_is_an_attempt_of_all_that_began_with_it() -> None:
