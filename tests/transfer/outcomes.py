@@ -62,7 +62,7 @@ def small_limits() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class NamedSource:
     """A source: a name, and what the ledger may know of it."""
 
     server: Hashable
