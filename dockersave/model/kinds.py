@@ -7,7 +7,7 @@ Sources: moby, distribution/registry.go (`ImageTypes`); OCI image specification 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..errors import ContentError, shown
 from .manifests import (
@@ -26,6 +26,7 @@ from .manifests import (
 
 _DEFAULTED = frozenset({"", "application/octet-stream", "application/json", "text/html"})
 """Media type of the configs of images from 2015 and 2016, such as `python:3.5.1-alpine`."""
+_ATTESTATION = "application/vnd.in-toto"
 _NAMES = (
     ("application/vnd.buildkit.cacheconfig", "a build cache of BuildKit"),
     ("application/vnd.cncf.helm.", "a Helm chart"),
@@ -33,7 +34,7 @@ _NAMES = (
     ("application/vnd.dev.cosign.", "a signature"),
     ("application/vnd.amazon.soci.", "a SOCI index"),
     ("application/vnd.cnab.", "a CNAB bundle"),
-    ("application/vnd.in-toto", "an attestation"),
+    (_ATTESTATION, "an attestation"),
 )
 _LIMIT = 4
 """How many kinds a message lists."""
@@ -85,6 +86,8 @@ def kind_of(manifest: Manifest) -> str:
 
 def entry_kind(entry: Descriptor) -> str:
     """The media type that tells what an index's entry is, as far as the index states it."""
+    if entry.is_attestation:
+        return _ATTESTATION
     return "" if entry.artifact_type in CONFIG_TYPES else entry.artifact_type
 
 
@@ -143,6 +146,34 @@ def parse_any(body: bytes, digest: str, media_type: str) -> Manifest | Index:
     except UnknownKindError as unknown:
         own = Descriptor(unknown.media_type, digest, len(body))
         return Manifest(own, body, own, descriptors_of(json.loads(body)))
+
+
+def parse_entry(
+    entry: Descriptor, read: Callable[[], bytes], *, inside: bool
+) -> Manifest | Index | None:
+    """Parse an entry of an index in an archive.
+
+    Args:
+        entry: what the index says of it.
+        read: returns its bytes, or raises a `ContentError`.
+        inside: whether that is an image's index, which may list anything, not the archive's own.
+
+    Returns:
+        None for a blob.
+
+    Raises:
+        ContentError: it is malformed, although the index says that it is a manifest or an index.
+    """
+    if not inside:
+        return parse_document(read(), entry.digest, entry.media_type)
+    if not may_be_manifest(entry.media_type):
+        return None
+    try:
+        return parse_any(read(), entry.digest, entry.media_type)
+    except ContentError:
+        if entry.media_type in INDEX_TYPES | MANIFEST_TYPES:
+            raise
+        return None
 
 
 def blobs_beside(index: Index, blobs: list[Descriptor]) -> Manifest:

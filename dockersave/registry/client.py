@@ -26,16 +26,16 @@ from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
 from ..values import replace
-from . import failures, redirects
-from .credentials import Credentials, Keyring
+from .concealing.secrets import Secrets
+from .connections import failures, redirects
+from .connections.transport import Transport
+from .credentials.where_from import Credentials, Keyring
 from .documents import Document, are_comparable, media_type_of, name_of
 from .endpoint import Endpoint, mirror_base
 from .exchange import Answered
 from .retry import Retry
-from .secrets import Secrets
 from .source import RemoteBlob
 from .stream import BlobStream, open_range
-from .transport import Transport
 
 T = TypeVar("T")
 
@@ -134,7 +134,7 @@ class RegistryClient:
         Args:
             repository: its full path.
             version: a tag, or a digest that the bytes must match.
-            large: told the size while a large document is read: see `Transport.read`.
+            large: called with the size while a large document is read: see `Transport.read`.
 
         Raises:
             NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError

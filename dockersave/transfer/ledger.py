@@ -24,7 +24,7 @@ Invariants (`tests/transfer/invariants.py` checks them after every step):
     not progress: with ten bytes per connection, a run would never end.)
 4.  Hashing runs from the first byte to the last, by one worker at a time, and never passes what
     is present. A blob is done when its last byte has been hashed and the digest is right.
-5.  Who has the memory is partly hashed; who waits for it has bytes that are not (`memory.py`).
+5.  The blob with the memory is partly hashed; one that waits has bytes that are not (`memory.py`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 
-from ..attempts import Attempts
 from ..errors import ContentError, NetworkError
 from ..limits import LIMITS
+from ..retry_policy import RetryPolicy
 from .accounts import Accounts, keep_in
 from .blobs import Blob, Hashing, Lease, Source, Step, Wait
 from .cutting import WARM, most_behind, piece_of
@@ -59,7 +59,7 @@ class Ledger(Accounts):
     def __init__(
         self,
         blobs: Sequence[Blob],
-        attempts: Attempts,
+        attempts: RetryPolicy,
         *,
         most: int,
         piece_most: int = LIMITS.piece_most,
@@ -210,7 +210,7 @@ class Ledger(Accounts):
         if lease.whole and lease.position in (lease.start, lease.stop):
             # While it was skipped, a range before it may have become missing.
             self._give_back(lease)
-            self._wander(lease, at)
+            self._lease_next_gap(lease, at)
         if lease.position >= lease.stop:
             return _END
         take = lease.stop - lease.position
@@ -267,7 +267,7 @@ class Ledger(Accounts):
         if lease not in lease.blob.leases:
             return
         if lease.gained and lease.position == lease.stop and not lease.is_cut:
-            self._leave(lease)
+            self._idles(lease)
         self._release(lease)
         self._serve()
 

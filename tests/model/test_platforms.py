@@ -41,6 +41,12 @@ def test_no_platforms(text: str) -> None:
     assert "OS/ARCH" in info.value.hint
 
 
+@pytest.mark.parametrize("several", [["linux/amd64", "linux/arm64"], Platform("linux", "amd64")])
+def test_a_platform_is_a_text(several: Any) -> None:
+    with pytest.raises(TypeError, match="a platform is a str, such as 'linux/arm64' or 'all'"):
+        Platform.parse(several)
+
+
 def test_this_host_has_a_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     for machine, platform in (("x86_64", "linux/amd64"), ("armv7l", "linux/arm/v7")):
         name = os.uname_result(("Linux", "host", "6.1", "#1", machine))
@@ -84,6 +90,8 @@ ARMS = ("linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8", "linux
         (("linux/arm",), "linux/arm/v7", [0]),
         (("linux/arm64",), "linux/arm64/v8", [0]),
         (("linux/arm64",), "linux/arm64/v9", [0]),
+        (("linux/arm64/v8.0",), "linux/arm64", [0]),
+        (("linux/amd64/2", "linux/amd64"), "linux/amd64/v2", [0, 1]),
         (("linux/amd64", "linux/amd64/v2", "linux/amd64/v4"), "linux/amd64/v3", [1, 0]),
         (("linux/amd64/v2", "linux/amd64"), "linux/amd64", [1]),
         (("windows/amd64", "linux/amd64"), "windows/amd64", [0]),

@@ -13,10 +13,10 @@ from unittest.mock import patch
 
 from dockersave.archive.members import Layer
 from dockersave.archive.tar import END, padding
-from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, DockersaveError
 from dockersave.limits import LIMITS
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.blobs import Blob, Source
 from dockersave.transfer.download import BlobDownload, Download
 from dockersave.transfer.gauge import Gauge
@@ -47,7 +47,7 @@ _SMALL = replace(
     window_each=WINDOW,
 )
 _MODULES = (
-    *("attempts", "transfer.blobs", "transfer.ledger", "transfer.cutting"),
+    *("retry_policy", "transfer.blobs", "transfer.ledger", "transfer.cutting"),
     "transfer.throttle",
 )
 _PATCHED = (*_MODULES, "transfer.window", "transfer.workers", "transfer.unpacking")
@@ -234,7 +234,7 @@ class Run:
             blobs = [self._blob(number, window) for number in left]
             ledger = self.make(
                 blobs,
-                Attempts(plan.retries, wait_until=-math.inf, jitter=self.dice.uniform),
+                RetryPolicy(plan.retries, wait_until=-math.inf, jitter=self.dice.uniform),
                 most=plan.jobs,
                 piece_most=window.size // (2 * plan.jobs) if window else _SMALL.piece_most,
                 tell=lambda topic, text: self._say(f"{topic}: {text}"),

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
 from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import Buffer, digest_of
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer import cutting, ledger, workers
 from dockersave.transfer.blobs import Blob, Source
 from dockersave.transfer.download import BlobDownload, Download
@@ -166,9 +166,9 @@ def broken(words: str = "connection reset") -> NetworkError:
 
 def attempts(
     retries: int = 2, *, notify: Callable[[str], None] = lambda line: None, wait_until: float = 0
-) -> Attempts:
+) -> RetryPolicy:
     """A policy that waits for nothing."""
-    return Attempts(retries, wait_until=wait_until, jitter=lambda low, high: low, notify=notify)
+    return RetryPolicy(retries, wait_until=wait_until, jitter=lambda low, high: low, notify=notify)
 
 
 def blob_of(*sources: Source, body: bytes = BODY, have: Sequence[tuple[int, int]] = ()) -> Blob:
@@ -195,7 +195,7 @@ def at_work(
     downloads: Sequence[Download],
     *,
     jobs: int = 4,
-    policy: Attempts | None = None,
+    policy: RetryPolicy | None = None,
     cancellation: Cancellation | None = None,
     rate: int | None = None,
     piece_most: int = PIECE,
@@ -204,11 +204,11 @@ def at_work(
     before = set(threading.enumerate())
     flag = cancellation or Cancellation()
     judge = policy or attempts()
-    books = Ledger(blobs, judge, most=jobs, piece_most=piece_most)
+    ledger = Ledger(blobs, judge, most=jobs, piece_most=piece_most)
     gauge = Gauge(jobs, jobs, 1, latency=1)
     gauge.connections = jobs
-    crew = WorkerPool(
-        books,
+    pool = WorkerPool(
+        ledger,
         downloads,
         gauge=gauge,
         throttle=Throttle(rate, flag, jobs),
@@ -216,13 +216,13 @@ def at_work(
         name="under test",
     )
     try:
-        yield books, crew
+        yield ledger, pool
     except DockersaveError:
         # As `Job` does: whatever they wait for, it is of no use now.
         flag.cancel()
         raise
     finally:
-        crew.close()
+        pool.close()
         assert set(threading.enumerate()) <= before, "threads are left"
 
 
@@ -232,7 +232,7 @@ def fetched(
     jobs: int = 4,
     have: Sequence[tuple[int, int]] = (),
     place: Memory | None = None,
-    policy: Attempts | None = None,
+    policy: RetryPolicy | None = None,
     cancellation: Cancellation | None = None,
     rate: int | None = None,
     tick: Callable[[], None] = lambda: None,
@@ -243,6 +243,6 @@ def fetched(
     downloads = [BlobDownload(blob, place)]
     with at_work(
         [blob], downloads, jobs=jobs, policy=policy, cancellation=cancellation, rate=rate
-    ) as (books, crew):
-        crew.run(lambda: books.is_done, tick)
+    ) as (ledger, pool):
+        pool.run(lambda: ledger.is_done, tick)
     return place, blob

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from ...cancellation import Cancellation
@@ -17,10 +18,12 @@ from ...compression import Decompressor
 from ...errors import ContentError, shown
 from ...limits import LIMITS
 from ...model.digest import digest_of
-from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor, parse_document
+from ...model.kinds import parse_entry
+from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor
 from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
+from ..formats import formats_in
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
@@ -208,23 +211,19 @@ class _Contents:
 
     def read(self) -> tuple[tuple[str, ...], tuple[ListedImage, ...]]:
         """All images, and the formats of the archive."""
-        formats: list[str] = []
         images: list[ListedImage] = []
-        if self._inventory.find("manifest.json"):
-            formats.append("docker")
         if self._inventory.find("index.json"):
-            formats.append("oci")
             images = self._layout()
-        if "docker" in formats and not any(image.names for image in images):
-            images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
-        if not formats and self._inventory.find("repositories"):
-            formats.append("legacy")
+        if self._inventory.find("manifest.json"):
+            if not any(image.names for image in images):
+                images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
+        elif not self._inventory.find("index.json"):
+            if not self._inventory.find("repositories"):
+                raise ContentError(
+                    "this is not an image archive: it has neither manifest.json nor index.json"
+                )
             images = list(self._legacy())
-        if not formats:
-            raise ContentError(
-                "this is not an image archive: it has neither manifest.json nor index.json"
-            )
-        return tuple(formats), tuple(images)
+        return formats_in(self._inventory.paths), tuple(images)
 
     def _json(self, path: str) -> Any:
         try:
@@ -252,7 +251,9 @@ class _Contents:
             for digest, variants in found.items()
         ]
 
-    def _manifest(self, descriptor: Descriptor, depth: int) -> tuple[ListedVariant, ...] | None:
+    def _manifest(
+        self, descriptor: Descriptor, depth: int, *, inside: bool = False
+    ) -> tuple[ListedVariant, ...] | None:
         """The images below a descriptor; None if its blob is not in the archive."""
         path = descriptor.blob_path
         if path in self._variants:
@@ -261,9 +262,11 @@ class _Contents:
         if not self._inventory.find(path):
             return None
         self._variants[path] = ()
-        body = self._inventory.document(path)
-        document = parse_document(body, descriptor.digest, descriptor.media_type)
-        if isinstance(document, Manifest):
+        read = partial(self._inventory.document, path)
+        document = parse_entry(descriptor, read, inside=inside)
+        if document is None:
+            return ()
+        if not document.is_index:
             self._variants[path] = (self._image(document),)
         elif depth == 0:
             raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")
@@ -273,7 +276,7 @@ class _Contents:
                 for entry in document.manifests
                 if not entry.is_attestation
                 # Docker's containerd store saves an index with only the images that it has.
-                for variant in self._manifest(entry, depth - 1) or ()
+                for variant in self._manifest(entry, depth - 1, inside=True) or ()
             )
         return self._variants[path]
 
@@ -296,10 +299,12 @@ class _Contents:
         document = _object(entry)
         path = document.get("Config")
         paths = [str(each) for each in _list(document.get("Layers"))]
-        names = tuple(shown(str(each)) for each in _list(document.get("RepoTags")))
-        item = self._inventory.find(path) if isinstance(path, str) else None
+        names = tuple(shown(str(each)) for each in _list(document.get("RepoTags")) if each)
+        if not path or not isinstance(path, str):
+            raise ContentError("manifest.json has an entry without a config")
+        item = self._inventory.find(path)
         if item is None:
-            raise ContentError(f"{shown(str(path))} is missing, but manifest.json refers to it")
+            raise ContentError(f"{shown(path)} is missing, but manifest.json refers to it")
         body = self._inventory.document(item.path)
         config = parse_config(body, len(paths))
         layers = []
@@ -314,8 +319,8 @@ class _Contents:
         return ListedImage(names, digest, (variant,))
 
     def _legacy(self) -> Iterator[ListedImage]:
-        for name, tags in _object(self._json("repositories")).items():
-            for tag, v1_id in _object(tags).items():
+        for name, tags in _object(self._json("repositories") or {}).items():
+            for tag, v1_id in _object(tags or {}).items():
                 layers = tuple(self._chain(str(v1_id)))[::-1]
                 digest = shown(f"sha256:{v1_id}")
                 yield ListedImage(
