@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "archive.read": ("archive", "archive.formats", "model"),
     "archive.write": ("archive", "archive.formats", "archive.read", "model"),
     "registry": ("model",),
+    "rootfs": ("archive", "archive.read"),
     "transfer": ("archive", "archive.read", "model"),
     "resolving": ("model", "registry", "transfer"),
     "saving": (*("archive", "archive.formats", "archive.write", "model", "resolving", "transfer"),),
