@@ -36,6 +36,6 @@ $(WORK)/files.tar: $(FROZEN_SOURCES) build/stage.py build/foreign.py $(SYSROOTS)
 		$(WORK)/bootloader $(ZSTD_MODULE) $(WORK)/libnssfix.so $(WORK)/inputs
 	export $(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=9; PATH="$(CURDIR)/$(TOOLS)/$(TRIPLET):$$PATH" \
 		PYTHONPATH="$(CURDIR)/$(STATIC)/venv/tools:$$(echo $(CURDIR)/$(STATIC)/venv/lib/python3*/site-packages)" \
-		$(CURDIR)/$(TOOLS)/usr/bin/python3 -m PyInstaller --log-level WARN --noconfirm \
+		$(CURDIR)/$(TOOLS)/usr/bin/python3 -m PyInstaller $(FREEZE) \
 		--distpath $(WORK)/onedir --workpath $(WORK)/onedir-work dockersave.spec -- --onedir --target=$(ARCH)
 	$(STATIC_PYTHON) build/stage.py adopt $(WORK)/onedir/dockersave $@

@@ -57,8 +57,12 @@ class Target:
             if not theirs.exists() or theirs.read_bytes() != source.read_bytes():
                 raise SystemExit(f"foreign: {theirs} is not {source}: renew the locks (make lock)")
 
-    def binaries(self, found: Iterable[Entry]) -> list[Entry]:
+    def binaries(self, found: Iterable[Entry], left_out: str) -> list[Entry]:
         """Return the target's files for extension modules that were found, and all libraries.
+
+        Args:
+            found: for this machine.
+            left_out: a library that is not needed, nor is what that needs.
 
         Raises SystemExit if the target has no such file.
         """
@@ -69,7 +73,7 @@ class Target:
         version = next(self.sysroot.glob("usr/lib/*/libpython3.*.so.1.0")).name
         entries.append((version, self._library(version), "BINARY"))
         entries.append(("libnssfix.so", str(self.built / "libnssfix.so"), "BINARY"))
-        names = {name for name, _, _ in entries}
+        names = {left_out, *(name for name, _, _ in entries)}
         # What these need, and what that needs. The bootloader needs nothing but the C library.
         for _, file, _ in entries:
             with open(file, "rb") as content:

@@ -15,15 +15,15 @@ from ..limits import LIMITS
 from ..model.options import Network
 from ..spelling import argument
 from ..trace import SILENT, Trace
-from . import failures, redirects
-from .auth import Authorizer
-from .credentials import Credentials
+from .concealing.secrets import Secrets
+from .connections import failures, redirects
+from .connections.http import TARGET
+from .connections.transport import Response, Transport
+from .credentials.authorizer import Authorizer
+from .credentials.tokens import Answer
+from .credentials.where_from import Credentials
 from .exchange import Answered, Exchange
-from .http import TARGET
 from .redirect_cache import RedirectCache
-from .secrets import Secrets
-from .tokens import Answer
-from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
 """How storage answers expired signed URLs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ..budget import Budget
-from ..errors import ContentError, NotFoundError
+from ..errors import ContentError, DockersaveError, NotFoundError
 from ..limits import LIMITS
 from ..model.image import Artifact, Image, Variant
 from ..model.kinds import (
@@ -22,7 +22,6 @@ from ..model.manifests import (
     Descriptor,
     Index,
     Manifest,
-    images_of,
     no_platform,
     select,
 )
@@ -156,11 +155,7 @@ class Resolver:
         # First comes the one that engines without indexes load; the same on every host.
         variants = sorted(found.variants, key=lambda each: each.config.platform != _PRIMARY)
         if not variants:
-            if found.failure:
-                raise found.failure
-            if found.kinds:
-                raise no_image("the index holds no", found.kinds)
-            raise NotFoundError("the index has no images", "it is empty: tell whoever published it")
+            raise _nothing(found)
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), tuple(found.attached), indexes)
 
@@ -176,12 +171,12 @@ class Resolver:
         found = _Found()
         offers = list(self._offers(root, found, LIMITS.index_depth))
         if not offers:
-            raise no_image("the index holds no", found.kinds or ["nothing"])
+            raise _nothing(found)
         return offers
 
     def _offers(self, index: Index, found: _Found, depth: int) -> Iterator[Offer]:
         for entry in index.manifests:
-            if entry.is_attestation or entry.digest in found.seen:
+            if entry.digest in found.seen:
                 continue
             found.seen.add(entry.digest)
             if kind := entry_kind(entry):
@@ -220,6 +215,8 @@ class Resolver:
                     self._descend(depth)
                     self._collect(child, found, depth - 1)
                 else:
+                    if entry.is_attestation:
+                        found.kinds[entry_kind(entry)] = None
                     self._attach(child, found, is_attestation=entry.is_attestation)
             if entry.digest in found.indexes:
                 inside.append(entry.digest)
@@ -246,8 +243,10 @@ class Resolver:
         self, index: Index, platform: Platform, found: _Found, depth: int
     ) -> Iterator[tuple[Descriptor, Manifest]]:
         """Candidates for a platform, the best first: entries with their manifests."""
-        for entry in images_of(index):
-            if not entry_kind(entry):
+        for entry in index.manifests:
+            if entry.is_attestation:
+                found.kinds[entry_kind(entry)] = None
+            elif entry.platform and not entry_kind(entry):
                 found.platforms[str(entry.platform)] = None
         try:
             entries = select(index, platform)
@@ -291,6 +290,15 @@ def _runs(there: Platform, wanted: Platform) -> bool:
     """Whether an image may be for a platform, according to its config."""
     stated = (there.os, there.architecture or wanted.architecture)
     return stated == (wanted.os, wanted.architecture)
+
+
+def _nothing(found: _Found) -> DockersaveError:
+    """The error for an index without any image."""
+    if found.failure:
+        return found.failure
+    if found.kinds:
+        return no_image("the index holds no", found.kinds)
+    return NotFoundError("the index has no images", "tell whoever published it")
 
 
 def _outermost_first(

@@ -296,10 +296,12 @@ class _Contents:
         document = _object(entry)
         path = document.get("Config")
         paths = [str(each) for each in _list(document.get("Layers"))]
-        names = tuple(shown(str(each)) for each in _list(document.get("RepoTags")))
-        item = self._inventory.find(path) if isinstance(path, str) else None
+        names = tuple(shown(str(each)) for each in _list(document.get("RepoTags")) if each)
+        if not path or not isinstance(path, str):
+            raise ContentError("manifest.json has an entry without a config")
+        item = self._inventory.find(path)
         if item is None:
-            raise ContentError(f"{shown(str(path))} is missing, but manifest.json refers to it")
+            raise ContentError(f"{shown(path)} is missing, but manifest.json refers to it")
         body = self._inventory.document(item.path)
         config = parse_config(body, len(paths))
         layers = []
@@ -314,8 +316,8 @@ class _Contents:
         return ListedImage(names, digest, (variant,))
 
     def _legacy(self) -> Iterator[ListedImage]:
-        for name, tags in _object(self._json("repositories")).items():
-            for tag, v1_id in _object(tags).items():
+        for name, tags in _object(self._json("repositories") or {}).items():
+            for tag, v1_id in _object(tags or {}).items():
                 layers = tuple(self._chain(str(v1_id)))[::-1]
                 digest = shown(f"sha256:{v1_id}")
                 yield ListedImage(

@@ -159,6 +159,29 @@ def test_an_image_without_a_name(tmp_path: Path) -> None:
     assert lines[0] == "an image without a name"
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_null_is_what_go_writes_for_nothing(compressed: bool, tmp_path: Path) -> None:
+    members = {
+        "manifest.json": [{**MANIFEST[0], "RepoTags": [None, "a:1"]}],
+        "c.json": CONFIG,
+        "repositories": {"a": None},
+    }
+    path = Path(write(tmp_path / "x.tar", members))
+    assert list_archive(path).images[0].names == ("a:1",)
+    del members["manifest.json"], members["c.json"]
+    for nothing in (members["repositories"], b"null\n"):
+        path = Path(write(tmp_path / "x.tar", {"repositories": nothing}))
+        if compressed:
+            path.write_bytes(gzip.compress(path.read_bytes()))
+        assert not list_archive(path).images
+
+
+def test_an_entry_without_a_config(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tar", {"manifest.json": [{**MANIFEST[0], "Config": None}]})
+    with pytest.raises(ContentError, match=r"manifest\.json has an entry without a config"):
+        list_archive(path)
+
+
 def test_before_docker_1_10(tmp_path: Path) -> None:
     ids = ["a" * 64, "b" * 64]
     path = write(

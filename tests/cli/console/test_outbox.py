@@ -20,7 +20,7 @@ from dockersave.cli.console.bar import Bar
 from dockersave.cli.console.jsonlines import JsonLines
 from dockersave.cli.console.outbox import Outbox
 from dockersave.limits import LIMITS
-from tests.cli.console.test_progress import MB, Clock, Layer
+from tests.cli.console.screen import MB, Clock, Layer
 
 PIPE = 16 * 4096
 
