@@ -5,7 +5,7 @@ The parser, the man page and the completions are made from this table, too.
 
 from __future__ import annotations
 
-from ..model.formats import DEFAULT_FORMAT, FORMATS
+from ..model.formats import DEFAULT_FORMAT, every_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _choice(names: str, metavar: str, meaning: str, *, kind: str) -> Option:
 
 
 def _listed(choices: Mapping[str, str]) -> str:
-    """Words, each with its description: `docker (default), oci, legacy (old Docker)`."""
+    """Words, each with its description: `docker (default), oci, legacy`."""
     return ", ".join(f"{each} ({said})" if said else each for each, said in choices.items())
 
 
@@ -110,8 +110,8 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value(
             "--format",
             "FORMAT",
-            _listed(FORMATS),
-            choices=tuple(FORMATS),
+            _listed(every_format()),
+            choices=tuple(every_format()),
             default=DEFAULT_FORMAT,
         ),
         _flag("--gunzip", "store layers uncompressed"),

@@ -8,7 +8,7 @@ from ..errors import UsageError, shown
 from ..limits import LIMITS
 from ..spelling import argument
 from ..values import dataclass, field
-from .formats import DEFAULT_FORMAT, FORMATS
+from .formats import DEFAULT_FORMAT, every_format
 
 USUAL_JOBS, MOST_JOBS = 8, 16
 """Connections if `jobs` is not given: usually, and if each one turns out to be capped."""
@@ -193,7 +193,7 @@ class Options:
         layers_dir: name of the directory, next to the archive.
         tar: write an archive.
         tree: write a directory.
-        format: `docker`, `oci` or `legacy`.
+        format: `docker`, `oci`, `legacy`, or `rootfs` for the file system that the layers make.
         gunzip: store layers uncompressed.
         xz: compress the archive with xz, the smallest.
         zstd: compress it with zstd, which k3s, rke2 and containerd load.
@@ -248,7 +248,7 @@ class Options:
     def __post_init__(self) -> None:
         _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
         _take_several(self, "reuse")
-        if self.format not in FORMATS:
+        if self.format not in every_format():
             raise UsageError(
-                f"unknown format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
+                f"unknown format {self.format!r}", f"choose one of {', '.join(every_format())}"
             )

@@ -7,15 +7,69 @@ that are no UTF-8, which extended headers cannot have, are written as GNU tar wr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+
 from ..archive.read.headers import DIRECTORY, HARD_LINK
-from ..archive.tar import BLOCK, padding
-from .headers import FILE, SECOND, XATTR, Member
-from .merge import Entry
+from ..archive.tar import BLOCK, END, padding
+from ..errors import ContentError
+from ..limits import LIMITS
+from .headers import FILE, SECOND, XATTR, Content, Member
+from .merge import Entry, Tree
 
 _NAME = 100
 _ID = 1 << 21
 _SIZE = 1 << 33
 _TIME = 1 << 33
+
+
+def pieces(
+    tree: Tree,
+    layers: Sequence[Content],
+    prefix: bytes = b"",
+    check: Callable[[], object] = lambda: None,
+) -> Iterator[bytes]:
+    """The tar, in pieces that are worth a system call.
+
+    Args:
+        tree: the file system.
+        layers: those that it was made of.
+        prefix: as for `header`.
+        check: called now and then; may raise to stop.
+
+    Raises:
+        ContentError: a layer ends in the middle of a file, or a path is too long.
+    """
+    ready = bytearray()
+    for entry in tree.entries():
+        ready += header(entry, prefix)
+        size = content_size(entry)
+        for data in content(layers[entry.layer], entry.member.content, size):
+            ready += data
+            if len(ready) >= LIMITS.read:
+                check()
+                yield bytes(ready)
+                ready.clear()
+        ready += bytes(padding(size))
+    yield bytes(ready + END)
+
+
+def content(layer: Content, offset: int, size: int) -> Iterator[bytes]:
+    """The content of a file, piece by piece.
+
+    Args:
+        layer: the layer that has it.
+        offset, size: where, in bytes.
+
+    Raises:
+        ContentError: the layer ends before.
+    """
+    stop = offset + size
+    while offset < stop:
+        data = layer.read(offset, min(stop - offset, LIMITS.read))
+        if not data:
+            raise ContentError("a layer is truncated in the middle of a file")
+        offset += len(data)
+        yield data
 
 
 def header(entry: Entry, prefix: bytes = b"") -> bytes:

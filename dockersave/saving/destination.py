@@ -51,7 +51,7 @@ class Destination:
             UsageError: the options contradict each other.
         """
         _check(options, references)
-        stem = references[0].file_stem
+        stem = references[0].file_stem + format_named(options.format).suffix
         tree = None
         if options.tree:
             # Next to the archive, even if none is written.
@@ -112,6 +112,12 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
         raise UsageError(
             f"{len(references)} images need a name for the archive",
             f"add {argument('output', 'bundle.tar')}",
+        )
+    if len(references) > 1 and format_named(options.format).is_file_system:
+        raise UsageError(
+            f"{argument('format', options.format)} is the file system of one image, not of "
+            f"{len(references)}",
+            "save them one by one",
         )
     if options.output and options.tarname:
         raise UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from ..values import replace
 if TYPE_CHECKING:
     from ..archive.write import Output
     from ..archive.write.existing import ExistingArchive, ExistingTree
+    from ..transfer.unpacking import UnpackedLayer
     from ..transfer.workers import WorkerPool
 
 
@@ -111,7 +112,8 @@ class Job:
         else:
             image = resolver.image(Platform.parse(wanted) if wanted else None)
         absent = frozenset() if self.options.foreign else foreign_layers(image)
-        return replace(image, unpacked=self.options.gunzip, absent=absent)
+        unpacked = self.options.gunzip or self.format.is_file_system
+        return replace(image, unpacked=unpacked, absent=absent)
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""
@@ -124,8 +126,10 @@ class Job:
         """The images, if the sizes of all layers are known, or None.
 
         They are known if nothing has to be unpacked, or if everything was unpacked before, judging
-        by what is on this machine.
+        by what is on this machine. What layers make as a file system is never known.
         """
+        if self.format.is_file_system:
+            return None
         sizes = {digest: self.local.size_of(digest) for digest in self._unknown_sizes(images)}
         if -1 in sizes.values():
             return None
@@ -171,14 +175,15 @@ class Job:
             self.size = output.commit(documents)
         return images
 
-    def _leave_room(self, output: Output) -> None:
+    def leave_room(self, output: Output) -> None:
+        """Keep the cache out of the room that this output, and those after it, may still need."""
         self.cache.leave_room(self.working_dir, output.unreserved + self.room_after)
 
     def _fill(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and the output can seek."""
         downloads = []
         slots = output.lay(self.plan(images))
-        self._leave_room(output)
+        self.leave_room(output)
         # The largest first: at the end, less is left to share.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
             digest, size = entry.member.digest, entry.size
@@ -192,7 +197,7 @@ class Job:
 
         plan = self.plan(images)
         output.lay(plan)
-        self._leave_room(output)
+        self.leave_room(output)
         others = output.unreserved + self.room_after
         with closing(Window(self.working_dir, plan.size, others)) as window:
             downloads = []
@@ -215,39 +220,68 @@ class Job:
 
     def _append(self, images: Sequence[Image], output: Output) -> list[Image]:
         """Sizes are known only after unpacking: layers are written one after another."""
-        from ..transfer.unpacking import Appender, UnpackedLayer
+        from ..transfer.unpacking import Appender
 
         self.progress.phase("checking")
         members = self.format.layers(images)
         sizes = output.begin(members, self.session.cancellation.check)
-        self._leave_room(output)
+        self.leave_room(output)
         layers: list[UnpackedLayer] = []
         missing: list[tuple[Layer, UnpackedLayer]] = []
         for member in members:
-            served = member.served
-            blob = Blob(
-                served.digest,
-                served.size,
-                self.sources(images, member),
-                base=len(missing),
-                sequential=True,
-            )
-            cache = partial(self.cache.writer, served.digest, served.size)
-            layer = UnpackedLayer(blob, member.digest, self.working_dir, cache)
+            layer = self._unpacking(images, member, len(missing))
             layers.append(layer)
             if member.path in sizes:
                 layer.found(sizes[member.path])
             else:
                 missing.append((member, layer))
-        waiting = [layer for _, layer in missing]
-        threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
-        gauge = Gauge(threads, threads, threads, first=threads)
-        workers = self._workers([each.blob for each in waiting], waiting, gauge=gauge)
+        workers, threads = self._unpackers([layer for _, layer in missing])
         # Keep one more layer ready than are unpacked at once.
         appender = Appender(missing, output.append, workers, ahead=threads + 1)
         self._run(workers, appender.advance, watched=layers)
         found = {layer.diff_id: layer.unpacked_size for layer in layers}
         return [image.with_sizes(found) for image in images]
+
+    @contextmanager
+    def unpacked(self, images: Sequence[Image]) -> Iterator[Mapping[str, int]]:
+        """All layers, unpacked and verified: the descriptors of unnamed files, by diff_ids."""
+        members = self.format.layers(images)
+        layers = [self._unpacking(images, member, number) for number, member in enumerate(members)]
+        files: dict[str, int] = {}
+
+        def take() -> bool:
+            for layer in layers:
+                if layer.done and layer.diff_id not in files:
+                    files[layer.diff_id] = layer.take()
+            return len(files) == len(layers)
+
+        workers, _ = self._unpackers(layers)
+        workers.grant_room(len(layers))
+        try:
+            self._run(workers, take, watched=layers)
+            yield files
+        finally:
+            for file in files.values():
+                os.close(file)
+
+    def _unpacking(self, images: Sequence[Image], member: Layer, number: int) -> UnpackedLayer:
+        """Prepare to unpack a layer, the `number`-th of those that are."""
+        from ..transfer.unpacking import UnpackedLayer
+
+        served = member.served
+        sources = self.sources(images, member)
+        blob = Blob(served.digest, served.size, sources, base=number, sequential=True)
+        cache = partial(self.cache.writer, served.digest, served.size)
+        return UnpackedLayer(blob, member.digest, self.working_dir, cache)
+
+    def _unpackers(self, layers: Sequence[UnpackedLayer]) -> tuple[WorkerPool, int]:
+        """Make what unpacks layers, and say how many it unpacks at once."""
+        threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
+        gauge = Gauge(threads, threads, threads, first=threads)
+        workers = self._workers([each.blob for each in layers], layers, gauge=gauge)
+        for layer in layers:
+            layer.claim = workers.claim
+        return workers, threads
 
     def sources(self, images: Sequence[Image], layer: Layer) -> list[Source]:
         """The sources of a layer, the nearest first."""

@@ -185,6 +185,11 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     images: Sequence[Image] = job.resolve(references)
     is_same: list[bool] = []
     room_for(job, images, destination).check()
+    if job.format.is_file_system:
+        from .flatten import flatten
+
+        flatten(job, images[0], destination)
+        return _saved(job, images, destination, unchanged=False)
     if destination.tree:
         alone = replace(destination, tree=None)
         job.room_after = room_for(job, images, alone).needed
@@ -197,13 +202,19 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
             job, images, destination.archive, destination.compression
         )
         is_same.append(unchanged)
+    return _saved(job, images, destination, unchanged=all(is_same))
+
+
+def _saved(
+    job: Job, images: Sequence[Image], destination: Destination, *, unchanged: bool
+) -> Saved:
     return Saved(
         paths=destination.paths,
         images=tuple(map(SavedImage.of, images)),
         size=job.size,
         fetched=job.fetched,
         reused=job.reused,
-        unchanged=all(is_same),
+        unchanged=unchanged,
     )
 
 
@@ -213,6 +224,7 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     Raises:
         OutputError: it cannot be determined.
     """
+    from ..archive.write import least_room
     from ..archive.write.existing import ExistingTree
     from ..archive.write.room import Room
 
@@ -227,7 +239,11 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     if tree and plan and ExistingTree(tree).seems_to_be(plan):
         tree = None
     layers = job.format.layers(images)
-    return Room.of(archive, tree, layers, plan, compressed=compressed)
+    room = Room.of(archive, tree, layers, plan, compressed=compressed)
+    if job.format.is_file_system:
+        # Its layers are on the disk, too, until it is written.
+        room = replace(room, needed=room.needed + least_room(layers))
+    return room
 
 
 def _write_archive(

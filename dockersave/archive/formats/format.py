@@ -28,6 +28,10 @@ class Format(ABC):
     """The paths of its symbolic links; none."""
     mark: ClassVar[re.Pattern[str]]
     """The path of a file that every archive of this format has."""
+    is_file_system: ClassVar[bool] = False
+    """Whether it is what the layers make that is saved, instead of the image."""
+    suffix: ClassVar[str] = ""
+    """What the usual names of its outputs end in, before `.tar`."""
 
     def is_in(self, paths: Collection[str]) -> bool:
         """Whether an archive contains this format's documents, perhaps among others.

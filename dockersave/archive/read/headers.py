@@ -79,16 +79,15 @@ def check_sum(block: bytes, position: int) -> None:
     Raises:
         ContentError: it is not a header.
     """
-    total = sum(block) - sum(block[148:156]) + 8 * 0x20
-    stated = number(block[148:156])
-    if len(block) == BLOCK and stated == total:
-        return
-    high = sum(byte >= 0x80 for byte in block) - sum(byte >= 0x80 for byte in block[148:156])
-    # Some old programs summed signed bytes.
-    if len(block) != BLOCK or stated != total - 256 * high:
-        if position:
-            raise ContentError(f"no tar header at byte {position}")
-        raise ContentError("it is not a tar archive")
+    if len(block) == BLOCK:
+        rest = block[:148] + block[156:]
+        total, stated = sum(rest) + 8 * 0x20, number(block[148:156])
+        # Some old programs summed signed bytes.
+        if stated == total or stated == total - 256 * sum(byte >= 0x80 for byte in rest):
+            return
+    if position:
+        raise ContentError(f"no tar header at byte {position}")
+    raise ContentError("it is not a tar archive")
 
 
 def parse_records(body: bytes) -> dict[str, str]:
