@@ -199,6 +199,10 @@ def _member(block: bytes, extended: Mapping[bytes, bytes], offset: int) -> Membe
         nanoseconds = (mtime or 0) * SECOND
     if mtime is None or abs(nanoseconds) > _TIME_MOST * SECOND:
         raise _wrong(name, "has an impossible time")
+    if kind == SYMBOLIC_LINK and not 0 < len(target) <= LIMITS.path:
+        raise _wrong(name, "is a link to nothing, or to too long a path")
+    if b"\x00" in name or b"\x00" in target or any(b"\x00" in key for key in xattrs):
+        raise _wrong(name, "has a name that no file can have")
     device = (0, 0)
     if kind in DEVICES:
         major, minor = number(block[329:337]), number(block[337:345])

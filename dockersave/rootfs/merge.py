@@ -195,7 +195,7 @@ class Tree:
 
     def _add(self, offset: int, member: Member) -> None:
         parts = _parts(member.name)
-        if b".." in parts or b"\x00" in member.name or len(member.name) > LIMITS.path:
+        if b".." in parts or len(member.name) > LIMITS.path:
             raise ContentError(f"a layer has a member with an unsafe name: {_shown(member.name)}")
         place = self._number << _LAYER | offset | member.kind
         if not parts:

@@ -7,14 +7,21 @@ alone are merged. What upper layers hide is never written.
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..model.image import Image
 from ..spelling import argument
+from ..units import counted
 from ..values import dataclass
 from .destination import STDOUT, Destination
 from .job import Job
+
+if TYPE_CHECKING:
+    from ..rootfs.merge import Tree
+    from ..rootfs.place import Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +48,75 @@ def flatten(job: Job, image: Image, destination: Destination) -> None:
         OutputError: it cannot be written.
     """
     from ..archive.write import beginning_anew
-    from ..archive.write.ordered import OrderedOutput, SequentialFile, StandardOutput
-    from ..archive.write.room import Room
-    from ..rootfs.merge import Tree
-    from ..rootfs.tarball import pieces
 
     if image.absent:
         raise UsageError(
             f"{image.reference}: {len(image.absent)} of its layers are hosted elsewhere",
             f"{argument('foreign')} fetches them",
         )
+    with beginning_anew():
+        if destination.tree:
+            _into_directory(job, image, destination.tree)
+        else:
+            _into_tar(job, image, destination)
+
+
+def _into_tar(job: Job, image: Image, destination: Destination) -> None:
+    from ..archive.write.ordered import OrderedOutput, SequentialFile, StandardOutput
+    from ..archive.write.room import Room
+    from ..rootfs.tarball import pieces
+
     path = destination.archive or ""
     target = StandardOutput() if path == STDOUT else SequentialFile(path)
     output = OrderedOutput(target, destination.compression)
-    check = job.session.cancellation.check
-    with closing(output), beginning_anew():
-        output.begin(job.format.layers([image]), check)
-        job.leave_room(output)
-        with job.unpacked([image]) as unpacked:
-            job.progress.phase("publishing")
-            stored = [layer.digest for _, layer in image.layers(image.primary)]
-            layers = [LayerFile(unpacked[digest]) for digest in stored]
-            tree = Tree(layers, check)
+    with closing(output):
+        output.begin(job.format.layers([image]), job.session.cancellation.check)
+        job.leave_room(output.unreserved)
+        with _merged(job, image) as (tree, layers):
             if path != STDOUT and not destination.compression:
                 Room((path,), tree.content, 0, is_exact=False).check()
-            for data in pieces(tree, layers, check=check):
+            for data in pieces(tree, layers, check=job.session.cancellation.check):
                 output.write(data)
             job.size = output.commit()
+
+
+def _into_directory(job: Job, image: Image, path: str) -> None:
+    from ..archive.write import room_to_leave
+    from ..archive.write.room import Room
+    from ..rootfs.place import Placing
+    from ..rootfs.stage import Stage
+
+    with closing(Stage(path)) as stage:
+        placing = Placing(stage.open(), job.session.cancellation.check)
+        job.leave_room(room_to_leave(job.format.layers([image])))
+        with _merged(job, image) as (tree, layers):
+            Room((path,), tree.content, 0, is_exact=False).check()
+            placing.write(tree, layers)
+        stage.commit()
+        job.size = placing.size
+    if left_out := _left_out(placing.missing):
+        job.session.notify(
+            f"{path}: left out, because only root may set it: {left_out}; a tar keeps everything"
+        )
+
+
+@contextmanager
+def _merged(job: Job, image: Image) -> Iterator[tuple[Tree, list[LayerFile]]]:
+    """What the layers make, and the layers."""
+    from ..rootfs.merge import Tree
+
+    with job.unpacked([image]) as unpacked:
+        job.progress.phase("publishing")
+        stored = [layer.digest for _, layer in image.layers(image.primary)]
+        layers = [LayerFile(unpacked[digest]) for digest in stored]
+        yield Tree(layers, job.session.cancellation.check), layers
+
+
+def _left_out(missing: Missing) -> str:
+    counts = (
+        ("owner", missing.owners),
+        ("setuid bit", missing.setuid),
+        ("device", missing.devices),
+        ("extended attribute", missing.xattrs),
+    )
+    return ", ".join(counted(count, noun) for noun, count in counts if count)

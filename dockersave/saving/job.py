@@ -175,15 +175,15 @@ class Job:
             self.size = output.commit(documents)
         return images
 
-    def leave_room(self, output: Output) -> None:
-        """Keep the cache out of the room that this output, and those after it, may still need."""
-        self.cache.leave_room(self.working_dir, output.unreserved + self.room_after)
+    def leave_room(self, amount: int) -> None:
+        """Keep the cache out of the room that an output, and those after it, may still need."""
+        self.cache.leave_room(self.working_dir, amount + self.room_after)
 
     def _fill(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and the output can seek."""
         downloads = []
         slots = output.lay(self.plan(images))
-        self.leave_room(output)
+        self.leave_room(output.unreserved)
         # The largest first: at the end, less is left to share.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
             digest, size = entry.member.digest, entry.size
@@ -197,7 +197,7 @@ class Job:
 
         plan = self.plan(images)
         output.lay(plan)
-        self.leave_room(output)
+        self.leave_room(output.unreserved)
         others = output.unreserved + self.room_after
         with closing(Window(self.working_dir, plan.size, others)) as window:
             downloads = []
@@ -225,7 +225,7 @@ class Job:
         self.progress.phase("checking")
         members = self.format.layers(images)
         sizes = output.begin(members, self.session.cancellation.check)
-        self.leave_room(output)
+        self.leave_room(output.unreserved)
         layers: list[UnpackedLayer] = []
         missing: list[tuple[Layer, UnpackedLayer]] = []
         for member in members:

@@ -23,6 +23,7 @@ class Item:
         target: of a link.
         mode, owner, mtime: its attributes.
         pax: records of its extended header.
+        device: major and minor number.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Item:
     owner: tuple[int, int] = (0, 0)
     mtime: float = MTIME
     pax: Mapping[str, str] = field(default_factory=dict)
+    device: tuple[int, int] = (0, 0)
 
 
 def file(name: str, data: bytes | str = b"", mode: int = 0o644) -> Item:
@@ -64,6 +66,7 @@ def tar(items: Iterable[Item], form: int = tarfile.PAX_FORMAT) -> bytes:
             info.type, info.size, info.linkname = item.type, len(item.data), item.target
             info.mode, info.mtime = item.mode, item.mtime
             info.uid, info.gid = item.owner
+            info.devmajor, info.devminor = item.device
             info.pax_headers = dict(item.pax)
             archive.addfile(info, io.BytesIO(item.data))
     return made.getvalue()

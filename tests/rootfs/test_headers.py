@@ -97,8 +97,7 @@ def test_global_headers_are_ignored() -> None:
 
 
 def test_devices() -> None:
-    data = block(tar([Item("null", tarfile.CHRTYPE)]), at_329=b"0000001\0", at_337=b"0000003\0")
-    assert only(data).device == (1, 3)
+    assert only(tar([Item("null", tarfile.CHRTYPE, device=(1, 3))])).device == (1, 3)
 
 
 def test_a_directory_of_old_programs() -> None:

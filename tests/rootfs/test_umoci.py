@@ -28,6 +28,8 @@ CASES: dict[str, list[list[Item]]] = {
             Item("user", data=b"z", pax={"SCHILY.xattr.user.a": "b"}),
             Item("old", mtime=-1000.5),
             Item("pipe", tarfile.FIFOTYPE, mode=0o600),
+            Item("null", tarfile.CHRTYPE, mode=0o666, owner=(1, 2), device=(1, 3)),
+            Item("disk", tarfile.BLKTYPE, mode=0o640, device=(259, 1000)),
             Item("link", tarfile.SYMTYPE, target="../out", owner=(3, 4), mtime=5),
             Item("locked", tarfile.DIRTYPE, mode=0o000, mtime=17),
             file("locked/inside"),

@@ -19,11 +19,12 @@ from dockersave.model.options import Network, Options
 from dockersave.saving.destination import Destination
 from dockersave.saving.dryrun import forecast
 from dockersave.saving.save import save
-from tests.engines.trees import built, differences, of_tar
+from tests.engines.trees import built, differences, of_folder, of_tar
 from tests.images import GOOD, ODD, file, image, layer, raw_layer, whiteout
 from tests.registry.real import Registry
 from tests.rootfs.layers import Item, link, tar
 from tests.rootfs.layers import file as item
+from tests.rootfs.layouts import of_directory
 from tests.saving.from_simulator import PLAIN, names_in, refused, serving
 
 ROOTFS = {"format": "rootfs"}
@@ -155,8 +156,7 @@ def test_foreign_layers_are_needed() -> None:
     [
         ({"platform": "all"}, "one platform"),
         ({"gunzip": True}, "unpacked anyway"),
-        ({"tree": True}, "as a tar"),
-        ({"tar": False, "tree": True}, "as a tar"),
+        ({"tree": True}, "not as both"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict[str, object], words: str) -> None:
@@ -226,3 +226,90 @@ def test_what_upper_layers_hide_is_not_written(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as archive:
         assert archive.getnames() == ["b"]
     assert path.stat().st_size == 2048
+
+
+def as_directory(path: Path) -> Options:
+    """Return what saves a directory."""
+    return Options(format="rootfs", tar=False, tree=True, output=path)
+
+
+def test_a_directory_is_what_the_image_was_built_from(
+    plain_registry: Registry, tmp_path: Path
+) -> None:
+    path = tmp_path / "root"
+    notes: list[str] = []
+    for sample in ("mixed", "one-layer", "docker"):
+        saved = save(
+            plain_registry.reference(sample), options=as_directory(path), network=PLAIN,
+            notify=notes.append,
+        )  # fmt: skip
+        assert saved.paths == (str(path),)
+        assert differences(built(GOOD[sample]()), of_folder(path)) == []
+        assert names_in(tmp_path) == ["root", "root.saved"]
+    assert notes == []
+
+
+def test_directory_and_tar_are_the_same(plain_registry: Registry, tmp_path: Path) -> None:
+    reference, path = plain_registry.reference("docker"), tmp_path / "a.tar"
+    save(reference, output=path, options=Options(format="rootfs"), network=PLAIN)
+    save(reference, options=as_directory(tmp_path / "root"), network=PLAIN)
+    (tmp_path / "untarred").mkdir()
+    command = ["tar", "-xpf", str(path), "-C", str(tmp_path / "untarred"), "--numeric-owner"]
+    subprocess.run(command, check=True)
+    assert of_directory(tmp_path / "untarred") == of_directory(tmp_path / "root")
+
+
+def test_its_usual_name_is_not_a_layouts() -> None:
+    reference = dockersave.Reference.parse("debian:12")
+    options = Options(format="rootfs", tar=False, tree=True)
+    assert Destination.of(options, [reference]).tree == "library-debian-12-rootfs"
+
+
+def test_a_directory_of_somebody_else_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "mine").write_text("precious")
+    with serving(sample=GOOD["docker"]()) as registry:
+        options = as_directory(tmp_path / "root")
+        with pytest.raises(OutputError, match="not made by a save"):
+            save(f"{registry.host}/sample", options=options, network=PLAIN)
+        assert not registry.of("blob")
+    assert names_in(tmp_path) == ["root"]
+
+
+def test_a_broken_layer_leaves_the_earlier_directory(tmp_path: Path) -> None:
+    path = tmp_path / "root"
+    bad = image([layer([file("a", "new")]), raw_layer(tar([item("b", b"x" * 5000)])[:2000])])
+    with serving(good=image([layer([file("a", "old")])]), bad=bad) as registry:
+        save(f"{registry.host}/good", options=as_directory(path), network=PLAIN)
+        with pytest.raises(ContentError, match="truncated"):
+            save(f"{registry.host}/bad", options=as_directory(path), network=PLAIN)
+    assert (path / "a").read_text() == "old"
+    assert names_in(tmp_path) == ["root", "root.saved"]
+
+
+def test_what_only_root_may_set_is_told(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    with serving(sample=GOOD["docker"]()) as registry:
+        command = [sys.executable, "-c", AS_NOBODY, f"{registry.host}/sample"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=home, env={"PYTHONPATH": os.getcwd()}
+        )
+    assert done.returncode == 0, done.stderr
+    assert "root: left out, because only root may set it: " in done.stdout
+    assert "owners, 1 setuid bit; a tar keeps everything" in done.stdout
+    assert not (home / "root/usr/bin/privileged").stat().st_mode & 0o6000
+    assert {each.stat().st_uid for each in (home / "root").iterdir()} == {65534}
+
+
+AS_NOBODY = """
+import os, sys
+from tests.saving.test_flatten import PLAIN, as_directory, save
+# Nobody may not be able to load modules: this loads them.
+save(sys.argv[1], options=as_directory("roots"), network=PLAIN)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+save(sys.argv[1], options=as_directory("root"), network=PLAIN, notify=print)
+"""

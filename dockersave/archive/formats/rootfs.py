@@ -46,8 +46,11 @@ class RootfsFormat(Format):
             raise UsageError(
                 f"{what} unpacked anyway: {argument('gunzip')} has no effect", "drop it"
             )
-        if options.tree:
-            raise UsageError(f"{what} written as a tar", f"drop {argument('tree')}")
+        if options.tree and options.tar:
+            raise UsageError(
+                f"{what} written as a tar or as a directory, not as both",
+                f"save it twice, with {argument('tar')} once",
+            )
 
 
 FORMAT = RootfsFormat()
