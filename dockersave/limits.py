@@ -108,6 +108,8 @@ class Limits:
     """Directories in one another. One file descriptor is open for each while they are written."""
     rootfs_name: int = 255
     """Bytes of one name: no file system of Linux has longer ones."""
+    accounts: int = 1 * MIB
+    """/etc/passwd or /etc/group of an image, as far as they are read."""
     json_marks: int = 400_000
     """Commas, colons and opening brackets of a document in an archive: the memory for parsing
     depends on them, not on the size."""

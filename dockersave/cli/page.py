@@ -80,9 +80,9 @@ def _choice(names: str, metavar: str, meaning: str, *, kind: str) -> Option:
     return names, meaning, {"metavar": metavar, "kind": kind, "nargs": "?", "const": True}
 
 
-def _listed(choices: Mapping[str, str]) -> str:
-    """Words, each with its description: `docker (default), oci, legacy`."""
-    return ", ".join(f"{each} ({said})" if said else each for each, said in choices.items())
+def _one_of(words: Sequence[str]) -> str:
+    """Words to choose from, the default first: `docker, oci or legacy`."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 WHAT, WHERE, REGISTRY, NETWORK, OUTPUT, ASK = (
@@ -110,8 +110,8 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value(
             "--format",
             "FORMAT",
-            _listed(every_format()),
-            choices=tuple(every_format()),
+            _one_of(every_format()),
+            choices=every_format(),
             default=DEFAULT_FORMAT,
         ),
         _flag("--gunzip", "store layers uncompressed"),

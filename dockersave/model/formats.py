@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-FORMATS = {"docker": "default", "oci": "", "legacy": ""}
-"""Those of an image's archive, with the help page's description. The first one is the default."""
+FORMATS = ["docker", "oci", "legacy"]
+"""Those of an image's archive. The first one is the default."""
 
-FILE_SYSTEMS = {"rootfs": ""}
+FILE_SYSTEMS = ["rootfs", "bundle"]
 """Those of an image's file system: what is in its layers, instead of the layers."""
 
-DEFAULT_FORMAT = next(iter(FORMATS))
+DEFAULT_FORMAT = FORMATS[0]
 
 
-def every_format() -> dict[str, str]:
+def every_format() -> tuple[str, ...]:
     """All of them."""
-    return {**FORMATS, **FILE_SYSTEMS}
+    return (*FORMATS, *FILE_SYSTEMS)

@@ -193,7 +193,8 @@ class Options:
         layers_dir: name of the directory, next to the archive.
         tar: write an archive.
         tree: write a directory.
-        format: `docker`, `oci`, `legacy`, or `rootfs` for the file system that the layers make.
+        format: `docker`, `oci` or `legacy`; `rootfs` for the file system that the layers make,
+            `bundle` for one that OCI runtimes start.
         gunzip: store layers uncompressed.
         xz: compress the archive with xz, the smallest.
         zstd: compress it with zstd, which k3s, rke2 and containerd load.

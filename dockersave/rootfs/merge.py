@@ -20,7 +20,7 @@ from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, shown
 from ..limits import LIMITS
-from .headers import Content, Headers, Member
+from .headers import FILE, Content, Headers, Member
 
 _ROOT = 0
 _UNLISTED = 0xFFFFFFFF
@@ -132,6 +132,14 @@ class Tree:
         """The layer and the member at a path, its links followed; None if there is none."""
         node = self._walk(_parts(path), create=False)
         return None if node is None else (self._place[node] >> _LAYER, self._member(node))
+
+    def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
+        """The start of a file, at most so many bytes; nothing if there is no such file."""
+        found = self.find(path)
+        if found is None or found[1].kind != FILE:
+            return b""
+        layer, member = found
+        return layers[layer].read(member.content, min(member.size, most))
 
     @property
     def content(self) -> int:

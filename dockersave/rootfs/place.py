@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ..archive.disk import writing
 from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
 from ..errors import OutputError, shown
 from ..values import dataclass
@@ -29,6 +30,8 @@ _SPECIAL = {
     BLOCK_DEVICE: stat.S_IFBLK,
     PIPE: stat.S_IFIFO,
 }
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SETUID = stat.S_ISUID | stat.S_ISGID
 
 
@@ -125,11 +128,9 @@ class Placing:
             )
         elif member.kind == DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._open.append((os.open(name, flags, dir_fd=parent), entry.path, member))
+            self._open.append((os.open(name, _FOLDER, dir_fd=parent), entry.path, member))
         elif member.kind == FILE:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(name, flags, 0o600, dir_fd=parent)
+            fd = os.open(name, _NEW, 0o600, dir_fd=parent)
             try:
                 for data in content(layer, member.content, member.size):
                     self._check()
@@ -217,6 +218,41 @@ class Placing:
             if failure.errno not in _NO_XATTR:
                 raise
             self.missing.xattrs += 1
+
+
+def make_directory(folder: int, name: str) -> int:
+    """Make a directory and open it.
+
+    Args:
+        folder: the directory that it is made in, open.
+        name: its name.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    with writing(name):
+        os.mkdir(name, 0o700, dir_fd=folder)
+        return os.open(name, _FOLDER, dir_fd=folder)
+
+
+def write_file(folder: int, name: str, body: bytes) -> None:
+    """Create a file.
+
+    Args:
+        folder: the directory that it is created in, open.
+        name: its name.
+        body: its content.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(name):
+        fd = os.open(name, _NEW, 0o600, dir_fd=folder)
+        try:
+            _write(fd, body)
+            os.fchmod(fd, 0o644)
+        finally:
+            os.close(fd)
 
 
 def _write(fd: int, data: bytes) -> None:

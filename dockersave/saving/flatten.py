@@ -7,11 +7,12 @@ alone are merged. What upper layers hide is never written.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..limits import LIMITS
 from ..model.image import Image
 from ..spelling import argument
 from ..units import counted
@@ -22,6 +23,9 @@ from .job import Job
 if TYPE_CHECKING:
     from ..rootfs.merge import Tree
     from ..rootfs.place import Missing
+
+
+_CONFIG = "config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def flatten(job: Job, image: Image, destination: Destination) -> None:
 def _into_tar(job: Job, image: Image, destination: Destination) -> None:
     from ..archive.write.ordered import OrderedOutput, SequentialFile, StandardOutput
     from ..archive.write.room import Room
-    from ..rootfs.tarball import pieces
+    from ..rootfs.tarball import document, pieces
 
     path = destination.archive or ""
     target = StandardOutput() if path == STDOUT else SequentialFile(path)
@@ -75,7 +79,10 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
         with _merged(job, image) as (tree, layers):
             if path != STDOUT and not destination.compression:
                 Room((path,), tree.content, 0, is_exact=False).check()
-            for data in pieces(tree, layers, check=job.session.cancellation.check):
+            prefix = job.format.root.encode()
+            if prefix:
+                output.write(document(_CONFIG.encode(), _runtime_config(image, tree, layers)))
+            for data in pieces(tree, layers, prefix, job.session.cancellation.check):
                 output.write(data)
             job.size = output.commit()
 
@@ -83,14 +90,23 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
 def _into_directory(job: Job, image: Image, path: str) -> None:
     from ..archive.write import room_to_leave
     from ..archive.write.room import Room
-    from ..rootfs.place import Placing
+    from ..rootfs.place import Placing, make_directory, write_file
     from ..rootfs.stage import Stage
 
-    with closing(Stage(path)) as stage:
-        placing = Placing(stage.open(), job.session.cancellation.check)
+    with closing(Stage(path)) as stage, ExitStack() as ending:
+        top = root = stage.open()
+        if job.format.root:
+            root = make_directory(top, job.format.root)
+            ending.callback(os.close, root)
+        placing = Placing(root, job.session.cancellation.check)
         job.leave_room(room_to_leave(job.format.layers([image])))
         with _merged(job, image) as (tree, layers):
             Room((path,), tree.content, 0, is_exact=False).check()
+            if root != top:
+                whose = (os.geteuid(), os.getegid())
+                config = _runtime_config(image, tree, layers, whose if whose[0] else None)
+                write_file(top, _CONFIG, config)
+                os.fchmod(top, 0o755)
             placing.write(tree, layers)
         stage.commit()
         job.size = placing.size
@@ -110,6 +126,18 @@ def _merged(job: Job, image: Image) -> Iterator[tuple[Tree, list[LayerFile]]]:
         stored = [layer.digest for _, layer in image.layers(image.primary)]
         layers = [LayerFile(unpacked[digest]) for digest in stored]
         yield Tree(layers, job.session.cancellation.check), layers
+
+
+def _runtime_config(
+    image: Image, tree: Tree, layers: Sequence[LayerFile], rootless: tuple[int, int] | None = None
+) -> bytes:
+    from ..rootfs.runtime import runtime_config
+
+    def read(path: bytes) -> bytes:
+        return tree.read(path, layers, LIMITS.accounts)
+
+    hostname = image.root.hex[:12]
+    return runtime_config(image.primary.config_body, read, hostname, rootless)
 
 
 def _left_out(missing: Missing) -> str:

@@ -30,6 +30,9 @@ class Format(ABC):
     """The path of a file that every archive of this format has."""
     is_file_system: ClassVar[bool] = False
     """Whether it is what the layers make that is saved, instead of the image."""
+    root: ClassVar[str] = ""
+    """Where in the output the file system is: empty, or a directory and a slash. Then there is a
+    runtime's `config.json` beside it."""
     suffix: ClassVar[str] = ""
     """What the usual names of its outputs end in, before `.tar`."""
 
