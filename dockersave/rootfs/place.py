@@ -84,18 +84,17 @@ class Placing:
         """
         top: Member | None = None
         try:
-            self._open.append((os.dup(self._root), b".", None))
-            for entry in tree.entries():
-                self._check()
-                if not entry.path:
-                    top = entry.member
-                    continue
-                self._path = entry.path
-                with self._writing():
+            with self._writing():
+                self._open.append((os.dup(self._root), b".", None))
+                for entry in tree.entries():
+                    self._check()
+                    if not entry.path:
+                        top = entry.member
+                        continue
+                    self._path = entry.path
                     while len(self._open) > entry.depth + 1:
                         self._leave()
                     self._create(entry, layers[entry.layer])
-            with self._writing():
                 while len(self._open) > 1:
                     self._leave()
                 self._open[0] = (*self._open[0][:2], top)

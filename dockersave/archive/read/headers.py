@@ -144,7 +144,15 @@ def number(field: bytes) -> int | None:
         return int.from_bytes(field[1:], "big")
     if field[0] == 0xFF:
         return int.from_bytes(field, "big", signed=True)
-    digits = field.partition(b"\x00")[0].strip()
-    if not digits:
-        return 0
-    return int(digits, 8) if digits.isdigit() and not digits.strip(b"01234567") else None
+    digits = field[:-1]
+    if not digits.isdigit():
+        # Shorter, or filled up with spaces.
+        digits = field.partition(b"\x00")[0].strip()
+        if not digits.isdigit():
+            return None if digits else 0
+    elif field[-1:] not in (b"\x00", b" "):
+        digits = field
+    try:
+        return int(digits, 8)
+    except ValueError:
+        return None
