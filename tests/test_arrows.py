@@ -33,7 +33,7 @@ MAY_IMPORT = {
     ),
     "rootfs": ("archive", "archive.read"),
     "transfer": ("archive", "archive.read", "model"),
-    "resolving": ("model", "registry", "registry.credentials", "transfer"),
+    "resolving": (*("archive.read", "model", "registry", "registry.credentials", "transfer"),),
     "saving": (
         *("archive", "archive.formats", "archive.read", "archive.write", "model"),
         *("resolving", "rootfs", "transfer"),

@@ -273,6 +273,7 @@ def options(arguments: argparse.Namespace) -> Options:
         zstd=arguments.zstd,
         foreign=arguments.foreign,
         reuse=tuple(arguments.reuse),
+        from_archive=getattr(arguments, "from"),
         cache_dir=arguments.cache_dir,
         cache_size=arguments.cache_size or Options().cache_size,
     )

@@ -158,7 +158,7 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     from ..model.reference import Reference
 
     references = [Reference.parse(image) for image in _images(arguments.images)]
-    if not references:
+    if not references and not getattr(arguments, "from"):
         raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
     if (platform := options(arguments).platform) not in (None, "all"):
         from ..model.platforms import Platform

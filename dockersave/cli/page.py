@@ -118,6 +118,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _flag("--xz", "compress the archive, like -o NAME.tar.xz"),
         _flag("--zstd", "like -o NAME.tar.zst (.tar.gz works too)"),
         _values("--reuse", "FILE", "take layers from an archive; repeatable"),
+        _value("--from", "FILE", "a saved archive, for rootfs and bundle"),
         _value("--cache-dir", "DIR", "cache layers in DIR for later runs"),
         _value("--cache-size", "SIZE", "maximum size of the cache; default: 10Gi", kind="size"),
     ],

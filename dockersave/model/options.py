@@ -200,6 +200,8 @@ class Options:
         zstd: compress it with zstd, which k3s, rke2 and containerd load.
         foreign: also fetch layers that are hosted elsewhere, at the URLs in the manifest.
         reuse: archives whose blobs are not fetched again.
+        from_archive: take the image from this archive, without any registry; only for `rootfs` and
+            `bundle`. Then the image need not be named, if it is the only one.
         cache_dir: a directory that keeps blobs for other runs.
         cache_size: its maximum size in bytes.
 
@@ -221,6 +223,7 @@ class Options:
     zstd: bool = False
     foreign: bool = False
     reuse: tuple[str, ...] = ()
+    from_archive: str | None = None
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
 
@@ -242,12 +245,14 @@ class Options:
             zstd: bool = False,
             foreign: bool = False,
             reuse: Iterable[AnyPath] = (),
+            from_archive: AnyPath | None = None,
             cache_dir: AnyPath | None = None,
             cache_size: int = 10 * 1024**3,
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
+        _take_paths(self, "output", "working_dir", "tarname", "layers_dir")
+        _take_paths(self, "from_archive", "cache_dir")
         _take_several(self, "reuse")
         if self.format not in every_format():
             raise UsageError(

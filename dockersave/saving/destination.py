@@ -113,6 +113,11 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
             f"{len(references)} images need a name for the archive",
             f"add {argument('output', 'bundle.tar')}",
         )
+    if options.from_archive and not format_named(options.format).is_file_system:
+        raise UsageError(
+            f"{argument('from_archive')} is for file systems; this would only copy the archive",
+            f"add {argument('format', 'rootfs')} or {argument('format', 'bundle')}",
+        )
     if len(references) > 1 and format_named(options.format).is_file_system:
         raise UsageError(
             f"{argument('format', options.format)} is the file system of one image, not of "

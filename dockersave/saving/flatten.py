@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import ContentError, UsageError
 from ..limits import LIMITS
 from ..model.image import Image
 from ..spelling import argument
@@ -58,11 +58,16 @@ def flatten(job: Job, image: Image, destination: Destination) -> None:
             f"{image.reference}: {len(image.absent)} of its layers are hosted elsewhere",
             f"{argument('foreign')} fetches them",
         )
-    with beginning_anew():
-        if destination.tree:
-            _into_directory(job, image, destination.tree)
-        else:
-            _into_tar(job, image, destination)
+    try:
+        with beginning_anew():
+            if destination.tree:
+                _into_directory(job, image, destination.tree)
+            else:
+                _into_tar(job, image, destination)
+    except ContentError as failure:
+        if archive := job.options.from_archive:
+            failure.hint = f"{argument('check', archive)} lists all that is wrong with the archive"
+        raise
 
 
 def _into_tar(job: Job, image: Image, destination: Destination) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..archive.formats import format_named
 from ..archive.members import Layer
 from ..archive.tar import Plan, lay_out
-from ..errors import DockersaveError, SaveFailures
+from ..errors import ContentError, DockersaveError, SaveFailures
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
 from ..model.manifests import Manifest
@@ -22,6 +22,7 @@ from ..parallel import in_parallel
 from ..progress import Progress, Transfer
 from ..resolving.resolver import Resolver
 from ..resolving.session import Session
+from ..spelling import argument
 from ..transfer.blobs import Blob, Source
 from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
@@ -32,6 +33,7 @@ from ..values import replace
 if TYPE_CHECKING:
     from ..archive.write import Output
     from ..archive.write.existing import ExistingArchive, ExistingTree
+    from ..resolving.offline import ArchivedImage
     from ..transfer.unpacking import UnpackedLayer
     from ..transfer.workers import WorkerPool
 
@@ -45,6 +47,7 @@ class Job:
         session: the run's session.
         progress: watches the run.
         local: blobs on this machine's disk.
+        archived: the image, if it is in an archive; then no registry is asked.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class Job:
         session: Session,
         progress: Progress,
         local: LocalStore,
+        archived: ArchivedImage | None = None,
     ) -> None:
         self.options = options
         self.working_dir = working_dir
         self.session = session
         self.progress = progress
         self.local = local
+        self.archived = archived
         self.format = format_named(options.format)
         self.cache = RunCache(options.cache_dir, options.cache_size, session.notify)
         self.room_after = 0
@@ -75,7 +80,7 @@ class Job:
             SaveFailures: several images failed.
             DockersaveError: one image failed.
         """
-        for reference in references:
+        for reference in references if self.archived is None else ():
             # Check all registries before the first one is asked.
             self.session.registry(reference.registry)
         images, failed = in_parallel(
@@ -96,6 +101,8 @@ class Job:
         return images
 
     def _resolve(self, reference: Reference) -> Image:
+        if self.archived:
+            return self._as_saved(Resolver(self.archived, reference))
         registry = self.session.registry(reference.registry)
 
         def expect(manifest: Manifest) -> None:
@@ -106,6 +113,9 @@ class Job:
 
         copies = LIMITS.legacy_copies if self.options.format == "legacy" else 1
         resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
+        return self._as_saved(resolver)
+
+    def _as_saved(self, resolver: Resolver) -> Image:
         wanted = self.options.platform
         if wanted == ALL_PLATFORMS:
             image = resolver.all_platforms()
@@ -285,14 +295,22 @@ class Job:
 
     def sources(self, images: Sequence[Image], layer: Layer) -> list[Source]:
         """The sources of a layer, the nearest first."""
-        reference = images[layer.image].reference
-        registry = self.session.registry(reference.registry)
         digests = dict.fromkeys((layer.stored.digest, layer.served.digest))
-        return [
+        here: list[Source] = [
             *(source for digest in digests for source in self.local.find(digest)),
             *self.cache.find(layer.served.digest),
-            registry.source(reference.repository, layer.served, foreign=self.options.foreign),
         ]
+        if self.archived:
+            if not here:
+                raise ContentError(
+                    f"{self.options.from_archive} does not hold the layer {layer.served.digest}",
+                    f"{argument('check', self.options.from_archive)} lists all that is missing",
+                )
+            return here
+        reference = images[layer.image].reference
+        registry = self.session.registry(reference.registry)
+        source = registry.source(reference.repository, layer.served, foreign=self.options.foreign)
+        return [*here, source]
 
     def _workers(
         self,

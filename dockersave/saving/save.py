@@ -138,9 +138,18 @@ def running(
     if output is not None:
         options = replace(options, output=os.fspath(output))
     references = list(dict.fromkeys(map(Reference.of, images)))
+    archived = None
+    if options.from_archive and len(references) < 2:
+        from ..resolving.offline import ArchivedImage
+
+        archived = ArchivedImage(options.from_archive, next(iter(references), None))
+        references = [archived.reference]
     destination = Destination.of(options, references)
     check_writable(destination, f"{references[0].file_stem}.tar")
-    local = LocalStore([*options.reuse, *destination.paths])
+    archives = filter(None, [options.from_archive, *options.reuse])
+    local = LocalStore([*archives, *destination.paths])
+    if archived:
+        archived.tell(local)
     progress = progress or Progress()
     stop = cancellation or Cancellation()
     with (
@@ -149,7 +158,7 @@ def running(
     ):
         try:
             with _minding_the_end():
-                job = Job(options, destination.working_dir, session, progress, local)
+                job = Job(options, destination.working_dir, session, progress, local, archived)
                 yield job, references, destination
         except DockersaveError as failure:
             many = len(references) > 3
