@@ -43,7 +43,7 @@ FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 
 FREEZE := --log-level WARN --noconfirm --clean
 
 .PHONY: force dockersave-static static-venv container reproducible test-container test-appliance test-appliance-long \
-	bench-startup
+	test-appliance-system bench-startup
 
 dockersave-static: static-venv ## the command as one file that runs anywhere (ARCH=; LAUNCHER=stock: plain staticx)
 	@$(MAKE) --no-print-directory $(WORK)/$(LAUNCHER)
@@ -93,20 +93,20 @@ $(WORK)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/m
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
 
 # A shell's `lock` is one of build/sysroots: its packages lie with the wheels, for a build without network.
-FETCH = $(PYTHON) build/sysroot.py fetch build/sysroots/$$lock.lock build/out/wheels
+FETCH = $(PYTHON) build/sysroot.py fetch $$lock build/out/wheels
 
 container: ## dockersave-static from a container (ARCH=, BASE_IMAGE=, CONTAINER_PYTHON=, ENGINE=)
 	@$(BOOTSTRAP) run
 	@rm -rf build/out/wheels
 	@PYTHON_VERSION=$(CONTAINER_PYTHON) sh build/static-venv.sh --download build/out/wheels
-	@$(if $(LIBRARY_TARGET),for lock in tools $(ARCH); do $(FETCH) || exit; done)
+	@$(if $(LIBRARY_TARGET),for lock in $(wildcard build/sysroots/$(SUITE)/*.lock); do $(FETCH) || exit; done)
 	@sh build/container.sh .
 
 reproducible: ## build dockersave-static twice, differently, for each architecture, and compare
 	@$(BOOTSTRAP) reproducible
 	@rm -rf build/out/wheels
 	@sh build/static-venv.sh --download build/out/wheels
-	@for lock in $(basename $(notdir $(wildcard build/sysroots/*.lock))); do $(FETCH) || exit; done
+	@for lock in $(wildcard build/sysroots/*/*.lock); do $(FETCH) || exit; done
 	@sh build/reproducible.sh build/out/wheels $(TARGETS)
 
 test-container: needs-test venv ## build in docker, podman and buildah, compare, and try what comes out (STANDIN=)
@@ -127,6 +127,12 @@ test-appliance-long: needs-test venv dockersave-static ## its tests that take mi
 	@$(BOOTSTRAP) appliance $(EMULATOR:%=emulator)
 	@$(if $(EMULATOR),,$(MAKE) --no-print-directory $(STATIC)/stock)
 	$(EMULATED) $(PYTEST) tests/appliance $(EMULATOR:%=--ignore tests/appliance/test_stock.py) -m "appliance and long" --timeout 900
+
+test-appliance-system: needs-test venv dockersave-static ## test it on Debian's kernel, in a machine of software (ARCH=arm64, armhf)
+	@test -n "$(MACHINE)" || { echo "make: this machine is one for ARCH=$(ARCH)" >&2; exit 2; }
+	@$(BOOTSTRAP) machine
+	@sh tests/appliance/machine.sh $(SUITE) $(ARCH) $(KERNEL) build/out/machines/$(ARCH)
+	$(PYTEST) tests/appliance/system.py
 
 bench-startup: needs-test venv dockersave-static ## measure what the static binary's start costs
 	$(VENV)/bin/python -m tests.appliance.startup

@@ -154,7 +154,7 @@ class Decompressor:
             head, self._head = self._head, b""
             yield from self._pieces(head, is_last=True)
         if self._stream is not None and not self._stream.eof:
-            raise ContentError(f"the compressed content of {self._what} is truncated")
+            raise ContentError(f"{self._what} is truncated: its compressed content has no end")
 
     def _begin(self, head: bytes) -> None:
         self._begun = True

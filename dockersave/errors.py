@@ -99,7 +99,7 @@ class NotFoundError(DockersaveError):
     """The registry has no such image, tag, digest or platform."""
 
     exit_code = 3
-    _usual = f"is the name right? {argument('tags')} lists the tags that there are"
+    _usual = f"is the name right? {argument('tags')} lists the tags"
 
 
 class CredentialsError(DockersaveError):
@@ -204,6 +204,19 @@ def shown(text: str, most: int = 200) -> str:
     """
     cut = text if len(text) <= most else f"{text[: most - 3]}..."
     return "".join(char if char.isprintable() else "?" for char in cut)
+
+
+_ESCAPES = {
+    code: ascii(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
+
+
+def in_one_line(text: str) -> str:
+    """Text of the user's own, such as a file's name, without control characters.
+
+    Terminals would obey them. They are written as in Python: `\\x1b`, `\\n`.
+    """
+    return text.translate(_ESCAPES)
 
 
 def for_terminal(text: str) -> str:

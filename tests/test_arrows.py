@@ -129,7 +129,7 @@ NEVER = {
         "dockersave.registry.credentials.helpers",
         "dockersave.registry.credentials.challenge",
     ),
-    *("dockersave.transfer.window", "dockersave.transfer.unpacking", "dockersave.saving.dryrun"),
+    *("dockersave.transfer.window", "dockersave.transfer.unpacking", "dockersave.saving.forecast"),
     *("dockersave.archive.formats.legacy", "dockersave.cli.console.bar"),
     *("dockersave.archive.write.directory", "dockersave.archive.write.ordered"),
 }

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.cli.guides import guide
-from dockersave.cli.page import TOPICS
+from dockersave.cli.guides import guide, topics
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,6 +34,8 @@ def test_a_prefix_is_where_it_is_run_from() -> None:
         assert done.returncode == 2
         assert f"PREFIX={ROOT}/here" in done.stderr
     assert not (ROOT / "here").exists()
+    for prefix in ("~", "~/.local"):
+        assert install(prefix, HOME="/home/me").stderr.endswith(f"PREFIX=/home/me{prefix[1:]}\n")
 
 
 def test_removing_leaves_the_rest(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_staged_install_with_odd_names(tmp_path: Path) -> None:
         check=True,
     )
     assert version.stdout.startswith("dockersave ")
-    for topic in TOPICS:
+    for topic in topics():
         command = [str(prefix / "bin" / "dockersave"), "--help", topic]
         shown = subprocess.run(command, capture_output=True, text=True, check=True)
         assert shown.stdout == guide(topic)

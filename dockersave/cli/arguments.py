@@ -12,13 +12,15 @@ import re
 import sys
 
 from ..errors import UsageError
+from ..values import names_of
+from .console.spelling import option_of
 from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
-from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TOPICS, USAGE, WHAT, WHERE, page
+from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, USAGE, WHAT, WHERE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from ..model.options import Network, Options
 
@@ -63,7 +65,7 @@ def _jobs(text: str) -> int | None:
 
 
 def _default_jobs() -> int | None:
-    """What the static binary sets where memory is short, and whoever else wants to."""
+    """DOCKERSAVE_JOBS, which the static binary sets if memory is short; users may, too."""
     text = os.environ.get("DOCKERSAVE_JOBS", "")
     return int(text) if re.fullmatch("[0-9]{1,6}", text) else None
 
@@ -94,9 +96,11 @@ def _registry(text: str) -> str:
 
 
 def _topic(text: str) -> str:
-    if text not in TOPICS:
+    from .guides import topics
+
+    if text not in topics():
         raise argparse.ArgumentTypeError(
-            f"no guide on {_short(ascii(text))}; topics: {', '.join(TOPICS)}"
+            f"no guide on {_short(ascii(text))}; topics: {', '.join(topics())}"
         )
     return text
 
@@ -125,17 +129,13 @@ _OF_A_FILE = ("verify", "list")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `UsageError`, with a help page of 80 columns."""
+    """A parser that raises `UsageError`. The help page is made without it."""
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line, without showing values, which may be secret."""
         # "ignored explicit argument 'secret'"
         message = re.sub("ignored explicit argument.*", "takes no value", message, flags=re.DOTALL)
         raise UsageError(message.removeprefix("argument "), SEE_HELP)
-
-    def format_help(self) -> str:
-        """The help page."""
-        return page()
 
     def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Parse a command line; options and images may come in any order.
@@ -246,7 +246,7 @@ def _given(arguments: argparse.Namespace, groups: Sequence[str]) -> Iterator[str
     for group in groups:
         for names, _, settings in OPTIONS[group]:
             option = names.split()[-1]
-            value = getattr(arguments, option.lstrip("-").replace("-", "_"))
+            value = getattr(arguments, _attribute(option))
             if value != settings.get("default", False):
                 yield option
 
@@ -259,44 +259,27 @@ def options(arguments: argparse.Namespace) -> Options:
     """What to save, where to, and how."""
     from ..model.options import Options
 
-    return Options(
-        platform=f"linux/{arguments.arch}" if arguments.arch else arguments.platform,
-        output=arguments.output,
-        working_dir=arguments.working_dir,
-        tarname=arguments.tarname,
-        layers_dir=arguments.layers_dir,
-        tar=not arguments.no_tar,
-        tree=arguments.no_tar or arguments.no_rm,
-        format=arguments.format,
-        gunzip=arguments.gunzip,
-        xz=arguments.xz,
-        zstd=arguments.zstd,
-        foreign=arguments.foreign,
-        reuse=tuple(arguments.reuse),
-        from_archive=getattr(arguments, "from"),
-        cache_dir=arguments.cache_dir,
-        cache_size=arguments.cache_size or Options().cache_size,
-    )
+    chosen = _fields(Options, arguments)
+    chosen["tar"] = not arguments.no_tar
+    chosen["tree"] = arguments.no_tar or arguments.no_rm
+    if arguments.arch:
+        chosen["platform"] = f"linux/{arguments.arch}"
+    return Options(**chosen)
 
 
 def network(arguments: argparse.Namespace) -> Network:
     """How to reach registries; credentials as given, without prompting yet."""
     from ..model.options import Network
 
-    return Network(
-        insecure=arguments.insecure,
-        insecure_registries=tuple(arguments.insecure_registry),
-        skip_tls_verify=arguments.skip_tls_verify,
-        ca_file=arguments.ca_file,
-        cert=arguments.cert,
-        key=arguments.key,
-        user=arguments.user,
-        password=arguments.password,
-        authfile=arguments.authfile,
-        mirrors=tuple(arguments.mirror),
-        jobs=arguments.jobs or _default_jobs(),
-        retries=arguments.retries,
-        timeout=arguments.timeout,
-        wait=arguments.wait,
-        limit_rate=arguments.limit_rate,
-    )
+    return Network(**{"jobs": _default_jobs(), **_fields(Network, arguments)})
+
+
+def _fields(kind: type, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given for the fields of a class; each is named like its option."""
+    given = ((name, getattr(arguments, _attribute(option_of(name)))) for name in names_of(kind))
+    return {name: value for name, value in given if value is not None}
+
+
+def _attribute(option: str) -> str:
+    """Where the parser puts the value of an option."""
+    return option.lstrip("-").replace("-", "_")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
@@ -100,6 +100,7 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     artifact_type: str = ""
+    is_index: Literal[False] = field(default=False, init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Index:
     descriptor: Descriptor
     body: bytes
     manifests: tuple[Descriptor, ...]
+    is_index: Literal[True] = field(default=True, init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Platforms: their names, and which images run on which. Pure."""
+"""Platforms: their names, and which images run on which."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ class Platform:
 
         Raises:
             UsageError: it is neither.
+            TypeError: it is no text.
         """
+        if not isinstance(text, str):
+            # Not everybody checks types.
+            kind = type(text).__name__  # type: ignore[unreachable]
+            raise TypeError(f"a platform is a str, such as 'linux/arm64' or 'all', not {kind}")
         if "," in text:
             raise UsageError(
                 f"{text!r} names several platforms",

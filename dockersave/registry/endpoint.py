@@ -19,6 +19,7 @@ from .concealing.secrets import Secrets
 from .connections import failures, redirects
 from .connections.http import TARGET
 from .connections.transport import Response, Transport
+from .credentials import where_to
 from .credentials.authorizer import Authorizer
 from .credentials.tokens import Answer
 from .credentials.where_from import Credentials
@@ -209,7 +210,7 @@ class Endpoint:
             try:
                 exchange.check(self.name)
             finally:
-                # What is read here, wanted by nobody, counts for the next one.
+                # Last: the time that this takes counts for the next request.
                 self._transport.discard(response)
             url = redirects.target(
                 url, location, downgrade=self._downgrade, conceal=self._secrets.conceal
@@ -235,7 +236,7 @@ class Endpoint:
                 own name refuses them beside a signature (S3: "Only one auth mechanism allowed").
         """
         there = redirects.origin(url)
-        is_home = there == self._origin
+        is_home = where_to.may_go(there, self._origin)
         names = _trust_names(self.name, there) if is_home else ()
         authorizer = self._authorizer(there)
         rounds = _ROUNDS
@@ -277,7 +278,7 @@ class Endpoint:
         with self._lock:
             authorizer = self._authorizers.get(there)
             if authorizer is None:
-                is_home = there == self._origin
+                is_home = where_to.may_go(there, self._origin)
                 authorizer = self._authorizers[there] = Authorizer(
                     there,
                     self.name if is_home else there.partition("://")[2],
@@ -303,14 +304,10 @@ class Endpoint:
             location = response.headers.get("Location")
             self._transport.discard(response)
             url = redirects.target(url, location, conceal=self._secrets.conceal)
-            if redirects.origin(url) != there:
-                raise NetworkError(
-                    f"{redirects.host_of(there)}: the token endpoint redirects to another host, "
-                    "where credentials must not go"
-                )
+            where_to.check_redirect(url, there)
             if response.status in {301, 302, 303} and method == "POST":
                 method, body = "GET", None
-        raise NetworkError(f"{redirects.host_of(url)}: the token endpoint redirects in a circle")
+        raise NetworkError(f"{redirects.host_of(url)}: the token endpoint redirects in a loop")
 
 
 def _is_signed(url: str, start: str) -> bool:

@@ -102,7 +102,7 @@ class BlobStream:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether more has arrived than was read: then the line is not the bottleneck."""
+        """Whether more has arrived than was read: then the network is not the bottleneck."""
         return bool(self._link and self._poll.poll(0))
 
     def interrupt(self) -> None:

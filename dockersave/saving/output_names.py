@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from ..archive.disk import writing
 from ..errors import OutputError, shown
 from ..spelling import argument
-from .destination import STDOUT, Destination
+from .destination import Destination
 
 _SUFFIX = ".part~"
 """The longest suffix of a name while it is being written."""
@@ -26,7 +27,8 @@ def check_writable(destination: Destination, usual: str) -> None:
         usual: the archive's default name, for hints.
 
     Raises:
-        OutputError: it is a directory, a link or too long, or its directory does not exist.
+        OutputError: it is too long, its directory does not exist, or it is something that must not
+            be replaced: a link, a device, a directory.
     """
     for path in destination.paths:
         folder, name = os.path.split(path)
@@ -35,14 +37,23 @@ def check_writable(destination: Destination, usual: str) -> None:
         most = _name_most(folder or ".")
         length = len(os.fsencode(name + _SUFFIX))
         if length > most:
-            raise OutputError(
-                f"cannot write {shown(path, 60)}: its name is {length - most} bytes too long for "
-                f"the file system, which allows {most - len(_SUFFIX)}",
-                f"choose a shorter one: {argument('output', 'image.tar')}",
+            is_tree = path == destination.tree
+            shorter = (
+                argument("layers_dir", "image") if is_tree else argument("output", "image.tar")
             )
-    archive = destination.archive
-    if archive is None or archive == STDOUT:
-        return
+            raise OutputError(
+                f"cannot write {shown(path, 60)}: its name has {length - len(_SUFFIX)} bytes, but "
+                f"the file system allows {most - len(_SUFFIX)}",
+                f"choose a shorter one: {shorter}",
+            )
+    if destination.archive and not destination.is_stream:
+        _check_archive(destination.archive, usual)
+    tree = destination.tree
+    if tree and any(map(os.path.lexists, (tree, f"{tree}.part", f"{tree}.old"))):
+        _check_names(tree, directory=True)
+
+
+def _check_archive(archive: str, usual: str) -> None:
     if os.path.isdir(archive):
         raise OutputError(
             f"cannot write {shown(archive)}: it is a directory",
@@ -51,10 +62,30 @@ def check_writable(destination: Destination, usual: str) -> None:
     # Links to devices and pipes get another message.
     if os.path.islink(archive) and (os.path.isfile(archive) or not os.path.exists(archive)):
         target = os.path.join(os.path.dirname(archive), os.readlink(archive))
+        if os.path.islink(target):
+            target = os.path.realpath(target)
+        elsewhere = f"write {argument('output', _quoted(target))}, where it points, or "
         raise OutputError(
             f"cannot write {shown(archive)}: it is a symbolic link",
-            f"write {argument('output', _quoted(target))}, where it points, or remove it",
+            # One of a circle of links points nowhere.
+            f"{'' if os.path.islink(target) else elsewhere}remove it",
         )
+    if not (_may_be_replaced(archive) and _may_be_replaced(f"{archive}.part")):
+        _check_names(archive, directory=False)
+
+
+def _may_be_replaced(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return True
+
+
+def _check_names(path: str, *, directory: bool) -> None:
+    # Loaded only if something is in the way.
+    from ..archive.write.partfile import PartFile
+
+    PartFile(path, directory=directory).check_names()
 
 
 def _quoted(path: str) -> str:

@@ -19,7 +19,7 @@ from tests.images import Store, big_image
 from tests.registry.real import Registries
 from tests.registry.simulator import Simulator
 
-TOOLS = ROOT / "build" / "out" / "sysroots" / "tools"
+TOOLS = ROOT / "build" / "out" / "sysroots" / TARGET["SUITE"] / "tools"
 
 NEXT_CENTURY = 4_102_444_800
 """2100-01-01, when a count of seconds takes more than 32 bits."""

@@ -17,7 +17,7 @@ import dockersave
 from dockersave.errors import CancelledError, ContentError, OutputError, UsageError
 from dockersave.model.options import Network, Options
 from dockersave.saving.destination import Destination
-from dockersave.saving.dryrun import forecast
+from dockersave.saving.forecast import forecast
 from dockersave.saving.save import save
 from tests.engines.trees import built, differences, of_folder, of_tar
 from tests.images import GOOD, ODD, file, image, layer, raw_layer, whiteout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,43 @@ def test_a_symbolic_link_is_not_replaced_and_not_followed() -> None:
     assert Path("deep/real.tar").read_text() == "real"
 
 
+def test_links_to_links() -> None:
+    os.symlink("second", "first")
+    os.symlink("third.tar", "second")
+    assert refusal("first").hint.startswith(f"write output='{os.getcwd()}/third.tar', ")
+    os.symlink("second", "third.tar")
+    for name in ("first", "second"):
+        assert refusal(name).hint == "remove it"
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "make", "said"),
+    [
+        ({}, "x", os.mkfifo, "cannot write x: it is not a regular file"),
+        ({}, "x.part", os.mkfifo, "cannot write x: x.part is not a regular file"),
+        ({}, "x.part", os.mkdir, "cannot write x: x.part is a directory"),
+        ({"tree": True}, "y", os.mkfifo, "cannot write y: it is not a directory"),
+        ({"tree": True}, "y.old", os.mkfifo, "cannot write y: y.old is not a directory"),
+        ({"tree": True}, "y.part", os.mkfifo, "cannot write y: y.part is not a directory"),
+        ({"tree": True}, "y/z", os.makedirs, "cannot write y: y holds z, which is not part of"),
+    ],
+)
+def test_what_is_in_the_way_is_said_before_anything_is_asked(
+    options: dict[str, bool], name: str, make: Callable[[str], object], said: str
+) -> None:
+    make(name)
+    with Simulator(APP) as server, pytest.raises(OutputError) as caught:
+        save(
+            f"{server.host}/app",
+            options=Options(output="x", layers_dir="y", **options),  # type: ignore[arg-type]
+            network=Network(insecure=True),
+        )
+    assert str(caught.value).startswith(said)
+    assert ("layers_dir=" if options else "output=") in caught.value.hint
+    assert not server.requests
+    assert len(os.listdir(".")) == 1
+
+
 def test_a_directory_that_is_a_link_is_no_matter() -> None:
     os.mkdir("folder")
     os.symlink("folder", "link")
@@ -70,8 +108,7 @@ def test_the_longest_name_that_works_is_the_longest_that_is_allowed(letter: str)
         Destination.of(Options(output=longest), [Reference.parse("debian")]), "debian.tar"
     )
     failure = refusal(f"{longest}y")
-    assert "its name is 1 bytes too long" in str(failure)
-    assert f"allows {most}" in str(failure)
+    assert f"its name has {most + 1} bytes, but the file system allows {most}" in str(failure)
     assert len(str(failure)) < 200
 
 
@@ -84,9 +121,13 @@ def test_the_longest_name_is_written() -> None:
 
 def test_a_name_made_of_the_images_may_be_too_long() -> None:
     reference = Reference.parse("/".join(["x" * 60] * 4))
-    with pytest.raises(OutputError, match="too long") as caught:
+    with pytest.raises(OutputError, match="its name has 2") as caught:
         check_writable(Destination.of(Options(), [reference]), "x.tar")
     assert "output='image.tar'" in caught.value.hint
+    directory = Options(tar=False, tree=True)
+    with pytest.raises(OutputError, match="its name has 2") as caught:
+        check_writable(Destination.of(directory, [reference]), "x.tar")
+    assert "layers_dir=image" in caught.value.hint
 
 
 def test_a_directory_that_is_not_there() -> None:

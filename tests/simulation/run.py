@@ -45,7 +45,7 @@ _SMALL = replace(
     retry_pause=2.0,
 )
 _MODULES = (
-    *("attempts", "transfer.blobs", "transfer.ledger", "transfer.cutting"),
+    *("retry_policy", "transfer.blobs", "transfer.ledger", "transfer.cutting"),
     "transfer.throttle",
 )
 _PATCHED = (*_MODULES, "transfer.window", "transfer.workers")

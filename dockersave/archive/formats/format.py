@@ -36,6 +36,9 @@ class Format(ABC):
     suffix: ClassVar[str] = ""
     """What the usual names of its outputs end in, before `.tar`."""
 
+    config_copies: ClassVar[int] = 1
+    """How many copies of an image's config are in memory while its documents are made."""
+
     def is_in(self, paths: Collection[str]) -> bool:
         """Whether an archive contains this format's documents, perhaps among others.
 

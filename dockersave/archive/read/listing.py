@@ -21,6 +21,7 @@ from ...model.manifests import Descriptor, Manifest, parse_config, parse_descrip
 from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
+from ..formats import formats_in
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
@@ -217,23 +218,19 @@ class _Contents:
 
     def read(self) -> tuple[tuple[str, ...], tuple[ListedImage, ...]]:
         """All images, and the formats of the archive."""
-        formats: list[str] = []
         images: list[ListedImage] = []
-        if self._inventory.find("manifest.json"):
-            formats.append("docker")
         if self._inventory.find("index.json"):
-            formats.append("oci")
             images = self._layout()
-        if "docker" in formats and not any(image.names for image in images):
-            images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
-        if not formats and self._inventory.find("repositories"):
-            formats.append("legacy")
+        if self._inventory.find("manifest.json"):
+            if not any(image.names for image in images):
+                images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
+        elif not self._inventory.find("index.json"):
+            if not self._inventory.find("repositories"):
+                raise ContentError(
+                    "this is not an image archive: it has neither manifest.json nor index.json"
+                )
             images = list(self._legacy())
-        if not formats:
-            raise ContentError(
-                "this is not an image archive: it has neither manifest.json nor index.json"
-            )
-        return tuple(formats), tuple(images)
+        return formats_in(self._inventory.paths), tuple(images)
 
     def _json(self, path: str) -> Any:
         try:
@@ -272,7 +269,7 @@ class _Contents:
         self._variants[path] = ()
         body = self._inventory.document(path)
         document = parse_document(body, descriptor.digest, descriptor.media_type)
-        if isinstance(document, Manifest):
+        if not document.is_index:
             self._variants[path] = (self._image(document),)
         elif depth == 0:
             raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")

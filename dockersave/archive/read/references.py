@@ -210,7 +210,7 @@ class References:
     def _open(self, descriptor: Descriptor, path: str, depth: int) -> str:
         body = self._inventory.document(path)
         document = parse_document(body, descriptor.digest, descriptor.media_type)
-        if isinstance(document, Manifest):
+        if not document.is_index:
             return self._image(document, path, attached=descriptor.is_attestation)
         if depth == 0:
             raise ContentError(f"is an index nested more than {LIMITS.index_depth} levels deep")

@@ -1,4 +1,4 @@
-"""Turn network errors into messages that say what to do. Pure."""
+"""Turn network errors into messages that say what to do. The clock is read for dates in them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def of_exchange(
         if isinstance(cause, Stalled) and cause.in_body:
             return NetworkError(
                 f"{where} {cause}",
-                f"if the line is that slow, raise {argument('timeout')}",
+                f"if the connection is that slow, raise {argument('timeout')}",
                 transient=True,
             )
     for cause in chain:
@@ -197,7 +197,7 @@ def _meaning(
     if status == 404:
         return NotFoundError(
             f"{host}: there is no {what.removeprefix('the ')}{said}",
-            f"is the name right? {argument('tags')} lists the tags that there are",
+            f"is the name right? {argument('tags')} lists the tags",
         )
     if status == 407:
         return NetworkError(

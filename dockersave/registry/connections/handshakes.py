@@ -1,4 +1,4 @@
-"""Turn TLS errors into messages that say what to do. Pure."""
+"""Turn TLS errors into messages that say what to do. The clock is read: it may be to blame."""
 
 from __future__ import annotations
 

@@ -307,8 +307,8 @@ class Authorizer:
         self, challenge: Challenge, repository: str, login: Login | None
     ) -> tuple[str, float]:
         """A token and its lifetime in seconds, from the endpoint named by a challenge."""
-        from .tokens import token_of
-        from .where_to import check_realm, with_query
+        from .tokens import token_of, with_query
+        from .where_to import check_realm
 
         realm = check_realm(challenge.parameters["realm"], self._origin, self._secrets.conceal)
         asked = [("service", service)] if (service := challenge.parameters.get("service")) else []

@@ -71,7 +71,7 @@ def _answer(status: int, output: bytes) -> tuple[str, str] | None:
     if status:
         if _NOT_FOUND in output:
             return None
-        raise HelperError(f"it exits with status {status}")
+        raise HelperError(f"it exited with status {status}")
     try:
         is_heavy = is_too_heavy(output, LIMITS.answer_marks)
         document = None if is_heavy else json.loads(output)
@@ -80,7 +80,7 @@ def _answer(status: int, output: bytes) -> tuple[str, str] | None:
     answer = document if isinstance(document, dict) else {}
     user, secret = answer.get("Username"), answer.get("Secret")
     if not isinstance(user, str) or not isinstance(secret, str):
-        raise HelperError("its answer is not credentials")
+        raise HelperError("its answer contains no credentials")
     return (user, secret) if secret else None
 
 
@@ -110,7 +110,7 @@ def _run(
             while process.poll() is None:
                 cancellation.wait(_TICK)
                 if time.monotonic() > deadline:
-                    raise HelperError(f"it takes more than {LIMITS.helper:.0f} s")
+                    raise HelperError(f"it took more than {LIMITS.helper:.0f} s")
             return process.returncode, output
         finally:
             if process.poll() is None:
@@ -132,8 +132,8 @@ def _read(file: int, deadline: float, cancellation: Cancellation) -> bytes:
             return bytes(parts)
         parts += part
         if len(parts) > LIMITS.token_answer:
-            raise HelperError(f"it writes more than {LIMITS.token_answer} bytes")
-    raise HelperError(f"it takes more than {LIMITS.helper:.0f} s")
+            raise HelperError(f"it wrote more than {LIMITS.token_answer} bytes")
+    raise HelperError(f"it took more than {LIMITS.helper:.0f} s")
 
 
 def original_environment(

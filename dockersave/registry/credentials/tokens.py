@@ -1,4 +1,4 @@
-"""Parse the answers of token endpoints. Pure.
+"""What token endpoints are asked, and what they answer. Pure.
 
 Sources: distribution's "Token Authentication Specification" and "Oauth2 Token Authentication".
 """
@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from ...errors import NetworkError
 from ...limits import LIMITS
@@ -41,6 +42,17 @@ class Answer:
 
 Ask = Callable[[str, str, Mapping[str, str], bytes | None], Answer]
 """One exchange with a token endpoint: method, URL, headers, body; raises NetworkError."""
+
+
+def with_query(url: str, parameters: list[tuple[str, str]]) -> str:
+    """Add parameters to a URL, without repeating those that it has."""
+    parts = urlsplit(url)
+    there = parse_qsl(parts.query, keep_blank_values=True)
+    added = urlencode(
+        [pair for pair in parameters if pair not in there], quote_via=quote, safe=":/"
+    )
+    query = "&".join(filter(None, (parts.query, added)))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
 
 
 def token_of(answer: Answer, host: str, conceal: Conceal) -> tuple[str, float]:

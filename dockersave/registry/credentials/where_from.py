@@ -83,7 +83,7 @@ class Credentials:
         return self._keyring.find(registry, repository)
 
     def search(self) -> str:
-        """Where credentials were looked for in vain, in a few words, for a message."""
+        """Where no credentials were found, in a few words, for a message."""
         return self._keyring.search()
 
 
@@ -134,7 +134,7 @@ class Keyring:
         return None
 
     def search(self) -> str:
-        """Where credentials were looked for in vain, in a few words, for a message."""
+        """Where no credentials were found, in a few words, for a message."""
         if self._problems:
             return "; ".join(self._problems)
         if self._searched:

@@ -1,9 +1,18 @@
-"""Token endpoints: which realms of a registry are safe to use. Pure."""
+"""Where credentials may go. Pure.
+
+Credentials belong to one origin: scheme, host and port. They go
+
+- to that origin, whatever a redirect says (`may_go`, asked for each request);
+- to the token service that it names, unless that is unsafe (`check_realm`);
+- from there nowhere else (`check_redirect`).
+
+Mirrors and the hosts of foreign layers have origins, and credentials, of their own: see `client`.
+"""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ...errors import CredentialsError, NetworkError, shown
 from ...limits import LIMITS
@@ -11,6 +20,16 @@ from ..concealing.secrets import Conceal, without_queries
 from ..connections import redirects
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+
+def may_go(there: str, home: str) -> bool:
+    """Whether credentials may be sent with a request.
+
+    Args:
+        there: the origin of the request's URL, as `redirects.origin` writes it.
+        home: the origin that they belong to.
+    """
+    return there == home
 
 
 def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> str:
@@ -33,8 +52,8 @@ def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> 
         parts = urlsplit(realm)
     except (ValueError, NetworkError):
         raise CredentialsError(
-            f"{host}: sends us for a token to {shown(conceal(realm))!r}, which is not a "
-            "valid address",
+            f"{host}: gives {shown(conceal(realm))!r} as the address of its token service, "
+            "which is not a valid one",
             "the registry's operator should check its token realm",
         ) from None
     if there == origin and parts.username is None:
@@ -54,12 +73,18 @@ def check_realm(realm: str, origin: str, conceal: Conceal = without_queries) -> 
     return urlunsplit((*parts[:4], ""))
 
 
-def with_query(url: str, parameters: list[tuple[str, str]]) -> str:
-    """Add parameters to a URL, without repeating those that it has."""
-    parts = urlsplit(url)
-    there = parse_qsl(parts.query, keep_blank_values=True)
-    added = urlencode(
-        [pair for pair in parameters if pair not in there], quote_via=quote, safe=":/"
-    )
-    query = "&".join(filter(None, (parts.query, added)))
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+def check_redirect(url: str, asked: str) -> None:
+    """Check the target of a token service's redirect before credentials are sent there.
+
+    Args:
+        url: the target.
+        asked: the origin of the token service.
+
+    Raises:
+        NetworkError: it is another origin.
+    """
+    if redirects.origin(url) != asked:
+        raise NetworkError(
+            f"{redirects.host_of(asked)}: the token endpoint redirects to another host, "
+            "where credentials must not go"
+        )

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from dockersave import ContentError, Network, Options, UsageError, list_archive, save
+from dockersave import (
+    ContentError,
+    Network,
+    Options,
+    UsageError,
+    check_archive,
+    list_archive,
+    save,
+)
 from dockersave.archive.read import inventory
 from dockersave.cli.answers import listing
 from tests.images import (
@@ -81,6 +89,7 @@ def test_what_dockersave_has_written(tmp_path: Path, options: dict[str, object])
 def test_the_legacy_format(tmp_path: Path) -> None:
     found = list_archive(saved(tmp_path, APP, format="legacy"))
     (listed,) = found.images
+    assert found.formats == check_archive(found.path).formats == ("docker", "legacy")
     assert listed.digest == digest_of(APP.config)
     assert [layer.size for layer in listed.variants[0].layers] == [each.size for each in APP.layers]
 

@@ -12,7 +12,7 @@ import pytest
 
 from dockersave import DockersaveError
 from dockersave.cli.console.bar import Bar
-from dockersave.cli.console.choice import console
+from dockersave.cli.console.choice import console_for
 from dockersave.cli.console.console import Console
 from dockersave.cli.console.jsonlines import JsonLines
 from dockersave.cli.console.plain import Plain
@@ -116,7 +116,7 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     closed.close()
     for stream in (None, Closed(), closed):
         monkeypatch.setattr(sys, "stderr", stream)
-        for progress in (Console(), Plain(), Bar(), JsonLines(), console("auto")):
+        for progress in (Console(), Plain(), Bar(), JsonLines(), console_for("auto")):
             progress.start([Layer("a", 10, 5)])
             progress.note("hello")
             progress.finish()
@@ -125,15 +125,15 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_quiet_says_nothing_but_failures(capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("auto", "bar", "plain", "json", "none"):
-        talk = console(kind, quiet=True)
-        talk.phase("resolving")
-        talk.start([Layer("a", 10, 5)])
-        talk.tick()
-        talk.note("hello")
-        talk.saved(saved())
-        talk.finish()
+        shown = console_for(kind, quiet=True)
+        shown.phase("resolving")
+        shown.start([Layer("a", 10, 5)])
+        shown.tick()
+        shown.note("hello")
+        shown.saved(saved())
+        shown.finish()
         assert capsys.readouterr() == ("", "")
-        talk.failed(DockersaveError("it failed", "try again"))
+        shown.failed(DockersaveError("it failed", "try again"))
         assert "it failed" in capsys.readouterr().err
 
 
@@ -164,7 +164,7 @@ def test_which_progress_fits(
         monkeypatch.delenv("TERM", raising=False)
     else:
         monkeypatch.setenv("TERM", term)
-    assert type(console(kind)) is expected
+    assert type(console_for(kind)) is expected
 
 
 @pytest.mark.parametrize("make", [Bar, Plain, JsonLines])

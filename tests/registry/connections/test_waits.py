@@ -189,7 +189,7 @@ def test_a_blob_that_trickles_or_stalls(fault: Fault, framing: Fault | None, tls
         with in_time(), pytest.raises(NetworkError) as caught:
             drain(stream)
         assert caught.value.message == f"{server.host}: almost no data for {TIMEOUT:g} seconds"
-        assert caught.value.hint == "if the line is that slow, raise timeout="
+        assert caught.value.hint == "if the connection is that slow, raise timeout="
         assert caught.value.transient
 
 

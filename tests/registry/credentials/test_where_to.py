@@ -1,18 +1,35 @@
-"""Where credentials may go: the address of a token endpoint, as a registry states it."""
+"""Where credentials may go: their own origin, the token service that it states, and no further."""
 
 from __future__ import annotations
 
 import pytest
 
-from dockersave.errors import CredentialsError
+from dockersave.errors import CredentialsError, NetworkError
 from dockersave.model.options import Network
 from dockersave.registry.credentials.authorizer import Authorizer
-from dockersave.registry.credentials.tokens import Answer
+from dockersave.registry.credentials.tokens import Answer, with_query
 from dockersave.registry.credentials.where_from import Credentials
-from dockersave.registry.credentials.where_to import check_realm, with_query
+from dockersave.registry.credentials.where_to import check_realm, check_redirect, may_go
 from tests.registry.canary import Canary
 
 ORIGIN = "https://registry.test:443"
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        "http://registry.test:443",
+        "https://registry.test:8443",
+        "https://a.registry.test:443",
+        "https://test:443",
+    ],
+)
+def test_credentials_belong_to_one_origin(there: str) -> None:
+    assert may_go(ORIGIN, ORIGIN)
+    assert not may_go(there, ORIGIN)
+    check_redirect("https://REGISTRY.test/token", ORIGIN)
+    with pytest.raises(NetworkError, match="where credentials must not go"):
+        check_redirect(f"{there}/token", ORIGIN)
 
 
 def _never(*request: object) -> Answer:

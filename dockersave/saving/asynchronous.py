@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, update_wrapper
+from typing import Any, ParamSpec
 
 from ..cancellation import Cancellation
 from ..errors import CancelledError
-from ..model.options import Network, Options
 from ..model.reference import Reference
-from ..progress import Progress
 from .save import Saved, save
 
+P = ParamSpec("P")
 
+
+def _with_parameters_of(
+    model: Callable[P, Saved],
+) -> Callable[[Callable[..., Coroutine[Any, Any, Saved]]], Callable[P, Coroutine[Any, Any, Saved]]]:
+    """Show a function's parameters as those of another, to people and to type checkers."""
+    return partial(update_wrapper, wrapped=model, assigned=(), updated=())
+
+
+@_with_parameters_of(save)
 async def save_async(
-    *images: str | Reference,
-    output: str | os.PathLike[str] | None = None,
-    options: Options | None = None,
-    network: Network | None = None,
-    progress: Progress | None = None,
-    notify: Callable[[str], None] = lambda line: None,
-    cancellation: Cancellation | None = None,
-    trace: Callable[[str], None] | None = None,
+    *images: str | Reference, cancellation: Cancellation | None = None, **arguments: Any
 ) -> Saved:
     """Save images like `save`, on a separate thread, without blocking the event loop.
 
@@ -32,8 +33,7 @@ async def save_async(
     threads have ended before the task ends, usually within a second.
 
     Args:
-        images, output, options, network, trace: as for `save`.
-        progress, notify: as for `save`, but called on that thread.
+        images, arguments: as for `save`; `progress` and `notify` are called on that thread.
         cancellation: also stops this save.
 
     Raises:
@@ -41,17 +41,7 @@ async def save_async(
         DockersaveError: as `save`; `CancelledError` if `cancellation` stopped it.
     """
     stop = (cancellation or Cancellation()).child()
-    call = partial(
-        save,
-        *images,
-        output=output,
-        options=options,
-        network=network,
-        progress=progress,
-        notify=notify,
-        cancellation=stop,
-        trace=trace,
-    )
+    call = partial(save, *images, cancellation=stop, **arguments)
     # Not the loop's own threads: they are few, and may all be waiting for each other.
     pool = ThreadPoolExecutor(1, thread_name_prefix="dockersave")
     try:
