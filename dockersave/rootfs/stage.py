@@ -64,6 +64,15 @@ class Stage:
             self._new = os.open("new", _FOLDER, dir_fd=self._fd)
         return self._new
 
+    def check_names(self) -> None:
+        """Refuse a name that has something else than what a save made.
+
+        Raises:
+            OutputError: it has, or it cannot be told.
+        """
+        with writing(self.path):
+            self._check_may_be_replaced()
+
     def _take(self) -> None:
         while True:
             with suppress(FileExistsError):

@@ -26,12 +26,14 @@ class Destination:
         tree: the directory's path, or None for none.
         working_dir: directory for unnamed temporary files.
         compression: of the archive: `gzip`, `zstd`, `xz`; empty for none.
+        is_file_system: whether the directory is a file system, instead of an archive's members.
     """
 
     archive: str | None
     tree: str | None
     working_dir: str
     compression: str = ""
+    is_file_system: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -51,7 +53,8 @@ class Destination:
             UsageError: the options contradict each other.
         """
         _check(options, references)
-        stem = references[0].file_stem + format_named(options.format).suffix
+        form = format_named(options.format)
+        stem = references[0].file_stem + form.suffix
         tree = None
         if options.tree:
             # Next to the archive, even if none is written.
@@ -59,7 +62,8 @@ class Destination:
             name = options.layers_dir or _stem(options, stem)
             tree = os.path.join(options.working_dir, beside, name)
         if not options.tar:
-            return cls(None, tree, os.path.dirname(tree or ""))
+            where = os.path.dirname(tree or "")
+            return cls(None, tree, where, is_file_system=form.is_file_system)
         if options.output == STDOUT:
             return cls(STDOUT, tree, options.working_dir, _compression(options))
         compression = _compression(options)
