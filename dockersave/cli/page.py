@@ -104,6 +104,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
             _one_of(every_format()),
             choices=every_format(),
         ),
+        _values("--only", "PATH", "only this part of rootfs; repeatable"),
         _flag("--gunzip", "store layers uncompressed"),
         _flag("--xz", "compress the archive, like -o NAME.tar.xz"),
         _flag("--zstd", "like -o NAME.tar.zst (.tar.gz works too)"),

@@ -213,6 +213,7 @@ class Options:
         reuse: archives whose blobs are not fetched again.
         from_archive: take the image from this archive, without any registry; only for `rootfs` and
             `bundle`. Then the image need not be named, if it is the only one.
+        only: parts of the file system to save, each a path in the image; only for `rootfs`.
         cache_dir: a directory that keeps blobs for other runs.
         cache_size: its maximum size in bytes.
 
@@ -235,6 +236,7 @@ class Options:
     foreign: bool = False
     reuse: tuple[str, ...] = ()
     from_archive: str | None = None
+    only: tuple[str, ...] = ()
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
 
@@ -257,6 +259,7 @@ class Options:
             foreign: bool = False,
             reuse: Iterable[AnyPath] = (),
             from_archive: AnyPath | None = None,
+            only: Iterable[AnyPath] = (),
             cache_dir: AnyPath | None = None,
             cache_size: int = 10 * 1024**3,
         ) -> None: ...
@@ -264,7 +267,7 @@ class Options:
     def __post_init__(self) -> None:
         _take_paths(self, "output", "working_dir", "tarname", "layers_dir")
         _take_paths(self, "from_archive", "cache_dir")
-        _take_several(self, "reuse")
+        _take_several(self, "reuse", "only")
         if self.format not in every_format():
             raise UsageError(
                 f"unknown format {self.format!r}", f"choose one of {', '.join(every_format())}"

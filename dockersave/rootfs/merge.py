@@ -12,13 +12,14 @@ something open, this does as containerd and umoci do:
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
-from ..errors import ContentError, shown
+from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from .headers import FILE, Content, Headers, Member
 
@@ -93,12 +94,40 @@ class Tree:
         """Places of files with several names."""
         self._number = self._steps = self._headers = 0
         self._pruned: set[int] = set()
+        self._wanted: set[int] = {_ROOT}
+        self._above: set[int] = set()
         self._last: tuple[bytes, int] | None = None
         for number, layer in enumerate(layers):
             self._apply(number, Headers(layer), check)
         del self._pruned
 
     # Reading
+
+    def select(self, paths: Sequence[str]) -> None:
+        """From now on, `entries` has only these paths, all that is in them, and their parents.
+
+        Args:
+            paths: from the root. Links on the way are followed; the last name is not.
+
+        Raises:
+            NotFoundError: there is no such path.
+        """
+        self._wanted, self._above = set(), set()
+        for path in paths:
+            *parts, name = _parts(os.fsencode(path)) or [b""]
+            above = self._walk(parts, create=False)
+            node = above
+            if name and above is not None:
+                node = self._find(above, name) or None
+            if node is None or not self._place[node]:
+                raise NotFoundError(
+                    f"the image has no {shown(path)}",
+                    "write the path as in the image, such as etc/os-release",
+                )
+            self._wanted.add(node)
+            while node != _ROOT:
+                node = self._parent[node]
+                self._above.add(node)
 
     def entries(self) -> Iterator[Entry]:
         """All paths, each directory before what is in it, and names in the order of their bytes.
@@ -109,13 +138,16 @@ class Tree:
         first: dict[int, int] = {}
         if not self._place[_ROOT] & _IMPLICIT:
             yield Entry(b"", 0, self._member(_ROOT), 0, b"")
-        stack = [(b"", self._sorted(_ROOT))]
+        stack = [(b"", self._sorted(_ROOT), _ROOT in self._wanted)]
         while stack:
-            prefix, nodes = stack[-1]
+            prefix, nodes, is_whole = stack[-1]
             if not nodes:
                 stack.pop()
                 continue
             node = nodes.pop()
+            is_whole = is_whole or node in self._wanted
+            if not is_whole and node not in self._above:
+                continue
             place = self._place[node]
             path = prefix + self._name(node)
             if len(path) > LIMITS.path or len(stack) > LIMITS.rootfs_depth:
@@ -126,7 +158,7 @@ class Tree:
                 same = self._path(known) if known != node else b""
             yield Entry(path, len(stack) - 1, self._member(node), place >> _LAYER, same)
             if place & _KIND == DIRECTORY:
-                stack.append((path + b"/", self._sorted(node)))
+                stack.append((path + b"/", self._sorted(node), is_whole))
 
     def find(self, path: bytes) -> tuple[int, Member] | None:
         """The layer and the member at a path, its links followed; None if there is none."""
@@ -143,7 +175,10 @@ class Tree:
 
     @property
     def content(self) -> int:
-        """How much content all files have together, each rounded up to blocks of 512, in bytes."""
+        """How much content the files have together, each rounded up to blocks of 512, in bytes."""
+        if _ROOT not in self._wanted:
+            sizes = (entry.member.size for entry in self.entries() if not entry.same)
+            return sum(BLOCK + size + padding(size) for size in sizes)
         seen: set[int] = set()
         total = 0
         for place, size in zip(self._place, self._size, strict=True):

@@ -130,7 +130,10 @@ def _merged(job: Job, image: Image) -> Iterator[tuple[Tree, list[LayerFile]]]:
         job.progress.phase("publishing")
         stored = [layer.digest for _, layer in image.layers(image.primary)]
         layers = [LayerFile(unpacked[digest]) for digest in stored]
-        yield Tree(layers, job.session.cancellation.check), layers
+        tree = Tree(layers, job.session.cancellation.check)
+        if job.options.only:
+            tree.select(job.options.only)
+        yield tree, layers
 
 
 def _runtime_config(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dockersave.errors import ContentError
+from dockersave.errors import ContentError, NotFoundError
 from dockersave.rootfs import merge
 from dockersave.rootfs.merge import Tree
 from tests.rootfs.layers import Bytes, Item, directory, file, link, merged, seen, symlink, tar
@@ -269,3 +269,40 @@ def test_a_kind_of_each() -> None:
     ]
     kinds = {entry.path: chr(entry.member.kind) for entry in merged(items).entries()}
     assert kinds == {b"pipe": "6", b"null": "3", b"disk": "4", b"near": "0"}
+
+
+PARTS = [
+    directory("etc"), file("etc/a", "1"), file("etc/b"), directory("usr/lib"), file("usr/lib/x"),
+    symlink("lib", "usr/lib"), link("usr/lib/y", "etc/a"), file("usr/z"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (["etc/a"], ["etc", "etc/a"]),
+        (["/etc/"], ["etc", "etc/a", "etc/b"]),
+        (["lib"], ["lib"]),
+        (["lib/x"], ["usr", "usr/lib", "usr/lib/x"]),
+        (["usr/lib"], ["usr", "usr/lib", "usr/lib/x", "usr/lib/y"]),
+        (["etc/b", "usr/z"], ["etc", "etc/b", "usr", "usr/z"]),
+        (["."], sorted({"usr", *(item.name for item in PARTS)})),
+    ],
+)
+def test_a_part(wanted: list[str], expected: list[str]) -> None:
+    tree = merged(PARTS)
+    tree.select(wanted)
+    assert [entry.path.decode() for entry in tree.entries()] == expected
+    assert tree.content >= sum(entry.member.size for entry in tree.entries())
+
+
+def test_a_hard_link_to_what_is_left_out_is_a_file() -> None:
+    tree = merged(PARTS)
+    tree.select(["usr/lib/y"])
+    assert seen(tree, [PARTS])["usr/lib/y"] == ("file", "1")
+
+
+@pytest.mark.parametrize("path", ["nothing", "etc/nothing", "etc/a/b", "../etc/nothing"])
+def test_a_part_that_is_not_there(path: str) -> None:
+    with pytest.raises(NotFoundError, match="the image has no"):
+        merged(PARTS).select([path])

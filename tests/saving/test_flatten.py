@@ -8,13 +8,20 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 import dockersave
-from dockersave.errors import CancelledError, ContentError, OutputError, UsageError
+from dockersave.errors import (
+    CancelledError,
+    ContentError,
+    NotFoundError,
+    OutputError,
+    UsageError,
+)
 from dockersave.model.options import Network, Options
 from dockersave.saving.destination import Destination
 from dockersave.saving.forecast import forecast
@@ -313,3 +320,24 @@ os.setgid(65534)
 os.setuid(65534)
 save(sys.argv[1], options=as_directory("root"), network=PLAIN, notify=print)
 """
+
+
+def test_a_part_of_it(tmp_path: Path) -> None:
+    with serving(sample=GOOD["docker"]()) as registry:
+        name = f"{registry.host}/sample"
+        tree = Options(format="rootfs", only=["srv"], tar=False, tree=True, output=tmp_path / "a")
+        save(name, options=tree, network=PLAIN)
+        part = Options(format="rootfs", only=["etc/os-release"], output=tmp_path / "a.tar")
+        save(name, options=part, network=PLAIN)
+        with pytest.raises(NotFoundError, match="the image has no nothing"):
+            save(name, options=replace(part, only=("nothing",)), network=PLAIN)
+    assert names_in(tmp_path / "a") == ["srv"]
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        assert archive.getnames() == ["etc", "etc/os-release"]
+
+
+@pytest.mark.parametrize("form", ["docker", "bundle"])
+def test_only_a_file_system_has_parts(form: str) -> None:
+    failure = refused("localhost:1/a", format=form, only=["etc"])
+    assert isinstance(failure, UsageError)
+    assert "only" in str(failure)
