@@ -59,6 +59,7 @@ SAVE = "dockersave --ca-file /ca.pem --quiet"
 STEPS = {
     "as served": f"{SAVE} -o - SERVER/docker | sha256sum",
     "unpacked": f"{SAVE} --gunzip -o - SERVER/zstd | sha256sum",
+    "no threads": f"group pids 3 {SAVE} -o - SERVER/docker | sha256sum",
     "verified": f"{SAVE} -o a.tar SERVER/docker && dockersave --verify a.tar; rm a.tar",
     "signal 34": "stopped 34",
     "signal 64": "stopped 64",
@@ -71,6 +72,10 @@ STEPS = {
     "64 MiB": f"group memory {64 << 20} {SAVE} -o a.tar SERVER/docker; echo $?; rm a.tar",
 }
 """Names, and what a shell does there, one after the other."""
+
+
+SAVES = {"as served": Options(), "unpacked": Options(gunzip=True), "no threads": Options()}
+"""The steps that write an archive to standard output."""
 
 
 class Done(NamedTuple):
@@ -87,7 +92,7 @@ def expected(registries: Registries, tmp_path_factory: pytest.TempPathFactory) -
     """Return the digests of archives that are written here."""
     server = registries.get(tls=True)
     digests = {}
-    for step, options in (("as served", Options()), ("unpacked", Options(gunzip=True))):
+    for step, options in SAVES.items():
         path = tmp_path_factory.mktemp("expected") / "a.tar"
         image = server.reference("zstd" if options.gunzip else "docker")
         save(image, output=str(path), options=options, network=Network(ca_file=str(server.ca_file)))
@@ -119,7 +124,7 @@ def done(
     return {name: Done(int(code), text, left) for name, text, code, left in found}
 
 
-@pytest.mark.parametrize("step", ["as served", "unpacked"])
+@pytest.mark.parametrize("step", SAVES)
 def test_the_same_archive_as_here(
     done: dict[str, Done], expected: dict[str, str], step: str
 ) -> None:

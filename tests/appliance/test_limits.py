@@ -18,7 +18,8 @@ from tests.pace import Stopwatch
 from tests.processes import program
 
 SAVE = ["127.0.0.1:1/x", "--retries", "0"]
-USER = 12345
+USER = 1_000_000 + os.getpid()
+"""Whose processes are those of one test: a limit counts all that run on this machine."""
 
 
 def run(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeGuard
+from functools import partial
+from typing import Any
 
-from ...errors import ContentError, UsageError, shown
+from ...errors import ContentError, shown
 from ...limits import LIMITS
-from ...model.kinds import image_config, may_be_image
+from ...model.kinds import image_config, may_be_image, parse_entry
 from ...model.manifests import (
     Config,
     Descriptor,
@@ -17,11 +18,10 @@ from ...model.manifests import (
     Manifest,
     parse_config,
     parse_descriptor,
-    parse_document,
 )
-from ...model.reference import Reference
 from ...values import dataclass
 from ..formats import formats_in
+from .docker_entries import are_texts, checked_name, is_foreign
 from .inventory import Inventory, Item, named_digest
 
 _NAME = "io.containerd.image.name"
@@ -78,6 +78,8 @@ class References:
         self._platforms: dict[str, str] = {}
         self._configs: set[str] = set()
         self._named: set[str] = set()
+        self._with_images: set[str] = set()
+        self._unread: list[tuple[str, str]] = []
         self._foreign: set[str] = set()
         if inventory.cut:
             self._fault("", inventory.cut)
@@ -185,13 +187,20 @@ class References:
                 notes = descriptor.annotations
                 if name := notes.get(_NAME) or notes.get(_REF_NAME):
                     names.append(shown(name))
+            for where, message in self._unread:
+                self._fault(where, message)
             self.images += [
                 CheckedImage(tuple(names), digest, platform)
                 for digest, (names, platform) in named.items()
             ]
 
-    def _manifest(self, descriptor: Descriptor, parent: str, depth: int) -> str | None:
+    def _manifest(
+        self, descriptor: Descriptor, parent: str, depth: int, *, inside: bool = False
+    ) -> str | None:
         """Follow a manifest or an index.
+
+        Args:
+            inside: whether an index refers to it, which may refer to anything.
 
         Returns:
             Its platform, empty if it has none or is unreadable; None if it is missing.
@@ -204,23 +213,34 @@ class References:
             # A wrong digest was reported already; ignore the content.
             if descriptor.digest in self._digests(path):
                 with self._blaming(path):
-                    self._platforms[path] = self._open(descriptor, path, depth)
+                    self._platforms[path] = self._open(descriptor, path, depth, inside)
         return self._platforms[path]
 
-    def _open(self, descriptor: Descriptor, path: str, depth: int) -> str:
-        body = self._inventory.document(path)
-        document = parse_document(body, descriptor.digest, descriptor.media_type)
+    def _open(self, descriptor: Descriptor, path: str, depth: int, inside: bool) -> str:
+        read = partial(self._inventory.document, path)
+        document = parse_entry(descriptor, read, inside=inside)
+        if document is None:
+            return ""
         if not document.is_index:
-            return self._image(document, path, attached=descriptor.is_attestation)
+            return self._image(document, path, inside, attached=descriptor.is_attestation)
         if depth == 0:
             raise ContentError(f"is an index nested more than {LIMITS.index_depth} levels deep")
         self._index(document, path, depth)
         return ""
 
     def _index(self, index: Index, path: str, depth: int) -> None:
+        unread = len(self._unread)
         missing = [
-            entry for entry in index.manifests if self._manifest(entry, path, depth - 1) is None
+            entry
+            for entry in index.manifests
+            if self._manifest(entry, path, depth - 1, inside=True) is None
         ]
+        if any(entry.blob_path in self._with_images for entry in index.manifests):
+            # What says that it is an image, but is none, was kept as it was served.
+            self._with_images.add(path)
+            for where, message in self._unread[unread:]:
+                self._note(f"{where}: {message}")
+            del self._unread[unread:]
         # Docker's containerd store saves an index with only the images that it has.
         are_all = len(missing) == len(index.manifests)
         for entry in missing:
@@ -229,7 +249,7 @@ class References:
             else:
                 self._note(f"{entry.blob_path} ({entry.platform or 'no platform'}) is not included")
 
-    def _image(self, manifest: Manifest, path: str, *, attached: bool) -> str:
+    def _image(self, manifest: Manifest, path: str, inside: bool, *, attached: bool) -> str:
         config: Config | None = None
         if not self._sized(manifest.config, path):
             self._fault(manifest.config.blob_path, f"is missing, but {path} refers to it")
@@ -241,8 +261,12 @@ class References:
                 if where in self._configs:
                     # Docker 25.0 lists no layers in its manifests, but in manifest.json.
                     self._note(f"{path}: {failure.message}")
+                elif inside:
+                    self._unread.append((where, failure.message))
                 else:
                     self._fault(where, failure.message)
+        if config:
+            self._with_images.add(path)
         for number, layer in enumerate(manifest.layers):
             self._named.add(layer.hex)
             if not self._sized(layer, path):
@@ -292,9 +316,9 @@ class References:
         if not isinstance(entry, dict):
             raise ContentError("has an entry that is not an image")
         paths, tags = entry.get("Layers") or [], entry.get("RepoTags") or []
-        if not _are_texts(paths) or not _are_texts(tags):
+        if not are_texts(paths) or not are_texts(tags):
             raise ContentError("has an entry that is not an image")
-        names = [_checked_name(tag) for tag in tags]
+        names = [checked_name(tag) for tag in tags]
         where = entry.get("Config")
         if not where or not isinstance(where, str):
             raise ContentError("has an entry without a config")
@@ -311,8 +335,8 @@ class References:
             if self._inventory.find(path):
                 self._layer(path, diff_id, item.path)
             else:
-                is_foreign = _is_foreign(foreign.get(diff_id))
-                self._absent(path, "manifest.json", is_foreign=is_foreign)
+                is_foreign_here = is_foreign(foreign.get(diff_id))
+                self._absent(path, "manifest.json", is_foreign=is_foreign_here)
         return CheckedImage(tuple(names), item.digests[0], str(config.platform))
 
     def _docker_config(self, item: Item, layers: int) -> Config | None:
@@ -336,7 +360,7 @@ class References:
             for name, tags in document.items():
                 if tags is None:
                     continue
-                if not isinstance(tags, dict) or not _are_texts(list(tags.values())):
+                if not isinstance(tags, dict) or not are_texts(list(tags.values())):
                     raise ContentError(f"has no tags for {shown(name)}")
                 for tag, v1_id in tags.items():
                     if self._inventory.find(f"{v1_id}/json"):
@@ -365,22 +389,3 @@ class References:
                 self._fault(layer, "is missing")
             if not (v1_id := str(document.get("parent") or "")):
                 return
-
-
-def _are_texts(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_foreign(source: object) -> bool:
-    kind = source.get("mediaType") if isinstance(source, dict) else None
-    return isinstance(kind, str) and Descriptor(kind, "", 0).is_foreign
-
-
-def _checked_name(name: str) -> str:
-    try:
-        reference = Reference.parse(name)
-    except UsageError as failure:
-        raise ContentError(f"has a name that no engine accepts: {shown(failure.message)}") from None
-    if reference.digest or not name.endswith(f":{reference.tag}"):
-        raise ContentError(f"has a name without a tag, which no engine accepts: {shown(name)}")
-    return str(reference)

@@ -190,6 +190,7 @@ class Keyring:
             document = json.loads(body)
         except (ValueError, RecursionError):
             raise ValueError("it is not valid JSON") from None
+        document = {} if document is None else document
         if not isinstance(document, dict):
             raise ValueError("it is not a JSON object")
         tables = [document.get(key) or {} for key in ("auths", "credHelpers")]
