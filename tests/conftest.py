@@ -27,7 +27,7 @@ Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 PROGRAMS = {
     "real": ("docker-registry", "nginx", "squid", "tinyproxy"),
-    "engines": ("docker-registry", "skopeo", "podman", "dockerd", "docker", "ctr", "umoci"),
+    "engines": ("docker-registry", "skopeo", "podman", "dockerd", "docker", "ctr", "umoci", "runc"),
 }
 """What the tests of a marker talk to."""
 

@@ -31,9 +31,13 @@ MAY_IMPORT = {
     "registry": (
         *("model", "registry.concealing", "registry.connections", "registry.credentials"),
     ),
+    "rootfs": ("archive", "archive.read"),
     "transfer": ("archive", "archive.read", "model"),
-    "resolving": ("model", "registry", "registry.credentials", "transfer"),
-    "saving": (*("archive", "archive.formats", "archive.write", "model", "resolving", "transfer"),),
+    "resolving": (*("archive.read", "model", "registry", "registry.credentials", "transfer"),),
+    "saving": (
+        *("archive", "archive.formats", "archive.read", "archive.write", "model"),
+        *("resolving", "rootfs", "transfer"),
+    ),
     "cli.console": ("archive.read", "model", "saving"),
     "cli": ("archive.read", "cli.console", "model", "resolving", "saving"),
 }

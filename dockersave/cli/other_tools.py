@@ -21,9 +21,10 @@ _ARCHITECTURES = {
     *("x86_64", "aarch64"),
 }
 
-_SAVE = ("save", "pull", "download", "get", "fetch", "export", "copy", "cp", "mirror")
+_SAVE = ("save", "pull", "download", "get", "fetch", "copy", "cp", "mirror")
 _COMMANDS = {
     **dict.fromkeys(_SAVE, "dockersave {image}"),
+    **dict.fromkeys(("export", "unpack", "extract"), "dockersave --format rootfs {image}"),
     "help": SEE_HELP,
     "version": "dockersave --version",
     "licenses": "dockersave --licenses",
@@ -51,7 +52,10 @@ _MEANT = {
     "--xz": "-J",
     "--zstd": "--zst --zstandard",
     "--cache-dir": "--cache --cache-path --cache_path --blob-cache",
-    "--reuse": "--base --delta --from-archive",
+    "--format rootfs": "--rootfs --flatten --extract",
+    "--format bundle": "--bundle",
+    "--reuse": "--base --delta",
+    "--from": "--from-archive --source --src",
     "--insecure": "--plain-http --http --allow-http --allow-insecure",
     "--skip-tls-verify": "-k --tls-verify --src-tls-verify --no-check-certificate --no-verify "
     "--insecure-skip-tls-verify --no-tls-verify",
@@ -153,5 +157,5 @@ def suggestion(name: str) -> str:
         if word.startswith("--no-") == name.startswith("--no-")
         and not (word.endswith(bare) or bare.endswith(word.lstrip("-")))
     ]
-    close = get_close_matches(name[:40], alike, 1, 0.8)
+    close = get_close_matches(name[:40], alike, 1, 0.81)
     return f"did you mean {close[0]}?" if close else SEE_HELP

@@ -6,7 +6,7 @@ of `Options` or `Network` that is named like it; without it, the field has its o
 
 from __future__ import annotations
 
-from ..model.formats import FORMATS
+from ..model.formats import every_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def _choice(names: str, metavar: str, meaning: str, *, kind: str) -> Option:
     return names, meaning, {"metavar": metavar, "kind": kind, "nargs": "?", "const": True}
 
 
-def _listed(choices: Mapping[str, str]) -> str:
-    """Words, each with its description: `docker (default), oci, legacy (old Docker)`."""
-    return ", ".join(f"{each} ({said})" if said else each for each, said in choices.items())
+def _one_of(words: Sequence[str]) -> str:
+    """Words to choose from, the default first: `docker, oci or legacy`."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 WHAT, WHERE, REGISTRY, NETWORK, OUTPUT, ASK = (
@@ -101,13 +101,15 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value(
             "--format",
             "FORMAT",
-            _listed(FORMATS),
-            choices=tuple(FORMATS),
+            _one_of(every_format()),
+            choices=every_format(),
         ),
+        _values("--only", "PATH", "only this part of rootfs; repeatable"),
         _flag("--gunzip", "store layers uncompressed"),
         _flag("--xz", "compress the archive, like -o NAME.tar.xz"),
         _flag("--zstd", "like -o NAME.tar.zst (.tar.gz works too)"),
         _values("--reuse", "FILE", "take layers from an archive; repeatable"),
+        _value("--from", "FILE", "a saved archive, for rootfs and bundle"),
         _value("--cache-dir", "DIR", "cache layers in DIR for later runs"),
         _value("--cache-size", "SIZE", "maximum size of the cache; default: 10Gi", kind="size"),
     ],

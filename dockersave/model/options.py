@@ -8,7 +8,7 @@ from ..errors import UsageError, shown
 from ..limits import LIMITS
 from ..spelling import argument
 from ..values import dataclass, field
-from .formats import DEFAULT_FORMAT, FORMATS
+from .formats import DEFAULT_FORMAT, every_format
 
 USUAL_JOBS, MOST_JOBS = 8, 16
 """Connections if `jobs` is not given: usually, and if each one turns out to be capped."""
@@ -204,12 +204,16 @@ class Options:
         layers_dir: name of the directory, next to the archive.
         tar: write an archive.
         tree: write a directory.
-        format: `docker`, `oci` or `legacy`.
+        format: `docker`, `oci` or `legacy`; `rootfs` for the file system that the layers make,
+            `bundle` for one that OCI runtimes start.
         gunzip: store layers uncompressed.
         xz: compress the archive with xz, the smallest.
         zstd: compress it with zstd, which k3s, rke2 and containerd load.
         foreign: also fetch layers that are hosted elsewhere, at the URLs in the manifest.
         reuse: archives whose blobs are not fetched again.
+        from_archive: take the image from this archive, without any registry; only for `rootfs` and
+            `bundle`. Then the image need not be named, if it is the only one.
+        only: parts of the file system to save, each a path in the image; only for `rootfs`.
         cache_dir: a directory that keeps blobs for other runs.
         cache_size: its maximum size in bytes.
 
@@ -231,6 +235,8 @@ class Options:
     zstd: bool = False
     foreign: bool = False
     reuse: tuple[str, ...] = ()
+    from_archive: str | None = None
+    only: tuple[str, ...] = ()
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
 
@@ -252,14 +258,17 @@ class Options:
             zstd: bool = False,
             foreign: bool = False,
             reuse: Iterable[AnyPath] = (),
+            from_archive: AnyPath | None = None,
+            only: Iterable[AnyPath] = (),
             cache_dir: AnyPath | None = None,
             cache_size: int = 10 * 1024**3,
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
-        _take_several(self, "reuse")
-        if self.format not in FORMATS:
+        _take_paths(self, "output", "working_dir", "tarname", "layers_dir")
+        _take_paths(self, "from_archive", "cache_dir")
+        _take_several(self, "reuse", "only")
+        if self.format not in every_format():
             raise UsageError(
-                f"unknown format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
+                f"unknown format {self.format!r}", f"choose one of {', '.join(every_format())}"
             )

@@ -26,12 +26,14 @@ class Destination:
         tree: the directory's path, or None for none.
         working_dir: directory for unnamed temporary files.
         compression: of the archive: `gzip`, `zstd`, `xz`; empty for none.
+        is_file_system: whether the directory is a file system, instead of an archive's members.
     """
 
     archive: str | None
     tree: str | None
     working_dir: str
     compression: str = ""
+    is_file_system: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -51,7 +53,8 @@ class Destination:
             UsageError: the options contradict each other.
         """
         _check(options, references)
-        stem = references[0].file_stem
+        form = format_named(options.format)
+        stem = references[0].file_stem + form.suffix
         tree = None
         if options.tree:
             # Next to the archive, even if none is written.
@@ -59,7 +62,8 @@ class Destination:
             name = options.layers_dir or _stem(options, stem)
             tree = os.path.join(options.working_dir, beside, name)
         if not options.tar:
-            return cls(None, tree, os.path.dirname(tree or ""))
+            where = os.path.dirname(tree or "")
+            return cls(None, tree, where, is_file_system=form.is_file_system)
         if options.output == STDOUT:
             return cls(STDOUT, tree, options.working_dir, _compression(options))
         compression = _compression(options)
@@ -112,6 +116,22 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
         raise UsageError(
             f"{len(references)} images need a name for the archive",
             f"add {argument('output', 'bundle.tar')}",
+        )
+    if options.only and not format_named(options.format).is_file_system:
+        raise UsageError(
+            f"{argument('only')} is for file systems, not for images",
+            f"add {argument('format', 'rootfs')}",
+        )
+    if options.from_archive and not format_named(options.format).is_file_system:
+        raise UsageError(
+            f"{argument('from_archive')} is for file systems; this would only copy the archive",
+            f"add {argument('format', 'rootfs')} or {argument('format', 'bundle')}",
+        )
+    if len(references) > 1 and format_named(options.format).is_file_system:
+        raise UsageError(
+            f"{argument('format', options.format)} is the file system of one image, not of "
+            f"{len(references)}",
+            "save them one by one",
         )
     if options.output and options.tarname:
         raise UsageError(

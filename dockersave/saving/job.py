@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..archive.formats import format_named
 from ..archive.members import Layer
 from ..archive.tar import Plan, lay_out
-from ..errors import DockersaveError, SaveFailures
+from ..errors import ContentError, DockersaveError, SaveFailures
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
 from ..model.manifests import Manifest
@@ -22,6 +22,7 @@ from ..parallel import in_parallel
 from ..progress import Progress, Transfer
 from ..resolving.resolver import Resolver
 from ..resolving.session import Session
+from ..spelling import argument
 from ..transfer.blobs import Blob, Source
 from ..transfer.download import BlobDownload, Download
 from ..transfer.gauge import FAR, Gauge
@@ -32,6 +33,8 @@ from ..values import replace
 if TYPE_CHECKING:
     from ..archive.write import Output
     from ..archive.write.existing import ExistingArchive, ExistingTree
+    from ..resolving.offline import ArchivedImage
+    from ..transfer.unpacking import UnpackedLayer
     from ..transfer.workers import WorkerPool
 
 
@@ -44,6 +47,7 @@ class Job:
         session: the run's session.
         progress: watches the run.
         local: blobs on this machine's disk.
+        archived: the image, if it is in an archive; then no registry is asked.
     """
 
     def __init__(
@@ -53,12 +57,14 @@ class Job:
         session: Session,
         progress: Progress,
         local: LocalStore,
+        archived: ArchivedImage | None = None,
     ) -> None:
         self.options = options
         self.working_dir = working_dir
         self.session = session
         self.progress = progress
         self.local = local
+        self.archived = archived
         self.format = format_named(options.format)
         self.cache = RunCache(
             options.cache_dir, options.cache_size, session.notify, session.cancellation.wait
@@ -76,7 +82,7 @@ class Job:
             SaveFailures: several images failed.
             DockersaveError: one image failed.
         """
-        for reference in references:
+        for reference in references if self.archived is None else ():
             # Check all registries before the first one is asked.
             self.session.registry(reference.registry)
         images, failed = in_parallel(
@@ -97,6 +103,8 @@ class Job:
         return images
 
     def _resolve(self, reference: Reference) -> Image:
+        if self.archived:
+            return self._as_saved(Resolver(self.archived, reference))
         registry = self.session.registry(reference.registry)
 
         def expect(manifest: Manifest) -> None:
@@ -107,13 +115,17 @@ class Job:
 
         copies = self.format.config_copies
         resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
+        return self._as_saved(resolver)
+
+    def _as_saved(self, resolver: Resolver) -> Image:
         wanted = self.options.platform
         if wanted == ALL_PLATFORMS:
             image = resolver.all_platforms()
         else:
             image = resolver.image(Platform.parse(wanted) if wanted else None)
         absent = frozenset() if self.options.foreign else foreign_layers(image)
-        return replace(image, unpacked=self.options.gunzip, absent=absent)
+        unpacked = self.options.gunzip or self.format.is_file_system
+        return replace(image, unpacked=unpacked, absent=absent)
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""
@@ -126,8 +138,10 @@ class Job:
         """The images, if the sizes of all layers are known, or None.
 
         They are known if nothing has to be unpacked, or if everything was unpacked before, judging
-        by what is on this machine.
+        by what is on this machine. What layers make as a file system is never known.
         """
+        if self.format.is_file_system:
+            return None
         sizes = {digest: self.local.size_of(digest) for digest in self._unknown_sizes(images)}
         if -1 in sizes.values():
             return None
@@ -173,14 +187,15 @@ class Job:
             self.size = output.commit(documents)
         return images
 
-    def _leave_room(self, output: Output) -> None:
-        self.cache.leave_room(self.working_dir, output.unreserved + self.room_after)
+    def leave_room(self, amount: int) -> None:
+        """Keep the cache out of the room that an output, and those after it, may still need."""
+        self.cache.leave_room(self.working_dir, amount + self.room_after)
 
     def _fill(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and the output can seek."""
         downloads = []
         slots = output.lay(self.plan(images))
-        self._leave_room(output)
+        self.leave_room(output.unreserved)
         # The largest first: at the end, less is left to share.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
             digest, size = entry.member.digest, entry.size
@@ -194,7 +209,7 @@ class Job:
 
         plan = self.plan(images)
         output.lay(plan)
-        self._leave_room(output)
+        self.leave_room(output.unreserved)
         others = output.unreserved + self.room_after
         with closing(Window(self.working_dir, plan.size, others)) as window:
             downloads = []
@@ -217,50 +232,87 @@ class Job:
 
     def _append(self, images: Sequence[Image], output: Output) -> list[Image]:
         """Sizes are known only after unpacking: layers are written one after another."""
-        from ..transfer.unpacking import Appender, UnpackedLayer
+        from ..transfer.unpacking import Appender
 
         self.progress.phase("checking")
         members = self.format.layers(images)
         sizes = output.begin(members, self.session.cancellation.check)
-        self._leave_room(output)
+        self.leave_room(output.unreserved)
         layers: list[UnpackedLayer] = []
         missing: list[tuple[Layer, UnpackedLayer]] = []
         for member in members:
-            served = member.served
-            blob = Blob(
-                served.digest,
-                served.size,
-                self.sources(images, member),
-                base=len(missing),
-                sequential=True,
-            )
-            cache = partial(self.cache.writer, served.digest, served.size)
-            layer = UnpackedLayer(blob, member.digest, self.working_dir, cache)
+            layer = self._unpacking(images, member, len(missing))
             layers.append(layer)
             if member.path in sizes:
                 layer.found(sizes[member.path])
             else:
                 missing.append((member, layer))
-        waiting = [layer for _, layer in missing]
-        threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
-        gauge = Gauge(threads, threads, threads, first=threads)
-        workers = self._workers([each.blob for each in waiting], waiting, gauge=gauge)
+        workers, threads = self._unpackers([layer for _, layer in missing])
         # Keep one more layer ready than are unpacked at once.
         appender = Appender(missing, output.append, workers, ahead=threads + 1)
         self._run(workers, appender.advance, watched=layers)
         found = {layer.diff_id: layer.unpacked_size for layer in layers}
         return [image.with_sizes(found) for image in images]
 
+    @contextmanager
+    def unpacked(self, images: Sequence[Image]) -> Iterator[Mapping[str, int]]:
+        """All layers, unpacked and verified: the descriptors of unnamed files, by diff_ids."""
+        members = self.format.layers(images)
+        layers = [self._unpacking(images, member, number) for number, member in enumerate(members)]
+        files: dict[str, int] = {}
+
+        def take() -> bool:
+            for layer in layers:
+                if layer.done and layer.diff_id not in files:
+                    files[layer.diff_id] = layer.take()
+            return len(files) == len(layers)
+
+        workers, _ = self._unpackers(layers)
+        workers.grant_room(len(layers))
+        try:
+            self._run(workers, take, watched=layers)
+            yield files
+        finally:
+            for file in files.values():
+                os.close(file)
+
+    def _unpacking(self, images: Sequence[Image], member: Layer, number: int) -> UnpackedLayer:
+        """Prepare to unpack a layer, the `number`-th of those that are."""
+        from ..transfer.unpacking import UnpackedLayer
+
+        served = member.served
+        sources = self.sources(images, member)
+        blob = Blob(served.digest, served.size, sources, base=number, sequential=True)
+        cache = partial(self.cache.writer, served.digest, served.size)
+        return UnpackedLayer(blob, member.digest, self.working_dir, cache)
+
+    def _unpackers(self, layers: Sequence[UnpackedLayer]) -> tuple[WorkerPool, int]:
+        """Make what unpacks layers, and say how many it unpacks at once."""
+        threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
+        gauge = Gauge(threads, threads, threads, first=threads)
+        workers = self._workers([each.blob for each in layers], layers, gauge=gauge)
+        for layer in layers:
+            layer.claim = workers.claim
+        return workers, threads
+
     def sources(self, images: Sequence[Image], layer: Layer) -> list[Source]:
         """The sources of a layer, the nearest first."""
-        reference = images[layer.image].reference
-        registry = self.session.registry(reference.registry)
         digests = dict.fromkeys((layer.stored.digest, layer.served.digest))
-        return [
+        here: list[Source] = [
             *(source for digest in digests for source in self.local.find(digest)),
             *self.cache.find(layer.served.digest),
-            registry.source(reference.repository, layer.served, foreign=self.options.foreign),
         ]
+        if self.archived:
+            if not here:
+                raise ContentError(
+                    f"{self.options.from_archive} does not hold the layer {layer.served.digest}",
+                    f"{argument('check', self.options.from_archive)} lists all that is missing",
+                )
+            return here
+        reference = images[layer.image].reference
+        registry = self.session.registry(reference.registry)
+        source = registry.source(reference.repository, layer.served, foreign=self.options.foreign)
+        return [*here, source]
 
     def _workers(
         self,

@@ -50,7 +50,12 @@ def check_writable(destination: Destination, usual: str) -> None:
         _check_archive(destination.archive, usual)
     tree = destination.tree
     if tree and any(map(os.path.lexists, (tree, f"{tree}.part", f"{tree}.old"))):
-        _check_names(tree, directory=True)
+        if destination.is_file_system:
+            from ..rootfs.stage import Stage
+
+            Stage(tree).check_names()
+        else:
+            _check_names(tree, directory=True)
 
 
 def _check_archive(archive: str, usual: str) -> None:

@@ -138,9 +138,18 @@ def running(
     if output is not None:
         options = replace(options, output=os.fspath(output))
     references = list(dict.fromkeys(map(Reference.of, images)))
+    archived = None
+    if options.from_archive and len(references) < 2:
+        from ..resolving.offline import ArchivedImage
+
+        archived = ArchivedImage(options.from_archive, next(iter(references), None))
+        references = [archived.reference]
     destination = Destination.of(options, references)
     check_writable(destination, f"{references[0].file_stem}.tar")
-    local = LocalStore([*options.reuse, *destination.paths])
+    archives = filter(None, [options.from_archive, *options.reuse])
+    local = LocalStore([*archives, *destination.paths])
+    if archived:
+        archived.tell(local)
     progress = progress or Progress()
     stop = cancellation or Cancellation()
     with (
@@ -149,7 +158,7 @@ def running(
     ):
         try:
             with _minding_the_end():
-                job = Job(options, destination.working_dir, session, progress, local)
+                job = Job(options, destination.working_dir, session, progress, local, archived)
                 yield job, references, destination
         except DockersaveError as failure:
             many = len(references) > 3
@@ -185,6 +194,11 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     images: Sequence[Image] = job.resolve(references)
     is_same: list[bool] = []
     room_for(job, images, destination).check()
+    if job.format.is_file_system:
+        from .flatten import flatten
+
+        flatten(job, images[0], destination)
+        return _saved(job, images, destination, unchanged=False)
     if destination.tree:
         alone = replace(destination, tree=None)
         job.room_after = room_for(job, images, alone).needed
@@ -197,13 +211,19 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
             job, images, destination.archive, destination.compression
         )
         is_same.append(unchanged)
+    return _saved(job, images, destination, unchanged=all(is_same))
+
+
+def _saved(
+    job: Job, images: Sequence[Image], destination: Destination, *, unchanged: bool
+) -> Saved:
     return Saved(
         paths=destination.paths,
         images=tuple(map(SavedImage.of, images)),
         size=job.size,
         fetched=job.fetched,
         reused=job.reused,
-        unchanged=all(is_same),
+        unchanged=unchanged,
     )
 
 
@@ -213,6 +233,7 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     Raises:
         OutputError: it cannot be determined.
     """
+    from ..archive.write import least_room
     from ..archive.write.existing import ExistingTree
     from ..archive.write.room import Room
 
@@ -227,7 +248,11 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     if tree and plan and ExistingTree(tree).seems_to_be(plan):
         tree = None
     layers = job.format.layers(images)
-    return Room.of(archive, tree, layers, plan, compressed=compressed)
+    room = Room.of(archive, tree, layers, plan, compressed=compressed)
+    if job.format.is_file_system:
+        # Its layers are on the disk, too, until it is written.
+        room = replace(room, needed=room.needed + least_room(layers))
+    return room
 
 
 def _write_archive(

@@ -54,6 +54,8 @@ SAID: dict[str, tuple[list[str], dict[str, object]]] = {
     "--xz": ([], {"xz": True}),
     "--zstd": ([], {"zstd": True}),
     "--reuse": (["old.tar"], {"reuse": ("old.tar",)}),
+    "--only": (["etc"], {"only": ("etc",)}),
+    "--from": (["old.tar"], {"from_archive": "old.tar"}),
     "--cache-dir": (["/cache"], {"cache_dir": "/cache"}),
     "--cache-size": (
         ["5Gi", "--cache-dir", "/cache"],

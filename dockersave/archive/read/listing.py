@@ -150,7 +150,7 @@ def list_archive(
     name = os.fspath(path)
     reading = Reading(name, Progress(), cancellation or Cancellation())
     with closing(reading), reading.explaining():
-        plain = _open_plain(name)
+        plain = open_plain(name)
         if plain is None:
             inventory = Inventory.of(reading.members(), hashed=False)
         else:
@@ -167,7 +167,7 @@ def list_archive(
     return Listing(name, formats, reading.compression, images)
 
 
-def _open_plain(path: str) -> int | None:
+def open_plain(path: str) -> int | None:
     """Open a file with random access to its members; None if there is no such file."""
     if path == STDIN or not stat.S_ISREG(os.stat(path).st_mode):
         return None
@@ -187,10 +187,19 @@ def _open_plain(path: str) -> int | None:
 
 def _members(fd: int) -> Members:
     for found, offset in read_file(fd):
-        yield found, _content(fd, offset, found.size)
+        yield found, content_of(fd, offset, found.size)
 
 
-def _content(fd: int, offset: int, size: int) -> Iterator[bytes]:
+def content_of(fd: int, offset: int, size: int) -> Iterator[bytes]:
+    """The content of a member of a file, of which often only the beginning is needed.
+
+    Args:
+        fd: the file.
+        offset, size: where the content is, in bytes.
+
+    Raises:
+        ContentError: the file ends before.
+    """
     end = offset + size
     most = _HEAD
     while offset < end and (data := os.pread(fd, min(end - offset, most), offset)):

@@ -19,6 +19,7 @@ _WORDS = {
 """What is not an option with a value."""
 
 _OPTIONS = {
+    "from_archive": "from",
     "insecure_registries": "insecure-registry",
     "mirrors": "mirror",
     "tar": "no-tar",
