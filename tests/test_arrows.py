@@ -21,6 +21,7 @@ GROUND = (
 
 MAY_IMPORT = {
     "model": (),
+    "signatures": ("model",),
     "archive": ("model",),
     "archive.formats": ("archive", "model"),
     "archive.read": ("archive", "archive.formats", "model"),
