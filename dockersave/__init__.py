@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         NotFoundError,
         OutputError,
         SaveFailures,
+        SignatureError,
         UsageError,
     )
     from .model.manifests import Descriptor
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from .saving.dryrun import Forecast, ForecastLayer, forecast
     from .saving.save import Saved, SavedImage, save
     from .saving.tasks import save_async
+    from .signatures.policy import Policy
 
 __version__ = "1.0.0"
 
@@ -109,6 +111,7 @@ __all__ = [
     "Options",
     "OutputError",
     "Platform",
+    "Policy",
     "Progress",
     "Reference",
     "Registry",
@@ -118,6 +121,7 @@ __all__ = [
     "SaveFailures",
     "Saved",
     "SavedImage",
+    "SignatureError",
     "Transfer",
     "UsageError",
     "__version__",
@@ -149,6 +153,7 @@ _HOMES = {
     "model.reference": ("Reference",),
     "saving.save": ("Saved", "SavedImage", "save"),
     "saving.tasks": ("save_async",),
+    "signatures.policy": ("Policy",),
 }
 
 

@@ -20,6 +20,7 @@ _WORDS = {
     "credentials": "user= and password=",
     "example": "save('debian')",
     "help": "Options and Network have all of them",
+    "help_signatures": "help(dockersave.Policy) describes its form",
     "ilogin": "user= and password=",
     "login": "user= and password=",
     "same": "the same call",

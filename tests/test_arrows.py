@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "archive.write": ("archive", "archive.formats", "archive.read", "model"),
     "registry": ("model",),
     "transfer": ("archive", "archive.read", "model"),
-    "resolving": ("model", "registry", "transfer"),
+    "resolving": ("model", "registry", "signatures", "transfer"),
     "saving": (*("archive", "archive.formats", "archive.write", "model", "resolving", "transfer"),),
     "cli.console": ("archive.read", "model", "saving"),
     "cli": ("archive.read", "cli.console", "model", "resolving", "saving"),
@@ -120,6 +120,7 @@ NEVER = {
     *("dockersave.transfer.window", "dockersave.transfer.unpacking", "dockersave.saving.dryrun"),
     *("dockersave.archive.formats.legacy", "dockersave.cli.console.bar"),
     *("dockersave.archive.write.directory", "dockersave.archive.write.ordered"),
+    *("dockersave.resolving.trust", "dockersave.registry.attached", "dockersave.signatures.keys"),
 }
 """What a save of a usual image from a registry that asks for nothing does not need."""
 

@@ -13,7 +13,7 @@ import sys
 
 from ..errors import UsageError
 from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
-from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TOPICS, USAGE, WHAT, WHERE, page
+from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TOPICS, TRUST, USAGE, WHAT, WHERE, page
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,12 +112,12 @@ _KINDS: Mapping[str, Callable[[str], object]] = {
 }
 
 _POINTLESS: Mapping[str, Sequence[str]] = {
-    "tags": (WHAT, WHERE),
-    "metadata": (WHERE,),
-    "sha": (WHERE,),
-    "platforms": (WHAT, WHERE),
-    "verify": (WHAT, WHERE, REGISTRY, NETWORK),
-    "list": (WHAT, WHERE, REGISTRY, NETWORK),
+    "tags": (WHAT, WHERE, TRUST),
+    "metadata": (WHERE, TRUST),
+    "sha": (WHERE, TRUST),
+    "platforms": (WHAT, WHERE, TRUST),
+    "verify": (WHAT, WHERE, REGISTRY, TRUST, NETWORK),
+    "list": (WHAT, WHERE, REGISTRY, TRUST, NETWORK),
     "dry_run": (),
 }
 """Groups whose options have no meaning for a question."""
@@ -226,6 +226,7 @@ def check(arguments: argparse.Namespace) -> None:
         ("password_stdin", "user"),
         ("key", "cert"),
         ("cache_size", "cache_dir"),
+        ("annotation", "verify_key"),
     ):
         if _is_given(arguments, name) and not _is_given(arguments, needed):
             pair = f"--{name} needs --{needed}", f"add --{needed}, or drop --{name}"
@@ -239,7 +240,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _is_given(arguments: argparse.Namespace, name: str) -> bool:
-    return getattr(arguments, name) not in (None, False)
+    return getattr(arguments, name) not in (None, False, [])
 
 
 def _given(arguments: argparse.Namespace, groups: Sequence[str]) -> Iterator[str]:
@@ -275,6 +276,9 @@ def options(arguments: argparse.Namespace) -> Options:
         reuse=tuple(arguments.reuse),
         cache_dir=arguments.cache_dir,
         cache_size=arguments.cache_size or Options().cache_size,
+        verify_keys=tuple(arguments.verify_key),
+        annotations=tuple(arguments.annotation),
+        policy=arguments.policy,
     )
 
 

@@ -25,6 +25,7 @@ An IMAGE is written as for Docker: [registry[:port]/]name[:tag][@digest].
 exit codes:
   0 done    2 usage           4 credentials          6 wrong content
   1 bug     3 no such image   5 network or registry  7 cannot write the output
+  8 no valid signature
   128 + n   stopped by signal n; run it again to resume (--xz, -o -: restarts)
 
 examples:
@@ -37,6 +38,7 @@ examples:
 TOPICS: Mapping[str, str] = {
     "boot": "init scripts, systemd, scratch images",
     "registries": "trust, credentials, mirrors, proxies, rate limits",
+    "signatures": "save only what was signed; policies",
     "formats": "what each engine loads; names, compression",
     "airgap": "from the connected machine to the disconnected site",
     "module": "use it from Python, or from any other program",
@@ -85,10 +87,11 @@ def _listed(choices: Mapping[str, str]) -> str:
     return ", ".join(f"{each} ({said})" if said else each for each, said in choices.items())
 
 
-WHAT, WHERE, REGISTRY, NETWORK, OUTPUT, ASK = (
+WHAT, WHERE, REGISTRY, TRUST, NETWORK, OUTPUT, ASK = (
     "what to save",
     "where and how to save it",
     "registry",
+    "signatures",
     "network",
     "output",
     "ask instead of saving",
@@ -139,6 +142,11 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _flag("--ilogin", "prompt for user name and password"),
         _value("--authfile", "FILE", "credentials file of Docker or podman"),
         _values("--mirror", "URL", "try this mirror first; repeatable"),
+    ],
+    TRUST: [
+        _values("--verify-key", "FILE", "save only what this key signed; repeatable"),
+        _values("--annotation", "KEY=VALUE", "this must have been signed; repeatable"),
+        _value("--policy", "FILE", "which images need which keys"),
     ],
     NETWORK: [
         _value("--jobs", "N", "parallel connections; default: 8 to 16", kind="jobs"),

@@ -75,6 +75,7 @@ class Image:
         indexes: the indexes to keep, outermost first; none if one platform is saved.
         absent: digests of layers that are left out (foreign ones, unless requested).
         unpacked: whether the layers are stored without compression.
+        signers: fingerprints of the keys with which it was found to be signed.
     """
 
     reference: Reference
@@ -83,6 +84,7 @@ class Image:
     indexes: tuple[Index, ...] = ()
     absent: frozenset[str] = frozenset()
     unpacked: bool = False
+    signers: tuple[str, ...] = ()
 
     @property
     def primary(self) -> Variant:

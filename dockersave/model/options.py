@@ -10,6 +10,9 @@ from ..spelling import argument
 from ..values import dataclass, field
 from .formats import DEFAULT_FORMAT, FORMATS
 
+HOST_POLICY = "/etc/dockersave/policy.json"
+"""The policy of a host, if it has one."""
+
 USUAL_JOBS, MOST_JOBS = 8, 16
 """Connections if `jobs` is not given: usually, and if each one turns out to be capped."""
 
@@ -201,9 +204,12 @@ class Options:
         reuse: archives whose blobs are not fetched again.
         cache_dir: a directory that keeps blobs for other runs.
         cache_size: its maximum size in bytes.
+        verify_keys: files with public keys; one of them must have signed the images.
+        annotations: `KEY=VALUE`, which must be in what was signed with these keys.
+        policy: a file that says which images need which keys, instead of the host's.
 
     Raises:
-        UsageError: the format is unknown.
+        UsageError: the format is unknown, an annotation is malformed or without a key.
         TypeError: a path is not a path, or a list is a single path.
     """
 
@@ -222,6 +228,9 @@ class Options:
     reuse: tuple[str, ...] = ()
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
+    verify_keys: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    policy: str | None = None
 
     if TYPE_CHECKING:
 
@@ -243,12 +252,27 @@ class Options:
             reuse: Iterable[AnyPath] = (),
             cache_dir: AnyPath | None = None,
             cache_size: int = 10 * 1024**3,
+            verify_keys: Iterable[AnyPath] = (),
+            annotations: Iterable[str] = (),
+            policy: AnyPath | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
-        _take_several(self, "reuse")
+        paths = ("output", "working_dir", "tarname", "layers_dir", "cache_dir", "policy")
+        _take_paths(self, *paths)
+        _take_several(self, "reuse", "verify_keys", "annotations")
         if self.format not in FORMATS:
             raise UsageError(
                 f"unknown format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
+            )
+        for text in self.annotations:
+            if not text.partition("=")[0] or "=" not in text:
+                raise UsageError(
+                    f"{argument('annotations', repr(shown(text)))} is not KEY=VALUE",
+                    f"write {argument('annotations', 'env=prod')}",
+                )
+        if self.annotations and not self.verify_keys:
+            raise UsageError(
+                f"{argument('annotations')} needs {argument('verify_keys')}",
+                "a policy has annotations of its own",
             )

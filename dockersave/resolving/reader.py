@@ -48,6 +48,8 @@ class DocumentReader:
         self._budget = budget or registry.budget
         self._budget.grant()
         self._bodies: dict[str, bytes] = {}
+        self.asked = ""
+        """The digest of what the reference names, once it was read."""
 
     def root(self) -> Manifest | Index:
         """The manifest or index of the reference.
@@ -62,6 +64,7 @@ class DocumentReader:
             if self._reference.digest:
                 check(document.body, self._reference.digest, "the manifest")
             self._budget.keep(len(document.body) + kept_of(document.body))
+        self.asked = document.digest
         with self.concealing(), self._budget.taking():
             return parse_document(document.body, document.digest, document.media_type)
 

@@ -91,6 +91,11 @@ class Resolver:
         """
         return self._reader.root()
 
+    @property
+    def asked(self) -> str:
+        """The digest of what the reference names, once it was read."""
+        return self._reader.asked
+
     def image(self, wanted: Platform | None) -> Image:
         """The image for a platform.
 

@@ -15,7 +15,7 @@ from ..errors import DockersaveError, SaveFailures
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
 from ..model.manifests import Manifest
-from ..model.options import Options
+from ..model.options import HOST_POLICY, Options
 from ..model.platforms import ALL_PLATFORMS, Platform
 from ..model.reference import Reference
 from ..parallel import in_parallel
@@ -32,6 +32,7 @@ from ..values import replace
 if TYPE_CHECKING:
     from ..archive.write import Output
     from ..archive.write.existing import ExistingArchive, ExistingTree
+    from ..resolving.trust import Trust
     from ..transfer.workers import WorkerPool
 
 
@@ -60,6 +61,7 @@ class Job:
         self.progress = progress
         self.local = local
         self.format = format_named(options.format)
+        self.trust = _trust(options)
         self.cache = RunCache(options.cache_dir, options.cache_size, session.notify)
         self.room_after = 0
         """Disk space that later outputs need, in bytes."""
@@ -75,8 +77,10 @@ class Job:
             DockersaveError: one image failed.
         """
         for reference in references:
-            # Check all registries before the first one is asked.
+            # Check all registries and keys before the first one is asked.
             self.session.registry(reference.registry)
+            if self.trust:
+                self.trust.requirements(reference)
         images, failed = in_parallel(
             references,
             self._resolve,
@@ -111,7 +115,8 @@ class Job:
         else:
             image = resolver.image(Platform.parse(wanted) if wanted else None)
         absent = frozenset() if self.options.foreign else foreign_layers(image)
-        return replace(image, unpacked=self.options.gunzip, absent=absent)
+        signers = self.trust.signers(self.session, image, resolver.asked) if self.trust else ()
+        return replace(image, unpacked=self.options.gunzip, absent=absent, signers=signers)
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""
@@ -333,3 +338,12 @@ class Job:
         self._counted = True
         self.reused += sum(transfer.reused for transfer in transfers)
         self.fetched += sum(transfer.size - transfer.reused for transfer in transfers)
+
+
+def _trust(options: Options) -> Trust | None:
+    """Whose signatures images need; None if nobody asks for any."""
+    if options.verify_keys or options.policy or os.path.lexists(HOST_POLICY):
+        from ..resolving.trust import Trust
+
+        return Trust.of(options)
+    return None

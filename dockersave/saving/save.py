@@ -41,17 +41,21 @@ class SavedImage:
         digest: of the manifest, or of the index if all platforms were saved.
         platform: of the image that engines without indexes load.
         platforms: of all its images, starting with that one.
+        signers: fingerprints of the keys with which it was found to be signed, `sha256:…`; none if
+            no signature was asked for.
     """
 
     reference: Reference
     digest: str
     platform: Platform
     platforms: tuple[Platform, ...]
+    signers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, image: Image) -> SavedImage:
         """The summary of an image."""
-        return cls(image.reference, image.root.digest, image.platforms[0], image.platforms)
+        platforms = image.platforms
+        return cls(image.reference, image.root.digest, platforms[0], platforms, image.signers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ def save(
         NetworkError: the registry or the network failed, after all retries.
         ContentError: content is not what it claims to be.
         OutputError: the output cannot be written.
+        SignatureError: an image is not signed as it should be. Nothing was saved.
         TypeError: an image is neither a string nor a `Reference`, but a list, for example.
         CancelledError: the run was stopped, or the interpreter is exiting. `NAME.part` keeps what
             was fetched, and the next call with the same arguments continues from there.

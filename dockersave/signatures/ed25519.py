@@ -1,4 +1,4 @@
-"""Ed25519.
+"""Ed25519, and Ed25519ph, in which the message is hashed first; cosign 3.1 signs with that.
 
 Source: RFC 8032, sections 5.1.3 (points), 5.1.4 (addition) and 5.1.7 (verification). The equation
 without the cofactor is checked, as Go and OpenSSL do.
@@ -18,6 +18,8 @@ _D = -121665 * pow(121666, -1, _P) % _P
 _ORDER = 2**252 + 27742317777372353535851937790883648493
 _ROOT = pow(2, (_P - 1) // 4, _P)
 """A square root of -1."""
+_PREHASHED = b"SigEd25519 no Ed25519 collisions\1\0"
+"""`dom2` (RFC 8032, section 2): no signature is one of both kinds."""
 _NEUTRAL: Point = (0, 1, 1, 0)
 
 
@@ -50,7 +52,9 @@ def _point(data: bytes) -> Point:
     return x, y, 1, x * y % _P
 
 
-def verify(key: bytes, point: Point, signature: bytes, message: bytes) -> bool:
+def verify(
+    key: bytes, point: Point, signature: bytes, message: bytes, *, prehashed: bool = False
+) -> bool:
     """Whether a signature is right.
 
     Args:
@@ -58,6 +62,7 @@ def verify(key: bytes, point: Point, signature: bytes, message: bytes) -> bool:
         point: the same, as `public_point` gives it.
         signature: 64 bytes.
         message: what was signed, not hashed.
+        prehashed: whether it is one of Ed25519ph, without a context.
     """
     if len(signature) != 64:
         return False
@@ -68,7 +73,10 @@ def verify(key: bytes, point: Point, signature: bytes, message: bytes) -> bool:
     s = int.from_bytes(signature[32:], "little")
     if s >= _ORDER:
         return False
-    h = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % _ORDER
+    text = signature[:32] + key + message
+    if prehashed:
+        text = _PREHASHED + signature[:32] + key + hashlib.sha512(message).digest()
+    h = int.from_bytes(hashlib.sha512(text).digest(), "little") % _ORDER
     x, y, z, t = point
     minus = (_P - x, y, z, _P - t)
     found = _sum_of_products(s, h, minus)

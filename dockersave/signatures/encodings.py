@@ -1,11 +1,19 @@
-"""Strict encodings: DER, PEM, base64. Whatever has two spellings is accepted in one of them.
+"""Strict encodings: DER, PEM, base64, JSON. Whatever has two spellings is accepted in one of them.
 
-Sources: ITU-T X.690 (DER, section 10 and 11), RFC 7468 (PEM), RFC 4648 (base64, section 3.5).
+Sources: ITU-T X.690 (DER, sections 10 and 11), RFC 7468 (PEM), RFC 4648 (base64, section 3.5), RFC
+8259 (JSON, section 4).
 """
 
 from __future__ import annotations
 
 import binascii
+import json
+from typing import TYPE_CHECKING
+
+from ..model.weight import is_too_heavy
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 INTEGER, BIT_STRING, SEQUENCE = 0x02, 0x03, 0x30
 _LENGTH_MOST = 4
@@ -110,3 +118,33 @@ def pem(text: bytes) -> list[tuple[str, bytes]]:
     if label:
         raise EncodingError("a PEM block has no end")
     return found
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """The object that a JSON text is.
+
+    Raises:
+        EncodingError: it is none, names a member twice, or would take too much memory.
+    """
+    if is_too_heavy(data):
+        raise EncodingError("it has too many values or too much text")
+    try:
+        document = json.loads(data.decode(), object_pairs_hook=_members, parse_constant=_no_number)
+    except EncodingError:
+        raise
+    except (ValueError, RecursionError):
+        raise EncodingError("it is not JSON") from None
+    if not isinstance(document, dict):
+        raise EncodingError("it is not a JSON object")
+    return document
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise EncodingError("it names a member twice: readers disagree about which one counts")
+    return members
+
+
+def _no_number(text: str) -> NoReturn:
+    raise EncodingError(f"{text} is not a JSON number")

@@ -59,7 +59,8 @@ class PublicKey:
         kind: its scheme: `ECDSA P-256`, for example.
         fingerprint: `sha256:` and the hash of its SubjectPublicKeyInfo, as hex.
         checks: how its signatures are checked, by the hash that they are made with: SHA-256, which
-            cosign's older form has for every key, and the one that its curve goes with.
+            cosign's older form has for every key, and the one that its curve goes with; none for
+            Ed25519, and SHA-512 for Ed25519ph.
     """
 
     kind: str
@@ -161,7 +162,10 @@ def _rsa(key: bytes) -> tuple[str, dict[str, Check]]:
 def _ed25519(key: bytes) -> tuple[str, dict[str, Check]]:
     point = ed25519.public_point(key)
 
-    def check(signature: bytes, message: bytes) -> bool:
+    def whole(signature: bytes, message: bytes) -> bool:
         return ed25519.verify(key, point, signature, message)
 
-    return "Ed25519", {"": check}
+    def prehashed(signature: bytes, message: bytes) -> bool:
+        return ed25519.verify(key, point, signature, message, prehashed=True)
+
+    return "Ed25519", {"": whole, "sha512": prehashed}

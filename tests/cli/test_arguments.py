@@ -54,6 +54,12 @@ SAID: dict[str, tuple[list[str], dict[str, object]]] = {
     "--xz": ([], {"xz": True}),
     "--zstd": ([], {"zstd": True}),
     "--reuse": (["old.tar"], {"reuse": ("old.tar",)}),
+    "--verify-key": (["a.pem", "--verify-key", "b"], {"verify_keys": ("a.pem", "b")}),
+    "--annotation": (
+        ["env=prod", "--verify-key", "a.pem"],
+        {"annotations": ("env=prod",), "verify_keys": ("a.pem",)},
+    ),
+    "--policy": (["policy.json"], {"policy": "policy.json"}),
     "--cache-dir": (["/cache"], {"cache_dir": "/cache"}),
     "--cache-size": (
         ["5Gi", "--cache-dir", "/cache"],

@@ -24,9 +24,13 @@ def openssl(*words: str, data: bytes = b"") -> bytes:
     return done.stdout
 
 
-@lru_cache(maxsize=64)
 def private(kind: str, number: int = 0) -> bytes:
     """A private key; another one for each number."""
+    return _private(kind, number)
+
+
+@lru_cache(maxsize=64)
+def _private(kind: str, number: int) -> bytes:
     others = ("ED448", "") if kind == "ED448" else ("EC", f"ec_paramgen_curve:{kind}")
     algorithm, option = KINDS.get(kind, others)
     return openssl("genpkey", "-algorithm", algorithm, *(["-pkeyopt", option] if option else []))

@@ -59,7 +59,8 @@ class Console(Progress):
         """Report what was saved."""
         for image in saved.images:
             platforms = ", ".join(map(str, image.platforms))
-            self.note(f"{image.reference}: {image.digest} for {platforms}")
+            signers = f", signed with {' and '.join(image.signers)}" * bool(image.signers)
+            self.note(f"{image.reference}: {image.digest} for {platforms}{signers}")
         size = in_bytes(saved.size)
         state = f"unchanged, {size}" if saved.unchanged else size
         if saved.reused and len(saved.paths) == 1 and not saved.unchanged:

@@ -13,7 +13,7 @@ are in bytes, times in seconds.
     {"event": "layer", "digest": …, "size": …, "reused": …}
     {"event": "note", "message": …}
     {"event": "saved",
-     "images": [{"reference": …, "digest": …, "platform": …, "platforms": […]}],
+     "images": [{"reference": …, "digest": …, "platform": …, "platforms": […], "signers": […]}],
      "paths": […], "size": …, "fetched": …, "reused": …, "unchanged": …}
     {"event": "checked", "path": …, "formats": […], "compression": …,
      "images": [{"names": […], "digest": …, "platform": …}], "files": …, "size": …,
@@ -100,6 +100,7 @@ class JsonLines(Console):
                     "digest": image.digest,
                     "platform": str(image.platform),
                     "platforms": [str(platform) for platform in image.platforms],
+                    "signers": list(image.signers),
                 }
                 for image in saved.images
             ],
