@@ -1,6 +1,6 @@
 # The program for a machine that is not this one. Included by static.mk when ARCH names one.
 
-SYSROOTS := build/out/sysroots
+SYSROOTS := build/out/sysroots/$(SUITE)
 SYSROOT := $(SYSROOTS)/$(ARCH)
 TOOLS := $(SYSROOTS)/tools
 # Where Debian's packages are kept; with WHEELS they are there, too.
@@ -15,7 +15,7 @@ BOOTLOADER := -D_GNU_SOURCE -DHAVE_BASENAME -DHAVE_DIRNAME -DHAVE_MKDTEMP -DHAVE
 ZSTD := $(SOURCE)/backports-zstd/src/c
 ZSTD_MODULE := $(WORK)/_zstd.so
 
-$(SYSROOTS)/%/made: build/sysroots/%.lock build/sysroot.py build/sysroots/tools.sh
+$(SYSROOTS)/%/made: build/sysroots/$(SUITE)/%.lock build/sysroot.py build/sysroots/tools.sh
 	$(STATIC_PYTHON) build/sysroot.py unpack $< $(PACKAGES) $(@D)
 	@test $* != tools || sh build/sysroots/tools.sh $(@D)
 	@touch $@
@@ -36,6 +36,6 @@ $(WORK)/files.tar: $(FROZEN_SOURCES) build/stage.py build/foreign.py $(SYSROOTS)
 		$(WORK)/bootloader $(ZSTD_MODULE) $(WORK)/libnssfix.so $(WORK)/inputs
 	export $(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=9; PATH="$(CURDIR)/$(TOOLS)/$(TRIPLET):$$PATH" \
 		PYTHONPATH="$(CURDIR)/$(STATIC)/venv/tools:$$(echo $(CURDIR)/$(STATIC)/venv/lib/python3*/site-packages)" \
-		$(CURDIR)/$(TOOLS)/usr/bin/python3 -m PyInstaller --log-level WARN --noconfirm \
+		$(CURDIR)/$(TOOLS)/usr/bin/python3 -m PyInstaller $(FREEZE) \
 		--distpath $(WORK)/onedir --workpath $(WORK)/onedir-work dockersave.spec -- --onedir --target=$(ARCH)
 	$(STATIC_PYTHON) build/stage.py adopt $(WORK)/onedir/dockersave $@

@@ -1,8 +1,8 @@
 """What `dockersave.spec` takes from a target's packages when it freezes for another machine.
 
-PyInstaller runs here, with the Python of build/sysroots/tools.lock, and finds modules for this
-machine. Those that are not code of a processor's are good for every machine. For the others, this
-has the target's files.
+PyInstaller runs here, with the same Python of the same Debian (build/sysroots), and finds modules
+for this machine. Those that are not code of a processor's are good for every machine. For the
+others, this has the target's files.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class Target:
     """
 
     def __init__(self, name: str) -> None:
-        self.triplet = read_target(name)["TRIPLET"]
-        self.sysroot = SYSROOTS / name
-        self.tools = SYSROOTS / "tools"
+        says = read_target(name)
+        self.triplet = says["TRIPLET"]
+        self.sysroot = SYSROOTS / says["SUITE"] / name
+        self.tools = self.sysroot.with_name("tools")
         self.built = ROOT / "build" / "out" / f"static-{name}"
         self._of_tools = read_target("amd64")["TRIPLET"]
         self.bootloader = self.built / "bootloader"
@@ -57,8 +58,12 @@ class Target:
             if not theirs.exists() or theirs.read_bytes() != source.read_bytes():
                 raise SystemExit(f"foreign: {theirs} is not {source}: renew the locks (make lock)")
 
-    def binaries(self, found: Iterable[Entry]) -> list[Entry]:
+    def binaries(self, found: Iterable[Entry], left_out: str) -> list[Entry]:
         """Return the target's files for extension modules that were found, and all libraries.
+
+        Args:
+            found: for this machine.
+            left_out: a library that is not needed, nor is what that needs.
 
         Raises SystemExit if the target has no such file.
         """
@@ -69,7 +74,7 @@ class Target:
         version = next(self.sysroot.glob("usr/lib/*/libpython3.*.so.1.0")).name
         entries.append((version, self._library(version), "BINARY"))
         entries.append(("libnssfix.so", str(self.built / "libnssfix.so"), "BINARY"))
-        names = {name for name, _, _ in entries}
+        names = {left_out, *(name for name, _, _ in entries)}
         # What these need, and what that needs. The bootloader needs nothing but the C library.
         for _, file, _ in entries:
             with open(file, "rb") as content:
@@ -102,5 +107,5 @@ class Target:
     def _existing(self, path: Path) -> str:
         # A link must not lead to a file of this machine's.
         if not path.exists() or not path.resolve().is_relative_to(ROOT / "build" / "out"):
-            raise SystemExit(f"foreign: {path} is missing: see build/sysroots/target.in")
+            raise SystemExit(f"foreign: {path} is missing: see target.in in build/sysroots")
         return str(path.resolve())

@@ -32,7 +32,7 @@ def restore(environment: MutableMapping[str, str]) -> None:
     """Undo what the launcher and the bootloaders of PyInstaller and staticx did to the environment.
 
     The user's LD_LIBRARY_PATH stays where PyInstaller puts it, in LD_LIBRARY_PATH_ORIG, from where
-    `dockersave.registry.helpers` takes it for the helpers.
+    `dockersave.registry.credentials.helpers` takes it for the helpers.
     """
     for name in list(environment):
         if name in HIDDEN:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Renews build/requirements/*.txt from *.in: every version pinned, every file by its hash, one lock for all Pythons. And
-# build/sysroots/*.lock, Debian's packages for other machines, where there is apt.
+# build/sysroots/*/*.lock, Debian's packages for other machines, where there is apt.
 #
 #   PYTHON=python3 build/lock.sh
 set -eu

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dockersave import __version__
 from dockersave.cli.arguments import parser
-from dockersave.cli.guides import markdown
-from dockersave.cli.page import EPILOG, OPTIONS, SUMMARY, TOPICS
+from dockersave.cli.guides import markdown, subject, topics
+from dockersave.cli.page import EPILOG, OPTIONS, SUMMARY
 
 COMPLETIONS = {
     "bash": "bash-completion/completions/dockersave",
@@ -161,7 +161,7 @@ def man_page() -> str:
     lines += [".SH ENVIRONMENT", *_list(ENVIRONMENT), ".SH FILES", *_list(FILES)]
     lines += [".SH EXAMPLES", ".EX", *_escape(examples).splitlines(), ".EE"]
     lines.append(".SH SEE ALSO")
-    lines += [rf".BR dockersave\-{topic} (7)," for topic in TOPICS]
+    lines += [rf".BR dockersave\-{topic} (7)," for topic in topics()]
     lines += [".BR docker\\-load (1),", ".BR podman\\-load (1),", ".BR skopeo (1)"]
     return "\n".join(lines) + "\n"
 
@@ -179,7 +179,7 @@ def guide_page(topic: str) -> str:
     lines = [
         f'.TH DOCKERSAVE\\-{topic.upper()} 7 "" "dockersave {__version__}" "dockersave"',
         ".SH NAME",
-        rf"dockersave\-{topic} \- {_escape(TOPICS[topic])}",
+        rf"dockersave\-{topic} \- {_escape(subject(topic))}",
         ".SH DESCRIPTION",
     ]
     # What is in backticks or asterisks may go on in the next line, and a paragraph is one for roff.
@@ -210,7 +210,7 @@ def completion(shell: str) -> str:
         if action.metavar in kinds:
             action.complete = kinds[action.metavar]  # type: ignore[attr-defined]
         if action.dest == "help":
-            action.choices = list(TOPICS)
+            action.choices = topics()
     text: str = shtab.complete(made, shell)
     if shell == "zsh":
         return text.replace("_shtab_dockersave() {\n", "_shtab_dockersave() {\n" + ZSH, 1)
@@ -220,7 +220,7 @@ def completion(shell: str) -> str:
 def texts() -> dict[str, str]:
     """All of it: name below PREFIX/share -> content."""
     pages = {"man/man1/dockersave.1": man_page()}
-    pages |= {f"man/man7/dockersave-{topic}.7": guide_page(topic) for topic in TOPICS}
+    pages |= {f"man/man7/dockersave-{topic}.7": guide_page(topic) for topic in topics()}
     return pages | {path: completion(shell) for shell, path in COMPLETIONS.items()}
 
 

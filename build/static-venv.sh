@@ -3,7 +3,7 @@
 #   DIR/zstd               the C sources of the zstd library
 #   DIR/source/pyinstaller, DIR/source/backports-zstd
 #                          what is compiled for other machines
-#   DIR/tools              backports.zstd for the Python in build/sysroots/tools.lock, which runs PyInstaller for those
+#   DIR/tools              backports.zstd for the Pythons in build/sysroots/*/tools.lock, which run PyInstaller for those
 #
 #   PYTHON=python3 build/static-venv.sh DIR [WHEELS]
 #
@@ -36,15 +36,16 @@ fetch_sources() { # PYTHON DIR [OPTION...]: their source distributions
     rm "$into/sources.txt"
 }
 
-fetch_for_tools() { # PYTHON DIR [OPTION...]: the only wheel of code that the tools' Python needs
+fetch_for_tools() { # PYTHON DIR [OPTION...]: the only wheels of code that the tools' Pythons need
     python=$1
     into=$2
     shift 2
     lines backports-zstd | sed 's/ ;[^\\]*//' >"$into/tools.txt"
-    version=$(sed -n 's|.*/python\(3\.[0-9]*\)-minimal_.*|\1|p' build/sysroots/tools.lock)
-    "$python" -m pip --disable-pip-version-check --quiet --no-input download --no-deps --require-hashes \
-        --only-binary :all: --python-version "$version" \
-        --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 "$@" --dest "$into" --requirement "$into/tools.txt"
+    for version in $(sed -n 's|.*/python\(3\.[0-9]*\)-minimal_.*|\1|p' build/sysroots/*/tools.lock); do
+        "$python" -m pip --disable-pip-version-check --quiet --no-input download --no-deps --require-hashes \
+            --only-binary :all: --python-version "$version" --platform manylinux_2_28_x86_64 \
+            --platform manylinux2014_x86_64 "$@" --dest "$into" --requirement "$into/tools.txt"
+    done
     rm "$into/tools.txt"
 }
 
@@ -83,7 +84,7 @@ dir=$1
 wheels=${2:+--no-index --find-links $2}
 wanted=$({
     "$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)'
-    cat "$lock" "$0" build/sysroots/tools.lock
+    cat "$lock" "$0" build/sysroots/*/tools.lock
 } | sha256sum)
 exec 9>"$dir.lock"
 flock 9
@@ -105,6 +106,8 @@ done
 mv "$dir/source/zstandard/zstd" "$dir/zstd"
 # shellcheck disable=SC2086
 fetch_for_tools "$dir/bin/python" "$dir/source/wheels" $wheels
-"$dir/bin/python" -m zipfile --extract "$dir"/source/wheels/*.whl "$dir/tools"
+for wheel in "$dir"/source/wheels/*.whl; do
+    "$dir/bin/python" -m zipfile --extract "$wheel" "$dir/tools"
+done
 rm -r "$dir/source/wheels" "$dir/source/zstandard" "$dir"/source/*.tar.gz
 printf '%s\n' "$wanted" >"$dir/made-from"

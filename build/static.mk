@@ -35,9 +35,12 @@ FROZEN_SOURCES := dockersave.spec LICENSE build/frozen.py build/components.py \
 	$(shell find build/instead dockersave -name '*.py' -o -path '*/help/*.md' | LC_ALL=C sort)
 # What runs another machine's programs, for a command and what that starts.
 EMULATED = $(EMULATOR:%=$(VENV)/bin/python tests/appliance/emulated.py % $(WORK)/launcher)
-# Nothing of the machine or the moment may come into the result.
+# Nothing of the machine or the moment may come into the result. In which column of a line each instruction's source is
+# takes a quarter of all bytecode, and is for showing sources, which are not there.
 FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=0 \
-	PYINSTALLER_CONFIG_DIR=$(WORK)/pyinstaller PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH"
+	PYTHONNODEBUGRANGES=1 PYINSTALLER_CONFIG_DIR=$(WORK)/pyinstaller PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH"
+# What it has cached does not tell for which environment.
+FREEZE := --log-level WARN --noconfirm --clean
 
 .PHONY: force dockersave-static static-venv container reproducible test-container test-appliance test-appliance-long \
 	bench-startup
@@ -64,7 +67,7 @@ $(WORK)/inputs: force
 # staticx knows neither the date nor compression that is fast; what is stored is smaller after its xz.
 $(STATIC)/stock: $(FROZEN_SOURCES) $(STATIC)/venv/made-from $(WORK)/inputs
 	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=0 \
-		pyinstaller --log-level WARN --noconfirm --distpath $(STATIC)/onefile --workpath $(STATIC)/onefile-work dockersave.spec
+		pyinstaller $(FREEZE) --distpath $(STATIC)/onefile --workpath $(STATIC)/onefile-work dockersave.spec
 	LD_PRELOAD= PATH="$(CURDIR)/$(STATIC)/venv/bin:$$PATH" staticx $(STATIC)/onefile/dockersave $@.part
 	chmod 755 $@.part
 	mv $@.part $@
@@ -75,7 +78,7 @@ $(WORK)/own: $(WORK)/launcher $(WORK)/files.tar build/stage.py $(WORK)/inputs
 
 ifeq ($(LIBRARY_TARGET),)
 $(WORK)/files.tar: $(FROZEN_SOURCES) build/stage.py $(STATIC)/venv/made-from $(WORK)/inputs
-	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=9 $(STATIC_PYTHON) -m PyInstaller --log-level WARN --noconfirm \
+	$(FROZEN_ENVIRONMENT) PYINSTALLER_ZLIB_COMPRESSION_LEVEL=9 $(STATIC_PYTHON) -m PyInstaller $(FREEZE) \
 		--distpath $(WORK)/onedir --workpath $(WORK)/onedir-work dockersave.spec -- --onedir
 	$(STATIC_PYTHON) build/stage.py collect $(WORK)/onedir/dockersave $@
 else
@@ -90,20 +93,20 @@ $(WORK)/zstd.o: build/launcher/zstd.c build/launcher/launcher.h $(STATIC)/venv/m
 	$(MORE_FILES) $(LAUNCHER_CC) $(LAUNCHER_CFLAGS) -w -isystem $(STATIC)/venv/zstd -c build/launcher/zstd.c -o $@
 
 # A shell's `lock` is one of build/sysroots: its packages lie with the wheels, for a build without network.
-FETCH = $(PYTHON) build/sysroot.py fetch build/sysroots/$$lock.lock build/out/wheels
+FETCH = $(PYTHON) build/sysroot.py fetch $$lock build/out/wheels
 
 container: ## dockersave-static from a container (ARCH=, BASE_IMAGE=, CONTAINER_PYTHON=, ENGINE=)
 	@$(BOOTSTRAP) run
 	@rm -rf build/out/wheels
 	@PYTHON_VERSION=$(CONTAINER_PYTHON) sh build/static-venv.sh --download build/out/wheels
-	@$(if $(LIBRARY_TARGET),for lock in tools $(ARCH); do $(FETCH) || exit; done)
+	@$(if $(LIBRARY_TARGET),for lock in $(wildcard build/sysroots/$(SUITE)/*.lock); do $(FETCH) || exit; done)
 	@sh build/container.sh .
 
 reproducible: ## build dockersave-static twice, differently, for each architecture, and compare
 	@$(BOOTSTRAP) reproducible
 	@rm -rf build/out/wheels
 	@sh build/static-venv.sh --download build/out/wheels
-	@for lock in $(basename $(notdir $(wildcard build/sysroots/*.lock))); do $(FETCH) || exit; done
+	@for lock in $(wildcard build/sysroots/*/*.lock); do $(FETCH) || exit; done
 	@sh build/reproducible.sh build/out/wheels $(TARGETS)
 
 test-container: needs-test venv ## build in docker, podman and buildah, compare, and try what comes out (STANDIN=)

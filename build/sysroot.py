@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -98,20 +97,33 @@ def fetch_all(lock: Path, packages: Path) -> list[Path]:
     return files
 
 
+def merge_usr(root: Path) -> None:
+    """Have a package's /lib in /usr/lib, as in any Debian, and as the packages have it since 13."""
+    for name in ("lib", "lib64"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+
+
 def unpack(file: Path, root: Path) -> None:
     """Unpack a package, and take note of it in dpkg's database."""
     database = root / "var" / "lib" / "dpkg"
     (database / "info").mkdir(parents=True, exist_ok=True)
-    subprocess.run(["dpkg-deb", "--extract", file, root], check=True)
     fields = subprocess.run(
         ["dpkg-deb", "--field", file], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     name = next(line for line in fields.splitlines() if line.startswith("Package: "))
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-            names = [f"/{member.removeprefix('./')}\n" for member in archive.getnames()]
-    (database / "info" / f"{name.split()[1]}.list").write_text("".join(names))
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as content:
+        listed = subprocess.run(
+            ["tar", "-xpv", "--no-same-owner", "--keep-directory-symlink", "--directory", root],
+            stdin=content.stdout,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+    if content.returncode:
+        raise SystemExit(f"sysroot: {file} could not be unpacked")
+    files = [f"/{path.removeprefix('./')}\n" for path in listed.splitlines() if path[-1] != "/"]
+    (database / "info" / f"{name.split()[1]}.list").write_text("".join(files))
     with (database / "status").open("a") as status:
         status.write(f"Status: install ok installed\n{fields}\n")
 
@@ -123,6 +135,7 @@ def main(arguments: list[str]) -> int:
         case ["unpack", lock, packages, root]:
             files = fetch_all(Path(lock), Path(packages))
             shutil.rmtree(root, ignore_errors=True)
+            merge_usr(Path(root))
             for file in files:
                 unpack(file, Path(root))
         case _:

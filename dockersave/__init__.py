@@ -82,9 +82,9 @@ if TYPE_CHECKING:
     from .model.reference import Reference
     from .progress import Progress, Transfer
     from .resolving.questions import Registry, ResolvedImage
-    from .saving.dryrun import Forecast, ForecastLayer, forecast
+    from .saving.asynchronous import save_async
+    from .saving.forecast import Forecast, ForecastLayer, forecast
     from .saving.save import Saved, SavedImage, save
-    from .saving.tasks import save_async
     from .signatures.policy import Policy
 
 __version__ = "1.0.0"
@@ -138,7 +138,7 @@ _HOMES = {
     "archive.read.references": ("CheckedImage", "Fault"),
     "archive.read.verify": ("Report", "check_archive"),
     "archive.write.room": ("Room",),
-    "saving.dryrun": ("Forecast", "ForecastLayer", "forecast"),
+    "saving.forecast": ("Forecast", "ForecastLayer", "forecast"),
     "archive.read.listing": (
         "ListedImage",
         "ListedLayer",
@@ -152,7 +152,7 @@ _HOMES = {
     "progress": ("Progress", "Transfer"),
     "model.reference": ("Reference",),
     "saving.save": ("Saved", "SavedImage", "save"),
-    "saving.tasks": ("save_async",),
+    "saving.asynchronous": ("save_async",),
     "signatures.policy": ("Policy",),
 }
 

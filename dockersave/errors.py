@@ -25,7 +25,7 @@ class DockersaveError(Exception):
     """
 
     exit_code = 1
-    usual = ""
+    _usual = ""
     """What can usually be done about errors of this class."""
     is_shared = False
     """Whether another thread made the failed attempt, and counts it."""
@@ -59,7 +59,7 @@ class DockersaveError(Exception):
     @property
     def marked_hint(self) -> str:
         """What `hint` gives, its arguments marked."""
-        return self.advice or self.usual
+        return self.advice or self._usual
 
     @property
     def marked(self) -> str:
@@ -92,21 +92,21 @@ class UsageError(DockersaveError):
     """Options that contradict each other, or a reference that cannot be parsed."""
 
     exit_code = 2
-    usual = argument("help")
+    _usual = argument("help")
 
 
 class NotFoundError(DockersaveError):
     """The registry has no such image, tag, digest or platform."""
 
     exit_code = 3
-    usual = f"is the name right? {argument('tags')} lists the tags that there are"
+    _usual = f"is the name right? {argument('tags')} lists the tags that there are"
 
 
 class CredentialsError(DockersaveError):
     """Credentials are missing, or the registry refused them."""
 
     exit_code = 4
-    usual = f"log in again: docker login, {argument('login')}"
+    _usual = f"log in again: docker login, {argument('login')}"
 
 
 class NetworkError(DockersaveError):
@@ -124,7 +124,7 @@ class NetworkError(DockersaveError):
     """
 
     exit_code = 5
-    usual = f"try again later; {argument('trace')} each request and what came back"
+    _usual = f"try again later; {argument('trace')} each request and what came back"
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class ContentError(DockersaveError):
     """
 
     exit_code = 6
-    usual = (
+    _usual = (
         "it is damaged where it comes from, or on the way: try another network or mirror, "
         "or tell whoever published it"
     )
@@ -168,14 +168,14 @@ class OutputError(DockersaveError):
     """The output cannot be written: disk full, permission, no such directory."""
 
     exit_code = 7
-    usual = f"write to another place, with {argument('output')} or {argument('working_dir')}"
+    _usual = f"write to another place, with {argument('output')} or {argument('working_dir')}"
 
 
 class SignatureError(DockersaveError):
     """No signature by the keys that are required, or a policy that refuses the image."""
 
     exit_code = 8
-    usual = "cosign tree shows what signatures there are"
+    _usual = "cosign tree shows what signatures there are"
 
 
 class CancelledError(DockersaveError):
@@ -211,6 +211,19 @@ def shown(text: str, most: int = 200) -> str:
     """
     cut = text if len(text) <= most else f"{text[: most - 3]}..."
     return "".join(char if char.isprintable() else "?" for char in cut)
+
+
+_ESCAPES = {
+    code: ascii(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
+
+
+def in_one_line(text: str) -> str:
+    """Text of the user's own, such as a file's name, without control characters.
+
+    Terminals would obey them. They are written as in Python: `\\x1b`, `\\n`.
+    """
+    return text.translate(_ESCAPES)
 
 
 def for_terminal(text: str) -> str:

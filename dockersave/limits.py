@@ -139,8 +139,8 @@ class Limits:
     attempts: int = 16
     """Addresses of one host that are tried at the same time. Each takes a file descriptor."""
     piece_most: int = 32 * MIB
-    """The largest range on a fast line, where requests cost more than bytes. Bytes fetched ahead of
-    the hash should stay in the page cache."""
+    """The largest range on a fast network, where requests cost more than bytes. Bytes fetched ahead
+    of the hash should stay in the page cache."""
     piece_least: int = 512 * KIB
     """The smallest range of a blob that is worth a request of its own."""
     split_least: int = 128 * KIB

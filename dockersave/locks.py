@@ -64,7 +64,7 @@ def lock(fd: int, *, shared: bool = False) -> bool:
     return True
 
 
-def let_go(fd: int) -> None:
+def unlock(fd: int) -> None:
     """Release a lock, but leave the file open for the caller to close."""
     with _guard:
         _descriptors.discard(fd)
@@ -75,7 +75,7 @@ def let_go(fd: int) -> None:
 def close(fd: int) -> None:
     """Release a lock and close the file."""
     with _guard:
-        let_go(fd)
+        unlock(fd)
         os.close(fd)
 
 

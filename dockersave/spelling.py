@@ -11,8 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_BEGIN, _END = "\ufdd0", "\ufdd1"
-"""Noncharacters: no text that is exchanged has them (Unicode, section 23.7)."""
+_BEGIN, _END = "\ud800", "\ud801"
+"""Halves of surrogate pairs. No text of anybody's has them: neither a file's name nor UTF-8 can
+(Unicode, section 3.9; undecodable bytes become other halves, PEP 383)."""
 
 _WORDS = {
     "again": "make the same call again",
@@ -54,13 +55,14 @@ def spelled(text: str, spell: Callable[[str, str], str]) -> str:
         text: arguments in it are marked.
         spell: gets a name and a value, which may be empty.
     """
-    if _BEGIN not in text:
+    if _BEGIN not in text and _END not in text:
         return text
     import re
 
-    return re.sub(
-        f"{_BEGIN}([^ {_END}]*) ([^{_END}]*){_END}", lambda match: spell(match[1], match[2]), text
-    )
+    mark = f"{_BEGIN}([^ {_BEGIN}{_END}]*) ([^{_BEGIN}{_END}]*){_END}"
+    whole = re.sub(mark, lambda match: spell(match[1], match[2]), text)
+    # Of a text that was cut, half a mark may be left.
+    return whole.replace(_BEGIN, "").replace(_END, "")
 
 
 def as_python(text: str) -> str:

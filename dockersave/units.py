@@ -13,13 +13,23 @@ def in_bytes(amount: float) -> str:
 
 
 def in_time(seconds: float) -> str:
-    """A duration for people: `0:04`, `1:02:03`, `3 days`."""
+    """A duration for a progress line: `0:04`, `1:02:03`, `3 days`."""
     whole = int(seconds + 0.5)
     if whole >= 2 * 86400:
         return f"{whole // 86400} days"
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def in_words(seconds: float) -> str:
+    """A duration for a sentence: `0.4 s`, `12 s`, `3 min`, `5 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def percent(present: int, size: int) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dataclasses import asdict, dataclass, field, replace
     from typing import Any
 
-__all__ = ["asdict", "dataclass", "field", "replace"]
+__all__ = ["asdict", "dataclass", "field", "names_of", "replace"]
 
 _put = object.__setattr__
 _none = object()
@@ -61,6 +61,11 @@ class _AsDataclass:
         # Of the method: the class may inherit a signature of this kind.
         whole = inspect.signature(vars(made)["__init__"])
         return whole.replace(parameters=list(whole.parameters.values())[1:])
+
+
+def names_of(kind: type) -> tuple[str, ...]:
+    """The names of the fields of a class, in their order."""
+    return tuple(vars(kind)["__values__"])
 
 
 def _namespace(cls: type) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
-from dockersave.cli.page import OPTIONS, TOPICS
+from dockersave.cli.guides import topics
+from dockersave.cli.page import OPTIONS
 
 ROOT = Path(__file__).parent.parent
-GUIDES = [ROOT / "dockersave" / "help" / f"{topic}.md" for topic in TOPICS]
+GUIDES = [ROOT / "dockersave" / "help" / f"{topic}.md" for topic in topics()]
 NAMES = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
 """Every option there is."""
 

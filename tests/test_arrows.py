@@ -15,7 +15,7 @@ ROOT = Path(dockersave.__file__).parent
 
 GROUND = (
     *("errors", "spelling", "limits", "units", "cancellation", "progress", "trace"),
-    *("attempts", "budget", "compression", "locks", "parallel", "pipes", "values"),
+    *("retry_policy", "budget", "compression", "locks", "parallel", "pipes", "values"),
 )
 """Modules next to the folders, used by all of them. They import only each other."""
 
@@ -26,9 +26,14 @@ MAY_IMPORT = {
     "archive.formats": ("archive", "model"),
     "archive.read": ("archive", "archive.formats", "model"),
     "archive.write": ("archive", "archive.formats", "archive.read", "model"),
-    "registry": ("model",),
+    "registry.concealing": (),
+    "registry.connections": ("model", "registry.concealing"),
+    "registry.credentials": ("model", "registry.concealing", "registry.connections"),
+    "registry": (
+        *("model", "registry.concealing", "registry.connections", "registry.credentials"),
+    ),
     "transfer": ("archive", "archive.read", "model"),
-    "resolving": ("model", "registry", "signatures", "transfer"),
+    "resolving": ("model", "registry", "registry.credentials", "signatures", "transfer"),
     "saving": (*("archive", "archive.formats", "archive.write", "model", "resolving", "transfer"),),
     "cli.console": ("archive.read", "model", "saving"),
     "cli": ("archive.read", "cli.console", "model", "resolving", "saving"),
@@ -116,8 +121,12 @@ def test_tags_load_no_engine(plain_registry: Registry) -> None:
 NEVER = {
     *("dataclasses", "inspect"),
     *("asyncio", "importlib.metadata"),
-    *("dockersave.registry.tags", "dockersave.registry.helpers", "dockersave.registry.challenge"),
-    *("dockersave.transfer.window", "dockersave.transfer.unpacking", "dockersave.saving.dryrun"),
+    *(
+        "dockersave.registry.tags",
+        "dockersave.registry.credentials.helpers",
+        "dockersave.registry.credentials.challenge",
+    ),
+    *("dockersave.transfer.window", "dockersave.transfer.unpacking", "dockersave.saving.forecast"),
     *("dockersave.archive.formats.legacy", "dockersave.cli.console.bar"),
     *("dockersave.archive.write.directory", "dockersave.archive.write.ordered"),
     *("dockersave.resolving.trust", "dockersave.registry.attached", "dockersave.signatures.keys"),

@@ -19,8 +19,8 @@ from dockersave.cli import main
 from dockersave.cli.arguments import check, parser
 from dockersave.cli.console.jsonlines import __doc__ as json_schema
 from dockersave.cli.console.spelling import as_typed
-from dockersave.cli.guides import guide
-from dockersave.cli.page import TOPICS, page
+from dockersave.cli.guides import guide, subject, topics
+from dockersave.cli.page import page
 from dockersave.errors import DockersaveError, UsageError
 from dockersave.limits import KIB
 from dockersave.spelling import argument
@@ -36,7 +36,7 @@ def text_of(topic: str) -> str:
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["--insecure", "--help"]])
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", topics())
 def test_a_guide_is_shown(
     words: list[str], topic: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -51,17 +51,17 @@ def test_an_unknown_topic(word: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([word, "boots"]) == UsageError.exit_code
     first = capfd.readouterr().err.splitlines()[0]
     assert "'boots'" in first
-    assert first.endswith(", ".join(TOPICS))
+    assert first.endswith(", ".join(topics()))
 
 
 def test_the_page_names_the_topics(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["help"]) == 0
     assert capfd.readouterr().out == page()
-    for topic, about in TOPICS.items():
-        assert re.search(rf"^  {topic} +{re.escape(about)}$", page(), re.MULTILINE)
+    for topic in topics():
+        assert re.search(rf"^  {topic} +{re.escape(subject(topic))}$", page(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", topics())
 def test_no_guide_loads_the_network(topic: str) -> None:
     script = (
         "import sys; from dockersave.cli import main; main(['--help', sys.argv[1]]);"
@@ -72,7 +72,7 @@ def test_no_guide_loads_the_network(topic: str) -> None:
     assert not {"argparse", "urllib3", "ssl", "socket", "tarfile"} & set(done.stderr.split())
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", topics())
 def test_a_guide_fits_a_terminal(topic: str) -> None:
     shown = guide(topic)
     assert max(map(len, shown.splitlines())) <= 80
@@ -87,7 +87,7 @@ def test_the_guides_are_small_enough_for_the_binary() -> None:
 
 
 def test_the_topics_are_the_files() -> None:
-    assert {path.name for path in HELP.iterdir()} == {f"{topic}.md" for topic in TOPICS}
+    assert {path.name for path in HELP.iterdir()} == {f"{topic}.md" for topic in topics()}
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.cli.guides import guide
-from dockersave.cli.page import TOPICS
+from dockersave.cli.guides import guide, topics
 
 ROOT = Path(__file__).parent.parent
 
@@ -72,7 +71,7 @@ def test_a_staged_install_with_odd_names(tmp_path: Path) -> None:
         check=True,
     )
     assert version.stdout.startswith("dockersave ")
-    for topic in TOPICS:
+    for topic in topics():
         command = [str(prefix / "bin" / "dockersave"), "--help", topic]
         shown = subprocess.run(command, capture_output=True, text=True, check=True)
         assert shown.stdout == guide(topic)

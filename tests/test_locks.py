@@ -137,7 +137,7 @@ def test_what_was_begun_can_be_taken_up_while_a_child_lives(
         again.close()
 
 
-def test_a_file_that_was_let_go_of_is_no_business_of_a_child(tmp_path: Path) -> None:
+def test_a_child_leaves_an_unlocked_file_alone(tmp_path: Path) -> None:
     """Its number may be that of anything by then."""
     file = PartFile(str(tmp_path / "image"))
     file.open()

@@ -74,6 +74,8 @@ dockersave.save(["a", "b"])
 dockersave.save("a", output=3)
 dockersave.Options(output=3)
 dockersave.Network(nonsense=1)
+task = dockersave.save_async("a", output=3)
+task = dockersave.save_async("a", nonsense=1)
 """
 
 
@@ -99,7 +101,7 @@ def test_a_program_that_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(WRONG)
     done = mypy(tmp_path / "wrong.py")
     lines = [line for line in done.stdout.splitlines() if "error:" in line]
-    assert [line.split(":")[1] for line in lines] == ["3", "4", "5", "6"], done.stdout
+    assert [line.split(":")[1] for line in lines] == ["3", "4", "5", "6", "7", "8"], done.stdout
 
 
 def classes_in(hint: object) -> Iterator[type]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dockersave
-from dockersave.cli.page import TOPICS
+from dockersave.cli.guides import topics
 from tests.conftest import Shell
 from tests.documents import ROOT, blocks, documents
 from tests.internet import Internet
@@ -99,7 +99,7 @@ def test_the_exit_codes_are_those_of_the_failures() -> None:
 
 
 def test_the_guides_are_linked() -> None:
-    for topic in TOPICS:
+    for topic in topics():
         assert f"| [{topic}](dockersave/help/{topic}.md) | `dockersave --help {topic}` |" in README
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import os
 import pickle
+import pydoc
 import re
 from pathlib import Path
 
@@ -71,16 +73,42 @@ def test_an_argument_is_spelled_for_who_reads_it(text: str, in_python: str, type
 
 def test_a_text_that_was_cut_or_concealed_still_reads() -> None:
     assert as_python(argument("timeout").replace("timeout", "***")) == "***="
+    text = f"raise {argument('timeout', 60)} or {argument('jobs')}."
+    for spell in (as_python, as_typed):
+        for cut in range(len(text) + 1):
+            for part in (text[:cut], text[cut:]):
+                # Half a mark could not be encoded.
+                spell(part).encode()
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufdd0output z\ufdd1", "\ufdd0 a", "z\ufdd1", "a\udcff \udcc3\U0001f600"]
+)
+def test_what_users_write_is_never_taken_for_a_mark(text: str) -> None:
+    """Nor is any other character that a file may be named with."""
+    os.fsencode(text)
+    around = f"cannot read {text}: {argument('output', text)}, {text}"
+    assert as_typed(around) == f"cannot read {text}: -o {text}, {text}"
+    assert as_python(around) == f"cannot read {text}: output={text!r}, {text}"
+
+
+def test_nothing_that_is_public_shows_a_mark() -> None:
+    public = {name: getattr(dockersave, name) for name in dockersave.__all__}
+    for name in filter(lambda name: callable(public[name]), public):
+        text = pydoc.plain(pydoc.render_doc(public[name]))
+        assert not re.search(r"(?i)ud80[01]", text), name
 
 
 def test_no_option_is_named_in_the_library() -> None:
     """Not in texts, comments or docstrings: only the command line knows how options are spelled."""
     named = re.compile(r"(?<![\w-])--?[a-z][a-z-]*(?![\w-])")
     assert named.findall("--jobs, -o x") == ["--jobs", "-o"]
+    made = re.compile(r"--\{")
     assert {"--jobs", "-o"} <= OPTIONS
     for path in LIBRARY:
         found = {word for word in named.findall(path.read_text()) if word in OPTIONS}
         assert not found, path
+        assert not made.search(path.read_text()), path
         assert "same command" not in path.read_text() or path.name == "spelling.py"
 
 

@@ -86,7 +86,7 @@ def test_what_is_in_the_place_of_inspect_is_all_that_dataclasses_need() -> None:
     instead = ROOT / "build" / "instead"
     sources = [path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("dockersave/**/*.py")]
     modules = [".".join(path.parts) for path in sources if not path.name.startswith("__")]
-    assert "dockersave.registry.trust" in modules
+    assert "dockersave.registry.connections.trust" in modules
     done = subprocess.run(
         [sys.executable, "-OO", "-c", IMPORT, str(instead / "inspect.py"), *modules],
         env={**os.environ, "PYTHONPATH": str(instead)},

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SYSROOT = ROOT / "build" / "sysroot.py"
+SYSROOTS = ROOT / "build" / "sysroots"
 
 
 @pytest.fixture
@@ -25,6 +26,8 @@ def mirror(tmp_path: Path) -> Path:
         "Description: small\n"
     )
     (tree / "usr" / "lib").mkdir(parents=True)
+    (tree / "lib").mkdir()
+    (tree / "lib" / "older.so").write_text("code")
     (tree / "usr" / "lib" / "small.so").write_text("code")
     package = tmp_path / "mirror" / "debian" / "pool" / "small_2.0-3_arm64.deb"
     package.parent.mkdir(parents=True)
@@ -57,6 +60,7 @@ def test_what_is_locked_is_unpacked_and_known_to_dpkg(mirror: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     root = mirror.parent / "root"
     assert (root / "usr" / "lib" / "small.so").read_text() == "code"
+    assert (root / "usr" / "lib" / "older.so").read_text() == "code"
     query = ["dpkg-query", "--admindir", str(root / "var" / "lib" / "dpkg")]
     asked = subprocess.check_output([*query, "--search", "/usr/lib/small.so"], text=True)
     assert asked == "small:arm64: /usr/lib/small.so\n"
@@ -96,15 +100,19 @@ def test_every_target_that_is_not_this_machine_has_a_lock() -> None:
     keys = read_target("amd64").keys()
     for name in names:
         assert read_target(name).keys() == keys
-        locked = (ROOT / "build" / "sysroots" / f"{name}.lock").exists()
-        assert locked == bool(read_target(name)["LIBRARY_TARGET"])
+        suite = read_target(name)["SUITE"]
+        assert bool(suite) == bool(read_target(name)["LIBRARY_TARGET"])
+        assert not suite or (SYSROOTS / suite / f"{name}.lock").exists()
 
 
-def test_all_locks_have_the_same_python() -> None:
+@pytest.mark.parametrize("suite", sorted(path.name for path in SYSROOTS.glob("*/")))
+def test_all_locks_of_a_suite_have_the_same_python(suite: str) -> None:
     """What is compiled by the tools' runs in the others'."""
+    locks = list((SYSROOTS / suite).glob("*.lock"))
+    assert "tools.lock" in {lock.name for lock in locks}
     versions = {
         line.rpartition("/")[2].split("_")[1]
-        for lock in (ROOT / "build" / "sysroots").glob("*.lock")
+        for lock in locks
         for line in lock.read_text().splitlines()
         if "/libpython3" in line
     }

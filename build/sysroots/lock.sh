@@ -1,19 +1,20 @@
 #!/bin/sh
-# Renews build/sysroots/*.lock: where each of Debian's packages is, and its hash, as apt says it and has checked it.
+# Renews build/sysroots/SUITE/*.lock: where each of Debian's packages is, and its hash, as apt says it and has checked it.
 #
-#   build/sysroots/lock.sh [SUITE]
+#   build/sysroots/lock.sh
 #
 # Asks apt with a state of its own, so nothing changes on this machine, and any architecture will do.
 set -eu
 
 cd "$(dirname "$0")"
-suite=${1:-trixie}
 mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -n 1)}
 mirror=${mirror%/}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-lock() { # NAME ARCHITECTURE LIST
+lock() { # SUITE NAME ARCHITECTURE LIST
+    suite=$1
+    shift
     mkdir -p "$work/$1/state/lists/partial" "$work/$1/cache/archives/partial" "$work/$1/etc/apt.conf.d" \
         "$work/$1/etc/preferences.d"
     for of in "$mirror $suite" "$mirror $suite-updates" "$mirror-security $suite-security"; do
@@ -38,13 +39,17 @@ EOF
         echo "sysroots: $1: not every package of $3 was found" >&2
         exit 1
     fi
-    mv "$work/$1/lock" "$1.lock"
+    mv "$work/$1/lock" "$suite/$1.lock"
+    rm -r "${work:?}/$1"
 }
 
-lock tools amd64 tools.in
+for list in */tools.in; do
+    lock "${list%/*}" tools amd64 "$list"
+done
 for target in ../targets/*.env; do
     name=$(basename "$target" .env)
-    if grep -q '^LIBRARY_TARGET=' "$target"; then
-        lock "$name" "$name" target.in
+    of=$(sed -n 's/^SUITE=//p' "$target")
+    if [ -n "$of" ]; then
+        lock "$of" "$name" "$name" "$of/target.in"
     fi
 done

@@ -9,7 +9,7 @@ import os
 import sys
 
 from .. import __version__
-from ..errors import DockersaveError
+from ..errors import DockersaveError, in_one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _occupy_standard_descriptors()
     words = list(sys.argv[1:] if argv is None else argv)
-    talk: Console | None = None
+    console: Console | None = None
     verbose = not {"-v", "-vv", "--verbose"}.isdisjoint(words)
     try:
         if words[:1] == ["help"]:
@@ -49,19 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         check(arguments)
         from .command import Run
-        from .console.choice import console
+        from .console.choice import console_for
 
-        talk = console(arguments.progress, quiet=arguments.quiet, verbose=verbose)
-        Run(arguments, talk).run()
-        talk.flush()
+        console = console_for(arguments.progress, quiet=arguments.quiet, verbose=verbose)
+        Run(arguments, console).run()
+        console.flush()
         return 0
     except DockersaveError as failure:
         if isinstance(failure.__cause__, BrokenPipeError):
             # The reader of our output has closed it: nothing to say.
-            if talk is not None:
-                talk.flush()
+            if console is not None:
+                console.flush()
             return failure.exit_code
-        return _explain(talk, failure, verbose)
+        return _explain(console, failure, verbose)
     except KeyboardInterrupt:
         return 130
     except Exception as failure:
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             unforeseen = DockersaveError(f"{type(failure).__name__}: {failure}", _BUG)
         unforeseen.__traceback__ = failure.__traceback__
-        return _explain(talk, unforeseen, verbose)
+        return _explain(console, unforeseen, verbose)
 
 
 def _answer(*words: str) -> bool:
@@ -88,10 +88,9 @@ def _answer(*words: str) -> bool:
 
             text = page()
         case ["-h" | "--help", topic]:
-            from .guides import guide
-            from .page import TOPICS
+            from .guides import guide, topics
 
-            if topic not in TOPICS:
+            if topic not in topics():
                 return False
             text = guide(topic)
         case _:
@@ -125,11 +124,11 @@ def _traced(failure: BaseException) -> str:
             chain += {one.__cause__, one.__context__}
         if isinstance(one, DockersaveError):
             text = text.replace(str(one), as_typed(one.marked))
-    return text
+    return "".join(f"{in_one_line(line)}\n" for line in text.splitlines())
 
 
-def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> int:
-    if talk is None:
+def _explain(console: Console | None, failure: DockersaveError, verbose: bool) -> int:
+    if console is None:
         try:
             from .console.console import Console
         except DockersaveError:
@@ -137,9 +136,9 @@ def _explain(talk: Console | None, failure: DockersaveError, verbose: bool) -> i
             words = f"dockersave: error: {failure}\n  {failure.hint}\n"
             os.write(2, words.encode(errors="backslashreplace"))
             return failure.exit_code
-        talk = Console()
+        console = Console()
     if verbose and failure.__traceback__ is not None:
-        talk.write(_traced(failure))
-    talk.failed(failure)
-    talk.flush()
+        console.write(_traced(failure))
+    console.failed(failure)
+    console.flush()
     return failure.exit_code

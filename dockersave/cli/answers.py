@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 
 from ..archive.read.listing import Listing
+from ..errors import in_one_line
 from ..model.platforms import Offer
 from ..model.reference import Reference
-from ..saving.dryrun import Forecast
+from ..saving.forecast import Forecast
 from ..units import in_bytes
 
 
@@ -72,7 +73,7 @@ def outlook(found: Forecast, *, as_json: bool) -> Iterator[str]:
     for image in found.images:
         yield f"{image.reference}: {image.digest} for {', '.join(map(str, image.platforms))}"
     for layer in found.layers:
-        yield f"  {layer.digest}  {in_bytes(layer.size)}  from {layer.source}"
+        yield f"  {layer.digest}  {in_bytes(layer.size)}  from {in_one_line(layer.source)}"
     fetched, reused = in_bytes(found.fetched), in_bytes(found.reused)
     yield f"to fetch: {fetched}, to reuse: {reused}"
     size = "the size is known only once the layers are unpacked"
@@ -81,7 +82,7 @@ def outlook(found: Forecast, *, as_json: bool) -> Iterator[str]:
     if found.compression:
         size += f", before it is compressed with {found.compression}"
     for path in found.paths or ("standard output",):
-        yield f"to write: {path}, {size}"
+        yield f"to write: {in_one_line(path)}, {size}"
     if found.kept:
         yield f"started earlier: {in_bytes(found.kept)} at most do not need to be fetched again"
     if found.free is not None:

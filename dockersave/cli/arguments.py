@@ -12,13 +12,16 @@ import re
 import sys
 
 from ..errors import UsageError
+from ..values import names_of
+from .console.spelling import option_of
+from .guides import topics
 from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
-from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TOPICS, TRUST, USAGE, WHAT, WHERE, page
+from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE, page
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from ..model.options import Network, Options
 
@@ -94,9 +97,9 @@ def _registry(text: str) -> str:
 
 
 def _topic(text: str) -> str:
-    if text not in TOPICS:
+    if text not in topics():
         raise argparse.ArgumentTypeError(
-            f"no guide on {_short(ascii(text))}; topics: {', '.join(TOPICS)}"
+            f"no guide on {_short(ascii(text))}; topics: {', '.join(topics())}"
         )
     return text
 
@@ -247,7 +250,7 @@ def _given(arguments: argparse.Namespace, groups: Sequence[str]) -> Iterator[str
     for group in groups:
         for names, _, settings in OPTIONS[group]:
             option = names.split()[-1]
-            value = getattr(arguments, option.lstrip("-").replace("-", "_"))
+            value = getattr(arguments, _attribute(option))
             if value != settings.get("default", False):
                 yield option
 
@@ -260,46 +263,27 @@ def options(arguments: argparse.Namespace) -> Options:
     """What to save, where to, and how."""
     from ..model.options import Options
 
-    return Options(
-        platform=f"linux/{arguments.arch}" if arguments.arch else arguments.platform,
-        output=arguments.output,
-        working_dir=arguments.working_dir,
-        tarname=arguments.tarname,
-        layers_dir=arguments.layers_dir,
-        tar=not arguments.no_tar,
-        tree=arguments.no_tar or arguments.no_rm,
-        format=arguments.format,
-        gunzip=arguments.gunzip,
-        xz=arguments.xz,
-        zstd=arguments.zstd,
-        foreign=arguments.foreign,
-        reuse=tuple(arguments.reuse),
-        cache_dir=arguments.cache_dir,
-        cache_size=arguments.cache_size or Options().cache_size,
-        verify_keys=tuple(arguments.verify_key),
-        annotations=tuple(arguments.annotation),
-        policy=arguments.policy,
-    )
+    chosen = _fields(Options, arguments)
+    chosen["tar"] = not arguments.no_tar
+    chosen["tree"] = arguments.no_tar or arguments.no_rm
+    if arguments.arch:
+        chosen["platform"] = f"linux/{arguments.arch}"
+    return Options(**chosen)
 
 
 def network(arguments: argparse.Namespace) -> Network:
     """How to reach registries; credentials as given, without prompting yet."""
     from ..model.options import Network
 
-    return Network(
-        insecure=arguments.insecure,
-        insecure_registries=tuple(arguments.insecure_registry),
-        skip_tls_verify=arguments.skip_tls_verify,
-        ca_file=arguments.ca_file,
-        cert=arguments.cert,
-        key=arguments.key,
-        user=arguments.user,
-        password=arguments.password,
-        authfile=arguments.authfile,
-        mirrors=tuple(arguments.mirror),
-        jobs=arguments.jobs or _default_jobs(),
-        retries=arguments.retries,
-        timeout=arguments.timeout,
-        wait=arguments.wait,
-        limit_rate=arguments.limit_rate,
-    )
+    return Network(**{"jobs": _default_jobs(), **_fields(Network, arguments)})
+
+
+def _fields(kind: type, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given for the fields of a class; each is named like its option."""
+    given = ((name, getattr(arguments, _attribute(option_of(name)))) for name in names_of(kind))
+    return {name: value for name, value in given if value is not None}
+
+
+def _attribute(option: str) -> str:
+    """Where the parser puts the value of an option."""
+    return option.lstrip("-").replace("-", "_")

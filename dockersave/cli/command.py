@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..cancellation import Cancellation
-from ..errors import DockersaveError, UsageError, for_terminal, shown
+from ..errors import CancelledError, DockersaveError, UsageError, for_terminal, shown
 from .arguments import network, options
 from .console.spelling import Typed
 from .lean import import_urllib3
@@ -22,7 +22,7 @@ from .stdout import check_is_open, is_a_file_of_its_own, is_named_by, write_line
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ..model.options import Network
+    from ..model.options import Network, Options
     from ..model.reference import Reference
     from ..resolving.questions import Registry
     from .console.console import Console
@@ -50,9 +50,9 @@ class _Signalled(BaseException):
 class Run:
     """Runs a command on a separate thread, so that signals are handled whatever it waits for."""
 
-    def __init__(self, arguments: Namespace, talk: Console) -> None:
+    def __init__(self, arguments: Namespace, console: Console) -> None:
         self._arguments = arguments
-        self._talk = talk
+        self._console = console
         self._cancellation = Cancellation()
         self._signal = 0
         self._stopped_at = 0.0
@@ -68,13 +68,13 @@ class Run:
             DockersaveError: it failed. A signal ends the process instead.
         """
         handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number, handler in handlers.items():
-            # Signals ignored by nohup or a script stay ignored.
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, self._stop)
         try:
+            for number, handler in handlers.items():
+                # Signals ignored by nohup or a script stay ignored.
+                if handler is not signal.SIG_IGN:
+                    signal.signal(number, self._stop)
             # Prompt here: only the main thread is woken by a signal.
-            command = _command(self._arguments, self._talk)
+            command = _command(self._arguments, self._console)
             self._asking = False
             if not gc.isenabled():
                 gc.freeze()
@@ -137,22 +137,23 @@ class Run:
         self._end_by_signal()
 
     def _end_by_signal(self) -> None:
-        hint = self._failure.advice if isinstance(self._failure, DockersaveError) else ""
+        # Another error may come of being stopped: its hint would be about that.
+        hint = self._failure.advice if isinstance(self._failure, CancelledError) else ""
         stopped = DockersaveError(f"stopped by {signal.Signals(self._signal).name}", hint)
         stopped.exit_code = 128 + self._signal
-        self._talk.finish()
-        self._talk.failed(stopped)
+        self._console.finish()
+        self._console.failed(stopped)
         # Writing the message takes no time, unless nobody reads.
-        self._talk.flush(max(_LEAST, self._stopped_at + _PATIENCE + _LEAST - time.monotonic()))
+        self._console.flush(max(_LEAST, self._stopped_at + _PATIENCE + _LEAST - time.monotonic()))
         # Threads that wait for a name server or a slow pipe must not keep the process alive.
         os._exit(stopped.exit_code)
 
 
-def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], None]:
+def _command(arguments: Namespace, console: Console) -> Callable[[Cancellation], None]:
     if arguments.licenses:
         return lambda cancellation: _licenses()
     if arguments.verify:
-        return lambda cancellation: _verify(arguments.verify, talk, cancellation)
+        return lambda cancellation: _verify(arguments.verify, console, cancellation)
     if arguments.list:
         return lambda cancellation: _list_archive(arguments, cancellation)
     from ..model.reference import Reference
@@ -160,16 +161,17 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
     references = [Reference.parse(image) for image in _images(arguments.images)]
     if not references:
         raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
-    if (platform := options(arguments).platform) not in (None, "all"):
+    chosen = options(arguments)
+    if (platform := chosen.platform) not in (None, "all"):
         from ..model.platforms import Platform
 
         Platform.parse(platform)
     for path in arguments.reuse:
         if not os.path.exists(path):
-            talk.note(f"--reuse {path}: there is no such file, so nothing is reused")
-    chosen = _with_login(network(arguments), arguments, talk)
+            console.note(f"--reuse {path}: there is no such file, so nothing is reused")
+    reached = _with_login(network(arguments), arguments, console)
     import_urllib3()
-    request = _Request(arguments, references, chosen, talk)
+    request = _Request(arguments, references, chosen, reached, console)
     if arguments.tags or arguments.metadata or arguments.sha or arguments.platforms:
         return request.ask
     if arguments.dry_run:
@@ -180,11 +182,11 @@ def _command(arguments: Namespace, talk: Console) -> Callable[[Cancellation], No
             raise UsageError(
                 "an archive cannot be written to a terminal", "add | docker load, or -o FILE"
             )
-    elif arguments.output and is_named_by(os.path.join(arguments.working_dir, arguments.output)):
+    elif arguments.output and is_named_by(os.path.join(chosen.working_dir, arguments.output)):
         # A complete archive is renamed, which would replace /dev/stdout for everyone.
         raise UsageError(f"{arguments.output} is standard output", "write -o -")
-    if arguments.layers_dir and not (arguments.no_tar or arguments.no_rm):
-        talk.note("--layers-dir has no effect: no directory is kept without --no-rm or --no-tar")
+    if arguments.layers_dir and not chosen.tree:
+        console.note("--layers-dir has no effect: no directory is kept without --no-rm or --no-tar")
     return request.save
 
 
@@ -194,23 +196,25 @@ class _Request:
     Args:
         arguments: of the command line.
         references: the images.
+        options: what is to be saved, and how.
         network: how registries are reached.
-        talk: shows what happens.
+        console: shows what happens.
     """
 
     def __init__(
         self,
         arguments: Namespace,
         references: Sequence[Reference],
+        options: Options,
         network: Network,
-        talk: Console,
+        console: Console,
     ) -> None:
         self._arguments = arguments
         self._references = references
         self._network = network
-        self._talk = talk
-        self._options = options(arguments)
-        self._notify = Typed(talk.note)
+        self._console = console
+        self._options = options
+        self._notify = Typed(console.note)
         self._trace = self._notify if arguments.verbose > 1 else None
 
     def save(self, cancellation: Cancellation) -> None:
@@ -218,16 +222,16 @@ class _Request:
         from ..saving.save import save
 
         saved = self._call(save, cancellation)
-        self._talk.saved(saved)
+        self._console.saved(saved)
         if not self._arguments.output and is_a_file_of_its_own():
             where = " and ".join(saved.paths)
-            self._talk.note(
+            self._console.note(
                 f"nothing went to standard output: {where} was written; -o - sends it there"
             )
 
     def forecast(self, cancellation: Cancellation) -> None:
         """Tell what saving them would do."""
-        from ..saving.dryrun import forecast
+        from ..saving.forecast import forecast
         from .answers import outlook
 
         found = self._call(forecast, cancellation)
@@ -240,7 +244,7 @@ class _Request:
             *self._references,
             options=self._options,
             network=self._network,
-            progress=self._talk,
+            progress=self._console,
             notify=self._notify,
             cancellation=cancellation,
             trace=self._trace,
@@ -277,14 +281,14 @@ class _Request:
             write_lines([registry.digest(reference, platform)])
 
 
-def _verify(path: str, talk: Console, cancellation: Cancellation) -> None:
+def _verify(path: str, console: Console, cancellation: Cancellation) -> None:
     from ..archive.read.verify import check_archive
 
     try:
-        report = check_archive(path, progress=talk, cancellation=cancellation)
+        report = check_archive(path, progress=console, cancellation=cancellation)
     finally:
-        talk.finish()
-    talk.checked(report)
+        console.finish()
+    console.checked(report)
     if not report.is_right:
         raise report.failure()
 
@@ -341,9 +345,9 @@ def _list(path: str, most: int) -> str:
         raise UsageError(f"{name} is not UTF-8 text", _LIST_HINT) from None
 
 
-def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network:
+def _with_login(chosen: Network, arguments: Namespace, console: Console) -> Network:
     if arguments.password is not None:
-        talk.note("warning: --password is visible in the process list and the shell's history")
+        console.note("warning: --password is visible in the process list and the shell's history")
         return chosen
     if not (arguments.user or arguments.ilogin):
         return chosen
@@ -360,7 +364,7 @@ def _with_login(chosen: Network, arguments: Namespace, talk: Console) -> Network
         # As bytes: what is not UTF-8 is sent unchanged, whatever the locale.
         line = sys.stdin.buffer.readline(LIMITS.token_answer).rstrip(b"\r\n")
         return replace(chosen, password=line.decode(errors="surrogateescape"))
-    talk.flush()
+    console.flush()
     return _ask_login(chosen)
 
 

@@ -1,18 +1,37 @@
-"""The guides: one text for each topic, read in a terminal, as a man page and on the web."""
+"""The guides: one text for each topic, read in a terminal, as a man page and on the web.
+
+The files in `dockersave/help/` are the topics, and their first headings are the subjects.
+"""
 
 from __future__ import annotations
 
 import os
+
+_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "help")
+
+
+def topics() -> list[str]:
+    """The topics, in alphabetical order."""
+    return sorted(name[:-3] for name in os.listdir(_FOLDER) if name.endswith(".md"))
+
+
+def subject(topic: str) -> str:
+    """What a guide is about, to follow its name in a list.
+
+    Args:
+        topic: one of `topics`.
+    """
+    heading = markdown(topic).partition("\n")[0].removeprefix("# ")
+    return heading[0].lower() + heading[1:]
 
 
 def markdown(topic: str) -> str:
     """The text of a guide.
 
     Args:
-        topic: one of `page.TOPICS`.
+        topic: one of `topics`.
     """
-    package = os.path.dirname(os.path.dirname(__file__))
-    with open(os.path.join(package, "help", f"{topic}.md"), encoding="utf-8") as file:
+    with open(os.path.join(_FOLDER, f"{topic}.md"), encoding="utf-8") as file:
         return file.read()
 
 
@@ -20,7 +39,7 @@ def guide(topic: str) -> str:
     """The text of a guide for a terminal: commands are indented, not fenced.
 
     Args:
-        topic: one of `page.TOPICS`.
+        topic: one of `topics`.
     """
     lines, inside = [], False
     for line in markdown(topic).splitlines():

@@ -1,11 +1,13 @@
 """Every option, and the help page: data and a loop, so that `--help` needs no parser.
 
-The parser, the man page and the completions are made from this table, too.
+The parser, the man page and the completions are made from this table, too. An option sets the field
+of `Options` or `Network` that is named like it; without it, the field has its own default.
 """
 
 from __future__ import annotations
 
-from ..model.formats import DEFAULT_FORMAT, FORMATS
+from ..model.formats import FORMATS
+from .guides import subject, topics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,17 +36,6 @@ examples:
   dockersave --arch arm64 debian:12 ghcr.io/org/app:1 -o bundle.tar
   dockersave --insecure localhost:5000/app
 """
-
-TOPICS: Mapping[str, str] = {
-    "boot": "init scripts, systemd, scratch images",
-    "registries": "trust, credentials, mirrors, proxies, rate limits",
-    "signatures": "save only what was signed; policies",
-    "formats": "what each engine loads; names, compression",
-    "airgap": "from the connected machine to the disconnected site",
-    "module": "use it from Python, or from any other program",
-    "troubleshooting": "what each error means, and what to do",
-}
-"""The guides, each a text in `dockersave/help/`, and their subjects."""
 
 _HELP_COLUMN = 36
 _TOPIC_COLUMN = 20
@@ -105,7 +96,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
     ],
     WHERE: [
         _value("-o --output", "FILE", "write FILE; - means standard output"),
-        _value("--working-dir", "DIR", "write to DIR; default: current directory", default=""),
+        _value("--working-dir", "DIR", "write to DIR; default: current directory"),
         _value("--tarname", "NAME", "name of the archive in the working directory"),
         _flag("--no-tar", "write a directory instead of an archive"),
         _flag("--no-rm", "write a directory as well as the archive"),
@@ -115,7 +106,6 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
             "FORMAT",
             _listed(FORMATS),
             choices=tuple(FORMATS),
-            default=DEFAULT_FORMAT,
         ),
         _flag("--gunzip", "store layers uncompressed"),
         _flag("--xz", "compress the archive, like -o NAME.tar.xz"),
@@ -150,22 +140,10 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
     ],
     NETWORK: [
         _value("--jobs", "N", "parallel connections; default: 8 to 16", kind="jobs"),
-        _value("--retries", "N", "retries of each request; default: 5", kind="count", default=5),
-        _value(
-            "--timeout",
-            "SECONDS",
-            "to connect, or without data; default: 30",
-            kind="timeout",
-            default=30.0,
-        ),
+        _value("--retries", "N", "retries of each request; default: 5", kind="count"),
+        _value("--timeout", "SECONDS", "to connect, or without data; default: 30", kind="timeout"),
         _value("--limit-rate", "RATE", "bytes per second, such as 500k or 2M", kind="size"),
-        _value(
-            "--wait",
-            "SECONDS",
-            "time to wait for the network; default: 0",
-            kind="seconds",
-            default=0.0,
-        ),
+        _value("--wait", "SECONDS", "time to wait for the network; default: 0", kind="seconds"),
     ],
     OUTPUT: [
         _flag("-q --quiet", "print only errors"),
@@ -204,5 +182,5 @@ def page() -> str:
             lines.append(f"{invocation.rstrip():{_HELP_COLUMN}}{meaning}")
         lines.append("")
     lines.append("guides, shown by --help TOPIC:")
-    lines += [f"  {topic:{_TOPIC_COLUMN - 2}}{about}" for topic, about in TOPICS.items()]
+    lines += [f"  {topic:{_TOPIC_COLUMN - 2}}{subject(topic)}" for topic in topics()]
     return "\n".join([*lines, "", EPILOG])

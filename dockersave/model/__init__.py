@@ -1,1 +1,1 @@
-"""The data model: references, platforms, manifests, images, options. Pure."""
+"""The data model: references, platforms, manifests, images, options. Nothing is read or written."""

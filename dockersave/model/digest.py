@@ -50,7 +50,7 @@ class Verifier:
         """
         self.seen += len(data)
         if self.size is not None and self.seen > self.size:
-            raise ContentError(f"{self.what} is longer than its {self.size} bytes")
+            raise ContentError(f"{self.what} is longer than the stated {self.size} bytes")
         self._hash.update(data)
 
     @property

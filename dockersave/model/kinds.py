@@ -26,6 +26,7 @@ from .manifests import (
 
 _DEFAULTED = frozenset({"", "application/octet-stream", "application/json", "text/html"})
 """Media type of the configs of images from 2015 and 2016, such as `python:3.5.1-alpine`."""
+_ATTESTATION = "application/vnd.in-toto"
 _NAMES = (
     ("application/vnd.buildkit.cacheconfig", "a build cache of BuildKit"),
     ("application/vnd.cncf.helm.", "a Helm chart"),
@@ -33,7 +34,7 @@ _NAMES = (
     ("application/vnd.dev.cosign.", "a signature"),
     ("application/vnd.amazon.soci.", "a SOCI index"),
     ("application/vnd.cnab.", "a CNAB bundle"),
-    ("application/vnd.in-toto", "an attestation"),
+    (_ATTESTATION, "an attestation"),
 )
 _LIMIT = 4
 """How many kinds a message lists."""
@@ -85,6 +86,8 @@ def kind_of(manifest: Manifest) -> str:
 
 def entry_kind(entry: Descriptor) -> str:
     """The media type that tells what an index's entry is, as far as the index states it."""
+    if entry.is_attestation:
+        return _ATTESTATION
     return "" if entry.artifact_type in CONFIG_TYPES else entry.artifact_type
 
 

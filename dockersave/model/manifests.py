@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
@@ -103,6 +103,7 @@ class Manifest:
     artifact_type: str = ""
     subject: str = ""
     annotations: dict[str, str] = field(default_factory=dict)
+    is_index: Literal[False] = field(default=False, init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class Index:
     descriptor: Descriptor
     body: bytes
     manifests: tuple[Descriptor, ...]
+    is_index: Literal[True] = field(default=True, init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

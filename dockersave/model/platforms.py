@@ -1,4 +1,4 @@
-"""Platforms: their names, and which images run on which. Pure."""
+"""Platforms: their names, and which images run on which."""
 
 from __future__ import annotations
 
@@ -73,8 +73,9 @@ class Platform:
         if self.variant == wanted.variant:
             return 0
         have, want = self._level, wanted._level
-        # Every ARM and AMD64 level runs images for lower ones, but not for higher ones.
-        return want - have if have is not None and want is not None and have < want else None
+        # Every ARM and AMD64 level runs images for lower ones, but not for higher ones. One level
+        # has several spellings: v8, v8.0.
+        return want - have if have is not None and want is not None and have <= want else None
 
     @property
     def _level(self) -> float | None:

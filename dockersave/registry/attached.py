@@ -13,12 +13,12 @@ from ..errors import ContentError
 from ..limits import LIMITS
 from ..model.digest import digest_of
 from ..model.manifests import ACCEPT, OCI_INDEX, Descriptor, Index, parse_document
+from .connections.transport import Transport
 from .documents import Document, media_type_of, name_of
 from .endpoint import Endpoint
 from .exchange import Answered
 from .links import UnreadableLinkError, next_query
 from .retry import Retry
-from .transport import Transport
 
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _REFUSED = frozenset({400, 403, 404, 405, 406, 415, 501})

@@ -20,16 +20,16 @@ from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
 from ..values import replace
-from . import failures, redirects
-from .credentials import Credentials, Keyring
+from .concealing.secrets import Secrets
+from .connections import failures, redirects
+from .connections.transport import Transport
+from .credentials.where_from import Credentials, Keyring
 from .documents import Document, are_comparable, media_type_of, name_of
 from .endpoint import Endpoint, mirror_base
 from .exchange import Answered
 from .retry import Retry
-from .secrets import Secrets
 from .source import RemoteBlob
 from .stream import BlobStream, open_range
-from .transport import Transport
 
 if TYPE_CHECKING:
     from .attached import Attached

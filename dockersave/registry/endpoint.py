@@ -15,15 +15,16 @@ from ..limits import LIMITS
 from ..model.options import Network
 from ..spelling import argument
 from ..trace import SILENT, Trace
-from . import failures, redirects
-from .auth import Authorizer
-from .credentials import Credentials
+from .concealing.secrets import Secrets
+from .connections import failures, redirects
+from .connections.http import TARGET
+from .connections.transport import Response, Transport
+from .credentials import where_to
+from .credentials.authorizer import Authorizer
+from .credentials.tokens import Answer
+from .credentials.where_from import Credentials
 from .exchange import Answered, Exchange
-from .http import TARGET
 from .redirect_cache import RedirectCache
-from .secrets import Secrets
-from .tokens import Answer
-from .transport import Response, Transport
 
 _EXPIRED = {400, 401, 403, 410}
 """How storage answers expired signed URLs."""
@@ -235,7 +236,7 @@ class Endpoint:
                 own name refuses them beside a signature (S3: "Only one auth mechanism allowed").
         """
         there = redirects.origin(url)
-        is_home = there == self._origin
+        is_home = where_to.may_go(there, self._origin)
         names = _trust_names(self.name, there) if is_home else ()
         authorizer = self._authorizer(there)
         rounds = _ROUNDS
@@ -277,7 +278,7 @@ class Endpoint:
         with self._lock:
             authorizer = self._authorizers.get(there)
             if authorizer is None:
-                is_home = there == self._origin
+                is_home = where_to.may_go(there, self._origin)
                 authorizer = self._authorizers[there] = Authorizer(
                     there,
                     self.name if is_home else there.partition("://")[2],
@@ -303,14 +304,10 @@ class Endpoint:
             location = response.headers.get("Location")
             self._transport.discard(response)
             url = redirects.target(url, location, conceal=self._secrets.conceal)
-            if redirects.origin(url) != there:
-                raise NetworkError(
-                    f"{redirects.host_of(there)}: the token endpoint redirects to another host, "
-                    "where credentials must not go"
-                )
+            where_to.check_redirect(url, there)
             if response.status in {301, 302, 303} and method == "POST":
                 method, body = "GET", None
-        raise NetworkError(f"{redirects.host_of(url)}: the token endpoint redirects in a circle")
+        raise NetworkError(f"{redirects.host_of(url)}: the token endpoint redirects in a loop")
 
 
 def _is_signed(url: str, start: str) -> bool:

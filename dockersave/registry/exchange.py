@@ -6,8 +6,8 @@ import time
 
 from ..errors import NetworkError
 from ..values import dataclass
-from . import redirects
-from .transport import Response
+from .connections import redirects
+from .connections.transport import Response
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from ..limits import LIMITS
-from . import redirects
+from .connections import redirects
 
 _TARGET = re.compile(r"[ \t,]*(?:<([^<>]*)>|([^\s<>;,\"=][^\s<>;\"]*))[ \t]*")
 _PARAMETER = re.compile(

@@ -1,4 +1,4 @@
-"""Where blobs were found: the targets of redirects. Pure."""
+"""Where blobs were found: the targets of redirects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry requests for documents; `attempts` decides whether and when."""
+"""Retry requests for documents; `retry_policy` decides whether and when."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..attempts import Attempts
 from ..cancellation import Cancellation
 from ..errors import ContentError, NetworkError
 from ..model.options import Network
+from ..retry_policy import RetryPolicy
 from ..trace import SILENT, Trace
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Retry:
         notify: Callable[[str], None],
         trace: Trace = SILENT,
     ) -> None:
-        self.attempts = Attempts(
+        self.attempts = RetryPolicy(
             network.retries,
             wait_until=time.monotonic() + network.wait,
             jitter=random.uniform,

@@ -12,10 +12,10 @@ from http.client import HTTPException
 
 from ..errors import ContentError, DockersaveError, NetworkError, shown
 from ..model.manifests import Descriptor
+from .connections.sockets import body_of, end, link_of
+from .connections.transport import Response
 from .endpoint import Endpoint
 from .exchange import Answered
-from .sockets import body_of, end, link_of
-from .transport import Response
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
@@ -102,7 +102,7 @@ class BlobStream:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether more has arrived than was read: then the line is not the bottleneck."""
+        """Whether more has arrived than was read: then the network is not the bottleneck."""
         return bool(self._link and self._poll.poll(0))
 
     def interrupt(self) -> None:

@@ -13,12 +13,12 @@ from ..errors import ContentError, shown
 from ..limits import LIMITS
 from ..model.digest import digest_of
 from ..model.weight import is_too_heavy
+from .concealing.secrets import Secrets
+from .connections.transport import Transport
 from .endpoint import Endpoint
 from .exchange import Answered
 from .links import UnreadableLinkError, next_query
 from .retry import Retry
-from .secrets import Secrets
-from .transport import Transport
 
 _TAGS_AT_ONCE = 1000
 """The largest page of distribution 3 and ECR; other registries send fewer, Docker Hub more."""

@@ -28,7 +28,13 @@ class DocumentReader:
     """Reads manifests, indexes and configs.
 
     Args:
-        registry, reference, local, budget, expect, copies: as for `Resolver`.
+        registry: the reference's registry.
+        reference: the reference.
+        local: reads a config from this machine's disk; returns None if it is not there.
+        budget: the remaining budget for documents; by default the registry's.
+        expect: called with a manifest whose layers will be needed, while its config is being
+            fetched.
+        copies: how many copies of a config the output format keeps in memory.
     """
 
     def __init__(
@@ -115,7 +121,7 @@ class DocumentReader:
         with self._budget.taking():
             child = parse(document.body, entry.digest, document.media_type)
         is_known = entry.media_type in INDEX_TYPES | MANIFEST_TYPES
-        if is_known and (entry.media_type in INDEX_TYPES) != isinstance(child, Index):
+        if is_known and (entry.media_type in INDEX_TYPES) != child.is_index:
             raise ContentError(f"{what} is not what the index says: {shown(entry.media_type)}")
         return child
 

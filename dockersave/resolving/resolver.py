@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from ..budget import Budget
-from ..errors import ContentError, NotFoundError
+from ..errors import ContentError, DockersaveError, NotFoundError
 from ..limits import LIMITS
 from ..model.image import Artifact, Image, Variant
 from ..model.kinds import (
@@ -22,15 +21,12 @@ from ..model.manifests import (
     Descriptor,
     Index,
     Manifest,
-    images_of,
     no_platform,
     select,
 )
 from ..model.platforms import Offer, Platform
-from ..model.reference import Reference
 from ..spelling import argument
 from ..values import dataclass, field
-from .documents import Documents
 from .reader import DocumentReader
 
 _PRIMARY = Platform("linux", "amd64")
@@ -58,43 +54,8 @@ class _Found:
     failure: ContentError | None = None
 
 
-class Resolver:
-    """Finds the image of a reference.
-
-    Args:
-        registry: the reference's registry.
-        reference: the reference.
-        local: reads a config from this machine's disk; returns None if it is not there.
-        budget: the remaining budget for documents; by default the registry's.
-        expect: called with a manifest whose layers will be needed, while its config is being
-            fetched.
-        copies: how many copies of a config the output format keeps in memory.
-    """
-
-    def __init__(
-        self,
-        registry: Documents,
-        reference: Reference,
-        local: Callable[[Descriptor], bytes | None] = lambda descriptor: None,
-        budget: Budget | None = None,
-        expect: Callable[[Manifest], object] = lambda manifest: None,
-        copies: int = 1,
-    ) -> None:
-        self._reference = reference
-        self._reader = DocumentReader(registry, reference, local, budget, expect, copies)
-
-    def root(self) -> Manifest | Index:
-        """The manifest or index of the reference.
-
-        Raises:
-            DockersaveError: there is no such image, or it cannot be fetched.
-        """
-        return self._reader.root()
-
-    @property
-    def asked(self) -> str:
-        """The digest of what the reference names, once it was read."""
-        return self._reader.asked
+class Resolver(DocumentReader):
+    """Finds the image of a reference: reads its documents, and chooses among them."""
 
     def image(self, wanted: Platform | None) -> Image:
         """The image for a platform.
@@ -109,11 +70,11 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
-        with self._reader.concealing():
+        with self.concealing():
             return self._image(root, wanted)
 
     def _image(self, root: Manifest | Index, wanted: Platform | None) -> Image:
-        if isinstance(root, Manifest):
+        if not root.is_index:
             variant = self._lone(root)
             if wanted is not None:
                 self._check_platform(variant, wanted)
@@ -122,7 +83,7 @@ class Resolver:
         found = _Found()
         for entry, manifest in self._matching(root, platform, found, LIMITS.index_depth):
             try:
-                candidate = self._reader.variant(manifest) if may_be_image(manifest) else None
+                candidate = self.variant(manifest) if may_be_image(manifest) else None
             except ContentError as failure:
                 if entry.platform:
                     raise
@@ -150,61 +111,65 @@ class Resolver:
             DockersaveError: as `root`.
         """
         root = self.root()
-        with self._reader.concealing():
+        with self.concealing():
             return self._all_platforms(root)
 
     def _all_platforms(self, root: Manifest | Index) -> Image:
-        if isinstance(root, Manifest):
+        if not root.is_index:
             return Image(self._reference, (self._lone(root),))
         found = _Found()
         self._collect(root, found, LIMITS.index_depth)
         # First comes the one that engines without indexes load; the same on every host.
         variants = sorted(found.variants, key=lambda each: each.config.platform != _PRIMARY)
         if not variants:
-            if found.failure:
-                raise found.failure
-            if found.kinds:
-                raise no_image("the index holds no", found.kinds)
-            raise NotFoundError("the index has no images", "it is empty: tell whoever published it")
+            raise _nothing(found)
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
         return Image(self._reference, tuple(variants), tuple(found.attached), indexes)
 
     def platforms(self) -> list[Offer]:
         """The available images, each with its platform; see `all_platforms`."""
         root = self.root()
-        with self._reader.concealing():
+        with self.concealing():
             return self._platforms(root)
 
     def _platforms(self, root: Manifest | Index) -> list[Offer]:
-        if isinstance(root, Manifest):
+        if not root.is_index:
             return [Offer(self._lone(root).config.platform, root.descriptor.digest)]
         found = _Found()
         offers = list(self._offers(root, found, LIMITS.index_depth))
         if not offers:
-            raise no_image("the index holds no", found.kinds or ["nothing"])
+            raise _nothing(found)
         return offers
 
     def _offers(self, index: Index, found: _Found, depth: int) -> Iterator[Offer]:
         for entry in index.manifests:
-            if entry.is_attestation or entry.digest in found.seen:
+            if entry.digest in found.seen:
                 continue
             found.seen.add(entry.digest)
             if kind := entry_kind(entry):
                 found.kinds[kind] = None
             elif entry.platform and entry.media_type in MANIFEST_TYPES:
                 yield Offer(entry.platform, entry.digest, entry.os_version)
-            elif isinstance(child := self._reader.anything(entry), Index):
-                self._descend(depth)
-                yield from self._offers(child, found, depth - 1)
-            elif child is None or not may_be_image(child):
-                found.kinds[kind_of(child) if child else entry.media_type] = None
-            elif variant := self._reader.variant(child):
-                yield Offer(variant.config.platform, entry.digest, entry.os_version)
+            else:
+                yield from self._offers_of(entry, found, depth)
+
+    def _offers_of(self, entry: Descriptor, found: _Found, depth: int) -> Iterator[Offer]:
+        """The images below an entry that does not state its platform."""
+        child = self.anything(entry)
+        if child is None:
+            found.kinds[entry.media_type] = None
+        elif child.is_index:
+            self._descend(depth)
+            yield from self._offers(child, found, depth - 1)
+        elif not may_be_image(child):
+            found.kinds[kind_of(child)] = None
+        elif variant := self.variant(child):
+            yield Offer(variant.config.platform, entry.digest, entry.os_version)
 
     def _lone(self, manifest: Manifest) -> Variant:
         """The image of a reference without an index."""
         check_is_image(manifest)
-        variant = self._reader.variant(manifest)
+        variant = self.variant(manifest)
         if variant is None:
             raise no_image("this is not a", [kind_of(manifest)])
         return variant
@@ -217,14 +182,16 @@ class Resolver:
         for entry in index.manifests:
             if entry.digest not in found.seen:
                 found.seen.add(entry.digest)
-                child = self._reader.anything(entry)
+                child = self.anything(entry)
                 if child is None:
                     blobs.append(entry)
                     found.kinds[entry.media_type] = None
-                elif isinstance(child, Index):
+                elif child.is_index:
                     self._descend(depth)
                     self._collect(child, found, depth - 1)
                 else:
+                    if entry.is_attestation:
+                        found.kinds[entry_kind(entry)] = None
                     self._attach(child, found, is_attestation=entry.is_attestation)
             if entry.digest in found.indexes:
                 inside.append(entry.digest)
@@ -233,11 +200,11 @@ class Resolver:
 
     def _attach(self, manifest: Manifest, found: _Found, *, is_attestation: bool) -> None:
         """Keep a manifest: an image, or something attached to one."""
-        body = self._reader.config_body(manifest)
+        body = self.config_body(manifest)
         if not is_attestation:
             variant = None
             try:
-                variant = self._reader.variant(manifest)
+                variant = self.variant(manifest)
             except ContentError as failure:
                 # It is kept unchanged, if there is also an image.
                 found.failure = found.failure or failure
@@ -251,8 +218,10 @@ class Resolver:
         self, index: Index, platform: Platform, found: _Found, depth: int
     ) -> Iterator[tuple[Descriptor, Manifest]]:
         """Candidates for a platform, the best first: entries with their manifests."""
-        for entry in images_of(index):
-            if not entry_kind(entry):
+        for entry in index.manifests:
+            if entry.is_attestation:
+                found.kinds[entry_kind(entry)] = None
+            elif entry.platform and not entry_kind(entry):
                 found.platforms[str(entry.platform)] = None
         try:
             entries = select(index, platform)
@@ -266,12 +235,12 @@ class Resolver:
                 found.kinds[entry.media_type] = None
                 continue
             try:
-                child = self._reader.child(entry)
+                child = self.child(entry)
             except NotFoundError:
                 if entry.media_type in MANIFEST_TYPES:
                     raise
                 continue
-            if isinstance(child, Manifest):
+            if not child.is_index:
                 yield entry, child
                 continue
             self._descend(depth)
@@ -296,6 +265,15 @@ def _runs(there: Platform, wanted: Platform) -> bool:
     """Whether an image may be for a platform, according to its config."""
     stated = (there.os, there.architecture or wanted.architecture)
     return stated == (wanted.os, wanted.architecture)
+
+
+def _nothing(found: _Found) -> DockersaveError:
+    """The error for an index without any image."""
+    if found.failure:
+        return found.failure
+    if found.kinds:
+        return no_image("the index holds no", found.kinds)
+    return NotFoundError("the index has no images", "tell whoever published it")
 
 
 def _outermost_first(

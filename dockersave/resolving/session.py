@@ -17,7 +17,7 @@ from ..transfer.throttle import Throttle
 
 if TYPE_CHECKING:
     from ..registry.client import RegistryClient
-    from ..registry.credentials import Keyring
+    from ..registry.credentials.where_from import Keyring
 
 
 class Session:
@@ -63,7 +63,7 @@ class Session:
                 for one registry only.
         """
         from ..registry.client import RegistryClient
-        from ..registry.credentials import Keyring
+        from ..registry.credentials.where_from import Keyring
 
         with self._lock:
             if self._keyring is None:

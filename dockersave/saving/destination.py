@@ -87,8 +87,8 @@ def _compression(options: Options) -> str:
     promised = kind_of(named)
     if asked and promised not in ("", asked):
         raise UsageError(
-            f"--{asked} contradicts the name {named}, which promises {promised}",
-            f"leave out --{asked}, or write another name",
+            f"{argument(asked)} contradicts the name {named}, which promises {promised}",
+            f"leave out {argument(asked)}, or write another name",
         )
     return asked or promised
 

@@ -102,12 +102,12 @@ class Job:
         registry = self.session.registry(reference.registry)
 
         def expect(manifest: Manifest) -> None:
-            # On slow lines, open connections while the config is being fetched.
+            # On slow networks, open connections while the config is being fetched.
             if registry.distance > FAR:
                 pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
                 registry.warm(min(pieces, self.session.network.usual_jobs))
 
-        copies = LIMITS.legacy_copies if self.options.format == "legacy" else 1
+        copies = self.format.config_copies
         resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
         wanted = self.options.platform
         if wanted == ALL_PLATFORMS:
@@ -304,12 +304,12 @@ class Job:
         watched: Sequence[Transfer] | None = None,
         needed: bool = True,
     ) -> None:
-        """Fetch what workers are for.
+        """Fetch the blobs of a pool of workers.
 
         Args:
-            workers: they end with it.
-            advance: called on this thread until it says that all is done; without it, all is when
-                the blobs are there.
+            workers: closed at the end.
+            advance: called on this thread until it returns that everything is done; by default, it
+                is when the blobs are there.
             watched: what to show; by default the blobs.
             needed: whether the run fails if one of them fails.
         """

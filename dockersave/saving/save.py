@@ -26,7 +26,7 @@ from ..transfer.sources import LocalStore
 from ..values import dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
-from .writable import check_writable
+from .output_names import check_writable
 
 if TYPE_CHECKING:
     from ..archive.write.room import Room

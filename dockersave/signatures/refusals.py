@@ -25,7 +25,10 @@ _ALONE: Mapping[str, tuple[str, str]] = {
         "its signature is damaged: {detail}",
         "sign the image again, or tell whoever published it",
     ),
-    "annotation": ("its signature does not have the annotation {detail}", ""),
+    "annotation": (
+        "its signature does not have the annotation {detail}",
+        "is it the right image? annotations are given when it is signed",
+    ),
     "other name": (
         "its signature is for another name: {detail}",
         "the policy's signedIdentity says which names are right",

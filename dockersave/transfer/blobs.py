@@ -12,7 +12,7 @@ from .spans import Span, gaps, merged, total
 from .throttle import Stream
 
 _RECENT = 0.2
-"""Seconds over which a rate is told, at least; at most twice as many."""
+"""Seconds over which a rate is measured, at least; at most twice as many."""
 
 
 class Source(Protocol):
@@ -92,11 +92,12 @@ class Blob:
         self.missing = gaps(have, self.extent)
         self.present = self.reused = total(have)
         self.hashed = 0
-        self.is_hashing = self.waits = False
+        self.is_hashing = False
+        self.waits = False
+        """Whether it waits for memory before it can go on."""
         self.doubtful = bool(have)
         """Whether it contains bytes from this machine's disk: if they are wrong, no server is to
         blame."""
-        """`waits`: whether it waits for memory before it can go on."""
 
     @property
     def extent(self) -> int:
@@ -163,7 +164,7 @@ class Lease:
         self.position = self.start
 
     def gain(self, amount: int, now: float) -> None:
-        """So many of its bytes have come."""
+        """That many more of its bytes have arrived."""
         self.position += amount
         self.gained += amount
         self.last = now
@@ -173,9 +174,9 @@ class Lease:
         self.marks = before, latest
 
     def rate(self, now: float) -> float:
-        """Bytes a second of late: connections begin slowly. 0 where that cannot be said yet.
+        """The recent rate in bytes per second: connections start slowly. 0 if it is unknown yet.
 
-        Bytes come in blocks, so a few of them say little.
+        Bytes arrive in blocks, so a few of them say little.
         """
         then, before = self.marks[0] if self.marks else (self.first, 0)
         took, gained = now - then, self.gained - before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _FIRST, _FIRST_FAR = 2, 8
 FAR = 0.003
-"""From this round trip time on, in seconds, a line is certainly slower than the processor."""
+"""From this round trip time on, in seconds, a network is certainly slower than the processor."""
 _LOOK = 0.04
 _CAPPED = 1.5
 """The least speed-up from doubling connections if each of them is capped."""
@@ -13,12 +13,12 @@ _CAPPED = 1.5
 class Gauge:
     """Doubles the connections as long as it pays.
 
-    If the line is faster than the processor, more connections only cost: every record is handed
+    If the network is faster than the processor, more connections only cost: every record is handed
     from thread to thread. More than `usual` are opened only if each connection turns out to be
-    capped, so that more of them are the only way to use the line.
+    capped, so that more of them are the only way to use it fully.
 
     Args:
-        usual: connections to use if the line is the bottleneck.
+        usual: connections to use if the network is the bottleneck.
         most: connections to use if each is capped.
         cores: the number of processors.
         latency: seconds of a round trip; None if unknown.

@@ -32,9 +32,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 
-from ..attempts import Attempts
 from ..errors import ContentError
 from ..limits import LIMITS
+from ..retry_policy import RetryPolicy
 from .accounts import Accounts, keep_in
 from .blobs import Blob, Hashing, Lease, Source, Step, Wait
 from .cutting import WARM, most_behind, piece_of
@@ -59,7 +59,7 @@ class Ledger(Accounts):
     def __init__(
         self,
         blobs: Sequence[Blob],
-        attempts: Attempts,
+        attempts: RetryPolicy,
         *,
         most: int,
         piece_most: int = LIMITS.piece_most,

@@ -51,7 +51,7 @@ def received(
         if own:
             yield data[:own]
     if lease.gained and at == lease.blob.extent and reader.read(1):
-        raise ContentError(f"layer {lease.blob.digest} is longer than its {at} bytes")
+        raise ContentError(f"layer {lease.blob.digest} is longer than the stated {at} bytes")
 
 
 def asked_for(lease: Lease) -> tuple[int, int]:

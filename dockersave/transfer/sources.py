@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from typing import IO
 
-from ..errors import (
-    ContentError,
-)
+from ..errors import ContentError
 from ..limits import LIMITS
 from ..model.digest import check, is_digest
 from ..model.manifests import Descriptor
@@ -100,7 +98,7 @@ class _LocalStream:
         return count
 
     def interrupt(self) -> None:
-        """Disks do not block."""
+        """Nothing to do: disks do not block."""
 
     def close(self) -> None:
         """Close the file, unless it stays open for others."""

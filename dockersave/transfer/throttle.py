@@ -27,7 +27,7 @@ class Stream(Protocol):
 
     @property
     def is_ahead(self) -> bool:
-        """Whether more has arrived than was read: then the line is not the bottleneck."""
+        """Whether more has arrived than was read: then the network is not the bottleneck."""
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill a buffer with the next bytes; returns how many, 0 at the end."""
@@ -97,7 +97,7 @@ class Throttle:
 
 
 class Reader:
-    """Adapts the size of reads to the line: small ones from a slow line."""
+    """Adapts the size of reads to the speed: small ones if it is slow."""
 
     __slots__ = ("_amount", "_buffer", "_free", "_throttle", "stream")
 

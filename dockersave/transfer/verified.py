@@ -8,11 +8,11 @@ from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from ..attempts import Attempts
 from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError
 from ..model.digest import Verifier
 from ..model.manifests import Descriptor
+from ..retry_policy import RetryPolicy
 from .blobs import Blob, Hashing, Lease, Source, Wait
 from .ledger import Ledger
 from .reading import asked_for, received
@@ -35,7 +35,7 @@ class VerifiedBlob(io.RawIOBase):
         self,
         source: Source,
         descriptor: Descriptor,
-        attempts: Attempts,
+        attempts: RetryPolicy,
         throttle: Throttle,
         cancellation: Cancellation,
     ) -> None:

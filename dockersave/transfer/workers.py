@@ -137,7 +137,7 @@ class WorkerPool:
                 download.close()
 
     def _look(self) -> None:
-        """Use more connections while the line is the bottleneck."""
+        """Use more connections while the network is the bottleneck."""
         ledger, gauge = self._ledger, self._gauge
         before = gauge.connections
         wanted = gauge.look(time.monotonic(), time.process_time(), ledger.received)

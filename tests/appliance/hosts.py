@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.documents import blocks
 from tests.processes import program
@@ -158,24 +159,10 @@ class BareHost:
         )
 
     def run(
-        self,
-        *arguments: str,
-        prepare: str = "",
-        environment: Mapping[str, str] | None = None,
-        namespaces: Sequence[str] = ("--mount", "--propagation", "private"),
-        network: int | None = None,
-        command: Sequence[str] = (f"/{COMMAND}",),
-        timeout: float = 60,
+        self, *arguments: str, timeout: float = 60, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run the binary as `start` does, and wait for its end, at most `timeout` seconds."""
-        process = self.start(
-            *arguments,
-            prepare=prepare,
-            environment=environment,
-            namespaces=namespaces,
-            network=network,
-            command=command,
-        )
+        process = self.start(*arguments, **options)
         try:
             output, errors = process.communicate(timeout=timeout)
         except BaseException:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.conftest import ROOT, TARGET, WORK
+from tests.appliance.conftest import ROOT, STATIC_PYTHON, TARGET, WORK
 from tests.appliance.hosts import BareHost
 from tests.images import Store, big_image
 from tests.registry.real import Registries
 from tests.registry.simulator import Simulator
+
+TOOLS = ROOT / "build" / "out" / "sysroots" / TARGET["SUITE"] / "tools"
 
 NEXT_CENTURY = 4_102_444_800
 """2100-01-01, when a count of seconds takes more than 32 bits."""
@@ -67,9 +69,27 @@ def test_pages_of_the_largest_size() -> None:
         assert min(alignments(code)) >= int(TARGET["PAGE"]), name
 
 
+COLUMNS = """
+import marshal, sys, zipfile
+library = zipfile.ZipFile(sys.argv[1])
+codes = [marshal.loads(library.read(name)[16:]) for name in library.namelist()]
+places = [place for code in codes for place in code.co_positions()]
+print(len({line for line, _, _, _ in places}) > 100, {column for _, _, column, _ in places})
+"""
+
+
+def test_bytecode_knows_its_lines_but_not_their_columns(tmp_path: Path) -> None:
+    """They would be a quarter of it, and show a part of a source line where there is none."""
+    with tarfile.open(WORK / "files.tar") as archive:
+        archive.extract("base_library.zip", tmp_path, filter="data")
+    python = TOOLS / "usr" / "bin" / "python3" if TARGET["EMULATOR"] else STATIC_PYTHON
+    command = [str(python), "-c", COLUMNS, str(tmp_path / "base_library.zip")]
+    assert subprocess.check_output(command, text=True) == "True {None}\n"
+
+
 def tool(name: str) -> str:
     """Return a tool that knows the target's files."""
-    own = ROOT / "build" / "out" / "sysroots" / "tools" / TARGET["TRIPLET"] / name
+    own = TOOLS / TARGET["TRIPLET"] / name
     found = str(own) if own.exists() else shutil.which(name)
     assert found, f"{name} is missing"
     return found

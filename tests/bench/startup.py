@@ -17,7 +17,7 @@ from tests.bench.rows import Bench, Row
 FLOOR: Command = [os.path.realpath(sys.executable), "-I", "-S", "-c", "pass"]
 _PATIENCE = 60.0
 """Seconds until a process that asks for nothing is given up."""
-_RUNS = 4
+RUNS = 4
 """For each round. The fastest run counts: whatever else the machine does only adds."""
 
 
@@ -32,7 +32,7 @@ def startup(bench: Bench) -> Iterator[Row]:
         "first request, TLS": partial(_asking, bench, front),
     }
     taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(_RUNS * bench.rounds):
+    for _ in range(RUNS * bench.rounds):
         for name, run in runs.items():
             taken[name].append(run())
     best = {name: min(each) for name, each in taken.items()}

@@ -1,4 +1,4 @@
-"""The measured rows as Markdown, and those of lines as users have them as a chart."""
+"""The measured rows as Markdown, and those over real connections as a chart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def markdown(rows: Sequence[Row], about: str) -> str:
 
 
 def lines(rows: Sequence[Row], versions: Mapping[str, str]) -> str:
-    """Seconds over lines as users have them: a row for each, a column for each program.
+    """Seconds over real connections: a row for each, a column for each program.
 
     Parameters:
         rows: all that were measured.
@@ -39,7 +39,7 @@ def lines(rows: Sequence[Row], versions: Mapping[str, str]) -> str:
     seconds = {(row.work, row.against): row.seconds for row in rows if row.seconds}
     names = list(dict.fromkeys(name for _, name in seconds))
     heads = [f"{name} {versions.get(name, '')}".rstrip() for name in names]
-    text = [f"| line | dockersave | {' | '.join(heads)} |", f"|---|---|{'---|' * len(names)}"]
+    text = [f"| connection | dockersave | {' | '.join(heads)} |", f"|---|---|{'---|' * len(names)}"]
     for work in dict.fromkeys(work for work, _ in seconds):
         pairs = [seconds.get((work, name)) for name in names]
         mine = next(pair[0] for pair in pairs if pair)
@@ -49,7 +49,7 @@ def lines(rows: Sequence[Row], versions: Mapping[str, str]) -> str:
 
 
 def chart(rows: Sequence[Row]) -> str:
-    """Bars for lines as users have them: ours, with what others take as the full length."""
+    """Bars for real connections: ours, with what others take as the full length."""
     shown = [row for row in rows if row.seconds]
     height = _LINE * len(shown) + 46
     parts = [

@@ -23,16 +23,16 @@ ROWS = [
 ]
 
 
-def test_the_lines_have_a_column_for_each_program() -> None:
+def test_the_connections_have_a_column_for_each_program() -> None:
     assert lines(ROWS, {"crane": "0.21.9"}).splitlines() == [
-        "| line | dockersave | crane 0.21.9 | oras |",
+        "| connection | dockersave | crane 0.21.9 | oras |",
         "|---|---|---|---|",
         "| near | 18.6 | 142.0 | 91.0 |",
         "| far | 39.6 | – | 180.0 |",
     ]
 
 
-def test_the_chart_shows_lines_alone() -> None:
+def test_the_chart_shows_real_connections_alone() -> None:
     assert "far · oras" in chart(ROWS)
     assert "the floor" not in chart(ROWS)
     assert "22 %" in chart(ROWS)

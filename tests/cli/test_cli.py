@@ -37,8 +37,13 @@ def test_a_simple_answer_imports_next_to_nothing(question: str) -> None:
         *("dockersave", "dockersave.cli", "dockersave.errors", "dockersave.cli.stdout"),
         # The hints of errors name arguments.
         "dockersave.spelling",
-        # The page names the formats, which stand in one place.
-        *("dockersave.cli.page", "dockersave.model", "dockersave.model.formats"),
+        # The page names the formats and the guides, which stand in one place each.
+        *(
+            "dockersave.cli.page",
+            "dockersave.cli.guides",
+            "dockersave.model",
+            "dockersave.model.formats",
+        ),
     }
     heavy = {"argparse", "re", "typing", "dataclasses", "threading", "urllib3", "ssl", "socket"}
     assert not heavy & loaded
@@ -146,6 +151,19 @@ def test_a_save_says_what_it_saved(run: Runner, plain_registry: Registry, tmp_pa
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     one, two = (tmp_path / name for name in ("docker-latest.tar", "again.tar"))
     assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",), ("--verbose", "--jobs", "0")], ids=str)
+def test_names_that_a_terminal_would_obey(
+    arguments: tuple[str, ...], run: Runner, plain_registry: Registry
+) -> None:
+    name = "a\x1b[31m\x9b\nb\u2028c.tar"
+    done = run(*arguments, "--insecure", plain_registry.reference("docker"), "-o", name)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert all(line.isprintable() for line in lines)
+    if "--jobs" not in arguments:
+        assert done.returncode == 0
+        assert any("a\\x1b[31m\\x9b\\nb\\u2028c.tar" in line for line in lines)
 
 
 def test_verbose_says_more(run: Runner, plain_registry: Registry) -> None:

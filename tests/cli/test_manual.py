@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dockersave.cli.guides import markdown
-from dockersave.cli.page import OPTIONS, PROGRESS, TOPICS
+from dockersave.cli.guides import markdown, topics
+from dockersave.cli.page import OPTIONS, PROGRESS
 from dockersave.model.formats import FORMATS
 from tests.cli.terminal import Terminal
 from tests.processes import program
@@ -49,7 +49,7 @@ def run(share: Path, *command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", topics())
 def test_the_man_page_of_a_guide(share: Path, topic: str) -> None:
     file = str(share / f"man/man7/dockersave-{topic}.7")
     plain = re.sub(".\b", "", run(share, "groff", "-man", "-Tutf8", "-ww", "-P-c", file))
@@ -103,7 +103,7 @@ def test_bash(share: Path, breaks: str) -> None:
     assert complete("--platf") == {"--platform", "--platforms"}
     assert complete("--format", "") == set(FORMATS)
     assert complete("--progress", "p") == {"plain"}
-    assert complete("--help", "") == set(TOPICS)
+    assert complete("--help", "") == set(topics())
     assert "archive.tar" in complete("--verify", "arch")
     assert complete("--working-dir", "") == {"directory"}
     whole = "=" not in breaks
@@ -146,7 +146,7 @@ def test_fish(share: Path) -> None:
     assert complete("dockersave --") == {name for name in NAMES if name.startswith("--")}
     assert complete("dockersave --format ") == set(FORMATS)
     assert complete("dockersave --progress ") == set(PROGRESS)
-    assert complete("dockersave --help ") >= set(TOPICS)
+    assert complete("dockersave --help ") >= set(topics())
     assert "archive.tar" in complete("dockersave --verify arch")
     assert complete("dockersave -o x.tar @arch") == {"@archive.tar"}
     assert "@archive.tar" not in complete("dockersave debian@arch"), "that is a digest"

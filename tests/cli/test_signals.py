@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave import Cancellation
+from dockersave import Cancellation, CancelledError, ContentError, DockersaveError
 from dockersave.cli import command
 from dockersave.cli.console.console import Console
 from tests.cli.command import COMMAND, Runner, environment, fill, on_a_terminal
@@ -148,7 +148,7 @@ def test_a_signal_that_comes_too_late_changes_nothing(monkeypatch: pytest.Monkey
         while not cancellation.cancelled:
             time.sleep(0.01)
 
-    monkeypatch.setattr(command, "_command", lambda arguments, talk: almost_done)
+    monkeypatch.setattr(command, "_command", lambda arguments, console: almost_done)
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     try:
         command.Run(Namespace(), Console()).run()
@@ -157,6 +157,50 @@ def test_a_signal_that_comes_too_late_changes_nothing(monkeypatch: pytest.Monkey
         for number, handler in before.items():
             if handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)
+
+
+def test_a_signal_that_comes_as_soon_as_it_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    install = signal.signal
+
+    def at_once(number: signal.Signals, handler: signal.Handlers) -> object:
+        replaced = install(number, handler)
+        if number == signal.SIGINT and not ended:
+            signal.raise_signal(number)
+        return replaced
+
+    monkeypatch.setattr(signal, "signal", at_once)
+    before = {number: signal.getsignal(number) for number in command._SIGNALS}
+    monkeypatch.setattr(command.Run, "_end_by_signal", lambda run: ended.append(run._signal))
+    try:
+        command.Run(Namespace(), Console(quiet=True)).run()
+    finally:
+        for number, handler in before.items():
+            install(number, handler)
+    assert ended == [signal.SIGINT]
+
+
+@pytest.mark.parametrize("kind", [CancelledError, ContentError])
+def test_hints_of_errors_that_come_of_a_signal_are_not_shown(
+    kind: type[DockersaveError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(cancellation: Cancellation) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not cancellation.cancelled:
+            time.sleep(0.01)
+        raise kind("it is damaged", "save it again")
+
+    monkeypatch.setattr(command, "_command", lambda arguments, talk: stopped)
+    monkeypatch.setattr(os, "_exit", lambda code: None)
+    before = {number: signal.getsignal(number) for number in command._SIGNALS}
+    try:
+        with pytest.raises(kind):
+            command.Run(Namespace(), Console()).run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    said = "dockersave: stopped by SIGTERM\n"
+    assert capsys.readouterr().err == said + "  save it again\n" * (kind is CancelledError)
 
 
 def test_nohup_stays_nohup(tmp_path: Path) -> None:

@@ -265,26 +265,28 @@ def _is_nested_oci(case: Case) -> bool:
 
 
 LIMITS = [
-    Limit("docker", "reads only `manifest.json`, which a pure OCI layout has not", _is_oci),
-    Limit("docker", "unpacks no zstd before version 23", _has_zstd, until=(23,)),
-    Limit("docker", "unpacks no zstd before version 23", _is_zstd, until=(23,)),
-    Limit("docker", "takes at most 125 layers", lambda case: case.kind == "many-layers"),
-    Limit("containerd", "`ctr images import` unpacks no archive, of whatever kind", _is_compressed),
+    Limit("docker", "reads only `manifest.json`, which a pure OCI layout does not have", _is_oci),
+    Limit("docker", "cannot unpack zstd before version 23", _has_zstd, until=(23,)),
+    Limit("docker", "cannot unpack zstd before version 23", _is_zstd, until=(23,)),
+    Limit("docker", "accepts at most 125 layers", lambda case: case.kind == "many-layers"),
+    Limit("containerd", "`ctr images import` does not unpack archives of any kind", _is_compressed),
     Limit("skopeo docker-archive", "reads only `manifest.json`", _is_oci),
-    Limit("skopeo docker-archive", "unpacks no gzip in version 1.9", _is_gzip, until=(1, 18)),
+    Limit("skopeo docker-archive", "cannot unpack gzip in version 1.9", _is_gzip, until=(1, 18)),
     Limit("skopeo oci-archive", "reads only OCI layouts", _is_legacy),
     Limit("umoci", "reads only OCI layouts", _is_legacy),
-    Limit("umoci", "knows no media types of Docker's", _has_docker_types),
-    Limit("umoci", "unpacks no zstd", _has_zstd),
-    Limit("podman", "unpacks gzip only of OCI layouts in version 4.3", _is_gzip_of_legacy, (5, 4)),
-    Limit("podman", "takes one image of a pure OCI layout", _is_pair_of_oci),
+    Limit("umoci", "does not know Docker's media types", _has_docker_types),
+    Limit("umoci", "cannot unpack zstd", _has_zstd),
+    Limit("podman", "unpacks gzip only for OCI layouts in version 4.3", _is_gzip_of_legacy, (5, 4)),
+    Limit("podman", "loads only one image of a pure OCI layout", _is_pair_of_oci),
     Limit(
         "skopeo oci-archive",
-        "finds by its name no manifest of a media type of Docker's",
+        "cannot find a manifest with Docker's media type by its name",
         _is_pair_with_docker_types,
     ),
-    Limit("podman", "follows no index inside an index of a pure OCI layout", _is_nested_oci),
-    Limit("skopeo oci-archive", "follows no index inside an index", _is_nested),
+    Limit(
+        "podman", "does not follow an index inside an index of a pure OCI layout", _is_nested_oci
+    ),
+    Limit("skopeo oci-archive", "does not follow an index inside an index", _is_nested),
     Limit("umoci", "reads one platform per tag", _is_all),
     Limit("umoci", "finds images only by their tag", lambda case: case.kind == "digest"),
 ]

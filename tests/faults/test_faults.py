@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dockersave import attempts
+from dockersave import retry_policy
 from dockersave.model.options import Options
 from tests.faults.saving import fetched, refused, saved, sha256
 from tests.images import Store, image, random_layer
@@ -165,7 +165,7 @@ def test_servers_that_limit_connections(
 ) -> None:
     if LIMITED[name].on == "connection":
         # Of those made ahead some are refused, which a late machine notices during the real pauses.
-        monkeypatch.setattr(attempts, "_FIRST_PAUSE", 0.5)
+        monkeypatch.setattr(retry_policy, "_FIRST_PAUSE", 0.5)
     with registry() as server:
         server.faults.add(Fault.rate(3_000_000, on="storage"))
         identical(server, tmp_path, LIMITED[name], way=way)

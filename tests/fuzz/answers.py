@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 
 from dockersave.errors import CredentialsError, DockersaveError, NetworkError
 from dockersave.model.options import Network
-from dockersave.registry import (
-    auth,
-    challenge,
-    credentials,
-    failures,
-    links,
-    realms,
-    redirects,
-    stream,
-    tokens,
-)
+from dockersave.registry import links, stream
+from dockersave.registry.connections import failures, redirects
+from dockersave.registry.credentials import authorizer, challenge, tokens, where_from, where_to
 from tests.fuzz.inputs import json_bytes, near
 from tests.fuzz.target import Target, printable
 
@@ -41,7 +33,7 @@ REALMS = ["https://a.test:8443/t?x=y#z", "http://169.254.169.254/", "https://[fe
 
 def check_realm(realm: str) -> None:
     try:
-        found = realms.check_realm(realm, "https://registry.test:443")
+        found = where_to.check_realm(realm, "https://registry.test:443")
     except CredentialsError as error:
         printable(error)
         return
@@ -64,8 +56,8 @@ def check_token(case: tuple[int, bytes, str]) -> None:
     def ask(method: str, url: str, headers: Mapping[str, str], form: bytes | None) -> tokens.Answer:
         return tokens.Answer(status, {"Retry-After": header}, body)
 
-    found = credentials.Credentials(Network(user="user", password="canary-word"), {}, print)
-    who = auth.Authorizer("https://registry.test:443", "registry.test", found, ask, print)
+    found = where_from.Credentials(Network(user="user", password="canary-word"), {}, print)
+    who = authorizer.Authorizer("https://registry.test:443", "registry.test", found, ask, print)
     try:
         challenged = {"WWW-Authenticate": 'Bearer realm="https://a.test/t"'}
         who.challenged(challenged, "a/b", None)
@@ -124,18 +116,20 @@ def check_location(location: str) -> None:
 
 TARGETS = {
     "challenges": Target(
-        "dockersave.registry.challenge._parse_field",
+        "dockersave.registry.credentials.challenge._parse_field",
         st.lists(near(CHALLENGES), min_size=1, max_size=3),
         check_challenge,
     ),
-    "realms": Target("dockersave.registry.realms.check_realm", near(REALMS), check_realm),
+    "realms": Target(
+        "dockersave.registry.credentials.where_to.check_realm", near(REALMS), check_realm
+    ),
     "tokens": Target(
-        "dockersave.registry.tokens.token_of",
+        "dockersave.registry.credentials.tokens.token_of",
         st.tuples(st.sampled_from([200, 200, 200, 429, 500]), json_bytes(TOKENS), near(NUMBERS)),
         check_token,
     ),
     "refusals": Target(
-        "dockersave.registry.failures.of_answer",
+        "dockersave.registry.connections.failures.of_answer",
         st.tuples(
             st.sampled_from([400, 401, 404, 407, 429, 429, 500, 503]),
             st.dictionaries(st.sampled_from(NAMES), near(NUMBERS)),
@@ -151,5 +145,7 @@ TARGETS = {
         near(["bytes 0-99/100", "bytes 5-9/*", "bytes */100"]),
         check_content_range,
     ),
-    "locations": Target("dockersave.registry.redirects.target", near(LOCATIONS), check_location),
+    "locations": Target(
+        "dockersave.registry.connections.redirects.target", near(LOCATIONS), check_location
+    ),
 }

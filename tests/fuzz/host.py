@@ -11,7 +11,8 @@ from dockersave.cli.page import OPTIONS
 from dockersave.errors import CredentialsError, UsageError
 from dockersave.limits import LIMITS
 from dockersave.model.options import Network
-from dockersave.registry import credentials, helpers, proxies
+from dockersave.registry.connections import proxies
+from dockersave.registry.credentials import helpers, where_from
 from tests.fuzz.inputs import json_bytes, near
 from tests.fuzz.target import Target, printable
 
@@ -32,7 +33,7 @@ def check_credentials(body: bytes) -> None:
         # A PATH without helpers: what they say is another target.
         network, environ = Network(authfile=file.name), {"PATH": ""}
         try:
-            found = credentials.Credentials(network, environ, lines.append)
+            found = where_from.Credentials(network, environ, lines.append)
             login = found.for_repository("registry.test", "a/b")
         except CredentialsError as error:
             printable(error)
@@ -100,15 +101,15 @@ TARGETS = {
         check_arguments,
     ),
     "config.json": Target(
-        "dockersave.registry.credentials._read", json_bytes([KNOWN]), check_credentials
+        "dockersave.registry.credentials.where_from._read", json_bytes([KNOWN]), check_credentials
     ),
     "helpers": Target(
-        "dockersave.registry.helpers._answer",
+        "dockersave.registry.credentials.helpers._answer",
         st.tuples(st.sampled_from([0, 0, 0, 1]), json_bytes(HELPED)),
         check_helper,
     ),
     "proxies": Target(
-        "dockersave.registry.proxies.proxy_for",
+        "dockersave.registry.connections.proxies.proxy_for",
         st.tuples(near(PROXIES), near(EXCLUDED)),
         check_proxy,
     ),

@@ -67,7 +67,7 @@ def test_too_short() -> None:
 def test_too_long_is_noticed_at_the_first_byte_too_many() -> None:
     verifier = Verifier(ABC_256, 3, "the layer")
     verifier.update(b"abc")
-    with pytest.raises(ContentError, match="the layer is longer than its 3 bytes"):
+    with pytest.raises(ContentError, match="the layer is longer than the stated 3 bytes"):
         verifier.update(b"d")
 
 

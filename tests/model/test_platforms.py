@@ -84,6 +84,8 @@ ARMS = ("linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8", "linux
         (("linux/arm",), "linux/arm/v7", [0]),
         (("linux/arm64",), "linux/arm64/v8", [0]),
         (("linux/arm64",), "linux/arm64/v9", [0]),
+        (("linux/arm64/v8.0",), "linux/arm64", [0]),
+        (("linux/amd64/2", "linux/amd64"), "linux/amd64/v2", [0, 1]),
         (("linux/amd64", "linux/amd64/v2", "linux/amd64/v4"), "linux/amd64/v3", [1, 0]),
         (("linux/amd64/v2", "linux/amd64"), "linux/amd64", [1]),
         (("windows/amd64", "linux/amd64"), "windows/amd64", [0]),

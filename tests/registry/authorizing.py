@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 from urllib3 import HTTPHeaderDict
 
 from dockersave.model.options import Network
-from dockersave.registry.auth import Authorizer
-from dockersave.registry.credentials import Credentials
-from dockersave.registry.tokens import Answer
+from dockersave.registry.credentials.authorizer import Authorizer
+from dockersave.registry.credentials.tokens import Answer
+from dockersave.registry.credentials.where_from import Credentials
 from tests.registry.canary import Canary
 
 ORIGIN = "https://registry.test:443"

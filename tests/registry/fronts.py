@@ -14,37 +14,23 @@ from pathlib import Path
 import bcrypt
 
 from tests.processes import Daemon, answers, free_port, scratch
-from tests.registry.real import PASSWORD, USER, Registries, Registry
+from tests.registry.real import PASSWORD, USER, Listening, Registries, Registry
 
 PROXY_PASSWORD = "canary-pr0xy"
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class Front(Listening):
     """A server in front of a registry, or a proxy.
 
     Parameters:
-        port: on 127.0.0.1.
-        tls: whether it speaks https.
         log: its access log, one line a request.
         cert, key: PEM files of the client certificate that it wants, if it wants one.
     """
 
-    port: int
-    tls: bool
     log: Path
     cert: Path | None = None
     key: Path | None = None
-
-    @property
-    def host(self) -> str:
-        """The server as a reference names it."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """Its address, without a slash at the end."""
-        return f"{'https' if self.tls else 'http'}://{self.host}"
 
     def requests(self) -> list[str]:
         """Return the lines of its access log so far."""

@@ -46,34 +46,43 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
-    """A registry that runs.
+class Listening:
+    """A server that runs.
 
     Parameters:
         port: on 127.0.0.1.
         tls: whether it speaks https.
+    """
+
+    port: int
+    tls: bool
+
+    @property
+    def host(self) -> str:
+        """The server as a reference names it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"{'https' if self.tls else 'http'}://{self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry(Listening):
+    """A registry that runs.
+
+    Parameters:
         ca_file: PEM file of the authority that signed its certificate, if it has one.
         log: file that it logs to, one line a request among others.
         tokens: its token server, if it has one.
         storage: directory of what it stores.
     """
 
-    port: int
-    tls: bool
     ca_file: Path | None
     log: Path
     tokens: TokenServer | None = None
     storage: Path = Path()
-
-    @property
-    def host(self) -> str:
-        """The registry as a reference names it."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The registry's address, without a slash at the end."""
-        return f"{'https' if self.tls else 'http'}://{self.host}"
 
     def reference(self, repository: str, tag: str = "latest") -> str:
         """Return a reference to an image in here; `tag` may be a digest."""
@@ -145,29 +154,6 @@ class Registries:
         if not self._pushed:
             self._pushed = True
             self._push(SAMPLES, "latest")
-        return self._get(tls, auth, anonymous, lifetime, mirror_of)
-
-    def push(self, documents: Mapping[str, Document], tag: str = "latest") -> None:
-        """Put images into the storage that all registries share, by repository.
-
-        Raises:
-            ValueError: a sample would change under the other tests that use it.
-        """
-        if shared := sorted(SAMPLES.keys() & documents.keys()):
-            raise ValueError(f"{shared} are every test's: push into a repository of your own")
-        self._push(documents, tag)
-
-    def _push(self, documents: Mapping[str, Document], tag: str) -> None:
-        push(Store.of(documents, tag), self._get().url)
-
-    def _get(
-        self,
-        tls: bool = False,
-        auth: AuthKind = "none",
-        anonymous: bool = False,
-        lifetime: int = 300,
-        mirror_of: Registry | None = None,
-    ) -> Registry:
         variant = (tls, auth, anonymous, lifetime, mirror_of and mirror_of.port)
         if variant not in self._running:
             tokens = None
@@ -182,6 +168,19 @@ class Registries:
                 self._stack.callback(tokens.close)
             self._running[variant] = self._start(tls, auth, tokens, mirror_of)
         return self._running[variant]
+
+    def push(self, documents: Mapping[str, Document], tag: str = "latest") -> None:
+        """Put images into the storage that all registries share, by repository.
+
+        Raises:
+            ValueError: a sample would change under the other tests that use it.
+        """
+        if shared := sorted(SAMPLES.keys() & documents.keys()):
+            raise ValueError(f"{shared} are every test's: push into a repository of your own")
+        self._push(documents, tag)
+
+    def _push(self, documents: Mapping[str, Document], tag: str) -> None:
+        push(Store.of(documents, tag), self.get().url)
 
     def _start(
         self, tls: bool, auth: AuthKind, tokens: TokenServer | None, mirror_of: Registry | None

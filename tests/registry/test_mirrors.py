@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +16,7 @@ from dockersave.model.manifests import Descriptor
 from dockersave.registry.endpoint import mirror_base
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.canary import Canary
-from tests.registry.clients import descriptor_of, drain, opened
+from tests.registry.clients import Run, descriptor_of, drain, opened
 from tests.registry.real import Registry
 from tests.registry.simulator import Auth, Fault, Simulator
 
@@ -23,6 +26,17 @@ SAMPLE = image([BIG])
 CONFIG = Descriptor("", SAMPLE.config_digest, len(SAMPLE.config))
 STORE = Store.of({"team/sample": SAMPLE})
 OTHER = Store.of({"team/sample": image([random_layer(2000)])})
+
+
+@contextmanager
+def mirrored(kept: Store = STORE, **network: Any) -> Iterator[tuple[Simulator, Simulator, Run]]:
+    """A registry, a mirror of it that has something of its own, and a client that knows both."""
+    with (
+        Simulator(STORE) as server,
+        Simulator(kept) as mirror,
+        opened(server.host, mirrors=(mirror.base_url,), **network) as run,
+    ):
+        yield server, mirror, run
 
 
 @pytest.mark.parametrize(
@@ -74,11 +88,7 @@ def test_a_pull_through_cache(plain_registry: Registry, mirror_registry: Registr
 
 
 def test_everything_comes_from_the_mirror() -> None:
-    with (
-        Simulator(STORE) as server,
-        Simulator(STORE) as mirror,
-        opened(server.host, mirrors=(mirror.base_url,)) as run,
-    ):
+    with mirrored() as (server, mirror, run):
         assert run.registry.manifest("team/sample", "latest").digest == SAMPLE.digest
         assert run.registry.read_blob("team/sample", CONFIG, 1 << 20) == SAMPLE.config
         assert digest_of(drain(run.registry.blob("team/sample", BLOB))) == BIG.digest
@@ -100,11 +110,7 @@ def test_a_digest_needs_no_registry() -> None:
 
 def test_a_tag_means_what_the_registry_says() -> None:
     """A mirror that has moved the tag, or is stale, changes nothing."""
-    with (
-        Simulator(STORE) as server,
-        Simulator(OTHER) as mirror,
-        opened(server.host, mirrors=(mirror.base_url,)) as run,
-    ):
+    with mirrored(OTHER) as (_, _, run):
         assert run.registry.manifest("team/sample", "latest").digest == SAMPLE.digest
         assert run.registry.head("team/sample", "latest") == SAMPLE.digest
         assert any("continuing without the mirror" in line for line in run.lines)
@@ -135,11 +141,7 @@ def test_a_tag_without_the_registry_is_refused() -> None:
     ids=["404", "401", "403", "429", "500", "html", "reset", "bit", "endless", "metadata", "loop"],
 )
 def test_a_mirror_that_fails_is_passed_over(fault: Fault) -> None:
-    with (
-        Simulator(STORE) as server,
-        Simulator(STORE) as mirror,
-        opened(server.host, mirrors=(mirror.base_url,)) as run,
-    ):
+    with mirrored() as (_, mirror, run):
         mirror.faults.add(fault)
         assert run.registry.manifest("team/sample", SAMPLE.digest).digest == SAMPLE.digest
         assert run.registry.read_blob("team/sample", CONFIG, 1 << 20) == SAMPLE.config
@@ -161,11 +163,7 @@ def test_mirrors_are_tried_in_order() -> None:
 
 
 def test_a_mirror_that_is_down_is_soon_left_alone() -> None:
-    with (
-        Simulator(STORE) as server,
-        Simulator(STORE) as mirror,
-        opened(server.host, mirrors=(mirror.base_url,), timeout=0.3) as run,
-    ):
+    with mirrored(timeout=0.3) as (_, mirror, run):
         mirror.faults.add(Fault.stall_after(-1))
         for _ in range(5):
             assert run.registry.manifest("team/sample", SAMPLE.digest).digest == SAMPLE.digest
@@ -173,11 +171,7 @@ def test_a_mirror_that_is_down_is_soon_left_alone() -> None:
 
 
 def test_a_mirror_that_corrupts_a_blob_is_not_asked_for_it_again() -> None:
-    with (
-        Simulator(STORE) as server,
-        Simulator(STORE) as mirror,
-        opened(server.host, mirrors=(mirror.base_url,)) as run,
-    ):
+    with mirrored() as (server, mirror, run):
         mirror.faults.add(Fault.flip_bit(0.5, on="blob"))
         assert digest_of(drain(run.registry.blob("team/sample", BLOB))) != BIG.digest
         # This is what the verification does then:
@@ -186,11 +180,7 @@ def test_a_mirror_that_corrupts_a_blob_is_not_asked_for_it_again() -> None:
 
 
 def test_a_mirror_that_breaks_off_is_left_for_the_rest() -> None:
-    with (
-        Simulator(STORE) as server,
-        Simulator(STORE) as mirror,
-        opened(server.host, mirrors=(mirror.base_url,)) as run,
-    ):
+    with mirrored() as (_, mirror, run):
         mirror.faults.add(Fault.reset_after(0, on="blob"))
         with pytest.raises(NetworkError):
             drain(run.registry.blob("team/sample", BLOB))
@@ -198,11 +188,7 @@ def test_a_mirror_that_breaks_off_is_left_for_the_rest() -> None:
 
 
 def test_what_nobody_has_is_told_by_the_registry() -> None:
-    with (
-        Simulator(STORE) as server,
-        Simulator(STORE) as mirror,
-        opened(server.host, mirrors=(mirror.base_url,)) as run,
-    ):
+    with mirrored() as (server, _, run):
         with pytest.raises(NotFoundError, match=server.host):
             run.registry.manifest("team/sample", "nope")
         with pytest.raises(NotFoundError, match=server.host):
@@ -210,11 +196,7 @@ def test_what_nobody_has_is_told_by_the_registry() -> None:
 
 
 def test_wrong_bytes_from_everybody() -> None:
-    with (
-        Simulator(STORE) as server,
-        Simulator(STORE) as mirror,
-        opened(server.host, mirrors=(mirror.base_url,)) as run,
-    ):
+    with mirrored() as (server, mirror, run):
         for each in (server, mirror):
             each.faults.add(Fault.flip_bit(0.5))
         with pytest.raises(ContentError, match="hashes to"):

@@ -24,7 +24,7 @@ import trustme
 from dockersave import errors
 from dockersave.model.manifests import Descriptor
 from dockersave.model.reference import Reference
-from dockersave.registry import connecting
+from dockersave.registry.connections import connecting
 from tests.registry.clients import Run, drain, opened
 
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))

@@ -11,7 +11,6 @@ from email.utils import format_datetime
 
 import pytest
 
-from dockersave.attempts import Verdict
 from dockersave.cancellation import Cancellation
 from dockersave.errors import (
     CancelledError,
@@ -23,6 +22,7 @@ from dockersave.errors import (
 from dockersave.limits import LIMITS
 from dockersave.model.options import Network
 from dockersave.registry.retry import Retry
+from dockersave.retry_policy import Verdict
 from tests.images import Store, image, random_layer
 from tests.registry.clients import opened
 from tests.registry.simulator import Fault, Simulator

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from dockersave.errors import ContentError, NotFoundError
+from dockersave.errors import ContentError, DockersaveError, NotFoundError
 from dockersave.model.manifests import Descriptor
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
 from dockersave.registry.documents import Document as Served
 from dockersave.resolving.resolver import Resolver
 from tests.archive.resolved_images import OfflineRegistry, resolved
-from tests.images import GOOD, INDEXES, ODD, PLATFORMS, Document, index
+from tests.images import GOOD, INDEXES, ODD, PLATFORMS, Document, attestation, index
 
 SAMPLE = Reference.parse("sample:latest")
 
@@ -170,6 +170,14 @@ def test_whatever_is_asked_secrets_are_removed_from_errors(question: str) -> Non
 
 
 def test_an_index_without_images() -> None:
-    for platform in ("linux/amd64", "all"):
-        with pytest.raises(NotFoundError):
-            resolved(index([], "oci"), platform=platform)
+    refusals: list[tuple[list[Document], type[DockersaveError], str]] = [
+        ([], NotFoundError, "no image"),
+        ([attestation(GOOD["oci"]())], ContentError, "no container image but an attestation"),
+    ]
+    for children, kind, said in refusals:
+        document = index(children, "oci")
+        for platform in ("linux/amd64", "all"):
+            with pytest.raises(kind, match=said):
+                resolved(document, platform=platform)
+        with pytest.raises(kind, match=said):
+            Resolver(OfflineRegistry(document), SAMPLE).platforms()

@@ -14,7 +14,7 @@ from dockersave.errors import SaveFailures, SignatureError, UsageError
 from dockersave.model.options import Options
 from dockersave.resolving import trust
 from dockersave.saving import job
-from dockersave.saving.dryrun import forecast
+from dockersave.saving.forecast import forecast
 from dockersave.saving.save import save
 from dockersave.signatures.keys import PublicKey
 from tests.cli.command import COMMAND, environment, error_of

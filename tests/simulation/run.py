@@ -13,11 +13,11 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from dockersave.archive.tar import END, padding
-from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, DockersaveError, OutputError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import Buffer
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.blobs import Blob, Source
 from dockersave.transfer.download import BlobDownload, Place
 from dockersave.transfer.gauge import Gauge
@@ -254,7 +254,7 @@ class Run:
             blobs = [self._blob(number, window) for number in range(len(plan.sizes))]
             ledger = self.make(
                 blobs,
-                Attempts(plan.retries, wait_until=-math.inf, jitter=self.dice.uniform),
+                RetryPolicy(plan.retries, wait_until=-math.inf, jitter=self.dice.uniform),
                 most=plan.jobs,
                 piece_most=window.size // (2 * plan.jobs) if window else _SMALL.piece_most,
                 tell=lambda topic, text: self._say(f"{topic}: {text}"),

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
 from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import Buffer, digest_of
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer import cutting, ledger, workers
 from dockersave.transfer.blobs import Blob, Source
 from dockersave.transfer.download import BlobDownload, Download
@@ -166,9 +166,9 @@ def broken(words: str = "connection reset") -> NetworkError:
 
 def attempts(
     retries: int = 2, *, notify: Callable[[str], None] = lambda line: None, wait_until: float = 0
-) -> Attempts:
+) -> RetryPolicy:
     """A policy that waits for nothing."""
-    return Attempts(retries, wait_until=wait_until, jitter=lambda low, high: low, notify=notify)
+    return RetryPolicy(retries, wait_until=wait_until, jitter=lambda low, high: low, notify=notify)
 
 
 def blob_of(*sources: Source, body: bytes = BODY, have: Sequence[tuple[int, int]] = ()) -> Blob:
@@ -195,7 +195,7 @@ def at_work(
     downloads: Sequence[Download],
     *,
     jobs: int = 4,
-    policy: Attempts | None = None,
+    policy: RetryPolicy | None = None,
     cancellation: Cancellation | None = None,
     rate: int | None = None,
     piece_most: int = PIECE,
@@ -232,7 +232,7 @@ def fetched(
     jobs: int = 4,
     have: Sequence[tuple[int, int]] = (),
     place: Memory | None = None,
-    policy: Attempts | None = None,
+    policy: RetryPolicy | None = None,
     cancellation: Cancellation | None = None,
     rate: int | None = None,
     tick: Callable[[], None] = lambda: None,

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from dockersave.attempts import Attempts
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.blobs import Lease
 from dockersave.transfer.cutting import WARM, _slow_start
 from tests.transfer.by_hand import BROKEN, G, LedgerByHand, blob, disk
@@ -81,7 +81,7 @@ def test_who_is_overtaken_is_judged_so() -> None:
     slow, quick = books.open(), books.open()
     books.write(quick, G)
     assert (slow.is_overtaken, quick.is_overtaken) == (True, False)
-    with patch.object(Attempts, "judge", autospec=True, side_effect=Attempts.judge) as judge:
+    with patch.object(RetryPolicy, "judge", autospec=True, side_effect=RetryPolicy.judge) as judge:
         books.ledger.failed(slow, BROKEN, 0.0)
     assert judge.call_args.kwargs["overtaken"] is True
     assert books.told[-1] == ("failed", f"a at 0: {BROKEN.marked}")

@@ -80,7 +80,7 @@ def test_a_stream_that_ends_early() -> None:
 def test_a_stream_that_goes_on_where_the_blob_ends() -> None:
     body = BODY[:10_000]
     books = ledger_of(blob_of(Line(BODY, ranged=False), body=body))
-    with pytest.raises(ContentError, match="longer than its 10000 bytes"):
+    with pytest.raises(ContentError, match="longer than the stated 10000 bytes"):
         reading(books, leased(books))
 
 

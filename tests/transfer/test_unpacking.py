@@ -12,11 +12,11 @@ from typing import IO
 
 import pytest
 
-from dockersave.attempts import Attempts
 from dockersave.compression import Decompressor
 from dockersave.errors import ContentError, NetworkError, OutputError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import Buffer
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer import unpacking
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.cache import Entry
@@ -49,7 +49,9 @@ def layer_of(
     return UnpackedLayer(blob, sample.diff_id, str(folder), keep)
 
 
-def fetched(*layers: UnpackedLayer, jobs: int = 2, policy: Attempts | None = None) -> list[bytes]:
+def fetched(
+    *layers: UnpackedLayer, jobs: int = 2, policy: RetryPolicy | None = None
+) -> list[bytes]:
     """Fetch layers, one after another as they come; returns their unpacked content."""
     bodies: list[bytes] = []
     for number, layer in enumerate(layers):

@@ -9,11 +9,11 @@ from itertools import chain
 
 import pytest
 
-from dockersave.attempts import Attempts
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, ContentError, NetworkError, NotFoundError
 from dockersave.model.digest import digest_of
 from dockersave.model.manifests import Descriptor
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.throttle import Throttle
 from dockersave.transfer.verified import VerifiedBlob
 from tests.transfer.fake_sources import BODY, Line, Once, attempts, broken
@@ -23,7 +23,7 @@ def opened(
     line: Line,
     body: bytes = BODY,
     *,
-    policy: Attempts | None = None,
+    policy: RetryPolicy | None = None,
     cancellation: Cancellation | None = None,
 ) -> VerifiedBlob:
     flag = cancellation or Cancellation()
@@ -145,7 +145,7 @@ def test_what_nobody_foresaw_is_not_its_end_either() -> None:
 
 def test_it_can_be_stopped_while_it_waits_for_another_try() -> None:
     flag = Cancellation()
-    slow = Attempts(
+    slow = RetryPolicy(
         5, wait_until=0, jitter=lambda low, high: 60.0, notify=lambda line: flag.cancel()
     )
     line = Line(before=Once(broken()))

@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dockersave.attempts import Attempts
 from dockersave.errors import ContentError
+from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.blobs import Blob, Hashing, Lease, Step, Wait
 from dockersave.transfer.ledger import Ledger
 from dockersave.transfer.memory import Memory
@@ -86,7 +86,7 @@ class World:
         blobs = case.blobs()
         self.ledger = case.make(
             blobs,
-            Attempts(
+            RetryPolicy(
                 case.retries, wait_until=-math.inf, jitter=_jitters[case.pause], notify=_untold
             ),
             most=case.most or case.workers,

@@ -29,6 +29,9 @@ class Format(ABC):
     mark: ClassVar[re.Pattern[str]]
     """The path of a file that every archive of this format has."""
 
+    config_copies: ClassVar[int] = 1
+    """How many copies of an image's config are in memory while its documents are made."""
+
     def is_in(self, paths: Collection[str]) -> bool:
         """Whether an archive contains this format's documents, perhaps among others.
 

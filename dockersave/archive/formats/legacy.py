@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import UsageError
+from ...limits import LIMITS
 from ...model.digest import digest_of
 from ...model.image import Image, Variant
 from ...model.manifests import Descriptor
@@ -37,6 +38,7 @@ class LegacyFormat(Format):
     folders = re.compile(r"[0-9a-f]{64}")
     links = re.compile(r"[0-9a-f]{64}/layer\.tar")  # a repeated layer
     mark = re.compile(r"[0-9a-f]{64}/json")
+    config_copies = LIMITS.legacy_copies
 
     def check(self, options: Options) -> None:
         """It has no index, so it can hold only one platform."""

@@ -16,6 +16,8 @@ from ...values import dataclass, field
 from .reader import Found, Members
 
 _LINKS_MOST = 8
+_DOCUMENT_HEAD = 64
+"""Bytes in which a document must begin."""
 
 
 @dataclass(slots=True)
@@ -125,14 +127,16 @@ class Inventory:
             unpack(decompressor.finish())
         item.digests = digests.values
         item.diff_ids = diff_ids.values if decompressor.kind else item.digests
-        if body.startswith((b"{", b"[")) or body == b"null":
+        if _may_be_document(bytes(body[:_DOCUMENT_HEAD])):
             self._keep(found.path, bytes(body))
         return item
 
     def _look_at(self, found: Found, content: Iterator[bytes]) -> Item:
         if found.size <= LIMITS.archive_document:
-            body = next(content, b"")
-            if body.startswith((b"{", b"[")):
+            body = b""
+            while len(body) < _DOCUMENT_HEAD and (piece := next(content, b"")):
+                body += piece
+            if _may_be_document(body[:_DOCUMENT_HEAD]):
                 self._keep(found.path, body + b"".join(content))
         digest = named_digest(found.path)
         return Item(found.path, found.size, (digest,) if digest else ())
@@ -175,6 +179,12 @@ class Inventory:
         if is_too_heavy(body):
             raise ContentError("has too many values or too much text")
         return body
+
+
+def _may_be_document(head: bytes) -> bool:
+    """Whether a file may be JSON: an object, a list, or what Go writes for neither (`null`)."""
+    text = head.strip(b" \t\r\n")
+    return text.startswith((b"{", b"[")) or text == b"null"
 
 
 class _Hashes:

@@ -21,6 +21,7 @@ from ...model.manifests import Descriptor, Manifest, parse_config, parse_descrip
 from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
+from ..formats import formats_in
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
@@ -208,23 +209,19 @@ class _Contents:
 
     def read(self) -> tuple[tuple[str, ...], tuple[ListedImage, ...]]:
         """All images, and the formats of the archive."""
-        formats: list[str] = []
         images: list[ListedImage] = []
-        if self._inventory.find("manifest.json"):
-            formats.append("docker")
         if self._inventory.find("index.json"):
-            formats.append("oci")
             images = self._layout()
-        if "docker" in formats and not any(image.names for image in images):
-            images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
-        if not formats and self._inventory.find("repositories"):
-            formats.append("legacy")
+        if self._inventory.find("manifest.json"):
+            if not any(image.names for image in images):
+                images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
+        elif not self._inventory.find("index.json"):
+            if not self._inventory.find("repositories"):
+                raise ContentError(
+                    "this is not an image archive: it has neither manifest.json nor index.json"
+                )
             images = list(self._legacy())
-        if not formats:
-            raise ContentError(
-                "this is not an image archive: it has neither manifest.json nor index.json"
-            )
-        return tuple(formats), tuple(images)
+        return formats_in(self._inventory.paths), tuple(images)
 
     def _json(self, path: str) -> Any:
         try:
@@ -263,7 +260,7 @@ class _Contents:
         self._variants[path] = ()
         body = self._inventory.document(path)
         document = parse_document(body, descriptor.digest, descriptor.media_type)
-        if isinstance(document, Manifest):
+        if not document.is_index:
             self._variants[path] = (self._image(document),)
         elif depth == 0:
             raise ContentError(f"indexes are nested more than {LIMITS.index_depth} levels deep")
@@ -296,10 +293,12 @@ class _Contents:
         document = _object(entry)
         path = document.get("Config")
         paths = [str(each) for each in _list(document.get("Layers"))]
-        names = tuple(shown(str(each)) for each in _list(document.get("RepoTags")))
-        item = self._inventory.find(path) if isinstance(path, str) else None
+        names = tuple(shown(str(each)) for each in _list(document.get("RepoTags")) if each)
+        if not path or not isinstance(path, str):
+            raise ContentError("manifest.json has an entry without a config")
+        item = self._inventory.find(path)
         if item is None:
-            raise ContentError(f"{shown(str(path))} is missing, but manifest.json refers to it")
+            raise ContentError(f"{shown(path)} is missing, but manifest.json refers to it")
         body = self._inventory.document(item.path)
         config = parse_config(body, len(paths))
         layers = []
@@ -314,8 +313,8 @@ class _Contents:
         return ListedImage(names, digest, (variant,))
 
     def _legacy(self) -> Iterator[ListedImage]:
-        for name, tags in _object(self._json("repositories")).items():
-            for tag, v1_id in _object(tags).items():
+        for name, tags in _object(self._json("repositories") or {}).items():
+            for tag, v1_id in _object(tags or {}).items():
                 layers = tuple(self._chain(str(v1_id)))[::-1]
                 digest = shown(f"sha256:{v1_id}")
                 yield ListedImage(

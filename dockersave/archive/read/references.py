@@ -210,7 +210,7 @@ class References:
     def _open(self, descriptor: Descriptor, path: str, depth: int) -> str:
         body = self._inventory.document(path)
         document = parse_document(body, descriptor.digest, descriptor.media_type)
-        if isinstance(document, Manifest):
+        if not document.is_index:
             return self._image(document, path, attached=descriptor.is_attestation)
         if depth == 0:
             raise ContentError(f"is an index nested more than {LIMITS.index_depth} levels deep")
@@ -296,9 +296,11 @@ class References:
             raise ContentError("has an entry that is not an image")
         names = [_checked_name(tag) for tag in tags]
         where = entry.get("Config")
+        if not where or not isinstance(where, str):
+            raise ContentError("has an entry without a config")
         item = self._find(where)
         if item is None:
-            self._fault(str(where), "is missing, but manifest.json refers to it")
+            self._fault(where, "is missing, but manifest.json refers to it")
             return None
         config = self._docker_config(item, len(paths))
         if config is None:

@@ -21,6 +21,7 @@ from .ownership import MAP, not_ours, remove_members
 
 _MARK = stat.S_ISVTX
 _CHOOSE = f"choose another name with {argument('output')}"
+_CHOOSE_DIRECTORY = f"choose another name with {argument('layers_dir')}"
 
 
 class PartFile:
@@ -48,8 +49,7 @@ class PartFile:
             OutputError: it cannot be written, another run is writing it, or it was not left by a
                 save.
         """
-        for name in (self.path, self.part, self._old):
-            self._check_kind(name)
+        self.check_names()
         try:
             with writing(self.part):
                 self._take()
@@ -57,6 +57,15 @@ class PartFile:
             # Without the lock, it is not this run's to discard.
             self.close()
             raise
+
+    def check_names(self) -> None:
+        """Refuse names of what must not be replaced or continued.
+
+        Raises:
+            OutputError: there is something else.
+        """
+        for name in (self.path, self.part, self._old):
+            self._check_kind(name)
 
     def _take(self) -> None:
         self._check_nobody_writes(self.path)
@@ -101,17 +110,16 @@ class PartFile:
             # It does not exist, or opening it will report the error.
             return
         is_directory = stat.S_ISDIR(mode)
+        choose = _CHOOSE_DIRECTORY if self._directory else _CHOOSE
         if not (is_directory if self._directory else stat.S_ISREG(mode)):
             kind = "not a directory" if self._directory else "not a regular file"
+            what = "it" if name == self.path else name
             raise OutputError(
-                f"cannot write {self.path}: {name} is {'a directory' if is_directory else kind}",
-                f"remove it, or {_CHOOSE}" if is_directory else _CHOOSE,
+                f"cannot write {self.path}: {what} is {'a directory' if is_directory else kind}",
+                f"remove it, or {choose}" if is_directory else choose,
             )
         if self._directory and (why := not_ours(name, complete=name != self.part)):
-            raise OutputError(
-                f"cannot write {self.path}: {name} {why}",
-                f"choose another name with {argument('layers_dir')}",
-            )
+            raise OutputError(f"cannot write {self.path}: {name} {why}", choose)
 
     def _check_nobody_writes(self, name: str) -> None:
         """Refuse to replace another run's `.part`."""
@@ -195,7 +203,7 @@ class PartFile:
             self._lock(fd)
             undo.pop_all()
         old, self.fd = self.fd, fd
-        locks.let_go(old)
+        locks.unlock(old)
         return old
 
     def begin_beside(self) -> int:

@@ -8,7 +8,7 @@ import sys
 from .console import Console
 
 
-def console(kind: str, *, quiet: bool = False, verbose: bool = False) -> Console:
+def console_for(kind: str, *, quiet: bool = False, verbose: bool = False) -> Console:
     """Create the console.
 
     Args:

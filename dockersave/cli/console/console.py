@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...errors import in_one_line
 from ...progress import Progress, Transfer
 from ...units import in_bytes
 from .outbox import Outbox
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 
 def as_text(line: str, *more: str) -> str:
-    """A line, with related lines indented below."""
-    return f"dockersave: {line}\n" + "".join(f"  {each}\n" for each in more if each)
+    """A line, with related lines indented below, whatever is in them."""
+    lines = [f"dockersave: {line}", *(f"  {each}" for each in more if each)]
+    return "".join(f"{in_one_line(each)}\n" for each in lines)
 
 
 class Console(Progress):

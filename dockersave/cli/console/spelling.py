@@ -39,10 +39,15 @@ def as_typed(text: str) -> str:
     return spelled(text, _option)
 
 
+def option_of(field: str) -> str:
+    """The option that sets a field of `Options` or `Network`: `--mirror` for `mirrors`."""
+    return f"--{_OPTIONS.get(field) or field.replace('_', '-')}"
+
+
 def _option(name: str, value: str) -> str:
     if name == "output" and value:
         return f"-o {value}"
-    option = _WORDS.get(name) or f"--{_OPTIONS.get(name) or name.replace('_', '-')}"
+    option = _WORDS.get(name) or option_of(name)
     return f"{option} {value}" if value else option
 
 

@@ -139,7 +139,7 @@ class Tally:
                 * (end.over_the_network - begin.over_the_network)
                 / (end.moment - begin.moment)
             )
-        # Bytes read from the disk say nothing about the line.
+        # Bytes read from the disk say nothing about the network.
         return (over_the_network or flowed) / weights if weights else 0.0
 
 

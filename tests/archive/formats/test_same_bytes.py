@@ -1,7 +1,9 @@
 """The same input still gives the archive that version 1.0.0 wrote, byte for byte.
 
-`bytes-1.0.0.json` was made by the code of 1.0.0. Its layers are uncompressed, because compression
-differs between versions of zlib. To see what changed: `tar tvf` of both.
+`bytes-1.0.0.json` was made by the code of 1.0.0. Layers in it are uncompressed, or were unpacked,
+because compression differs between versions of zlib. To see what changed: `tar tvf` of both.
+
+Compression of whole archives is in `tests/archive/write/test_compressors.py`: in 1.0.0 only xz.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive.resolved_images import archive
-from tests.images import Document, attestation, foreign, image, index, layer
+from tests.images import Document, Flavor, attestation, foreign, image, index, layer
 from tests.images.layers import file
 from tests.images.samples import sample_image
 
@@ -23,6 +25,10 @@ KNOWN: dict[str, str] = json.loads(Path(__file__).with_name("bytes-1.0.0.json").
 
 def _one(platform: str = "linux/amd64", seed: int = 0) -> Document:
     return sample_image(platform, "oci", ("none",), seed)
+
+
+def _packed(platform: str = "linux/amd64", flavor: Flavor = "oci") -> Document:
+    return sample_image(platform, flavor, ("gzip", "none"))
 
 
 def _foreign() -> Document:
@@ -42,6 +48,7 @@ IMAGES: dict[str, Callable[[], Document]] = {
     "foreign": _foreign,
     "several": _several,
 }
+FLAVORS: tuple[Flavor, ...] = ("docker", "oci")
 NAMES = {
     "by its tag": "ghcr.io/org/app:1.2",
     "of Docker Hub": "debian",
@@ -67,8 +74,20 @@ def archives(folder: Path) -> dict[str, str]:
         pair = (_one(seed=1), _one(seed=2))
         put(f"{form}, two images", *pair, form=form, names=["a/b:1", "c.io/d:2"])
         put(f"{form}, with foreign layers", _foreign(), form=form, foreign=True)
+        tagged = [NAMES["by its tag"]]
+        for flavor in FLAVORS:
+            packed = _packed(flavor=flavor)
+            put(f"{form}, {flavor}, unpacked", packed, form=form, names=tagged, gunzip=True)
         if form != "legacy":
             put(f"{form}, all platforms", _several(), form=form, platform="all")
+            put(
+                f"{form}, all platforms, unpacked",
+                index([_packed("linux/amd64"), _packed("linux/arm64")], "oci"),
+                form=form,
+                names=tagged,
+                platform="all",
+                gunzip=True,
+            )
     return made
 
 

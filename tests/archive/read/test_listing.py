@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from dockersave import ContentError, Network, Options, UsageError, list_archive, save
+from dockersave import (
+    ContentError,
+    Network,
+    Options,
+    UsageError,
+    check_archive,
+    list_archive,
+    save,
+)
 from dockersave.archive.read import inventory
 from dockersave.cli.answers import listing
 from tests.images import (
@@ -81,6 +89,7 @@ def test_what_dockersave_has_written(tmp_path: Path, options: dict[str, object])
 def test_the_legacy_format(tmp_path: Path) -> None:
     found = list_archive(saved(tmp_path, APP, format="legacy"))
     (listed,) = found.images
+    assert found.formats == check_archive(found.path).formats == ("docker", "legacy")
     assert listed.digest == digest_of(APP.config)
     assert [layer.size for layer in listed.variants[0].layers] == [each.size for each in APP.layers]
 
@@ -157,6 +166,29 @@ def test_an_image_without_a_name(tmp_path: Path) -> None:
     path = write(tmp_path / "x.tar", {"manifest.json": manifest, "c.json": CONFIG})
     lines = list(listing(list_archive(path), as_json=False))
     assert lines[0] == "an image without a name"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_null_is_what_go_writes_for_nothing(compressed: bool, tmp_path: Path) -> None:
+    members = {
+        "manifest.json": [{**MANIFEST[0], "RepoTags": [None, "a:1"]}],
+        "c.json": CONFIG,
+        "repositories": {"a": None},
+    }
+    path = Path(write(tmp_path / "x.tar", members))
+    assert list_archive(path).images[0].names == ("a:1",)
+    del members["manifest.json"], members["c.json"]
+    for nothing in (members["repositories"], b"null\n"):
+        path = Path(write(tmp_path / "x.tar", {"repositories": nothing}))
+        if compressed:
+            path.write_bytes(gzip.compress(path.read_bytes()))
+        assert not list_archive(path).images
+
+
+def test_an_entry_without_a_config(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tar", {"manifest.json": [{**MANIFEST[0], "Config": None}]})
+    with pytest.raises(ContentError, match=r"manifest\.json has an entry without a config"):
+        list_archive(path)
 
 
 def test_before_docker_1_10(tmp_path: Path) -> None:

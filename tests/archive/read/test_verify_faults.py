@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockersave.archive.read.inventory import named_digest
+from dockersave.archive.read.listing import list_archive
 from dockersave.archive.read.verify import check_archive
 from dockersave.model.formats import FORMATS
 from tests.archive.handmade_tars import Raw, members_of, rewritten, tar
@@ -122,7 +123,9 @@ def test_the_same_member_twice_is_harmless(samples: dict[str, Path], tmp_path: P
         ("manifest.json", b"no JSON", "is not valid JSON"),
         ("manifest.json", b"{}", "no list of images"),
         ("manifest.json", b"[1]", "not an image"),
-        ("manifest.json", b'[{"Config":1,"Layers":[],"RepoTags":[]}]', "is missing"),
+        ("manifest.json", b'[{"Config":"a","Layers":[],"RepoTags":[]}]', "is missing"),
+        ("manifest.json", b'[{"Config":1,"Layers":[],"RepoTags":[]}]', "without a config"),
+        ("manifest.json", b'[{"Config":null,"Layers":[],"RepoTags":[]}]', "without a config"),
         ("manifest.json", b'[{"Config":"a","Layers":[1],"RepoTags":[]}]', "not an image"),
         ("manifest.json", b"[" * 100_000, "is not valid JSON"),
         ("manifest.json", b"[" + b"1," * 500_000 + b"1]", "too many values"),
@@ -176,12 +179,32 @@ def test_null_is_what_go_writes_for_nothing(
     assert {found.platform for found in report.images} == {"linux/amd64"}
 
 
+@pytest.mark.parametrize("body", [b"null", b"null\n", b" null\r\n"])
 @pytest.mark.parametrize("member", ["manifest.json", "repositories"])
 def test_documents_that_are_null_as_a_whole(
-    member: str, samples: dict[str, Path], tmp_path: Path
+    member: str, body: bytes, samples: dict[str, Path], tmp_path: Path
 ) -> None:
+    """Go's `json.Encoder` ends each document with a newline."""
     members = members_of(samples["docker"])
-    assert not faults(check(rewritten(members, **{member: Raw(member, b"null")}), tmp_path))
+    data = rewritten(members, **{member: Raw(member, body)})
+    assert not faults(check(data, tmp_path))
+    assert list_archive(tmp_path / "archive.tar").images
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_space_around_documents(form: str, samples: dict[str, Path], tmp_path: Path) -> None:
+    """RFC 8259, section 2."""
+    names = ("index.json", "manifest.json", "oci-layout", "repositories")
+    data = tar(
+        *(
+            replace(each, data=b"\n \t" + each.data + b"\r\n") if each.path in names else each
+            for each in members_of(samples[form])
+        )
+    )
+    report = check(data, tmp_path)
+    assert not faults(report)
+    assert report.images
+    assert len(list_archive(tmp_path / "archive.tar").images) == len(report.images)
 
 
 def test_an_archive_of_docker_25_without_a_name(samples: dict[str, Path], tmp_path: Path) -> None:

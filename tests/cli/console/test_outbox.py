@@ -20,7 +20,7 @@ from dockersave.cli.console.bar import Bar
 from dockersave.cli.console.jsonlines import JsonLines
 from dockersave.cli.console.outbox import Outbox
 from dockersave.limits import LIMITS
-from tests.cli.console.test_progress import MB, Clock, Layer
+from tests.cli.console.screen import MB, Clock, Layer
 
 PIPE = 16 * 4096
 
@@ -251,25 +251,25 @@ def test_json_lines_are_whole_whoever_pauses(
         refuse_threads(monkeypatch)
     clock = Clock()
     layers = [Layer("ab"[n % 2], MB) for n in range(200)]
-    talk = JsonLines(clock=clock)
+    lines = JsonLines(clock=clock)
     pipe.fill()
-    talk.phase("resolving")
-    talk.start(layers)
+    lines.phase("resolving")
+    lines.start(layers)
     text = ""
     for round_, layer in enumerate(layers):
         layer.finish()
         clock.now += 1
-        talk.tick()
+        lines.tick()
         if round_ % 100 == 99:
             text += pipe.read()
-    talk.note("the last")
-    text += _read_while_flushing(pipe, talk.outbox, '"the last"}\n')
+    lines.note("the last")
+    text += _read_while_flushing(pipe, lines.outbox, '"the last"}\n')
     events = [json.loads(line) for line in text.lstrip("x").splitlines()]
     names = [event["event"] for event in events]
     assert names[:2] == ["phase", "start"]
     assert names.count("layer") == 200, "words are not dropped while they are few"
     assert names.count("progress") < 200
-    talk.flush()
+    lines.flush()
     newest = [event for event in events if event["event"] == "progress"][-1]
     assert newest["layers_done"] == 200
 

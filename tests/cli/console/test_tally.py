@@ -9,12 +9,7 @@ import pytest
 from dockersave.cli.console.plain import Plain
 from dockersave.cli.console.tally import Tally, Totals
 from dockersave.units import in_bytes, in_time, percent
-from tests.cli.console.test_progress import MB, Clock, Layer
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.cli.console.screen import MB, Clock, Layer
 
 
 def test_speed_is_the_networks(clock: Clock) -> None:

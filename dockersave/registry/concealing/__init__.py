@@ -1,0 +1,1 @@
+"""What is removed from all output: secrets, however they are encoded."""

@@ -1,0 +1,1 @@
+"""Whose credentials are sent, and where to: challenges, logins, tokens."""

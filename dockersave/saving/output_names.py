@@ -1,0 +1,102 @@
+"""Check output names before any registry is asked."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ..archive.disk import writing
+from ..errors import OutputError, shown
+from ..spelling import argument
+from .destination import Destination
+
+_SUFFIX = ".part~"
+"""The longest suffix of a name while it is being written."""
+_NAME_MOST = 255
+"""The most bytes of a file name if the file system does not tell."""
+
+
+def check_writable(destination: Destination, usual: str) -> None:
+    """Refuse names that cannot be written.
+
+    A symbolic link is refused, as by newer Docker: replacing it would leave its target unchanged,
+    and following it would write where nobody looks.
+
+    Args:
+        destination: the output paths.
+        usual: the archive's default name, for hints.
+
+    Raises:
+        OutputError: it is too long, its directory does not exist, or it is something that must not
+            be replaced: a link, a device, a directory.
+    """
+    for path in destination.paths:
+        folder, name = os.path.split(path)
+        with writing(shown(path)):
+            os.stat(os.path.join(folder or ".", "."))
+        most = _name_most(folder or ".")
+        length = len(os.fsencode(name + _SUFFIX))
+        if length > most:
+            is_tree = path == destination.tree
+            shorter = (
+                argument("layers_dir", "image") if is_tree else argument("output", "image.tar")
+            )
+            raise OutputError(
+                f"cannot write {shown(path, 60)}: its name has {length - len(_SUFFIX)} bytes, but "
+                f"the file system allows {most - len(_SUFFIX)}",
+                f"choose a shorter one: {shorter}",
+            )
+    if destination.archive and not destination.is_stream:
+        _check_archive(destination.archive, usual)
+    tree = destination.tree
+    if tree and any(map(os.path.lexists, (tree, f"{tree}.part", f"{tree}.old"))):
+        _check_names(tree, directory=True)
+
+
+def _check_archive(archive: str, usual: str) -> None:
+    if os.path.isdir(archive):
+        raise OutputError(
+            f"cannot write {shown(archive)}: it is a directory",
+            f"to write into it: {argument('output', _quoted(os.path.join(archive, usual)))}",
+        )
+    # Links to devices and pipes get another message.
+    if os.path.islink(archive) and (os.path.isfile(archive) or not os.path.exists(archive)):
+        target = os.path.join(os.path.dirname(archive), os.readlink(archive))
+        if os.path.islink(target):
+            target = os.path.realpath(target)
+        elsewhere = f"write {argument('output', _quoted(target))}, where it points, or "
+        raise OutputError(
+            f"cannot write {shown(archive)}: it is a symbolic link",
+            # One of a circle of links points nowhere.
+            f"{'' if os.path.islink(target) else elsewhere}remove it",
+        )
+    if not (_may_be_replaced(archive) and _may_be_replaced(f"{archive}.part")):
+        _check_names(archive, directory=False)
+
+
+def _may_be_replaced(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return True
+
+
+def _check_names(path: str, *, directory: bool) -> None:
+    # Loaded only if something is in the way.
+    from ..archive.write.partfile import PartFile
+
+    PartFile(path, directory=directory).check_names()
+
+
+def _quoted(path: str) -> str:
+    """A path, quoted for the shell."""
+    from shlex import quote
+
+    return quote(shown(path))
+
+
+def _name_most(folder: str) -> int:
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (OSError, ValueError):
+        return _NAME_MOST
