@@ -74,6 +74,8 @@ class Limits:
     """A public key; the largest has 1.6 KiB."""
     policy_file: int = 1 * MIB
     """A policy."""
+    lock_file: int = 8 * MIB
+    """A lock file: `references` images have 5 MiB."""
     layers: int = 4096
     """Layers of one image; engines stop at 127 or a little above."""
     references: int = 10_000

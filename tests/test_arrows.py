@@ -14,7 +14,7 @@ from tests.registry.real import Registry
 ROOT = Path(dockersave.__file__).parent
 
 GROUND = (
-    *("errors", "spelling", "limits", "units", "cancellation", "progress", "trace"),
+    *("errors", "files", "spelling", "limits", "units", "cancellation", "progress", "trace"),
     *("retry_policy", "budget", "compression", "locks", "parallel", "pipes", "values"),
 )
 """Modules next to the folders, used by all of them. They import only each other."""

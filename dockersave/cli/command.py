@@ -159,7 +159,7 @@ def _command(arguments: Namespace, console: Console) -> Callable[[Cancellation],
     from ..model.reference import Reference
 
     references = [Reference.parse(image) for image in _images(arguments.images)]
-    if not references:
+    if not references and not arguments.locked:
         raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
     chosen = options(arguments)
     if (platform := chosen.platform) not in (None, "all"):

@@ -82,7 +82,7 @@ WHAT, WHERE, REGISTRY, TRUST, NETWORK, OUTPUT, ASK = (
     "what to save",
     "where and how to save it",
     "registry",
-    "signatures",
+    "signatures and locks",
     "network",
     "output",
     "ask instead of saving",
@@ -137,6 +137,8 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _values("--verify-key", "FILE", "save only what this key signed; repeatable"),
         _values("--annotation", "KEY=VALUE", "this must have been signed; repeatable"),
         _value("--policy", "FILE", "which images need which keys"),
+        _value("--lock", "FILE", "write what was resolved to FILE"),
+        _value("--locked", "FILE", "save exactly what such a FILE says"),
     ],
     NETWORK: [
         _value("--jobs", "N", "parallel connections; default: 8 to 16", kind="jobs"),

@@ -75,6 +75,7 @@ class Image:
         indexes: the indexes to keep, outermost first; none if one platform is saved.
         absent: digests of layers that are left out (foreign ones, unless requested).
         unpacked: whether the layers are stored without compression.
+        asked: the digest of what the reference named, which may be an index around it.
         signers: fingerprints of the keys with which it was found to be signed.
     """
 
@@ -84,6 +85,7 @@ class Image:
     indexes: tuple[Index, ...] = ()
     absent: frozenset[str] = frozenset()
     unpacked: bool = False
+    asked: str = ""
     signers: tuple[str, ...] = ()
 
     @property

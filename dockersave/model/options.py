@@ -207,6 +207,8 @@ class Options:
         verify_keys: files with public keys; one of them must have signed the images.
         annotations: `KEY=VALUE`, which must be in what was signed with these keys.
         policy: a file that says which images need which keys, instead of the host's.
+        lock: a file to write what was resolved to, for `locked`.
+        locked: such a file; exactly what it says is saved, all of it if no image is named.
 
     Raises:
         UsageError: the format is unknown, an annotation is malformed or without a key.
@@ -231,6 +233,8 @@ class Options:
     verify_keys: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
     policy: str | None = None
+    lock: str | None = None
+    locked: str | None = None
 
     if TYPE_CHECKING:
 
@@ -255,11 +259,13 @@ class Options:
             verify_keys: Iterable[AnyPath] = (),
             annotations: Iterable[str] = (),
             policy: AnyPath | None = None,
+            lock: AnyPath | None = None,
+            locked: AnyPath | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        paths = ("output", "working_dir", "tarname", "layers_dir", "cache_dir", "policy")
-        _take_paths(self, *paths)
+        _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
+        _take_paths(self, "policy", "lock", "locked")
         _take_several(self, "reuse", "verify_keys", "annotations")
         if self.format not in FORMATS:
             raise UsageError(

@@ -47,13 +47,12 @@ class Trust:
         """
         return requirements(self._policies, reference)
 
-    def signers(self, session: Session, image: Image, asked: str) -> tuple[str, ...]:
+    def signers(self, session: Session, image: Image) -> tuple[str, ...]:
         """Check who signed an image.
 
         Args:
             session: the run's.
             image: the image.
-            asked: the digest of what its name refers to, which may be an index around it.
 
         Returns:
             The fingerprints of the keys.
@@ -67,7 +66,7 @@ class Trust:
             return ()
         reference = image.reference
         registry = session.registry(reference.registry)
-        digests = (asked, image.root.digest)
+        digests = (image.asked, image.root.digest)
         signers = Signers(
             registry, reference.repository, digests, session.trace, session.cancellation.check
         )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..archive.write.existing import ExistingArchive, ExistingTree
     from ..resolving.trust import Trust
     from ..transfer.workers import WorkerPool
+    from .lockfile import Lock
 
 
 class Job:
@@ -45,6 +46,7 @@ class Job:
         session: the run's session.
         progress: watches the run.
         local: blobs on this machine's disk.
+        lock: what exactly is to be saved, if a lock file says so.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Job:
         session: Session,
         progress: Progress,
         local: LocalStore,
+        lock: Lock | None = None,
     ) -> None:
         self.options = options
         self.working_dir = working_dir
@@ -61,6 +64,7 @@ class Job:
         self.progress = progress
         self.local = local
         self.format = format_named(options.format)
+        self.lock = lock
         self.trust = _trust(options)
         self.cache = RunCache(options.cache_dir, options.cache_size, session.notify)
         self.room_after = 0
@@ -109,14 +113,18 @@ class Job:
 
         copies = self.format.config_copies
         resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
-        wanted = self.options.platform
+        wanted = self.lock[reference].platform if self.lock else self.options.platform
         if wanted == ALL_PLATFORMS:
             image = resolver.all_platforms()
         else:
             image = resolver.image(Platform.parse(wanted) if wanted else None)
         absent = frozenset() if self.options.foreign else foreign_layers(image)
-        signers = self.trust.signers(self.session, image, resolver.asked) if self.trust else ()
-        return replace(image, unpacked=self.options.gunzip, absent=absent, signers=signers)
+        image = replace(image, unpacked=self.options.gunzip, absent=absent, asked=resolver.asked)
+        if self.lock:
+            self.lock[reference].check(image)
+        if self.trust:
+            image = replace(image, signers=self.trust.signers(self.session, image))
+        return image
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""

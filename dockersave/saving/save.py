@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
-from ..errors import CancelledError, DockersaveError
+from ..errors import CancelledError, DockersaveError, UsageError
 from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.platforms import Platform
@@ -30,6 +30,7 @@ from .output_names import check_writable
 
 if TYPE_CHECKING:
     from ..archive.write.room import Room
+    from .lockfile import Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,11 @@ def running(
     if output is not None:
         options = replace(options, output=os.fspath(output))
     references = list(dict.fromkeys(map(Reference.of, images)))
+    lock = _lock(options) if options.locked else None
+    if lock:
+        references = lock.references(references)
     destination = Destination.of(options, references)
-    check_writable(destination, f"{references[0].file_stem}.tar")
+    check_writable(destination, f"{references[0].file_stem}.tar", options.lock)
     local = LocalStore([*options.reuse, *destination.paths])
     progress = progress or Progress()
     stop = cancellation or Cancellation()
@@ -154,7 +158,7 @@ def running(
     ):
         try:
             with _minding_the_end():
-                job = Job(options, destination.working_dir, session, progress, local)
+                job = Job(options, destination.working_dir, session, progress, local, lock)
                 yield job, references, destination
         except DockersaveError as failure:
             many = len(references) > 3
@@ -168,6 +172,17 @@ def running(
             raise
         finally:
             progress.finish()
+
+
+def _lock(options: Options) -> Lock:
+    from .lockfile import Lock
+
+    if options.platform:
+        raise UsageError(
+            f"{argument('platform')} has no effect: {argument('locked')} says what is saved",
+            "drop one of them",
+        )
+    return Lock.read(options.locked or "")
 
 
 @contextmanager
@@ -202,6 +217,10 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
             job, images, destination.archive, destination.compression
         )
         is_same.append(unchanged)
+    if job.options.lock:
+        from .lockfile import write_lock
+
+        write_lock(job.options.lock, images)
     return Saved(
         paths=destination.paths,
         images=tuple(map(SavedImage.of, images)),

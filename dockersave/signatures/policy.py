@@ -8,12 +8,12 @@ Dockersave's own form is described in `help/signatures.md`. The other form is th
 from __future__ import annotations
 
 import os
-import stat
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import SignatureError, UsageError, shown
+from ..files import content_of
 from ..limits import LIMITS
 from ..model.reference import Reference
 from ..spelling import argument
@@ -73,7 +73,8 @@ class Policy:
                 everybody.
         """
         name = os.fspath(path)
-        body = _content(name, f"the policy {shown(name)}", LIMITS.policy_file, guarded=True)
+        hint = f"chmod o-w {shown(name)}"
+        body = content_of(name, f"the policy {shown(name)}", LIMITS.policy_file, guarded=hint)
         return cls.parse(body, name)
 
     @classmethod
@@ -253,32 +254,5 @@ def _decoded(name: str, text: str) -> bytes:
 
 
 def _key_in(path: str) -> PublicKey:
-    body = _content(path, f"the key {shown(path)}", LIMITS.key_file)
+    body = content_of(path, f"the key {shown(path)}", LIMITS.key_file)
     return PublicKey.of_pem(body, path)
-
-
-def _content(path: str, what: str, most: int, *, guarded: bool = False) -> bytes:
-    """The content of a file.
-
-    Args:
-        path: of the file.
-        what: it is, for messages.
-        most: bytes of it.
-        guarded: whether it must not be writable by everybody.
-    """
-    try:
-        # Not to wait for whoever may write to a pipe.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            status = os.fstat(fd)
-            data = file.read(most + 1) if stat.S_ISREG(status.st_mode) else b""
-    except (OSError, ValueError) as failure:
-        reason = getattr(failure, "strerror", None) or "this is not a path"
-        raise UsageError(f"{what} cannot be read: {reason}", "is the path right?") from failure
-    if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{what} is not a file", "is the path right?")
-    if len(data) > most:
-        raise UsageError(f"{what} has more than {most} bytes", "is the path right?")
-    if guarded and status.st_mode & stat.S_IWOTH:
-        raise UsageError(f"{what} can be changed by everybody", f"chmod o-w {shown(path)}")
-    return data
