@@ -34,6 +34,7 @@ _FLAGS = {
     "tar": "False",
     "tree": "True",
     **dict.fromkeys(("foreign", "gunzip", "insecure", "skip_tls_verify", "xz", "zstd"), "True"),
+    **dict.fromkeys(("with_signatures", "with_referrers"), "True"),
 }
 """What texts want flags to be."""
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "signatures": ("model",),
     "archive": ("model",),
     "archive.formats": ("archive", "model"),
-    "archive.read": ("archive", "archive.formats", "model"),
+    "archive.read": ("archive", "archive.formats", "model", "signatures"),
     "archive.write": ("archive", "archive.formats", "archive.read", "model"),
     "registry.concealing": (),
     "registry.connections": ("model", "registry.concealing"),
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "resolving": ("model", "registry", "registry.credentials", "signatures", "transfer"),
     "saving": (*("archive", "archive.formats", "archive.write", "model", "resolving", "transfer"),),
     "cli.console": ("archive.read", "model", "saving"),
-    "cli": ("archive.read", "cli.console", "model", "resolving", "saving"),
+    "cli": ("archive.read", "cli.console", "model", "resolving", "saving", "signatures"),
 }
 """Each folder, and the folders that its modules may import in addition to its own and the
 ground."""

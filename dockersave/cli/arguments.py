@@ -119,7 +119,7 @@ _POINTLESS: Mapping[str, Sequence[str]] = {
     "metadata": (WHERE, TRUST),
     "sha": (WHERE, TRUST),
     "platforms": (WHAT, WHERE, TRUST),
-    "verify": (WHAT, WHERE, REGISTRY, TRUST, NETWORK),
+    "verify": (WHAT, WHERE, REGISTRY, NETWORK),
     "list": (WHAT, WHERE, REGISTRY, TRUST, NETWORK),
     "dry_run": (),
 }

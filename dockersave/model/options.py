@@ -209,9 +209,12 @@ class Options:
         policy: a file that says which images need which keys, instead of the host's.
         lock: a file to write what was resolved to, for `locked`.
         locked: such a file; exactly what it says is saved, all of it if no image is named.
+        with_signatures: also save the signatures of the images, in the formats docker and oci.
+        with_referrers: also save all that refers to them: signatures, attestations, SBOMs.
 
     Raises:
-        UsageError: the format is unknown, an annotation is malformed or without a key.
+        UsageError: the format is unknown, an annotation is malformed or without a key, or what was
+            signed would not be saved.
         TypeError: a path is not a path, or a list is a single path.
     """
 
@@ -235,6 +238,8 @@ class Options:
     policy: str | None = None
     lock: str | None = None
     locked: str | None = None
+    with_signatures: bool = False
+    with_referrers: bool = False
 
     if TYPE_CHECKING:
 
@@ -261,6 +266,8 @@ class Options:
             policy: AnyPath | None = None,
             lock: AnyPath | None = None,
             locked: AnyPath | None = None,
+            with_signatures: bool = False,
+            with_referrers: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -282,3 +289,14 @@ class Options:
                 f"{argument('annotations')} needs {argument('verify_keys')}",
                 "a policy has annotations of its own",
             )
+        if self.carries and self.gunzip:
+            raise UsageError(
+                f"{argument('gunzip')} changes the digests that signatures are about",
+                f"drop it, or {self.carries}",
+            )
+
+    @property
+    def carries(self) -> str:
+        """The argument that asks for signatures and the like to be saved; empty if none does."""
+        names = ("with_referrers", "with_signatures")
+        return next((argument(name) for name in names if getattr(self, name)), "")

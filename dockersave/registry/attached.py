@@ -23,8 +23,21 @@ from .retry import Retry
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _REFUSED = frozenset({400, 403, 404, 405, 406, 415, 501})
 """How registries without the endpoint answer; what is in front of them may not know its path."""
+_TAG = 128
+"""Characters of a tag: one with a whole sha512 digest is longer."""
 _SCHEMA = 64
 """Characters of a digest in a tag."""
+
+
+def signature_tag(digest: str, suffix: str = ".sig") -> str:
+    """The tag under which cosign keeps what is attached to a manifest: `sha256-<hex>.sig`."""
+    return f"{digest.replace(':', '-')}{suffix}"
+
+
+def referrers_tag(digest: str) -> str:
+    """The tag of an index of what refers to a manifest: `sha256-<hex>`."""
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}-{value[:_SCHEMA]}"
 
 
 class Attached:
@@ -67,6 +80,8 @@ class Attached:
         Raises:
             CredentialsError, NetworkError, ContentError, CancelledError
         """
+        if len(tag) > _TAG:
+            return None
         what = f"the manifest of {name_of(self._repository, tag)}"
 
         def fetch() -> Document | None:
@@ -126,8 +141,7 @@ class Attached:
         return None
 
     def _tagged_referrers(self, digest: str) -> Iterator[Descriptor]:
-        algorithm, _, value = digest.partition(":")
-        found = self.tagged(f"{algorithm}-{value[:_SCHEMA]}")
+        found = self.tagged(referrers_tag(digest))
         # GitLab answers with the image itself.
         if found is not None and found.digest != digest:
             document = parse_document(found.body, found.digest, found.media_type)

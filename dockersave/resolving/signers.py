@@ -8,27 +8,16 @@ from typing import TYPE_CHECKING
 from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
 from ..limits import LIMITS
 from ..model.manifests import Descriptor, Index, Manifest, parse_document
+from ..registry.attached import signature_tag
+from ..signatures.manifests import Look, signed_in
 from ..signatures.refusals import Refusals, Refused
-from ..signatures.signed import (
-    BUNDLE,
-    CERTIFICATE,
-    IS_SIGNED,
-    NOTATION,
-    PREDICATE,
-    SIGNATURE,
-    SIMPLE_SIGNING,
-    Requirement,
-    Signed,
-)
+from ..signatures.signed import Requirement
 from ..trace import Trace
 
 if TYPE_CHECKING:
     from ..registry.attached import Attached
     from ..registry.client import RegistryClient
     from ..signatures.keys import PublicKey
-
-_Look = Callable[[], Signed]
-"""Reads one signature; raises `Refused` if it is none that can be checked."""
 
 
 class Signers:
@@ -90,7 +79,7 @@ class Signers:
                 return found
         raise refusals.error(len({key.fingerprint for each in missing for key in each.keys}))
 
-    def _candidates(self) -> Iterator[_Look]:
+    def _candidates(self) -> Iterator[Look]:
         """All signatures, the cheapest to find first, each to be read when it is needed."""
         *mirrors, home = self._registry.attached(self._repository)
         for mirror in mirrors:
@@ -102,37 +91,28 @@ class Signers:
                 self._trace.say("mirror", f"{mirror.name} has no signatures: {failure.marked}")
         yield from self._at(home)
 
-    def _at(self, place: Attached) -> Iterator[_Look]:
+    def _at(self, place: Attached) -> Iterator[Look]:
         for digest in self._digests:
             yield from self._older(place, digest)
             yield from self._bundles(place, digest)
 
-    def _older(self, place: Attached, digest: str) -> Iterator[_Look]:
-        """Signatures that are layers of a manifest with a tag made of the digest."""
+    def _older(self, place: Attached, digest: str) -> Iterator[Look]:
+        """Signatures in the manifest with a tag made of the digest."""
         self._requests -= 1
-        found = place.tagged(f"{digest.replace(':', '-')}.sig")
+        found = place.tagged(signature_tag(digest))
         document = _parsed(found.body, found.digest, found.media_type) if found else None
-        for layer in document.layers if isinstance(document, Manifest) else ():
-            text = layer.annotations.get(SIGNATURE, "")
-            mark = f"{layer.digest} {text}"
-            if layer.media_type == SIMPLE_SIGNING and mark not in self._seen:
-                self._seen.add(mark)
-                yield lambda layer=layer, text=text: self._payload(layer, text)  # type: ignore[misc]
+        if isinstance(document, Manifest):
+            yield from signed_in(document, self._blob)
 
-    def _payload(self, layer: Descriptor, text: str) -> Signed:
-        if CERTIFICATE in layer.annotations:
-            raise Refused("keyless")
-        return Signed.of_payload(self._blob(layer), text)
-
-    def _bundles(self, place: Attached, digest: str) -> Iterator[_Look]:
-        """Signatures that are bundles in manifests that refer to the image."""
+    def _bundles(self, place: Attached, digest: str) -> Iterator[Look]:
+        """Signatures in manifests that refer to the image."""
         self._requests -= 1
         for entry in self._entries(place, digest):
             if entry.digest not in self._seen:
                 self._seen.add(entry.digest)
                 manifest = self._manifest(entry)
                 if manifest is not None and manifest.subject == digest:
-                    yield from self._in(manifest)
+                    yield from signed_in(manifest, self._blob)
 
     def _entries(self, place: Attached, digest: str) -> Iterator[Descriptor]:
         try:
@@ -142,20 +122,6 @@ class Signers:
                 yield entry
         except ContentError as failure:
             self._trace.say("signature", f"the list of {place.name} is skipped: {failure.marked}")
-
-    def _in(self, manifest: Manifest) -> Iterator[_Look]:
-        if NOTATION in (manifest.config.media_type, manifest.artifact_type):
-            yield _refuse(Refused("notation"))
-        # What the index says of its type cannot be relied on: cosign writes it wrong (its issue
-        # 4641). What the manifest says of its predicate only saves reading attestations.
-        for layer in manifest.layers:
-            if layer.media_type == BUNDLE:
-                if manifest.annotations.get(PREDICATE, IS_SIGNED) != IS_SIGNED:
-                    yield _refuse(Refused("attestation"))
-                else:
-                    yield lambda layer=layer: Signed.of_bundle(self._blob(layer))  # type: ignore[misc]
-            elif layer.media_type.startswith("application/vnd.dev.sigstore.bundle"):
-                yield _refuse(Refused.damaged("its bundle is not of version 0.3"))
 
     def _manifest(self, entry: Descriptor) -> Manifest | None:
         self._requests -= 1
@@ -185,10 +151,3 @@ def _parsed(body: bytes, digest: str, media_type: str) -> Manifest | Index | Non
         return parse_document(body, digest, media_type)
     except ContentError:
         return None
-
-
-def _refuse(refused: Refused) -> _Look:
-    def look() -> Signed:
-        raise refused
-
-    return look

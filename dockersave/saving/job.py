@@ -84,7 +84,7 @@ class Job:
             # Check all registries and keys before the first one is asked.
             self.session.registry(reference.registry)
             if self.trust:
-                self.trust.requirements(reference)
+                self.trust.check(reference)
         images, failed = in_parallel(
             references,
             self._resolve,
@@ -124,6 +124,11 @@ class Job:
             self.lock[reference].check(image)
         if self.trust:
             image = replace(image, signers=self.trust.signers(self.session, image))
+        if self.options.carries:
+            from ..resolving.companions import Companions
+
+            everything = self.options.with_referrers
+            image = Companions(self.session, resolver, reference, everything=everything).of(image)
         return image
 
     def plan(self, images: Sequence[Image]) -> Plan:
@@ -352,6 +357,7 @@ def _trust(options: Options) -> Trust | None:
     """Whose signatures images need; None if nobody asks for any."""
     if options.verify_keys or options.policy or os.path.lexists(HOST_POLICY):
         from ..resolving.trust import Trust
+        from ..signatures.policy import policies_of
 
-        return Trust.of(options)
+        return Trust(policies_of(options, of_host=True))
     return None

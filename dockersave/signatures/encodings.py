@@ -126,22 +126,35 @@ def json_object(data: bytes) -> dict[str, Any]:
     Raises:
         EncodingError: it is none, names a member twice, or would take too much memory.
     """
-    if is_too_heavy(data):
-        raise EncodingError("it has too many values or too much text")
-    try:
-        document = json.loads(data.decode(), object_pairs_hook=_members, parse_constant=_no_number)
-    except EncodingError:
-        raise
-    except (ValueError, RecursionError):
-        raise EncodingError("it is not JSON") from None
+    document = json_value(data)
     if not isinstance(document, dict):
         raise EncodingError("it is not a JSON object")
     return document
 
 
+def json_value(data: bytes) -> Any:
+    """What a JSON text says, the same to every reader.
+
+    Raises:
+        EncodingError: it is not JSON, names a member twice, or would take too much memory.
+    """
+    if is_too_heavy(data):
+        raise EncodingError("it has too many values or too much text")
+    try:
+        document: Any = json.loads(
+            data.decode(), object_pairs_hook=_members, parse_constant=_no_number
+        )
+    except EncodingError:
+        raise
+    except (ValueError, RecursionError):
+        raise EncodingError("it is not JSON") from None
+    return document
+
+
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    if len(members) < len(pairs):
+    # Go ignores case.
+    if len({name.lower() for name in members}) < len(pairs):
         raise EncodingError("it names a member twice: readers disagree about which one counts")
     return members
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import SignatureError, UsageError, shown
 from ..files import content_of
 from ..limits import LIMITS
+from ..model.options import HOST_POLICY, Options
 from ..model.reference import Reference
 from ..spelling import argument
 from .encodings import EncodingError, json_object
@@ -96,6 +97,28 @@ class Policy:
         if is_foreign and "images" in document:
             raise _fault(name, "it mixes two forms: transports are containers', images are ours")
         return cls(name, (_of_containers if is_foreign else _of_ours)(document, name))
+
+
+def policies_of(options: Options, *, of_host: bool = False) -> list[Policy]:
+    """What options ask for: the keys, and a policy.
+
+    Args:
+        options: the options.
+        of_host: whether the host's policy is used if they name none.
+
+    Raises:
+        UsageError: a key or a policy cannot be read or used.
+    """
+    found = []
+    if options.verify_keys:
+        pairs = (text.partition("=") for text in options.annotations)
+        notes = {name: value for name, _, value in pairs}
+        found.append(Policy.of_keys(options.verify_keys, notes))
+    if options.policy:
+        found.append(Policy.read(options.policy))
+    elif of_host and os.path.lexists(HOST_POLICY):
+        found.append(Policy.read(HOST_POLICY))
+    return found
 
 
 def requirements(policies: Sequence[Policy], reference: Reference) -> list[Requirement]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...model.image import Image, Variant
 from ...model.manifests import OCI_INDEX, Descriptor, to_json
+from ...values import replace
 from ..members import Document
 
 Paths = Callable[[Variant], tuple[str, list[str]]]
@@ -60,8 +61,13 @@ def familiar_tag(image: Image) -> str:
     return f"{reference.familiar_name}:{reference.tag}" if reference.tag else ""
 
 
-def layout_index(images: Sequence[Image]) -> Document:
-    """The member `index.json` of an OCI layout: one descriptor for each name."""
+def layout_index(images: Sequence[Image], *, companions: bool = False) -> Document:
+    """The member `index.json` of an OCI layout: one descriptor for each name.
+
+    Args:
+        images: those in the archive.
+        companions: whether what is attached to the images has names, too.
+    """
     descriptors: list[dict[str, Any]] = []
     names: dict[str | None, set[str]] = {}
     for image in images:
@@ -80,6 +86,12 @@ def layout_index(images: Sequence[Image]) -> Document:
         descriptor = Descriptor(root.media_type, root.digest, root.size, (), annotations).to_json()
         if not image.indexes:
             descriptor["platform"] = config.stated
+        if descriptor not in descriptors:
+            descriptors.append(descriptor)
+    named = (each for image in images for each in image.companions if each.tag)
+    for companion in named if companions else ():
+        notes = {"org.opencontainers.image.ref.name": companion.tag}
+        descriptor = replace(companion.descriptor, annotations=notes).to_json()
         if descriptor not in descriptors:
             descriptors.append(descriptor)
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeGuard
@@ -26,6 +27,7 @@ from .inventory import Inventory, Item, named_digest
 
 _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
+_COMPANION = re.compile(r"sha(256|512)-[0-9a-f]{64,128}(\.[a-z]+)?")
 _FAULTS_MOST = 100
 _LINE_MOST = 1000
 """The longest fault or note: enough for two digests and the names of two members."""
@@ -55,11 +57,22 @@ class CheckedImage:
         names: its names in the archive, in their order; may be empty.
         digest: of its manifest or index, or of its config if the archive has no manifests.
         platform: its platform; empty for an index.
+        signers: fingerprints of the keys with which it is signed; none if that was not checked.
     """
 
     names: tuple[str, ...]
     digest: str
     platform: str
+    signers: tuple[str, ...] = ()
+
+
+def is_companion(notes: Mapping[str, str]) -> bool:
+    """Whether an entry of an index is no image, but is attached to one: its tag is a digest.
+
+    Args:
+        notes: the entry's annotations.
+    """
+    return _NAME not in notes and _COMPANION.fullmatch(notes.get(_REF_NAME, "")) is not None
 
 
 class References:
@@ -71,6 +84,8 @@ class References:
 
     def __init__(self, inventory: Inventory) -> None:
         self.images: list[CheckedImage] = []
+        self.docker: list[CheckedImage] = []
+        """What `manifest.json` lists, even if `images` has it from `index.json`."""
         self.faults: list[Fault] = []
         self.notes: list[str] = []
         self._inventory = inventory
@@ -107,8 +122,9 @@ class References:
         for entry in docker:
             with self._blaming("manifest.json"):
                 image = self._docker_image(entry)
-                if image and not are_named:
-                    self.images.append(image)
+                if image:
+                    self.docker.append(image)
+                    self.images += [] if are_named else [image]
         if self._inventory.find("repositories"):
             self._repositories()
         if not self.formats:
@@ -178,9 +194,12 @@ class References:
             named: dict[str, tuple[list[str], str]] = {}
             for number, entry in enumerate(entries):
                 descriptor = parse_descriptor(entry, f"manifests[{number}]")
-                platform = self._manifest(descriptor, "index.json", LIMITS.index_depth)
+                attached = is_companion(descriptor.annotations)
+                platform = self._manifest(descriptor, "index.json", LIMITS.index_depth, attached)
                 if platform is None:
                     self._fault(descriptor.blob_path, "is missing, but index.json refers to it")
+                if attached:
+                    continue
                 names, _ = named.setdefault(descriptor.digest, ([], platform or ""))
                 notes = descriptor.annotations
                 if name := notes.get(_NAME) or notes.get(_REF_NAME):
@@ -190,8 +209,16 @@ class References:
                 for digest, (names, platform) in named.items()
             ]
 
-    def _manifest(self, descriptor: Descriptor, parent: str, depth: int) -> str | None:
+    def _manifest(
+        self, descriptor: Descriptor, parent: str, depth: int, attached: bool = False
+    ) -> str | None:
         """Follow a manifest or an index.
+
+        Args:
+            descriptor: of it.
+            parent: what refers to it.
+            depth: how many indexes may be nested in it.
+            attached: whether it is no image, but is attached to one.
 
         Returns:
             Its platform, empty if it has none or is unreadable; None if it is missing.
@@ -204,22 +231,24 @@ class References:
             # A wrong digest was reported already; ignore the content.
             if descriptor.digest in self._digests(path):
                 with self._blaming(path):
-                    self._platforms[path] = self._open(descriptor, path, depth)
+                    self._platforms[path] = self._open(descriptor, path, depth, attached)
         return self._platforms[path]
 
-    def _open(self, descriptor: Descriptor, path: str, depth: int) -> str:
+    def _open(self, descriptor: Descriptor, path: str, depth: int, attached: bool) -> str:
         body = self._inventory.document(path)
         document = parse_document(body, descriptor.digest, descriptor.media_type)
         if not document.is_index:
-            return self._image(document, path, attached=descriptor.is_attestation)
+            return self._image(document, path, attached=attached or descriptor.is_attestation)
         if depth == 0:
             raise ContentError(f"is an index nested more than {LIMITS.index_depth} levels deep")
-        self._index(document, path, depth)
+        self._index(document, path, depth, attached)
         return ""
 
-    def _index(self, index: Index, path: str, depth: int) -> None:
+    def _index(self, index: Index, path: str, depth: int, attached: bool) -> None:
         missing = [
-            entry for entry in index.manifests if self._manifest(entry, path, depth - 1) is None
+            entry
+            for entry in index.manifests
+            if self._manifest(entry, path, depth - 1, attached) is None
         ]
         # Docker's containerd store saves an index with only the images that it has.
         are_all = len(missing) == len(index.manifests)

@@ -16,8 +16,9 @@ are in bytes, times in seconds.
      "images": [{"reference": …, "digest": …, "platform": …, "platforms": […], "signers": […]}],
      "paths": […], "size": …, "fetched": …, "reused": …, "unchanged": …}
     {"event": "checked", "path": …, "formats": […], "compression": …,
-     "images": [{"names": […], "digest": …, "platform": …}], "files": …, "size": …,
-     "faults": [{"member": …, "message": …}], "notes": […]}
+     "images": [{"names": […], "digest": …, "platform": …, "signers": […]}], "files": …, "size": …,
+     "faults": [{"member": …, "message": …}], "notes": […],
+     "unsigned": [{"member": …, "message": …}]}
     {"event": "error", "message": …, "hint": …, "exit_code": …, "failures": […]}
 """
 
