@@ -34,7 +34,10 @@ MAY_IMPORT = {
     ),
     "transfer": ("archive", "archive.read", "model"),
     "resolving": ("model", "registry", "registry.credentials", "signatures", "transfer"),
-    "saving": (*("archive", "archive.formats", "archive.write", "model", "resolving", "transfer"),),
+    "saving": (
+        *("archive", "archive.formats", "archive.write", "model", "resolving", "signatures"),
+        "transfer",
+    ),
     "cli.console": ("archive.read", "model", "saving"),
     "cli": ("archive.read", "cli.console", "model", "resolving", "saving", "signatures"),
 }

@@ -20,12 +20,13 @@ from ..model.reference import Reference
 from ..spelling import argument
 from .encodings import EncodingError, json_object
 from .identities import identity_of
-from .keys import PublicKey
 from .signed import Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+
+    from .keys import PublicKey
 
 _OPEN, _REFUSE = "accept", "refuse"
 
@@ -262,7 +263,7 @@ def _of_sigstore(name: str, rule: Any, reference: Reference) -> Requirement | No
     if "keyPath" in rule or "keyPaths" in rule:
         keys = tuple(map(_key_in, values))
     else:
-        keys = tuple(PublicKey.of_pem(_decoded(name, each), name) for each in values)
+        keys = tuple(_key_of(_decoded(name, each), name) for each in values)
     identity = identity_of(rule.get("signedIdentity"), reference)
     if identity is None:
         raise _refused(name, "has a signedIdentity that is not supported")
@@ -278,4 +279,11 @@ def _decoded(name: str, text: str) -> bytes:
 
 def _key_in(path: str) -> PublicKey:
     body = content_of(path, f"the key {shown(path)}", LIMITS.key_file)
-    return PublicKey.of_pem(body, path)
+    return _key_of(body, path)
+
+
+def _key_of(body: bytes, name: str) -> PublicKey:
+    # Only those who need a key pay for its mathematics.
+    from .keys import PublicKey
+
+    return PublicKey.of_pem(body, name)

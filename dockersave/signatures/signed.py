@@ -13,12 +13,13 @@ from ..errors import shown
 from ..model.digest import is_digest
 from ..values import dataclass
 from .encodings import EncodingError, base64, json_object
-from .keys import PublicKey
 from .refusals import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from typing import Any
+
+    from .keys import PublicKey
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"

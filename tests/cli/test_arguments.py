@@ -60,6 +60,8 @@ SAID: dict[str, tuple[list[str], dict[str, object]]] = {
         {"annotations": ("env=prod",), "verify_keys": ("a.pem",)},
     ),
     "--policy": (["policy.json"], {"policy": "policy.json"}),
+    "--with-signatures": ([], {"with_signatures": True}),
+    "--with-referrers": ([], {"with_referrers": True}),
     "--lock": (["images.lock"], {"lock": "images.lock"}),
     "--locked": (["images.lock"], {"locked": "images.lock"}),
     "--cache-dir": (["/cache"], {"cache_dir": "/cache"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ...errors import ContentError, SignatureError, UsageError
 from ...limits import LIMITS
@@ -11,7 +12,6 @@ from ...model.kinds import parse_any
 from ...model.manifests import Descriptor, Index, Manifest
 from ...model.reference import Reference
 from ...signatures.encodings import EncodingError, json_value
-from ...signatures.keys import PublicKey
 from ...signatures.manifests import Look, signed_in
 from ...signatures.policy import Policy, requirements
 from ...signatures.refusals import Refusals, Refused
@@ -19,6 +19,9 @@ from ...signatures.signed import Requirement
 from ...values import replace
 from .inventory import Inventory, named_digest
 from .references import CheckedImage, Fault, References
+
+if TYPE_CHECKING:
+    from ...signatures.keys import PublicKey
 
 
 def check_signers(
@@ -120,7 +123,8 @@ class _Signatures:
         Raises:
             SignatureError: there is none.
         """
-        missing, found, refusals = list(needed), list[PublicKey](), Refusals()
+        missing, refusals = list(needed), Refusals()
+        found: list[PublicKey] = []
         around = self._around(digests)
         for look in self._looks[: LIMITS.signatures] if missing else ():
             for requirement in tuple(missing):

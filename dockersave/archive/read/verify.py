@@ -12,21 +12,18 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from ...cancellation import Cancellation
 from ...compression import Decompressor
 from ...errors import ContentError, DockersaveError, SignatureError, UsageError
 from ...limits import LIMITS, MIB
 from ...progress import Progress
+from ...signatures.policy import Policy
 from ...spelling import argument
 from ...values import dataclass
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
 from .references import CheckedImage, Fault, References
-
-if TYPE_CHECKING:
-    from ...signatures.policy import Policy
 
 STDIN = "-"
 _TICK = 0.1
