@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from .model.platforms import Offer, Platform
     from .model.reference import Reference
     from .progress import Progress, Transfer
-    from .resolving.questions import Registry, ResolvedImage
+    from .resolving.questions import Registry, ResolvedImage, SignedImage, verify_signature
     from .saving.asynchronous import save_async
     from .saving.forecast import Forecast, ForecastLayer, forecast
     from .saving.save import Saved, SavedImage, save
@@ -122,6 +122,7 @@ __all__ = [
     "Saved",
     "SavedImage",
     "SignatureError",
+    "SignedImage",
     "Transfer",
     "UsageError",
     "__version__",
@@ -130,10 +131,11 @@ __all__ = [
     "list_archive",
     "save",
     "save_async",
+    "verify_signature",
 ]
 
 _HOMES = {
-    "resolving.questions": ("Registry", "ResolvedImage"),
+    "resolving.questions": ("Registry", "ResolvedImage", "SignedImage", "verify_signature"),
     "cancellation": ("Cancellation",),
     "archive.read.references": ("CheckedImage", "Fault"),
     "archive.read.verify": ("Report", "check_archive"),

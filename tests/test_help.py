@@ -27,6 +27,8 @@ from dockersave.spelling import argument
 from tests.conftest import Shell
 from tests.documents import GUIDES, NAMES, ROOT, blocks, commands, documents, options
 from tests.internet import Internet
+from tests.signatures.keyring import public
+from tests.signatures.maker import KIND
 
 HELP = ROOT / "dockersave" / "help"
 
@@ -137,6 +139,7 @@ def test_the_module(internet: Internet, tmp_path: Path, monkeypatch: pytest.Monk
     for name, value in internet.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "cosign.pub").write_bytes(public(KIND))
     text = "".join(blocks(HELP / "module.md", "python"))
     test = doctest.DocTestParser().get_doctest(text, {}, "module", "module.md", 0)
     out: list[str] = []

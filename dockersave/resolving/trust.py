@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..model.image import Image
 from ..model.reference import Reference
 from ..signatures.policy import Policy, requirements
 from .session import Session
@@ -30,12 +29,15 @@ class Trust:
         """
         requirements(self._policies, reference)
 
-    def signers(self, session: Session, image: Image) -> tuple[str, ...]:
+    def signers(
+        self, session: Session, reference: Reference, digests: Sequence[str]
+    ) -> tuple[str, ...]:
         """Check who signed an image.
 
         Args:
             session: the run's.
-            image: the image.
+            reference: the image.
+            digests: of what the reference names, and of what was chosen from that.
 
         Returns:
             The fingerprints of the keys.
@@ -44,11 +46,9 @@ class Trust:
             SignatureError: nobody whose signature it needs.
             DockersaveError: signatures cannot be fetched.
         """
-        reference = image.reference
         needed = requirements(self._policies, reference)
         if not needed:
             return ()
-        digests = (image.asked, image.root.digest)
         registry, check = session.registry(reference.registry), session.cancellation.check
         signers = Signers(registry, reference.repository, digests, session.trace, check)
         return tuple(dict.fromkeys(key.fingerprint for key in signers.find(needed)))

@@ -123,7 +123,9 @@ class Job:
         if self.lock:
             self.lock[reference].check(image)
         if self.trust:
-            image = replace(image, signers=self.trust.signers(self.session, image))
+            digests = (image.asked, image.root.digest)
+            signers = self.trust.signers(self.session, reference, digests)
+            image = replace(image, signers=signers)
         if self.options.carries:
             from ..resolving.companions import Companions
 
