@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to it that this machine has the system packages that a make target needs.
 #
-#   build/bootstrap.sh NEED...      NEED: run, test, static, release, appliance, emulator, reproducible, container
+#   build/bootstrap.sh NEED...      NEED: run, test, static, release, appliance, emulator, machine, reproducible, container
 #
 # Looks each time, and at the things themselves (commands, modules), so that nothing remembered can be wrong; a machine
 # that has all of it is done in a fraction of a second. What is missing is installed with apt-get where that can be done
@@ -95,6 +95,10 @@ need_emulator() {
     commands "qemu-user-static:${EMULATOR:-qemu-aarch64-static}" iproute2:ip
 }
 
+need_machine() {
+    commands qemu-system-arm:qemu-system-arm dpkg:dpkg-deb
+}
+
 need_container() {
     need_run
     commands buildah:buildah debootstrap:debootstrap
@@ -104,9 +108,9 @@ look() {
     missing=
     for need in "$@"; do
         case $need in
-        run | test | static | release | appliance | emulator | reproducible | container) "need_$need" ;;
+        run | test | static | release | appliance | emulator | machine | reproducible | container) "need_$need" ;;
         *)
-            echo "usage: build/bootstrap.sh run|test|static|release|appliance|emulator|reproducible|container ..." >&2
+            echo "usage: build/bootstrap.sh run|test|static|release|appliance|emulator|machine|reproducible|container ..." >&2
             exit 2
             ;;
         esac

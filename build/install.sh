@@ -22,12 +22,15 @@ lib=$prefix/lib/dockersave
 root=${DESTDIR:-}
 
 case $prefix in
-/*) ;;
-*)
-    echo "install: PREFIX=$prefix is where the command will be run from, and must be absolute: PREFIX=$PWD/$prefix" >&2
-    exit 2
-    ;;
+/*) meant= ;;
+# Only some shells expand it here.
+"~" | "~/"*) meant=$HOME${prefix#"~"} ;;
+*) meant=$PWD/$prefix ;;
 esac
+if [ -n "$meant" ]; then
+    echo "install: PREFIX=$prefix is where the command will be run from, and must be absolute: PREFIX=$meant" >&2
+    exit 2
+fi
 
 if [ -n "$remove" ]; then
     rm -rf "$root$lib" "$root$lib.new"

@@ -46,6 +46,8 @@ STUBS = {
 
 MAGIC = b"DSAVEv1\n"
 BLOCK = 4096
+# Of a file with holes: as many as a header in a tar has room for.
+PARTS = 4
 HEAVY = 300_000  # bytes
 
 
@@ -148,25 +150,39 @@ def without_stubs(files: Files) -> Files:
     return files
 
 
-def read_parts(file: tuple[bool, bytes]) -> list[tuple[int, int]]:
-    """Return where the parts of a file begin that are ever read, and their sizes, in bytes.
+def what_is_read(file: tuple[bool, bytes]) -> bytes:
+    """Return a file's content, with zeros where nothing is ever read.
 
-    Tables for unwinding the stack are not: a fifteenth of all code. Debuggers and the exceptions of
-    C++ are for others; and where a thread is cancelled, libgcc finds out that its stack ends here.
+    These are tables for unwinding the stack: a fifteenth of all code. Debuggers and the exceptions
+    of C++ are for others; and where a thread is cancelled, libgcc finds that its stack ends here.
     """
     from elftools.elf.elffile import ELFFile
 
     is_code, content = file
-    sections = ELFFile(io.BytesIO(content)).iter_sections() if is_code else ()
-    parts = [(0, len(content))]
-    for section in sorted(sections, key=lambda section: section["sh_offset"]):
+    read = bytearray(content)
+    for section in ELFFile(io.BytesIO(content)).iter_sections() if is_code else ():
         if section.name in {".eh_frame", ".eh_frame_hdr"}:
             begin = -(-section["sh_offset"] // BLOCK) * BLOCK
             end = (section["sh_offset"] + section["sh_size"]) // BLOCK * BLOCK
-            start, size = parts[-1]
-            if begin < end:
-                parts[-1:] = [(start, begin - start), (end, start + size - end)]
-    return parts
+            read[begin:end] = bytes(max(0, end - begin))
+    return bytes(read)
+
+
+def parts_of(content: bytes) -> list[tuple[int, int]]:
+    """Return where the parts of a file begin that are written, and their sizes, in bytes.
+
+    Between them are the largest holes: whole blocks of zeros. Linkers leave many, for they align
+    what is mapped to the largest page.
+    """
+    holes: list[tuple[int, int]] = []
+    for begin in range(0, len(content) - BLOCK + 1, BLOCK):
+        if not any(content[begin : begin + BLOCK]):
+            start = holes.pop()[0] if holes and holes[-1][1] == begin else begin
+            holes.append((start, begin + BLOCK))
+    largest = sorted(sorted(holes, key=lambda hole: hole[0] - hole[1])[: PARTS - 1])
+    starts = [0, *(end for _, end in largest)]
+    ends = [*(start for start, _ in largest), len(content)]
+    return [(start, end - start) for start, end in zip(starts, ends, strict=True)]
 
 
 def tar_of(files: Files, names: Iterable[str]) -> bytes:
@@ -178,10 +194,10 @@ def tar_of(files: Files, names: Iterable[str]) -> bytes:
         entry.type, entry.mode = tarfile.DIRTYPE, 0o700
         archive.write(entry.tobuf(tarfile.GNU_FORMAT))
     for name in names:
-        is_code, content = files[name]
-        parts = read_parts(files[name])
+        content = what_is_read(files[name])
+        parts = parts_of(content)
         entry = tarfile.TarInfo(name)
-        entry.size, entry.mode = sum(size for _, size in parts), 0o700 if is_code else 0o600
+        entry.size, entry.mode = sum(size for _, size in parts), 0o700 if files[name][0] else 0o600
         header = entry.tobuf(tarfile.GNU_FORMAT)
         if len(header) != tarfile.BLOCKSIZE:
             raise ValueError(f"the launcher does not know so long a name: {name}")
@@ -274,7 +290,8 @@ def compress(content: bytes, level: int) -> bytes:
 def space(files: Iterable[tuple[bool, bytes]]) -> int:
     """Return the bytes that files take on a file system, with a block more for each entry."""
     return sum(
-        BLOCK + sum(-size // BLOCK * -BLOCK for _, size in read_parts(file)) for file in files
+        BLOCK + sum(-size // BLOCK * -BLOCK for _, size in parts_of(what_is_read(file)))
+        for file in files
     )
 
 

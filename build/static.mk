@@ -43,7 +43,7 @@ FROZEN_ENVIRONMENT := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 
 FREEZE := --log-level WARN --noconfirm --clean
 
 .PHONY: force dockersave-static static-venv container reproducible test-container test-appliance test-appliance-long \
-	bench-startup
+	test-appliance-system bench-startup
 
 dockersave-static: static-venv ## the command as one file that runs anywhere (ARCH=; LAUNCHER=stock: plain staticx)
 	@$(MAKE) --no-print-directory $(WORK)/$(LAUNCHER)
@@ -127,6 +127,12 @@ test-appliance-long: needs-test venv dockersave-static ## its tests that take mi
 	@$(BOOTSTRAP) appliance $(EMULATOR:%=emulator)
 	@$(if $(EMULATOR),,$(MAKE) --no-print-directory $(STATIC)/stock)
 	$(EMULATED) $(PYTEST) tests/appliance $(EMULATOR:%=--ignore tests/appliance/test_stock.py) -m "appliance and long" --timeout 900
+
+test-appliance-system: needs-test venv dockersave-static ## test it on Debian's kernel, in a machine of software (ARCH=arm64, armhf)
+	@test -n "$(MACHINE)" || { echo "make: this machine is one for ARCH=$(ARCH)" >&2; exit 2; }
+	@$(BOOTSTRAP) machine
+	@sh tests/appliance/machine.sh $(SUITE) $(ARCH) $(KERNEL) build/out/machines/$(ARCH)
+	$(PYTEST) tests/appliance/system.py
 
 bench-startup: needs-test venv dockersave-static ## measure what the static binary's start costs
 	$(VENV)/bin/python -m tests.appliance.startup

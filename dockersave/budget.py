@@ -49,14 +49,14 @@ class Budget:
 
     @contextmanager
     def reading(self, counted: int = 0) -> Iterator[Callable[[int], None]]:
-        """Read a document of a size that nobody knows yet, and count it.
+        """Read a document whose size is not known yet, and count it.
 
         Args:
             counted: bytes of it that are counted already.
 
         Returns:
-            What is to be told the size of a large one as it grows, in bytes: others wait from then
-            on, and it raises a `ContentError` if there is no room for it.
+            A function to call with the size of a large document in bytes, as it grows: others wait
+            from then on, and it raises a `ContentError` if there is no room for it.
         """
         with ExitStack() as turn:
 

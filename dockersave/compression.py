@@ -104,9 +104,17 @@ class Decompressor:
         what: its name for messages.
         may_have: called with each window size in bytes that Zstandard needs; if it returns False,
             decompression stops there for now.
+        is_packed: whether it may be compressed; otherwise it passes unchanged, whatever it is.
     """
 
-    def __init__(self, what: str, may_have: Callable[[int], bool] = lambda window: True) -> None:
+    def __init__(
+        self,
+        what: str,
+        may_have: Callable[[int], bool] = lambda window: True,
+        *,
+        is_packed: bool = True,
+    ) -> None:
+        self._is_packed = is_packed
         self._what = what
         self._may_have = may_have
         self.kind = ""
@@ -154,11 +162,11 @@ class Decompressor:
             head, self._head = self._head, b""
             yield from self._pieces(head, is_last=True)
         if self._stream is not None and not self._stream.eof:
-            raise ContentError(f"the compressed content of {self._what} is truncated")
+            raise ContentError(f"{self._what} is truncated: its compressed content has no end")
 
     def _begin(self, head: bytes) -> None:
         self._begun = True
-        for kind, (magics, load) in _KINDS.items():
+        for kind, (magics, load) in _KINDS.items() if self._is_packed else ():
             if head.startswith(magics):
                 self.kind, self._make = kind, load()
 

@@ -99,7 +99,7 @@ class NotFoundError(DockersaveError):
     """The registry has no such image, tag, digest or platform."""
 
     exit_code = 3
-    _usual = f"is the name right? {argument('tags')} lists the tags that there are"
+    _usual = f"is the name right? {argument('tags')} lists the tags"
 
 
 class CredentialsError(DockersaveError):

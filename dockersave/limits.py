@@ -138,7 +138,7 @@ class Limits:
     chunk_waste: int = 16 * KIB
     """How many more bytes a chunked body may spend on chunk headers than on content, and the most
     for its trailers; Go's net/http allows as much (CVE-2023-39326)."""
-    attempts: int = 16
+    connect_attempts: int = 16
     """Addresses of one host that are tried at the same time. Each takes a file descriptor."""
     piece_most: int = 32 * MIB
     """The largest range on a fast network, where requests cost more than bytes. Bytes fetched ahead

@@ -61,7 +61,7 @@ class RetryPolicy:
 
     def judge(
         self,
-        failure: Exception,
+        failure: NetworkError | ContentError,
         attempts: int,
         *,
         now: float,
@@ -83,8 +83,6 @@ class RetryPolicy:
             crowd: whether another connection was in use at the same time.
             overtaken: whether another connection made progress in the meantime.
         """
-        if not isinstance(failure, NetworkError | ContentError):
-            return Verdict(failure)
         network = failure if isinstance(failure, NetworkError) else None
         if network and network.crowded and crowd:
             return Verdict(sheds=True)

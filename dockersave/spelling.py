@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BEGIN, _END = "\ud800", "\ud801"
-"""Halves of surrogate pairs. No text of anybody's has them: neither a file's name nor UTF-8 can
+"""Halves of surrogate pairs. No other text has them: neither a file's name nor UTF-8 can
 (Unicode, section 3.9; undecodable bytes become other halves, PEP 383)."""
 
 _WORDS = {

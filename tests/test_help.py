@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import dockersave
-from dockersave.cli import main
+from dockersave.cli import guides, main
 from dockersave.cli.arguments import check, parser
 from dockersave.cli.console.jsonlines import __doc__ as json_schema
 from dockersave.cli.console.spelling import as_typed
@@ -46,6 +46,17 @@ def test_a_guide_is_shown(
     out, err = capfdbinary.readouterr()
     assert out.decode() == guide(topic)
     assert not err
+
+
+def test_a_topic_takes_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "games.md").write_text("# Play at work\n\nNot yet.\n")
+    monkeypatch.setattr(guides, "_FOLDER", str(tmp_path))
+    assert "  games             play at work" in page().splitlines()
+    assert main(["--help", "games"]) == 0
+    assert "Not yet." in capfd.readouterr().out
+    assert main(["--help", "boot"]) == UsageError.exit_code
 
 
 @pytest.mark.parametrize("word", ["--help", "-h", "help"])

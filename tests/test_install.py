@@ -34,6 +34,8 @@ def test_a_prefix_is_where_it_is_run_from() -> None:
         assert done.returncode == 2
         assert f"PREFIX={ROOT}/here" in done.stderr
     assert not (ROOT / "here").exists()
+    for prefix in ("~", "~/.local"):
+        assert install(prefix, HOME="/home/me").stderr.endswith(f"PREFIX=/home/me{prefix[1:]}\n")
 
 
 def test_removing_leaves_the_rest(tmp_path: Path) -> None:

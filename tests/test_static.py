@@ -116,3 +116,29 @@ def test_host_names_are_encoded_as_by_the_standard_library(name: str) -> None:
     assert outcome(ours) == outcome(theirs)
     with pytest.raises(UnicodeError):
         ours.encode("münchen")
+
+
+A, ZERO = b"a" * 4096, bytes(4096)
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", [(0, 0)]),
+        (A + b"b", [(0, 4097)]),
+        (A + ZERO + A, [(0, 4096), (8192, 4096)]),
+        (ZERO + A, [(0, 0), (4096, 4096)]),
+        (A + ZERO, [(0, 4096), (8192, 0)]),
+        (A + ZERO[:-1], [(0, 8191)]),
+        (A[:-1] + ZERO + A[:1], [(0, 8192)]),
+        (
+            ZERO + A + 2 * ZERO + A + 3 * ZERO + A + 2 * ZERO + A,
+            [(0, 8192), (16384, 4096), (32768, 4096), (45056, 4096)],
+        ),
+    ],
+    ids=["empty", "none", "inside", "first", "last", "no block", "between blocks", "largest"],
+)
+def test_blocks_of_zeros_are_not_written(content: bytes, parts: list[tuple[int, int]]) -> None:
+    """But for the smallest: a header in a tar has room for four parts."""
+    parts_of = runpy.run_path(str(ROOT / "build" / "stage.py"))["parts_of"]
+    assert parts_of(content) == parts

@@ -171,16 +171,21 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     char program[PATH_MAX], executable[PATH_MAX];
     snprintf(program, sizeof program, "%s/" PROGRAM, home->path);
     snprintf(executable, sizeof executable, "%s/%s", home->path, home->in_memory ? PROGRAM_IN_MEMORY : PROGRAM);
-    int failure[2], rest[2] = {-1, -1};
-    if (pipe2(failure, O_CLOEXEC) < 0)
+    int gate[2], failure[2], rest[2] = {-1, -1};
+    if (pipe2(gate, O_CLOEXEC) < 0)
         return -errno;
+    if (pipe2(failure, O_CLOEXEC) < 0) {
+        int error = errno;
+        close_both(gate);
+        return -error;
+    }
     /* Without sockets there is no way to ask for the rest, so it comes at once. */
     if (!home->in_memory && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, rest) < 0) {
         rest[0] = rest[1] = -1;
         int error = unpack(self, home, self->trailer.rest, self->size - sizeof self->trailer, INT_MAX);
         if (error) {
-            close(failure[0]);
-            close(failure[1]);
+            close_both(gate);
+            close_both(failure);
             return -error;
         }
     }
@@ -200,8 +205,8 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     if (child < 0) {
         int code = signal ? 128 + signal : environment ? -errno : -ENOMEM;
         free(environment);
-        close(failure[0]);
-        close(failure[1]);
+        close_both(gate);
+        close_both(failure);
         close_both(rest);
         return code;
     }
@@ -211,6 +216,10 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* where a sandbox lets it */
         if (getppid() != launcher)
             _exit(128 + SIGKILL);
+        char nothing;
+        close(gate[1]);
+        while (read(gate[0], &nothing, sizeof nothing) < 0 && errno == EINTR)
+            ; /* stopped and continued */
         if (rest[0] >= 0)
             fcntl(rest[0], F_SETFD, 0);
         umask(caller->creation_mask);
@@ -221,18 +230,24 @@ int run(const struct self *self, struct home *home, char **argv, const sigset_t 
     }
     free(environment);
     close(failure[1]);
+    /* What came before the child did is passed on, whoever sent it, while all of that is blocked there. So a key that reached
+     * both is still one signal for the child, and not yet noticed. */
+    int passed = 0;
+    while ((signal = pending_signal(forwarded))) {
+        kill(child, signal);
+        passed = signal;
+    }
+    close_both(gate);
     int error = 0;
     bool failed = read(failure[0], &error, sizeof error) == sizeof error;
     close(failure[0]);
     if (failed) {
-        waitpid(child, NULL, 0); /* and main() finds what signals have come */
+        waitpid(child, NULL, 0);
+        if (passed)
+            kill(launcher, passed); /* main() finds what signals have come */
         close_both(rest);
         return -error;
     }
-    /* What came before the child did is passed on, whoever sent it. A key that reached both comes twice, which is one
-     * signal for the child while Python starts. */
-    while ((signal = pending_signal(forwarded)))
-        kill(child, signal);
 
     if (rest[0] >= 0)
         close(rest[0]); /* only the program holds its end, so its end is the end of the unpacker */

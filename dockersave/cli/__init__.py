@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .console.console import Console
 
 _BUG = "this is a bug in dockersave; run it again with --verbose and report what it prints"
+_NO_MEMORY = ("failed to map segment", "unknown encoding: idna")
+"""What is raised instead of MemoryError if a shared object cannot be loaded."""
 _MEMORY_HINT = "use fewer --jobs, or raise the limit (ulimit -v, or that of the container)"
 
 
@@ -65,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as failure:
-        # The loader of shared objects does not raise MemoryError.
-        if isinstance(failure, MemoryError) or "failed to map segment" in str(failure):
+        if isinstance(failure, MemoryError) or any(said in str(failure) for said in _NO_MEMORY):
             unforeseen = DockersaveError("there is not enough memory", _MEMORY_HINT)
         else:
             unforeseen = DockersaveError(f"{type(failure).__name__}: {failure}", _BUG)

@@ -14,9 +14,8 @@ import sys
 from ..errors import UsageError
 from ..values import names_of
 from .console.spelling import option_of
-from .guides import topics
 from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
-from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE, page
+from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def _jobs(text: str) -> int | None:
 
 
 def _default_jobs() -> int | None:
-    """What the static binary sets where memory is short, and whoever else wants to."""
+    """DOCKERSAVE_JOBS, which the static binary sets if memory is short; users may, too."""
     text = os.environ.get("DOCKERSAVE_JOBS", "")
     return int(text) if re.fullmatch("[0-9]{1,6}", text) else None
 
@@ -97,6 +96,8 @@ def _registry(text: str) -> str:
 
 
 def _topic(text: str) -> str:
+    from .guides import topics
+
     if text not in topics():
         raise argparse.ArgumentTypeError(
             f"no guide on {_short(ascii(text))}; topics: {', '.join(topics())}"
@@ -128,17 +129,13 @@ _OF_A_FILE = ("verify", "list")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `UsageError`, with a help page of 80 columns."""
+    """A parser that raises `UsageError`. The help page is made without it."""
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line, without showing values, which may be secret."""
         # "ignored explicit argument 'secret'"
         message = re.sub("ignored explicit argument.*", "takes no value", message, flags=re.DOTALL)
         raise UsageError(message.removeprefix("argument "), SEE_HELP)
-
-    def format_help(self) -> str:
-        """The help page."""
-        return page()
 
     def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Parse a command line; options and images may come in any order.

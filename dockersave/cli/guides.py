@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
 _FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "help")
 
 
@@ -21,7 +25,8 @@ def subject(topic: str) -> str:
     Args:
         topic: one of `topics`.
     """
-    heading = markdown(topic).partition("\n")[0].removeprefix("# ")
+    with _open(topic) as file:
+        heading = file.readline().strip("# \n")
     return heading[0].lower() + heading[1:]
 
 
@@ -31,7 +36,7 @@ def markdown(topic: str) -> str:
     Args:
         topic: one of `topics`.
     """
-    with open(os.path.join(_FOLDER, f"{topic}.md"), encoding="utf-8") as file:
+    with _open(topic) as file:
         return file.read()
 
 
@@ -48,3 +53,7 @@ def guide(topic: str) -> str:
         else:
             lines.append(f"    {line}" if inside and line else line)
     return "\n".join(lines) + "\n"
+
+
+def _open(topic: str) -> TextIO:
+    return open(os.path.join(_FOLDER, f"{topic}.md"), encoding="utf-8")

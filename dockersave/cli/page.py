@@ -7,7 +7,6 @@ of `Options` or `Network` that is named like it; without it, the field has its o
 from __future__ import annotations
 
 from ..model.formats import FORMATS
-from .guides import subject, topics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,6 +177,8 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
 
 def page() -> str:
     """The help page: 80 columns, the same for every Python, terminal and locale."""
+    from .guides import subject, topics
+
     lines = [f"usage: {USAGE}", "", SUMMARY, ""]
     for title, options in OPTIONS.items():
         lines.append(f"{title}:")

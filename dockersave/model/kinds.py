@@ -7,7 +7,7 @@ Sources: moby, distribution/registry.go (`ImageTypes`); OCI image specification 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..errors import ContentError, shown
 from .manifests import (
@@ -146,6 +146,34 @@ def parse_any(body: bytes, digest: str, media_type: str) -> Manifest | Index:
     except UnknownKindError as unknown:
         own = Descriptor(unknown.media_type, digest, len(body))
         return Manifest(own, body, own, descriptors_of(json.loads(body)))
+
+
+def parse_entry(
+    entry: Descriptor, read: Callable[[], bytes], *, inside: bool
+) -> Manifest | Index | None:
+    """Parse an entry of an index in an archive.
+
+    Args:
+        entry: what the index says of it.
+        read: returns its bytes, or raises a `ContentError`.
+        inside: whether that is an image's index, which may list anything, not the archive's own.
+
+    Returns:
+        None for a blob.
+
+    Raises:
+        ContentError: it is malformed, although the index says that it is a manifest or an index.
+    """
+    if not inside:
+        return parse_document(read(), entry.digest, entry.media_type)
+    if not may_be_manifest(entry.media_type):
+        return None
+    try:
+        return parse_any(read(), entry.digest, entry.media_type)
+    except ContentError:
+        if entry.media_type in INDEX_TYPES | MANIFEST_TYPES:
+            raise
+        return None
 
 
 def blobs_beside(index: Index, blobs: list[Descriptor]) -> Manifest:

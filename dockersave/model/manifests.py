@@ -189,8 +189,7 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
     layers = _descriptors(document, "layers", LIMITS.layers)
     config = parse_descriptor(document.get("config"), "the config")
     descriptor = Descriptor(actual or OCI_MANIFEST, digest, len(body))
-    about = _part(document, "subject").get("digest", "")
-    notes = _part(document, "annotations")
+    about, notes = _part(document, "subject").get("digest", ""), _part(document, "annotations")
     return Manifest(descriptor, body, config, layers, _artifact_type(document), about, notes)
 
 

@@ -43,6 +43,14 @@ def _take_several(options: object, *names: str) -> None:
         object.__setattr__(options, name, tuple(map(os.fspath, several)))
 
 
+def _check_numbers(options: object, *names: str, kind: object) -> None:
+    """Refuse what is no such number: comparing it would fail without its name, or not at all."""
+    for name in names:
+        value = getattr(options, name)
+        if not isinstance(value, kind):  # type: ignore[arg-type]
+            raise TypeError(f"{name} must be a number, not {value!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """How to reach registries. The command line's options have the same names.
@@ -67,7 +75,7 @@ class Network:
     Raises:
         UsageError: a number is out of range, the user name or the password is empty, or the name of
             an insecure registry is invalid.
-        TypeError: a path is not a path, or a list is a single string.
+        TypeError: a path is not a path, a number is not a number, or a list is a single string.
     """
 
     insecure: bool = False
@@ -111,6 +119,9 @@ class Network:
     def __post_init__(self) -> None:
         _take_paths(self, "ca_file", "cert", "key", "authfile")
         _take_several(self, "insecure_registries", "mirrors")
+        _check_numbers(self, "jobs", "limit_rate", kind=int | None)
+        _check_numbers(self, "retries", kind=int)
+        _check_numbers(self, "timeout", "wait", kind=int | float)
         if self.jobs is not None and not 1 <= self.jobs <= LIMITS.jobs:
             raise UsageError(
                 f"{argument('jobs')} must be 1 to {LIMITS.jobs}, not {self.jobs}",

@@ -26,7 +26,13 @@ class Platform:
 
         Raises:
             UsageError: it is neither.
+            TypeError: it is no text.
         """
+        # Not everybody checks types.
+        given: object = text
+        if not isinstance(given, str):
+            kind = type(given).__name__
+            raise TypeError(f"a platform is a str, such as 'linux/arm64' or 'all', not {kind}")
         if "," in text:
             raise UsageError(
                 f"{text!r} names several platforms",

@@ -131,7 +131,7 @@ class RegistryClient:
         Args:
             repository: its full path.
             version: a tag, or a digest that the bytes must match.
-            large: told the size while a large document is read: see `Transport.read`.
+            large: called with the size while a large document is read: see `Transport.read`.
 
         Raises:
             NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError

@@ -210,7 +210,7 @@ class Endpoint:
             try:
                 exchange.check(self.name)
             finally:
-                # What is read here, wanted by nobody, counts for the next one.
+                # Last: the time that this takes counts for the next request.
                 self._transport.discard(response)
             url = redirects.target(
                 url, location, downgrade=self._downgrade, conceal=self._secrets.conceal

@@ -14,6 +14,7 @@ from ..limits import LIMITS
 from ..model.digest import digest_of
 from ..model.weight import is_too_heavy
 from .concealing.secrets import Secrets
+from .connections.failures import explain
 from .connections.transport import Transport
 from .endpoint import Endpoint
 from .exchange import Answered
@@ -82,10 +83,11 @@ class Pages:
             document = json.loads(body)
         except (ValueError, RecursionError):
             document = None
-        tags = document.get("tags") if isinstance(document, dict) else 0
-        tags = [] if tags is None else tags  # a repository without tags
+        tags = _listed(document)
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise ContentError(f"{self._home.name}: {what} are not a list")
+            detail = explain(body, self._secrets.conceal)
+            said = f": {detail}" if detail else ""
+            raise ContentError(f"{self._home.name}: {what} are not a list{said}")
         return [shown(tag) for tag in tags], self._next(answered)
 
     def _next(self, answered: Answered) -> str | None:
@@ -98,3 +100,13 @@ class Pages:
                 f" ({self._secrets.shown(str(unreadable))})",
                 "the registry's Link header is at fault; a list without them would be wrong",
             ) from None
+
+
+def _listed(document: object) -> object:
+    """What a page lists: a repository without tags has none, or null, but no error."""
+    if not isinstance(document, dict):
+        return None
+    # Go ignores case.
+    named = {key.lower(): value for key, value in document.items()}
+    tags = named.get("tags")
+    return [] if tags is None and "errors" not in named else tags

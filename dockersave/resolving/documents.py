@@ -21,7 +21,7 @@ class Documents(Protocol):
     def manifest(
         self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
     ) -> Document:
-        """A manifest or an index, by tag or digest; `large` is told the size of one that is."""
+        """A manifest or an index, by tag or digest; `large` gets the size of a large one."""
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """A small blob, verified."""

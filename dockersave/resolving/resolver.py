@@ -163,8 +163,15 @@ class Resolver(DocumentReader):
             yield from self._offers(child, found, depth - 1)
         elif not may_be_image(child):
             found.kinds[kind_of(child)] = None
-        elif variant := self.variant(child):
-            yield Offer(variant.config.platform, entry.digest, entry.os_version)
+        else:
+            try:
+                variant = self.variant(child)
+            except ContentError as failure:
+                # As for a platform: it may not be an image.
+                found.failure = found.failure or failure
+                return
+            if variant is not None:
+                yield Offer(variant.config.platform, entry.digest, entry.os_version)
 
     def _lone(self, manifest: Manifest) -> Variant:
         """The image of a reference without an index."""

@@ -69,12 +69,12 @@ class Accounts:
         lease.blob.leases.append(lease)
         self._active.append(lease)
 
-    def _leave(self, lease: Lease) -> None:
+    def _idles(self, lease: Lease) -> None:
         """A lease's connection waits for the next one."""
         if not lease.source.is_local:
             self._idle.append(lease.last)
 
-    def _wander(self, lease: Lease, at: int) -> None:
+    def _lease_next_gap(self, lease: Lease, at: int) -> None:
         """Lease the next missing range ahead of the stream."""
         missing = lease.blob.missing
         for number, (start, stop) in enumerate(missing):

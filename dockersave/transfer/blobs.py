@@ -92,9 +92,8 @@ class Blob:
         self.missing = gaps(have, self.extent)
         self.present = self.reused = total(have)
         self.hashed = 0
-        self.is_hashing = False
-        self.waits = False
-        """Whether it waits for memory before it can go on."""
+        self.is_hashing = self.waits = False
+        """Whether a worker hashes it; whether it waits for memory before it can go on."""
         self.doubtful = bool(have)
         """Whether it contains bytes from this machine's disk: if they are wrong, no server is to
         blame."""

@@ -24,7 +24,7 @@ Invariants (`tests/transfer/invariants.py` checks them after every step):
     not progress: with ten bytes per connection, a run would never end.)
 4.  Hashing runs from the first byte to the last, by one worker at a time, and never passes what
     is present. A blob is done when its last byte has been hashed and the digest is right.
-5.  Who has the memory is partly hashed; who waits for it has bytes that are not (`memory.py`).
+5.  The blob with the memory is partly hashed; one that waits has bytes that are not (`memory.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 
-from ..errors import ContentError
+from ..errors import ContentError, NetworkError
 from ..limits import LIMITS
 from ..retry_policy import RetryPolicy
 from .accounts import Accounts, keep_in
@@ -150,14 +150,12 @@ class Ledger(Accounts):
             and not lease.is_ahead
         ]
         is_warm = bool(self._idle) and now - self._idle[-1] < WARM
-        found = most_behind(splittable, self.latency, now, is_warm=is_warm)
-        if found is None:
+        if not (found := most_behind(splittable, self.latency, now, is_warm=is_warm)):
             return None
         lease, share = found
         blob, at = lease.blob, lease.stop - share
         half = Lease(blob, lease.source, at, lease.stop, False, lease.round, now)
-        lease.stop = half.start
-        lease.is_cut = True
+        lease.stop, lease.is_cut = at, True
         self._add(half)
         self._tell("split", f"{blob.digest}: {half.start}-{half.stop} to another connection")
         return half
@@ -212,7 +210,7 @@ class Ledger(Accounts):
         if lease.whole and lease.position in (lease.start, lease.stop):
             # While it was skipped, a range before it may have become missing.
             self._give_back(lease)
-            self._wander(lease, at)
+            self._lease_next_gap(lease, at)
         if lease.position >= lease.stop:
             return _END
         take = lease.stop - lease.position
@@ -269,7 +267,7 @@ class Ledger(Accounts):
         if lease not in lease.blob.leases:
             return
         if lease.gained and lease.position == lease.stop and not lease.is_cut:
-            self._leave(lease)
+            self._idles(lease)
         self._release(lease)
         self._serve()
 
@@ -299,6 +297,9 @@ class Ledger(Accounts):
             if not blob.done:  # The source may send more after the end of the correct blob.
                 self._drop(blob, lease.source)
             return
+        if not isinstance(failure, NetworkError | ContentError):
+            self._fail(failure)
+            return
         verdict = self._attempts.judge(
             failure,
             blob.attempts,
@@ -322,8 +323,7 @@ class Ledger(Accounts):
         if verdict.sheds:
             self._shed()
         blob.not_before = max(blob.not_before, verdict.until)
-        words = getattr(failure, "marked", failure)
-        self._tell("failed", f"{blob.digest} at {lease.position}: {words}")
+        self._tell("failed", f"{blob.digest} at {lease.position}: {failure.marked}")
 
     @property
     def tasks(self) -> int:

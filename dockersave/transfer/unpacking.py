@@ -94,7 +94,9 @@ class UnpackedLayer:
         self._raw = Verifier(None if is_local else self.digest, None, name)
         self._plain = Verifier(self.diff_id, None, f"{name}, unpacked,")
         self._held = b""
-        self._decompressor = Decompressor(name, self._may_have)
+        # Layers of what is no image stay as they are: a Helm chart's is compressed.
+        is_packed = self.diff_id != self.digest
+        self._decompressor = Decompressor(name, self._may_have, is_packed=is_packed)
 
     def read(self, position: int, amount: int) -> bytes:
         """The bytes that could not be unpacked yet; others are not kept."""

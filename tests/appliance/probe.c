@@ -24,17 +24,18 @@ static void note(int signal)
 
 int main(int argc, char **argv)
 {
+    const char *what = argc > 1 ? argv[1] : "";
+    if (strcmp(what, "count") == 0)
+        signal(atoi(argv[2]), note);
     sigset_t interrupt; /* blocked by the launcher, for build/frozen.py to unblock */
     sigemptyset(&interrupt);
     sigaddset(&interrupt, SIGINT);
     sigprocmask(SIG_UNBLOCK, &interrupt, NULL);
-    const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exit") == 0)
         return atoi(argv[2]);
     if (strcmp(what, "kill") == 0)
         raise(atoi(argv[2]));
     if (strcmp(what, "count") == 0) { /* how often does SIGNAL arrive within a second of the first? */
-        signal(atoi(argv[2]), note);
         puts("ready");
         fflush(stdout);
         while (!count)

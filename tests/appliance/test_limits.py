@@ -18,7 +18,8 @@ from tests.pace import Stopwatch
 from tests.processes import program
 
 SAVE = ["127.0.0.1:1/x", "--retries", "0"]
-USER = 12345
+USER = 1_000_000 + os.getpid()
+"""Whose processes are those of one test: a limit counts all that run on this machine."""
 
 
 def run(
@@ -148,6 +149,38 @@ def test_ctrl_c_before_the_program_exists(probe: Path, tmp_path: Path) -> None:
     )
     assert watch.own < 10
     assert (code, leftovers(tmp_path)) == (130, [])
+
+
+# Its second look for signals, behind the fork, takes its time.
+LOOK = [
+    "-e",
+    "trace=rt_sigtimedwait,execve",
+    "-e",
+    "inject=rt_sigtimedwait:delay_enter=700000:when=2",
+]
+
+
+def looks(log: Path) -> bool:
+    return log.exists() and log.read_text().count("rt_sigtimedwait(") == 2
+
+
+def test_ctrl_c_arrives_once_however_late_the_launcher_looks(probe: Path, tmp_path: Path) -> None:
+    """The key's signal reaches the program, too, which must not have noticed it by then."""
+    count = [*strace(tmp_path / "log", *LOOK), str(probe), "count", str(int(signal.SIGINT))]
+    output, code = terminal(count, tmp_path, b"\x03", lambda: looks(tmp_path / "log"))
+    assert output.split()[-1] == "1"
+    assert (code, leftovers(tmp_path)) == (0, [])
+
+
+def test_ctrl_c_just_before_the_program_cannot_be_executed(probe: Path, tmp_path: Path) -> None:
+    """No other place is tried then."""
+    log = tmp_path / "log"
+    refused = ["-f", *LOOK, "-e", "inject=execve:error=EACCES:when=1"]
+    command = [*strace(log, *refused), str(probe), "sleep", "20"]
+    _, code = terminal(command, tmp_path, b"\x03", lambda: looks(log))
+    assert code == 130
+    assert log.read_text().count("EACCES") == 1
+    assert leftovers(tmp_path) == []
 
 
 def test_stopped_while_the_program_cannot_be_executed(probe: Path, tmp_path: Path) -> None:

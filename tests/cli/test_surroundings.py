@@ -234,6 +234,7 @@ def test_openssl_configured_to_do_nothing(
     [
         (MemoryError(), "there is not enough memory\n  use fewer --jobs"),
         (ImportError("a.so: failed to map segment from shared object"), "not enough memory\n"),
+        (LookupError("unknown encoding: idna"), "not enough memory\n"),
         (RuntimeError("odd"), "RuntimeError: odd\n  this is a bug"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,15 @@ def test_what_is_no_registry(name: str) -> None:
     with pytest.raises(UsageError, match="not a registry") as caught:
         Network(insecure_registries=("localhost:5000", name))
     assert "HOST[:PORT]" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"jobs": 2.5}, {"limit_rate": "2M"}, {"retries": None}, {"timeout": "5"}], ids=str
+)
+def test_what_is_no_number(wrong: dict[str, Any]) -> None:
+    [name] = wrong
+    with pytest.raises(TypeError, match=f"^{name} must be a number, not "):
+        Network(**wrong)
 
 
 def test_one_run_takes_from_a_plain_registry_and_from_one_with_tls(tmp_path: Path) -> None:

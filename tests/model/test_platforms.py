@@ -41,6 +41,12 @@ def test_no_platforms(text: str) -> None:
     assert "OS/ARCH" in info.value.hint
 
 
+@pytest.mark.parametrize("several", [["linux/amd64", "linux/arm64"], Platform("linux", "amd64")])
+def test_a_platform_is_a_text(several: Any) -> None:
+    with pytest.raises(TypeError, match="a platform is a str, such as 'linux/arm64' or 'all'"):
+        Platform.parse(several)
+
+
 def test_this_host_has_a_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     for machine, platform in (("x86_64", "linux/amd64"), ("armv7l", "linux/arm/v7")):
         name = os.uname_result(("Linux", "host", "6.1", "#1", machine))

@@ -96,7 +96,8 @@ class Canary:
             AssertionError: a secret is where it must not be.
         """
         places = {
-            "output": "\n".join([*self._said, *self.lines, *more]).encode(),
+            # With marks of arguments, which cannot be encoded (`spelling`).
+            "output": "\n".join([*self._said, *self.lines, *more]).encode(errors="surrogatepass"),
             "process arguments": repr(_started).encode(),
         }
         for number, requests in enumerate(self._reached):

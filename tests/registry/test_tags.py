@@ -94,9 +94,10 @@ def test_a_list_of_tags_goes_on_at_the_same_origin_only() -> None:
     [
         ('{"name":"x","tags":null}', []),
         ('{"name":"x"}', []),
+        ('{"Name":"x","Tags":["a"]}', ["a"]),
         ('{"name":"x","tags":["a\\u001b[2J"]}', ["a?[2J"]),
     ],
-    ids=["null", "none", "escapes"],
+    ids=["null", "none", "capitals", "escapes"],
 )
 def test_odd_lists_of_tags(body: str, tags: list[str]) -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
@@ -109,6 +110,13 @@ def test_what_is_no_list_of_tags(body: str) -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.body(body))
         with pytest.raises(ContentError, match="are not a list"):
+            list(run.registry.tags("team/sample"))
+
+
+def test_an_error_that_is_served_as_a_list() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(Fault.body('{"errors":[{"code":"DENIED","message":"no"}]}'))
+        with pytest.raises(ContentError, match="are not a list: DENIED: no"):
             list(run.registry.tags("team/sample"))
 
 

@@ -11,6 +11,8 @@ from dockersave.transfer.throttle import Stream
 from tests.simulation.machine import Machine, Thread
 
 Say = Callable[[str], None]
+_DISK = (0.0, 0.01, 0.1)
+"""Seconds that the disk takes; none where the file is in memory."""
 PROGRESS = 32
 """Bytes of an answer that are progress; fewer are not, unless nothing more was wanted."""
 
@@ -199,8 +201,8 @@ class FoundStream:
         self._at = start
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read."""
-        self._machine.step_aside()
+        """Read; it may take a moment."""
+        self._machine.wait(self._machine.dice.choice(_DISK))
         part = self._content[self._at : self._at + len(buffer)]
         buffer[: len(part)] = part
         self._at += len(part)

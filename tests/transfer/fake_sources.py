@@ -204,11 +204,11 @@ def at_work(
     before = set(threading.enumerate())
     flag = cancellation or Cancellation()
     judge = policy or attempts()
-    books = Ledger(blobs, judge, most=jobs, piece_most=piece_most)
+    ledger = Ledger(blobs, judge, most=jobs, piece_most=piece_most)
     gauge = Gauge(jobs, jobs, 1, latency=1)
     gauge.connections = jobs
-    crew = WorkerPool(
-        books,
+    pool = WorkerPool(
+        ledger,
         downloads,
         gauge=gauge,
         throttle=Throttle(rate, flag, jobs),
@@ -216,13 +216,13 @@ def at_work(
         name="under test",
     )
     try:
-        yield books, crew
+        yield ledger, pool
     except DockersaveError:
         # As `Job` does: whatever they wait for, it is of no use now.
         flag.cancel()
         raise
     finally:
-        crew.close()
+        pool.close()
         assert set(threading.enumerate()) <= before, "threads are left"
 
 
@@ -243,6 +243,6 @@ def fetched(
     downloads = [BlobDownload(blob, place)]
     with at_work(
         [blob], downloads, jobs=jobs, policy=policy, cancellation=cancellation, rate=rate
-    ) as (books, crew):
-        crew.run(lambda: books.is_done, tick)
+    ) as (ledger, pool):
+        pool.run(lambda: ledger.is_done, tick)
     return place, blob

@@ -23,7 +23,7 @@ _SMALL = replace(
     read_least=GRANULE,
     retries_per_run=1_000_000,
 )
-_MODULES = ("attempts", "transfer.blobs", "transfer.ledger", "transfer.cutting")
+_MODULES = ("retry_policy", "transfer.blobs", "transfer.ledger", "transfer.cutting")
 
 RIGHT, WRONG = True, False
 
@@ -62,7 +62,7 @@ def small_limits() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class NamedSource:
     """A source: a name, and what the ledger may know of it."""
 
     server: Hashable

@@ -170,6 +170,27 @@ def test_a_connection_that_begins_slowly_is_given_less_or_nothing() -> None:
     assert share >= MIB
 
 
+def test_what_begins_slowly_is_given_three_quarters_as_often_as_that_is_needed() -> None:
+    running = lease(0, 11 * MIB, gained=8 * MIB, rate=MIB)
+    assert most_behind([running], 0.2, NOW, is_warm=True) == (running, 22 * GRANULE)
+    assert most_behind([running], 0.2, NOW, is_warm=False) == (running, 16 * GRANULE)
+
+
+def test_what_comes_just_in_time_is_not_made_less() -> None:
+    share = 14_600 * 15  # four times twice as much, after three round trips of a second
+    rate = share // 6  # so that the first one brings its part in seven seconds
+    running = lease(0, 8 * rate + 2 * share + rate, gained=8 * rate, rate=rate)
+    found = most_behind([running], 1.0, NOW, is_warm=False)
+    assert found == (running, share - share % GRANULE)
+
+
+def test_the_least_that_can_be_given_comes_in_time_or_is_not_given() -> None:
+    least = LIMITS.split_least
+    running = lease(0, 8 * least + 2 * least + least // 2, gained=8 * least, rate=least)
+    assert most_behind([running], 0.5, NOW, is_warm=True) == (running, least)
+    assert most_behind([running], 0.5, NOW, is_warm=False) is None
+
+
 def test_a_near_connection_begins_as_fast_as_it_goes_on() -> None:
     running = lease(0, 9 * MIB, gained=8 * MIB, rate=MIB)
     assert most_behind([running], 0, NOW, is_warm=False) == (running, 8 * GRANULE)

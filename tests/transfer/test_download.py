@@ -81,10 +81,10 @@ def test_what_is_there_can_be_judged_without_any_source(is_right: bool) -> None:
     place = Memory()
     place.body[:] = BODY if is_right else bytes(len(BODY))
     blob = Blob(blob_of().digest, len(BODY), [], [(0, len(BODY))])
-    with at_work([blob], [BlobDownload(blob, place)]) as (books, crew):
+    with at_work([blob], [BlobDownload(blob, place)]) as (ledger, pool):
         if is_right:
-            crew.run(lambda: books.is_done, lambda: None)
+            pool.run(lambda: ledger.is_done, lambda: None)
         else:
             with pytest.raises(ContentError, match="hashes to"):
-                crew.run(lambda: books.is_done, lambda: None)
+                pool.run(lambda: ledger.is_done, lambda: None)
     assert blob.done == is_right

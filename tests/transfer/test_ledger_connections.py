@@ -10,7 +10,7 @@ import pytest
 from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.blobs import Lease
 from dockersave.transfer.cutting import WARM, _slow_start
-from tests.transfer.by_hand import BROKEN, G, LedgerByHand, blob, disk
+from tests.transfer.ledger_driver import BROKEN, G, LedgerDriver, blob, disk
 from tests.transfer.outcomes import small_limits
 
 
@@ -21,47 +21,55 @@ def limits() -> Iterator[None]:
 
 
 def test_a_connection_whose_lease_was_read_to_its_end_waits_for_the_next() -> None:
-    books = LedgerByHand(blob(4), most=1)
-    lease = books.open()
-    books.write(lease, now=3.0)
-    books.ledger.ended(lease)
-    assert books.ledger._idle == [3.0]
+    driver = LedgerDriver(blob(4), most=1)
+    lease = driver.open()
+    driver.write(lease, now=3.0)
+    driver.ledger.ended(lease)
+    assert driver.ledger._idle == [3.0]
 
 
 def test_a_file_is_no_connection() -> None:
-    books = LedgerByHand(blob(4, [disk()]), most=1)
-    books.fetch(3.0)
-    assert books.ledger._idle == []
+    driver = LedgerDriver(blob(4, [disk()]), most=1)
+    driver.fetch(3.0)
+    assert driver.ledger._idle == []
+
+
+def test_a_file_takes_none_that_waits() -> None:
+    driver = LedgerDriver(blob(4), blob(4, [disk()], name="b"), most=1)
+    driver.fetch(3.0)
+    lease = driver.lease(3.0)
+    assert lease.source.is_local
+    assert driver.ledger._idle == [3.0]
 
 
 @pytest.mark.parametrize("granules", [0, 1])
 def test_a_connection_that_is_left_early_is_lost(granules: int) -> None:
-    books = LedgerByHand(blob(4), most=1)
-    lease = books.open()
+    driver = LedgerDriver(blob(4), most=1)
+    lease = driver.open()
     if granules:
-        books.write(lease, granules * G)
-    books.ledger.ended(lease)
-    assert books.ledger._idle == []
+        driver.write(lease, granules * G)
+    driver.ledger.ended(lease)
+    assert driver.ledger._idle == []
 
 
-def one_of_two() -> tuple[LedgerByHand, Lease]:
+def one_of_two() -> tuple[LedgerDriver, Lease]:
     """One of two connections has all there is."""
-    books = LedgerByHand(blob(4), most=2)
-    books.ledger.spread = False
-    books.ledger.grant(1)
-    lease = books.open()
-    books.ledger.grant(2)
+    driver = LedgerDriver(blob(4), most=2)
+    driver.ledger.spread = False
+    driver.ledger.grant(1)
+    lease = driver.open()
+    driver.ledger.grant(2)
     assert (lease.start, lease.stop) == (0, 4 * G)
-    return books, lease
+    return driver, lease
 
 
 def test_so_is_one_whose_lease_was_split() -> None:
-    books, lease = one_of_two()
-    half = books.lease(1.0)
+    driver, lease = one_of_two()
+    half = driver.lease(1.0)
     assert lease.stop == half.start
-    books.write(lease, now=1.0)
-    books.ledger.ended(lease)
-    assert books.ledger._idle == []
+    driver.write(lease, now=1.0)
+    driver.ledger.ended(lease)
+    assert driver.ledger._idle == []
 
 
 @pytest.mark.parametrize(
@@ -69,22 +77,22 @@ def test_so_is_one_whose_lease_was_split() -> None:
     [([], 10.0, False), ([9.9], 10.0, True), ([0.0], WARM, False)],
 )
 def test_a_connection_is_warm_for_a_moment(idle: list[float], now: float, is_warm: bool) -> None:
-    books, _ = one_of_two()
-    books.ledger._idle[:] = idle
+    driver, _ = one_of_two()
+    driver.ledger._idle[:] = idle
     with patch("dockersave.transfer.ledger.most_behind", return_value=None) as found:
-        books.ledger.next(now)
+        driver.ledger.next(now)
     assert found.call_args.kwargs["is_warm"] is is_warm
 
 
 def test_who_is_overtaken_is_judged_so() -> None:
-    books = LedgerByHand(blob(8), most=2)
-    slow, quick = books.open(), books.open()
-    books.write(quick, G)
+    driver = LedgerDriver(blob(8), most=2)
+    slow, quick = driver.open(), driver.open()
+    driver.write(quick, G)
     assert (slow.is_overtaken, quick.is_overtaken) == (True, False)
     with patch.object(RetryPolicy, "judge", autospec=True, side_effect=RetryPolicy.judge) as judge:
-        books.ledger.failed(slow, BROKEN, 0.0)
+        driver.ledger.failed(slow, BROKEN, 0.0)
     assert judge.call_args.kwargs["overtaken"] is True
-    assert books.told[-1] == ("failed", f"a at 0: {BROKEN.marked}")
+    assert driver.told[-1] == ("failed", f"a at 0: {BROKEN.marked}")
 
 
 def test_a_rate_is_told_over_a_while_of_its_own() -> None:

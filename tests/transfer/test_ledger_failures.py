@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from dockersave.errors import ContentError, NetworkError
+from dockersave.errors import ContentError, CredentialsError, NetworkError, NotFoundError
 from dockersave.spelling import argument
 from dockersave.transfer.blobs import Step
-from tests.transfer.by_hand import BROKEN, CROWDED, G, LedgerByHand, blob, disk, wrong
 from tests.transfer.invariants import check
-from tests.transfer.outcomes import Shelf, small_limits
+from tests.transfer.ledger_driver import BROKEN, CROWDED, G, LedgerDriver, blob, disk, wrong
+from tests.transfer.outcomes import NamedSource, small_limits
 
 
 @pytest.fixture(autouse=True)
@@ -26,136 +26,150 @@ def _small() -> Iterator[None]:
 
 def test_a_failure_is_told_with_its_arguments_marked() -> None:
     """Whoever reads the trace spells them."""
-    books = LedgerByHand(blob(4))
+    driver = LedgerDriver(blob(4))
     text = f"too slow for {argument('timeout', 2)}"
-    books.ledger.failed(books.open(), NetworkError(text, transient=True), 1.0)
-    assert books.told == [("failed", f"a at 0: {text}")]
+    driver.ledger.failed(driver.open(), NetworkError(text, transient=True), 1.0)
+    assert driver.told == [("failed", f"a at 0: {text}")]
+
+
+@pytest.mark.parametrize("make", [NotFoundError, CredentialsError, OSError])
+@pytest.mark.parametrize("amount", [0, G])
+def test_what_no_network_is_to_blame_for_is_not_tried_again(
+    make: Callable[[str], Exception], amount: int
+) -> None:
+    driver = LedgerDriver(blob(4))
+    lease, failure = driver.open(), make("no")
+    if amount:
+        driver.write(lease, amount)
+    driver.ledger.failed(lease, failure, 1.0)
+    assert driver.ledger.failure is failure
+    assert not driver.told
 
 
 def test_a_request_that_brings_nothing_is_an_attempt_of_all_that_began_with_it() -> None:
     only = blob(4)
-    books = LedgerByHand(only, most=2)
-    first, second = books.open(), books.open()
-    books.ledger.failed(first, BROKEN, 1.0)
+    driver = LedgerDriver(only, most=2)
+    first, second = driver.open(), driver.open()
+    driver.ledger.failed(first, BROKEN, 1.0)
     assert (only.attempts, only.round, only.has_answered) == (1, 1, False)
     assert only.not_before == 1.0
-    assert books.told == [("failed", "a at 0: reset")]
-    books.ledger.failed(second, BROKEN, 1.0)
+    assert driver.told == [("failed", "a at 0: reset")]
+    driver.ledger.failed(second, BROKEN, 1.0)
     assert (only.attempts, only.round) == (1, 1)
     assert only.missing == [(0, 4 * G)]
     for _ in range(1):
-        books.ledger.failed(books.open(1.0), BROKEN, 1.0)
+        driver.ledger.failed(driver.open(1.0), BROKEN, 1.0)
     assert only.attempts == 2
-    books.ledger.failed(books.open(1.0), BROKEN, 1.0)
-    assert books.ledger.failure is BROKEN
+    driver.ledger.failed(driver.open(1.0), BROKEN, 1.0)
+    assert driver.ledger.failure is BROKEN
 
 
 def test_what_brought_bytes_is_no_attempt() -> None:
     only = blob(4)
-    books = LedgerByHand(only, most=1, piece_most=4 * G, retries=0)
-    lease = books.open()
-    books.write(lease, G)
-    books.ledger.failed(lease, BROKEN, 1.0)
+    driver = LedgerDriver(only, most=1, piece_most=4 * G, retries=0)
+    lease = driver.open()
+    driver.write(lease, G)
+    driver.ledger.failed(lease, BROKEN, 1.0)
     assert (only.attempts, only.round, only.has_answered) == (0, 0, True)
-    assert not books.ledger.failure
+    assert not driver.ledger.failure
     assert only.not_before == -math.inf
-    assert books.told == [("failed", f"a at {G}: reset")]
-    assert books.lease(1.0).start == G
+    assert driver.told == [("failed", f"a at {G}: reset")]
+    assert driver.lease(1.0).start == G
 
 
 def test_a_server_that_refuses_one_more_is_asked_for_one_less_until_it_has_served() -> None:
-    books = LedgerByHand(blob(32), most=3, piece_most=G)
-    leases = [books.open() for _ in range(3)]
-    books.ledger.failed(leases[2], CROWDED, 0.0)
-    assert books.ledger.capacity == 2
-    assert books.told == [
+    driver = LedgerDriver(blob(32), most=3, piece_most=G)
+    leases = [driver.open() for _ in range(3)]
+    driver.ledger.failed(leases[2], CROWDED, 0.0)
+    assert driver.ledger.capacity == 2
+    assert driver.told == [
         ("shed", "2 connections are left"),
         ("failed", f"a at {2 * G}: too many"),
     ]
-    books.ledger.grant(3)
-    assert books.ledger.capacity == 2, "it has objected"
+    driver.ledger.grant(3)
+    assert driver.ledger.capacity == 2, "it has objected"
     for lease in leases[:2]:
-        books.write(lease)
-        books.ledger.ended(lease)
+        driver.write(lease)
+        driver.ledger.ended(lease)
     # One asks now; see `Blob.has_answered`.
-    books.fetch()
-    assert books.ledger.capacity == 2
-    books.fetch()
-    assert books.ledger.capacity == 3
+    driver.fetch()
+    assert driver.ledger.capacity == 2
+    driver.fetch()
+    assert driver.ledger.capacity == 3
     for _ in range(6):
-        books.fetch()
-    assert books.ledger.capacity == 3, "no more than were granted"
-    leases = [books.open() for _ in range(3)]
-    books.ledger.failed(leases[2], CROWDED, 0.0)
+        driver.fetch()
+    assert driver.ledger.capacity == 3, "no more than were granted"
+    leases = [driver.open() for _ in range(3)]
+    driver.ledger.failed(leases[2], CROWDED, 0.0)
     for lease in leases[:2]:
-        books.write(lease)
-        books.ledger.ended(lease)
-    assert books.ledger.capacity == 2, "what it served before counts no more"
+        driver.write(lease)
+        driver.ledger.ended(lease)
+    assert driver.ledger.capacity == 2, "what it served before counts no more"
 
 
 def test_the_last_connection_is_not_given_up() -> None:
-    books = LedgerByHand(blob(2), most=2, retries=1)
-    books.ledger.failed(books.open(), CROWDED, 0.0)
-    assert books.ledger.capacity == 2
-    assert books.ledger.blobs[0].attempts == 1
-    books.ledger.failed(books.open(1.0), CROWDED, 1.0)
-    assert books.ledger.failure is CROWDED
+    driver = LedgerDriver(blob(2), most=2, retries=1)
+    driver.ledger.failed(driver.open(), CROWDED, 0.0)
+    assert driver.ledger.capacity == 2
+    assert driver.ledger.blobs[0].attempts == 1
+    driver.ledger.failed(driver.open(1.0), CROWDED, 1.0)
+    assert driver.ledger.failure is CROWDED
 
 
 def test_a_local_source_that_fails_is_not_asked_again() -> None:
-    only = blob(4, [disk(), Shelf("server", 4 * G)])
-    books = LedgerByHand(only, most=1)
-    lease = books.open()
-    books.write(lease, G)
-    books.ledger.failed(lease, FileNotFoundError(), 0.0)
-    assert books.told == [("source", "a: disk cannot be used")]
+    only = blob(4, [disk(), NamedSource("server", 4 * G)])
+    driver = LedgerDriver(only, most=1)
+    lease = driver.open()
+    driver.write(lease, G)
+    driver.ledger.failed(lease, FileNotFoundError(), 0.0)
+    assert driver.told == [("source", "a: disk cannot be used")]
     assert [each.server for each in only.sources] == ["server"]
     assert (only.present, only.attempts) == (G, 0)
-    assert not books.ledger.failure
-    assert not books.lease().source.is_local
+    assert not driver.ledger.failure
+    assert not driver.lease().source.is_local
 
 
 def test_a_local_source_that_was_the_only_one_fails_the_run() -> None:
-    books = LedgerByHand(blob(4, [disk()]), most=1)
-    books.ledger.failed(books.open(), FileNotFoundError(), 0.0)
-    assert str(books.ledger.failure) == "layer a is incomplete"
+    driver = LedgerDriver(blob(4, [disk()]), most=1)
+    driver.ledger.failed(driver.open(), FileNotFoundError(), 0.0)
+    assert str(driver.ledger.failure) == "layer a is incomplete"
 
 
 def test_a_local_source_is_dropped_for_the_blob_that_was_read_alone() -> None:
-    both = [blob(1, [disk(1), Shelf("server", G)], name=name) for name in "ab"]
-    books = LedgerByHand(*both)
-    first = books.open()
+    both = [blob(1, [disk(1), NamedSource("server", G)], name=name) for name in "ab"]
+    driver = LedgerDriver(*both)
+    first = driver.open()
     assert first.blob is both[0]
     first.blob.sources.pop(0)
-    books.ledger.failed(first, FileNotFoundError(), 0.0)
-    assert not books.told, "it was dropped by somebody else"
+    driver.ledger.failed(first, FileNotFoundError(), 0.0)
+    assert not driver.told, "it was dropped by somebody else"
 
 
 def test_what_is_taken_in_order_is_begun_again_with_the_next_source() -> None:
-    only = blob(2, [disk(3), Shelf("server", 2 * G)], sequential=True)
-    books = LedgerByHand(only, most=1)
+    only = blob(2, [disk(3), NamedSource("server", 2 * G)], sequential=True)
+    driver = LedgerDriver(only, most=1)
     assert only.extent == 3 * G
-    lease = books.open()
-    books.write(lease, G)
-    books.ledger.failed(lease, OSError(), 0.0)
+    lease = driver.open()
+    driver.write(lease, G)
+    driver.ledger.failed(lease, OSError(), 0.0)
     assert (only.epoch, only.extent, only.present, only.missing) == (1, 2 * G, 0, [(0, 2 * G)])
-    assert books.told == [("source", "a: disk cannot be used")]
-    assert not books.ledger.failure
-    assert books.ledger.unassigned == 2 * G
-    assert not books.lease().source.is_local
+    assert driver.told == [("source", "a: disk cannot be used")]
+    assert not driver.ledger.failure
+    assert driver.ledger.unassigned == 2 * G
+    assert not driver.lease().source.is_local
 
 
 def test_a_blob_that_is_right_does_not_need_a_source_that_goes_on() -> None:
-    only = blob(1, [disk(1), Shelf("server", G)], sequential=True)
-    books = LedgerByHand(only, blob(1, name="b"), most=1)
-    lease = books.open()
-    books.write(lease)
-    books.hash(only)
-    books.ledger.failed(lease, ContentError("longer"), 0.0)
+    only = blob(1, [disk(1), NamedSource("server", G)], sequential=True)
+    driver = LedgerDriver(only, blob(1, name="b"), most=1)
+    lease = driver.open()
+    driver.write(lease)
+    driver.hash(only)
+    driver.ledger.failed(lease, ContentError("longer"), 0.0)
     assert only.done
     assert only.epoch == 0
-    assert not books.told
-    check(books.ledger, 0.0)
+    assert not driver.told
+    check(driver.ledger, 0.0)
 
 
 # What is judged.
@@ -163,87 +177,87 @@ def test_a_blob_that_is_right_does_not_need_a_source_that_goes_on() -> None:
 
 def test_wrong_bytes_are_fetched_once_more_and_as_a_whole() -> None:
     only = blob(1)
-    books = LedgerByHand(only, most=1)
-    books.fetch()
-    wrong(books, only)
+    driver = LedgerDriver(only, most=1)
+    driver.fetch()
+    wrong(driver, only)
     assert (only.strikes, only.whole, only.epoch, only.present, only.hashed) == (1, True, 1, 0, 0)
-    assert books.told == [("again", "a starts again: wrong")]
-    assert books.ledger.unassigned == G
-    assert not books.ledger.failure
-    assert books.lease().whole
+    assert driver.told == [("again", "a starts again: wrong")]
+    assert driver.ledger.unassigned == G
+    assert not driver.ledger.failure
+    assert driver.lease().whole
     again = only.leases[0]
-    books.ledger.opened(again, (0, G), 0, False, 0.0)
-    books.write(again)
-    books.ledger.ended(again)
-    wrong(books, only)
-    assert str(books.ledger.failure) == "wrong"
+    driver.ledger.opened(again, (0, G), 0, False, 0.0)
+    driver.write(again)
+    driver.ledger.ended(again)
+    wrong(driver, only)
+    assert str(driver.ledger.failure) == "wrong"
 
 
 def test_wrong_bytes_of_an_earlier_run_are_no_servers_fault() -> None:
     only = blob(2, have=[(0, G)])
-    books = LedgerByHand(only, most=1)
-    books.fetch()
-    wrong(books, only)
+    driver = LedgerDriver(only, most=1)
+    driver.fetch()
+    wrong(driver, only)
     assert (only.strikes, only.whole, only.epoch, only.doubtful) == (0, False, 1, False)
     assert only.missing == [(0, 2 * G)]
-    assert not books.ledger.failure
+    assert not driver.ledger.failure
 
 
 def test_wrong_bytes_of_a_local_source_are_fetched_from_the_next() -> None:
-    only = blob(1, [disk(1), Shelf("server", G)])
-    books = LedgerByHand(only, most=1)
-    books.fetch()
-    wrong(books, only)
+    only = blob(1, [disk(1), NamedSource("server", G)])
+    driver = LedgerDriver(only, most=1)
+    driver.fetch()
+    wrong(driver, only)
     assert (only.strikes, only.epoch) == (0, 1)
-    assert books.told == [
+    assert driver.told == [
         ("source", "a: disk cannot be used"),
         ("again", "a starts again: wrong"),
     ]
-    assert not books.lease().source.is_local
+    assert not driver.lease().source.is_local
     alone = blob(1, [disk(1)])
-    books = LedgerByHand(alone, most=1)
-    books.fetch()
-    wrong(books, alone)
-    assert str(books.ledger.failure) == "wrong"
+    driver = LedgerDriver(alone, most=1)
+    driver.fetch()
+    wrong(driver, alone)
+    assert str(driver.ledger.failure) == "wrong"
 
 
 def test_wrong_bytes_that_were_given_away_end_the_run() -> None:
     only = blob(1, restartable=False)
-    books = LedgerByHand(only, most=1)
-    books.fetch()
-    wrong(books, only)
-    assert str(books.ledger.failure) == "wrong"
+    driver = LedgerDriver(only, most=1)
+    driver.fetch()
+    wrong(driver, only)
+    assert str(driver.ledger.failure) == "wrong"
     assert only.epoch == 0
 
 
 def test_a_blob_without_sources_that_is_wrong_ends_the_run() -> None:
     only = blob(1, [], [(0, G)])
-    books = LedgerByHand(only, most=1)
-    wrong(books, only)
-    assert str(books.ledger.failure) == "wrong"
+    driver = LedgerDriver(only, most=1)
+    wrong(driver, only)
+    assert str(driver.ledger.failure) == "wrong"
 
 
 def test_wrong_bytes_found_early_take_the_leases_away() -> None:
     only = blob(4, have=[(0, G)])
-    books = LedgerByHand(only, most=2)
-    task = books.ledger.hashing(only, 8)
+    driver = LedgerDriver(only, most=2)
+    task = driver.ledger.hashing(only, 8)
     assert task
-    lease = books.open()
-    books.ledger.hashed(task, ContentError("wrong"))
+    lease = driver.open()
+    driver.ledger.hashed(task, ContentError("wrong"))
     assert not only.leases
-    assert books.ledger.connections == 0
-    assert books.ledger.step(lease, G) == Step(0, 0)
-    assert books.ledger.unassigned == 4 * G
-    check(books.ledger, 0.0)
+    assert driver.ledger.connections == 0
+    assert driver.ledger.step(lease, G) == Step(0, 0)
+    assert driver.ledger.unassigned == 4 * G
+    check(driver.ledger, 0.0)
 
 
 def test_blobs_are_numbered_in_the_order_in_which_they_are_wanted() -> None:
     blobs = [blob(1, name=name) for name in "abc"]
-    books = LedgerByHand(*blobs)
-    assert [each.number for each in books.ledger.blobs] == [0, 1, 2]
-    order = [books.open().blob for _ in range(3)]
+    driver = LedgerDriver(*blobs)
+    assert [each.number for each in driver.ledger.blobs] == [0, 1, 2]
+    order = [driver.open().blob for _ in range(3)]
     assert order == blobs
     for each in (blobs[2], blobs[0], blobs[1]):
-        books.write(each.leases[0])
-        books.ledger.ended(each.leases[0])
-    assert [task.blob for task in (books.ledger.next(0.0) for _ in range(3)) if task] == blobs  # type: ignore[union-attr]
+        driver.write(each.leases[0])
+        driver.ledger.ended(each.leases[0])
+    assert [task.blob for task in (driver.ledger.next(0.0) for _ in range(3)) if task] == blobs  # type: ignore[union-attr]

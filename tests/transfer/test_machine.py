@@ -21,7 +21,7 @@ from dockersave.transfer.ledger import Ledger
 from tests.transfer.broken import BROKEN, FORGETFUL
 from tests.transfer.cases import LOCAL, REMOTE
 from tests.transfer.invariants import check
-from tests.transfer.outcomes import GOOD, GRANULE, RIGHT, WRONG, Shelf, small_limits
+from tests.transfer.outcomes import GOOD, GRANULE, RIGHT, WRONG, NamedSource, small_limits
 from tests.transfer.world import Case, World
 
 _MOVES = 10_000
@@ -83,8 +83,8 @@ def _blob(
     number: int, sizes: list[int], kind: str, have: Sequence[tuple[int, bool]], sequential: bool
 ) -> Blob:
     size = sizes[number] * GRANULE
-    server = Shelf("mirror" if kind == "mirror" else "server", size)
-    disk = Shelf("disk", size + GRANULE if sequential else size, is_local=True)
+    server = NamedSource("mirror" if kind == "mirror" else "server", size)
+    disk = NamedSource("disk", size + GRANULE if sequential else size, is_local=True)
     return Blob(
         f"blob {number}",
         size,

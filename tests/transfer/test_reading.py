@@ -26,14 +26,14 @@ def ledger_of(blob: Blob, *, most: int = 2, piece_most: int = PIECE) -> Ledger:
     return Ledger([blob], attempts(), most=most, piece_most=piece_most)
 
 
-def leased(books: Ledger, now: float = 0) -> Lease:
-    task = books.next(now)
+def leased(ledger: Ledger, now: float = 0) -> Lease:
+    task = ledger.next(now)
     assert isinstance(task, Lease)
     return task
 
 
 def reading(
-    books: Ledger,
+    ledger: Ledger,
     lease: Lease,
     wait_for_room: Callable[[Lease], None] = lambda lease: None,
     *,
@@ -44,56 +44,56 @@ def reading(
     stream = lease.source.open(*asked)
     taken: list[tuple[int, int]] = []
     with Throttle(None, Cancellation(), 1).reading(stream) as reader:
-        if books.opened(lease, asked, stream.start, stream.ranged, now):
-            for data in received(books, lease, reader, nullcontext(), wait_for_room):
+        if ledger.opened(lease, asked, stream.start, stream.ranged, now):
+            for data in received(ledger, lease, reader, nullcontext(), wait_for_room):
                 taken.append((lease.position, lease.position + len(data)))
                 assert bytes(data) == BODY[slice(*taken[-1])]
-                books.wrote(lease, len(data), now)
-    books.ended(lease)
+                ledger.wrote(lease, len(data), now)
+    ledger.ended(lease)
     return taken
 
 
 def test_a_range_is_read_to_its_end() -> None:
-    books = ledger_of(blob_of(Line()))
-    taken = reading(books, leased(books))
+    ledger = ledger_of(blob_of(Line()))
+    taken = reading(ledger, leased(ledger))
     assert (taken[0][0], taken[-1][1]) == (0, PIECE)
 
 
 def test_what_is_there_already_of_a_whole_blob_is_passed_over() -> None:
     have = [(0, 100_000), (500_000, 1_000_000)]
-    books = ledger_of(blob_of(Line(ranged=False), have=have))
-    while not isinstance(task := books.next(0), Lease):
+    ledger = ledger_of(blob_of(Line(ranged=False), have=have))
+    while not isinstance(task := ledger.next(0), Lease):
         assert isinstance(task, Hashing)
-        books.hashed(task)
-    taken = reading(books, task)
+        ledger.hashed(task)
+    taken = reading(ledger, task)
     assert (taken[0][0], taken[-1][1]) == (100_000, len(BODY))
     assert not [span for span in taken if 500_000 < span[1] <= 1_000_000]
 
 
 def test_a_stream_that_ends_early() -> None:
-    books = ledger_of(blob_of(Line(BODY[:1000])))
+    ledger = ledger_of(blob_of(Line(BODY[:1000])))
     with pytest.raises(NetworkError, match="ended early") as caught:
-        reading(books, leased(books))
+        reading(ledger, leased(ledger))
     assert caught.value.transient
 
 
 def test_a_stream_that_goes_on_where_the_blob_ends() -> None:
     body = BODY[:10_000]
-    books = ledger_of(blob_of(Line(BODY, ranged=False), body=body))
+    ledger = ledger_of(blob_of(Line(BODY, ranged=False), body=body))
     with pytest.raises(ContentError, match="longer than the stated 10000 bytes"):
-        reading(books, leased(books))
+        reading(ledger, leased(ledger))
 
 
 def test_it_waits_for_room() -> None:
-    books = ledger_of(blob_of(Line(ranged=False)), piece_most=len(BODY))
-    books.horizon = 50_000
+    ledger = ledger_of(blob_of(Line(ranged=False)), piece_most=len(BODY))
+    ledger.horizon = 50_000
     waits: list[int] = []
 
     def make_room(lease: Lease) -> None:
         waits.append(lease.position)
-        books.horizon += 500_000
+        ledger.horizon += 500_000
 
-    taken = reading(books, leased(books), make_room)
+    taken = reading(ledger, leased(ledger), make_room)
     assert taken[-1][1] == len(BODY)
     assert waits == [50_000, 550_000, 1_050_000, 1_550_000, 2_050_000]
 
@@ -102,11 +102,11 @@ def test_a_lease_that_was_taken_away_is_not_read_on() -> None:
     """The blob was restarted in the meantime: bytes of the old lease are useless."""
 
     def begin_again(position: int) -> None:
-        books.hashed(Hashing(blob, 0, len(BODY)), ContentError("wrong"))
+        ledger.hashed(Hashing(blob, 0, len(BODY)), ContentError("wrong"))
 
     blob = blob_of(Line(during=begin_again))
-    books = ledger_of(blob)
-    assert reading(books, leased(books)) == []
+    ledger = ledger_of(blob)
+    assert reading(ledger, leased(ledger)) == []
     assert blob.present == 0
     assert blob.missing == [(0, len(BODY))]
 
@@ -120,17 +120,17 @@ def test_what_another_one_has_taken_over_is_not_written() -> None:
 
     def split(position: int) -> None:
         if not halves:
-            halves.append(leased(books))
+            halves.append(leased(ledger))
 
     body = BODY[: 24 << 10]
     blob = blob_of(Line(body, during=split), body=body)
-    books = ledger_of(blob)
-    books.grant(1)
-    books.spread = False
-    lease = leased(books)
+    ledger = ledger_of(blob)
+    ledger.grant(1)
+    ledger.spread = False
+    lease = leased(ledger)
     assert (lease.start, lease.stop) == (0, len(body))
-    books.grant(2)
-    taken = reading(books, lease)
+    ledger.grant(2)
+    taken = reading(ledger, lease)
     (half,) = halves
     assert taken == [(0, half.start)]
     assert blob.present == half.start == lease.stop == 12 << 10
@@ -139,14 +139,14 @@ def test_what_another_one_has_taken_over_is_not_written() -> None:
 def test_what_is_being_written_is_not_taken_over() -> None:
     body = BODY[: 48 << 10]
     blob = blob_of(Line(body), body=body)
-    books = ledger_of(blob)
-    books.grant(1)
-    books.spread = False
-    lease = leased(books)
-    books.grant(2)
-    books.opened(lease, (0, len(body)), 0, True, 0)
-    assert books.keep(lease, 16 << 10) == 16 << 10
-    half = leased(books)
+    ledger = ledger_of(blob)
+    ledger.grant(1)
+    ledger.spread = False
+    lease = leased(ledger)
+    ledger.grant(2)
+    ledger.opened(lease, (0, len(body)), 0, True, 0)
+    assert ledger.keep(lease, 16 << 10) == 16 << 10
+    half = leased(ledger)
     assert half.start == 32 << 10, "half of what is left behind that"
-    assert books.keep(lease, 48 << 10) == 32 << 10
-    assert isinstance(books.next(0), Wait), "nothing of it is left to be taken over"
+    assert ledger.keep(lease, 48 << 10) == 32 << 10
+    assert isinstance(ledger.next(0), Wait), "nothing of it is left to be taken over"

@@ -73,9 +73,9 @@ def test_stopping_wakes_who_waits_for_bytes() -> None:
     before = time.monotonic()
     with (
         pytest.raises(KeyError),
-        at_work([blob], [BlobDownload(blob, Memory())]) as (books, crew),
+        at_work([blob], [BlobDownload(blob, Memory())]) as (ledger, pool),
     ):
-        crew.run(lambda: books.is_done, fail)
+        pool.run(lambda: ledger.is_done, fail)
     assert time.monotonic() - before < LONG
     assert line.open_now == 0
 
@@ -91,8 +91,8 @@ def test_downloads_are_closed_whatever_happens() -> None:
         blob = blob_of(line)
         download = Watched(blob, Memory())
         try:
-            with at_work([blob], [download]) as (books, crew):
-                crew.run(lambda: books.is_done, lambda: None)
+            with at_work([blob], [download]) as (ledger, pool):
+                pool.run(lambda: ledger.is_done, lambda: None)
         except ContentError:
             assert not blob.done
         assert download.closed
@@ -112,10 +112,10 @@ def test_ctrl_c_while_a_thread_starts_leaves_none_behind(monkeypatch: pytest.Mon
     blob = blob_of(line)
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     with (
-        at_work([blob], [BlobDownload(blob, Memory())]) as (books, crew),
+        at_work([blob], [BlobDownload(blob, Memory())]) as (ledger, pool),
         pytest.raises(KeyboardInterrupt),
     ):
-        crew.run(lambda: books.is_done, lambda: None)
+        pool.run(lambda: ledger.is_done, lambda: None)
     assert len(started) == 1
     assert not started[0].is_alive()
 
@@ -128,11 +128,11 @@ def test_threads_that_the_system_refuses(granted: int, monkeypatch: pytest.Monke
     names = refuse_threads(monkeypatch, granted)
     line, place = Line(), Memory()
     blob = blob_of(line)
-    with at_work([blob], [BlobDownload(blob, place)], jobs=8) as (books, crew):
-        crew.run(lambda: books.is_done, lambda: None)
+    with at_work([blob], [BlobDownload(blob, place)], jobs=8) as (ledger, pool):
+        pool.run(lambda: ledger.is_done, lambda: None)
     assert place.body == BODY
     assert len(names) == granted
-    assert books.most == max(1, granted), "pieces are cut for those that there are"
+    assert ledger.most == max(1, granted), "pieces are cut for those that there are"
     assert line.open_most <= max(1, granted)
 
 
@@ -143,16 +143,16 @@ def test_the_caller_does_what_it_can_meanwhile_with_no_threads_at_all(
     blob = blob_of(Line())
     hashed: list[int] = []
     ticks = count()
-    with at_work([blob], [BlobDownload(blob, Memory())]) as (books, crew):
+    with at_work([blob], [BlobDownload(blob, Memory())]) as (ledger, pool):
 
         def look() -> bool:
             hashed.append(blob.hashed)
-            return books.is_done
+            return ledger.is_done
 
         def tick() -> None:
             next(ticks)
 
-        crew.run(look, tick)
+        pool.run(look, tick)
     assert len(set(hashed)) > 3, "it is called between pieces"
     assert next(ticks) > 3
 
@@ -173,13 +173,13 @@ def test_nobody_but_the_caller_does_what_is_to_be_done_meanwhile(
         time.sleep(0.05)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    with at_work([blob], [BlobDownload(blob, Memory())], jobs=1) as (books, crew):
-        crew.grant_room(room)
+    with at_work([blob], [BlobDownload(blob, Memory())], jobs=1) as (ledger, pool):
+        pool.grant_room(room)
 
         def look() -> bool:
             callers.add(threading.current_thread().name)
-            crew.grant_room(len(BODY))
-            return books.is_done
+            pool.grant_room(len(BODY))
+            return ledger.is_done
 
-        crew.run(look, lambda: None)
+        pool.run(look, lambda: None)
     assert callers == {threading.current_thread().name}

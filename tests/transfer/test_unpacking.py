@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -12,76 +11,21 @@ from typing import IO
 
 import pytest
 
-from dockersave.compression import Decompressor
 from dockersave.errors import ContentError, NetworkError, OutputError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import Buffer
-from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer import unpacking
-from dockersave.transfer.blobs import Blob
 from dockersave.transfer.cache import Entry
 from dockersave.transfer.run_cache import CacheWriter
 from dockersave.transfer.sources import LocalBlob
-from dockersave.transfer.unpacking import UnpackedLayer
-from tests.images import Layer, random_layer, raw_layer
+from tests.images import random_layer
 from tests.images.content import digest_of, read
-from tests.images.layers import Compression, unpack, windowed_layer
-from tests.transfer.fake_sources import Line, at_work, attempts, broken, refuse_threads
+from tests.images.layers import Compression, unpack
+from tests.transfer.fake_sources import Line, at_work, attempts, broken
+from tests.transfer.unpacked_layers import BODY, SAMPLE, fetched, layer_of, threads
 
-SAMPLE = random_layer(400_000, 1, "gzip")
-BODY = read(SAMPLE.data)
-
-
-@pytest.fixture(params=["threads", "no threads"], autouse=True)
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it must do without a thread, too."""
-    if request.param == "no threads":
-        refuse_threads(monkeypatch)
-
-
-def layer_of(
-    folder: Path,
-    *sources: Line | LocalBlob,
-    sample: Layer = SAMPLE,
-    keep: Callable[[], CacheWriter | None] = lambda: None,
-) -> UnpackedLayer:
-    blob = Blob(sample.digest, sample.size, sources, sequential=True)
-    return UnpackedLayer(blob, sample.diff_id, str(folder), keep)
-
-
-def fetched(
-    *layers: UnpackedLayer, jobs: int = 2, policy: RetryPolicy | None = None
-) -> list[bytes]:
-    """Fetch layers, one after another as they come; returns their unpacked content."""
-    bodies: list[bytes] = []
-    for number, layer in enumerate(layers):
-        layer.blob.base = number
-
-    def steps(grant_room: Callable[[float], None]) -> Iterator[bool]:
-        for layer in layers:
-            while not layer.done:
-                yield False
-            bodies.append(moved(layer))
-            grant_room(layer.blob.base + jobs + 2)
-
-    blobs = [layer.blob for layer in layers]
-    with at_work(blobs, layers, jobs=jobs, policy=policy) as (_, crew):
-        crew.grant_room(jobs + 1)
-        for layer in layers:
-            layer.claim = crew.claim
-        order = steps(crew.grant_room)
-        crew.run(lambda: next(order, True), lambda: None)
-    return bodies
-
-
-def moved(layer: UnpackedLayer) -> bytes:
-    body = bytearray(layer.unpacked_size)
-
-    def write(offset: int, data: bytes) -> None:
-        body[offset : offset + len(data)] = data
-
-    layer.move(write, backwards=False)
-    return bytes(body)
+__all__ = ["threads"]
+pytestmark = pytest.mark.usefixtures("threads")
 
 
 def breaking(line: Line, *positions: int) -> Line:
@@ -222,81 +166,6 @@ def test_no_room(tmp_path: Path) -> None:
         fetched(layer_of(tmp_path / "missing", Line(BODY)))
 
 
-# Windows
-
-
-def windowed(seed: int, window_log: int) -> Layer:
-    return windowed_layer(300 << 10, seed, window_log)
-
-
-class Windows:
-    """Counts the layers with large windows that are being unpacked."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.begun: set[int] = set()
-        self.most = 0
-        feed, original = Decompressor.feed, UnpackedLayer._forget
-
-        def counted(decompressor: Decompressor, data: bytes) -> Iterator[bytes]:
-            yield from feed(decompressor, data)
-            if not decompressor.held and decompressor._stream is not None:
-                self.begun.add(id(decompressor))
-            self.most = max(self.most, len(self.begun))
-
-        def forget(layer: UnpackedLayer) -> None:
-            self.begun.discard(id(layer._decompressor))
-            original(layer)
-
-        monkeypatch.setattr(Decompressor, "feed", counted)
-        monkeypatch.setattr(UnpackedLayer, "_forget", forget)
-
-
-@pytest.mark.parametrize(("window_log", "most"), [(27, 1), (20, 3)])
-def test_one_large_window_at_a_time(
-    window_log: int,
-    most: int,
-    threads: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-) -> None:
-    """Layers with small windows are unpacked in parallel, if there are threads."""
-    has_threads = request.node.callspec.params["threads"] == "threads"
-    samples = [windowed(seed, window_log) for seed in range(5)]
-    together = threading.Barrier(3)
-
-    def meeting() -> Callable[[int], object]:
-        """None of the first three continues before all of them have started."""
-        once = iter([has_threads and most == 3])
-        return lambda position: position and next(once, False) and together.wait(60)
-
-    lines = [Line(read(each.data), most=60_000) for each in samples]
-    for line in lines[:3]:
-        line.during = meeting()
-    seen = Windows(monkeypatch)
-    layers = [
-        layer_of(tmp_path, line, sample=each) for line, each in zip(lines, samples, strict=True)
-    ]
-    assert fetched(*layers, jobs=3) == [read(random_layer(300 << 10, n).data) for n in range(5)]
-    assert seen.most == (most if has_threads else 1)
-    assert all(not line.open_now for line in lines)
-
-
-def test_a_large_window_behind_a_small_one(tmp_path: Path) -> None:
-    """The window of a layer may become known only in its middle: it continues from there."""
-    first, second = (windowed(seed, 20) for seed in (1, 2))
-    large = [windowed(seed, 27) for seed in (3, 4)]
-    body = read(first.data) + read(large[0].data)
-    both = unpack(first) + unpack(large[0])
-    mixed = replace(raw_layer(body, "none"), diff_id=digest_of(both))
-    layers = [
-        layer_of(tmp_path, Line(read(large[1].data), most=20_000), sample=large[1]),
-        layer_of(tmp_path, Line(body, most=50_000), sample=mixed),
-        layer_of(tmp_path, Line(read(second.data)), sample=second),
-    ]
-    assert fetched(*layers, jobs=3) == [unpack(large[1]), both, unpack(second)]
-
-
 # What lies on this machine
 
 
@@ -406,8 +275,8 @@ def test_moving_gives_all_of_it(backwards: bool, tmp_path: Path) -> None:
     sample = random_layer(5_000_000, 1)
     layer = layer_of(tmp_path, Line(read(sample.data)), sample=sample)
     target = bytearray(sample.unpacked)
-    with at_work([layer.blob], [layer]) as (books, crew):
-        crew.run(lambda: books.is_done, lambda: None)
+    with at_work([layer.blob], [layer]) as (ledger, pool):
+        pool.run(lambda: ledger.is_done, lambda: None)
         fd = layer._fd
 
         def write(offset: int, data: bytes) -> None:

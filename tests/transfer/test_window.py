@@ -229,11 +229,11 @@ def streamed(
         most = window.size // (2 * jobs)
         with at_work(blobs, downloads, jobs=jobs, policy=attempts(retries), piece_most=most) as (
             _,
-            crew,
+            pool,
         ):
-            emitter = Emitter(plan, blobs, window, out.extend, crew.grant_room)
+            emitter = Emitter(plan, blobs, window, out.extend, pool.grant_room)
             try:
-                crew.run(emitter.advance, lambda: None)
+                pool.run(emitter.advance, lambda: None)
             except ContentError:
                 return out, archive_of(plan, BODIES)
     assert out == archive_of(plan, BODIES)
@@ -332,9 +332,9 @@ def test_an_output_that_takes_no_more(tmp_path: Path) -> None:
         download = BlobDownload(blob, WindowWriter(window, blob.base))
         with (
             pytest.raises(OutputError, match="gone"),
-            at_work([blob], [download]) as (_, crew),
+            at_work([blob], [download]) as (_, pool),
         ):
-            crew.run(
-                Emitter(plan, [blob], window, full, crew.grant_room).advance,
+            pool.run(
+                Emitter(plan, [blob], window, full, pool.grant_room).advance,
                 lambda: None,
             )

@@ -56,8 +56,8 @@ def test_many_blobs_at_once() -> None:
     blobs = [blob_of(line[body], body=body) for body in bodies]
     places = [Memory(len(body)) for body in bodies]
     downloads = [BlobDownload(*pair) for pair in zip(blobs, places, strict=True)]
-    with at_work(blobs, downloads, jobs=8) as (books, crew):
-        crew.run(lambda: books.is_done, lambda: None)
+    with at_work(blobs, downloads, jobs=8) as (ledger, pool):
+        pool.run(lambda: ledger.is_done, lambda: None)
     assert [place.body for place in places] == bodies
     assert not line[b""].ranges, "nothing is asked for an empty blob"
 
@@ -143,14 +143,14 @@ def test_what_is_complete_is_kept_although_something_else_failed() -> None:
     """The consumer of fetched bytes is called once more before the error is raised."""
     bad = blob_of(Line(before=Once(ContentError("wrong"))))
     seen: list[object] = []
-    with at_work([bad], [BlobDownload(bad, Memory())]) as (books, crew):
+    with at_work([bad], [BlobDownload(bad, Memory())]) as (ledger, pool):
 
         def look() -> bool:
-            seen.append(books.failure)
+            seen.append(ledger.failure)
             return False
 
         with pytest.raises(ContentError):
-            crew.run(look, lambda: None)
+            pool.run(look, lambda: None)
     assert isinstance(seen[-1], ContentError)
 
 
@@ -300,8 +300,8 @@ def test_a_server_without_ranges_that_breaks_off(
 def test_what_one_blob_learns_of_its_server_holds_for_the_others() -> None:
     lines = [Line(ranged=False) for _ in range(3)]
     blobs = [blob_of(line) for line in lines]
-    with at_work(blobs, [BlobDownload(blob, Memory()) for blob in blobs], jobs=2) as (books, crew):
-        crew.run(lambda: books.is_done, lambda: None)
+    with at_work(blobs, [BlobDownload(blob, Memory()) for blob in blobs], jobs=2) as (ledger, pool):
+        pool.run(lambda: ledger.is_done, lambda: None)
     assert sum(line.sent for line in lines) == 3 * len(BODY)
     assert lines[2].ranges == [(0, len(BODY))], "no range is asked for any more"
 
@@ -338,8 +338,8 @@ def test_a_local_source_that_is_cut_off_is_continued_from_the_next(tmp_path: Pat
     with path.open("rb") as file:
         blob = blob_of(LocalBlob(file, 0, len(BODY)), line)
         place = Memory()
-        with at_work([blob], [BlobDownload(blob, place)]) as (books, crew):
-            crew.run(lambda: books.is_done, lambda: None)
+        with at_work([blob], [BlobDownload(blob, place)]) as (ledger, pool):
+            pool.run(lambda: ledger.is_done, lambda: None)
     assert place.body == BODY
     assert blob.reused == 1_000_000
     assert min(start for start, _ in line.ranges) == 1_000_000
@@ -348,8 +348,8 @@ def test_a_local_source_that_is_cut_off_is_continued_from_the_next(tmp_path: Pat
 def test_a_local_source_that_vanishes(tmp_path: Path) -> None:
     missing, line, place = LocalFile(str(tmp_path / "gone"), len(BODY)), Line(), Memory()
     blob = blob_of(missing, line)
-    with at_work([blob], [BlobDownload(blob, place)]) as (books, crew):
-        crew.run(lambda: books.is_done, lambda: None)
+    with at_work([blob], [BlobDownload(blob, place)]) as (ledger, pool):
+        pool.run(lambda: ledger.is_done, lambda: None)
     assert place.body == BODY
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...model.image import Image, Variant
@@ -96,6 +96,19 @@ def layout_index(images: Sequence[Image], *, companions: bool = False) -> Docume
             descriptors.append(descriptor)
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
     return Document("index.json", to_json(document))
+
+
+def is_companion(notes: Mapping[str, str]) -> bool:
+    """Whether an entry of `index.json` is no image, but is attached to one: its tag is a digest.
+
+    Args:
+        notes: the entry's annotations.
+    """
+    name = notes.get("org.opencontainers.image.ref.name", "")
+    return "io.containerd.image.name" not in notes and _COMPANION.fullmatch(name) is not None
+
+
+_COMPANION = re.compile(r"sha(256|512)-[0-9a-f]{64,128}(\.[a-z]+)?")
 
 
 def _reference_name(image: Image) -> str:

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from ...cancellation import Cancellation
@@ -17,14 +18,15 @@ from ...compression import Decompressor
 from ...errors import ContentError, shown
 from ...limits import LIMITS
 from ...model.digest import digest_of
-from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor, parse_document
+from ...model.kinds import parse_entry
+from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor
 from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
 from ..formats import formats_in
+from ..formats.documents import is_companion
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
-from .references import is_companion
 from .verify import STDIN, Reading
 
 _NAME = "io.containerd.image.name"
@@ -252,7 +254,9 @@ class _Contents:
             for digest, variants in found.items()
         ]
 
-    def _manifest(self, descriptor: Descriptor, depth: int) -> tuple[ListedVariant, ...] | None:
+    def _manifest(
+        self, descriptor: Descriptor, depth: int, *, inside: bool = False
+    ) -> tuple[ListedVariant, ...] | None:
         """The images below a descriptor; None if its blob is not in the archive."""
         path = descriptor.blob_path
         if path in self._variants:
@@ -261,8 +265,10 @@ class _Contents:
         if not self._inventory.find(path):
             return None
         self._variants[path] = ()
-        body = self._inventory.document(path)
-        document = parse_document(body, descriptor.digest, descriptor.media_type)
+        read = partial(self._inventory.document, path)
+        document = parse_entry(descriptor, read, inside=inside)
+        if document is None:
+            return ()
         if not document.is_index:
             self._variants[path] = (self._image(document),)
         elif depth == 0:
@@ -273,7 +279,7 @@ class _Contents:
                 for entry in document.manifests
                 if not entry.is_attestation
                 # Docker's containerd store saves an index with only the images that it has.
-                for variant in self._manifest(entry, depth - 1) or ()
+                for variant in self._manifest(entry, depth - 1, inside=True) or ()
             )
         return self._variants[path]
 

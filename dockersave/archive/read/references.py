@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeGuard
+from functools import partial
+from typing import Any
 
-from ...errors import ContentError, UsageError, shown
+from ...errors import ContentError, shown
 from ...limits import LIMITS
-from ...model.kinds import image_config, may_be_image
+from ...model.kinds import image_config, may_be_image, parse_entry
 from ...model.manifests import (
     Config,
     Descriptor,
@@ -18,16 +18,15 @@ from ...model.manifests import (
     Manifest,
     parse_config,
     parse_descriptor,
-    parse_document,
 )
-from ...model.reference import Reference
 from ...values import dataclass
 from ..formats import formats_in
+from ..formats.documents import is_companion
+from .docker_entries import are_texts, checked_name, is_foreign
 from .inventory import Inventory, Item, named_digest
 
 _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
-_COMPANION = re.compile(r"sha(256|512)-[0-9a-f]{64,128}(\.[a-z]+)?")
 _FAULTS_MOST = 100
 _LINE_MOST = 1000
 """The longest fault or note: enough for two digests and the names of two members."""
@@ -66,15 +65,6 @@ class CheckedImage:
     signers: tuple[str, ...] = ()
 
 
-def is_companion(notes: Mapping[str, str]) -> bool:
-    """Whether an entry of an index is no image, but is attached to one: its tag is a digest.
-
-    Args:
-        notes: the entry's annotations.
-    """
-    return _NAME not in notes and _COMPANION.fullmatch(notes.get(_REF_NAME, "")) is not None
-
-
 class References:
     """Everything that the documents of an archive refer to.
 
@@ -84,15 +74,17 @@ class References:
 
     def __init__(self, inventory: Inventory) -> None:
         self.images: list[CheckedImage] = []
-        self.docker: list[CheckedImage] = []
-        """What `manifest.json` lists, even if `images` has it from `index.json`."""
+        self.docker: list[CheckedImage] = []  # listed by manifest.json
         self.faults: list[Fault] = []
         self.notes: list[str] = []
         self._inventory = inventory
         self._seen: set[tuple[str, str]] = set()
         self._platforms: dict[str, str] = {}
         self._configs: set[str] = set()
+        self._companions: set[str] = set()
         self._named: set[str] = set()
+        self._with_images: set[str] = set()
+        self._unread: list[tuple[str, str]] = []
         self._foreign: set[str] = set()
         if inventory.cut:
             self._fault("", inventory.cut)
@@ -122,9 +114,8 @@ class References:
         for entry in docker:
             with self._blaming("manifest.json"):
                 image = self._docker_image(entry)
-                if image:
-                    self.docker.append(image)
-                    self.images += [] if are_named else [image]
+                self.docker += [image] if image else []
+                self.images += [image] if image and not are_named else []
         if self._inventory.find("repositories"):
             self._repositories()
         if not self.formats:
@@ -192,33 +183,33 @@ class References:
             if not isinstance(entries, list):
                 raise ContentError("has no list of manifests")
             named: dict[str, tuple[list[str], str]] = {}
-            for number, entry in enumerate(entries):
-                descriptor = parse_descriptor(entry, f"manifests[{number}]")
-                attached = is_companion(descriptor.annotations)
-                platform = self._manifest(descriptor, "index.json", LIMITS.index_depth, attached)
+            parsed = [parse_descriptor(each, f"manifests[{n}]") for n, each in enumerate(entries)]
+            # What is attached to images comes after them: it is not read as an image.
+            for descriptor in sorted(parsed, key=lambda each: is_companion(each.annotations)):
+                if is_companion(notes := descriptor.annotations):
+                    self._companions.add(descriptor.digest)
+                platform = self._manifest(descriptor, "index.json", LIMITS.index_depth)
                 if platform is None:
                     self._fault(descriptor.blob_path, "is missing, but index.json refers to it")
-                if attached:
+                if descriptor.digest in self._companions:
                     continue
                 names, _ = named.setdefault(descriptor.digest, ([], platform or ""))
-                notes = descriptor.annotations
                 if name := notes.get(_NAME) or notes.get(_REF_NAME):
                     names.append(shown(name))
+            for where, message in self._unread:
+                self._fault(where, message)
             self.images += [
                 CheckedImage(tuple(names), digest, platform)
                 for digest, (names, platform) in named.items()
             ]
 
     def _manifest(
-        self, descriptor: Descriptor, parent: str, depth: int, attached: bool = False
+        self, descriptor: Descriptor, parent: str, depth: int, *, inside: bool = False
     ) -> str | None:
         """Follow a manifest or an index.
 
         Args:
-            descriptor: of it.
-            parent: what refers to it.
-            depth: how many indexes may be nested in it.
-            attached: whether it is no image, but is attached to one.
+            inside: whether an index refers to it, which may refer to anything.
 
         Returns:
             Its platform, empty if it has none or is unreadable; None if it is missing.
@@ -231,25 +222,37 @@ class References:
             # A wrong digest was reported already; ignore the content.
             if descriptor.digest in self._digests(path):
                 with self._blaming(path):
-                    self._platforms[path] = self._open(descriptor, path, depth, attached)
+                    self._platforms[path] = self._open(descriptor, path, depth, inside)
         return self._platforms[path]
 
-    def _open(self, descriptor: Descriptor, path: str, depth: int, attached: bool) -> str:
-        body = self._inventory.document(path)
-        document = parse_document(body, descriptor.digest, descriptor.media_type)
+    def _open(self, descriptor: Descriptor, path: str, depth: int, inside: bool) -> str:
+        read = partial(self._inventory.document, path)
+        document = parse_entry(descriptor, read, inside=inside)
+        if document is None:
+            return ""
+        beside = descriptor.digest in self._companions
         if not document.is_index:
-            return self._image(document, path, attached=attached or descriptor.is_attestation)
+            beside = beside or descriptor.is_attestation
+            return self._image(document, path, inside, attached=beside)
+        self._companions.update(entry.digest for entry in document.manifests if beside)
         if depth == 0:
             raise ContentError(f"is an index nested more than {LIMITS.index_depth} levels deep")
-        self._index(document, path, depth, attached)
+        self._index(document, path, depth)
         return ""
 
-    def _index(self, index: Index, path: str, depth: int, attached: bool) -> None:
+    def _index(self, index: Index, path: str, depth: int) -> None:
+        unread = len(self._unread)
         missing = [
             entry
             for entry in index.manifests
-            if self._manifest(entry, path, depth - 1, attached) is None
+            if self._manifest(entry, path, depth - 1, inside=True) is None
         ]
+        if any(entry.blob_path in self._with_images for entry in index.manifests):
+            # What says that it is an image, but is none, was kept as it was served.
+            self._with_images.add(path)
+            for where, message in self._unread[unread:]:
+                self._note(f"{where}: {message}")
+            del self._unread[unread:]
         # Docker's containerd store saves an index with only the images that it has.
         are_all = len(missing) == len(index.manifests)
         for entry in missing:
@@ -258,7 +261,7 @@ class References:
             else:
                 self._note(f"{entry.blob_path} ({entry.platform or 'no platform'}) is not included")
 
-    def _image(self, manifest: Manifest, path: str, *, attached: bool) -> str:
+    def _image(self, manifest: Manifest, path: str, inside: bool, *, attached: bool) -> str:
         config: Config | None = None
         if not self._sized(manifest.config, path):
             self._fault(manifest.config.blob_path, f"is missing, but {path} refers to it")
@@ -270,8 +273,12 @@ class References:
                 if where in self._configs:
                     # Docker 25.0 lists no layers in its manifests, but in manifest.json.
                     self._note(f"{path}: {failure.message}")
+                elif inside:
+                    self._unread.append((where, failure.message))
                 else:
                     self._fault(where, failure.message)
+        if config:
+            self._with_images.add(path)
         for number, layer in enumerate(manifest.layers):
             self._named.add(layer.hex)
             if not self._sized(layer, path):
@@ -321,9 +328,9 @@ class References:
         if not isinstance(entry, dict):
             raise ContentError("has an entry that is not an image")
         paths, tags = entry.get("Layers") or [], entry.get("RepoTags") or []
-        if not _are_texts(paths) or not _are_texts(tags):
+        if not are_texts(paths) or not are_texts(tags):
             raise ContentError("has an entry that is not an image")
-        names = [_checked_name(tag) for tag in tags]
+        names = [checked_name(tag) for tag in tags]
         where = entry.get("Config")
         if not where or not isinstance(where, str):
             raise ContentError("has an entry without a config")
@@ -340,8 +347,8 @@ class References:
             if self._inventory.find(path):
                 self._layer(path, diff_id, item.path)
             else:
-                is_foreign = _is_foreign(foreign.get(diff_id))
-                self._absent(path, "manifest.json", is_foreign=is_foreign)
+                is_foreign_here = is_foreign(foreign.get(diff_id))
+                self._absent(path, "manifest.json", is_foreign=is_foreign_here)
         return CheckedImage(tuple(names), item.digests[0], str(config.platform))
 
     def _docker_config(self, item: Item, layers: int) -> Config | None:
@@ -365,7 +372,7 @@ class References:
             for name, tags in document.items():
                 if tags is None:
                     continue
-                if not isinstance(tags, dict) or not _are_texts(list(tags.values())):
+                if not isinstance(tags, dict) or not are_texts(list(tags.values())):
                     raise ContentError(f"has no tags for {shown(name)}")
                 for tag, v1_id in tags.items():
                     if self._inventory.find(f"{v1_id}/json"):
@@ -394,22 +401,3 @@ class References:
                 self._fault(layer, "is missing")
             if not (v1_id := str(document.get("parent") or "")):
                 return
-
-
-def _are_texts(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_foreign(source: object) -> bool:
-    kind = source.get("mediaType") if isinstance(source, dict) else None
-    return isinstance(kind, str) and Descriptor(kind, "", 0).is_foreign
-
-
-def _checked_name(name: str) -> str:
-    try:
-        reference = Reference.parse(name)
-    except UsageError as failure:
-        raise ContentError(f"has a name that no engine accepts: {shown(failure.message)}") from None
-    if reference.digest or not name.endswith(f":{reference.tag}"):
-        raise ContentError(f"has a name without a tag, which no engine accepts: {shown(name)}")
-    return str(reference)

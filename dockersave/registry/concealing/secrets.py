@@ -39,7 +39,7 @@ truncated secrets are found, too."""
 _KEPT = _BEGINNING + 1
 """Characters of a secret that are kept: these, and whether there are more."""
 _SEARCHED = 8192
-"""Characters of a text that are searched. The rest is dropped: nobody is shown as many."""
+"""Characters of a text that are searched. The rest is dropped: no message is that long."""
 _EDGE = 1024
 """How much is dropped at the end of a truncated text: it may hold the start of a secret, up to 32
 characters for each one if escaped, and "?a" may have grown."""
@@ -105,7 +105,7 @@ class Secrets:
     def conceal(self, text: str) -> str:
         """Text from outside, without secrets in any encoding, and without URL queries.
 
-        Only the beginning of a text that is longer than anybody is shown.
+        Only the beginning of a text that is longer than any message.
         """
         is_long = len(text) > _SEARCHED
         text = text[:_SEARCHED]

@@ -54,8 +54,8 @@ class Reading:
 def readings(text: str) -> Iterator[Reading]:
     """A text as it is, then without escapes, without the escapes in that, and so on.
 
-    Each is followed by the same without what nobody sees. Takes time in proportion to the length of
-    the text.
+    Each is followed by the same text without invisible characters. The time is proportional to the
+    length of the text.
     """
     read = Reading(text, list(range(len(text) + 1)))
     yield from _joined(read)

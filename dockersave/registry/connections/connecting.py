@@ -130,7 +130,7 @@ class Race:
 
     def surplus(self) -> int | None:
         """The attempt to give up because too many are running: the oldest."""
-        return self.running.pop(0) if len(self.running) > LIMITS.attempts else None
+        return self.running.pop(0) if len(self.running) > LIMITS.connect_attempts else None
 
     def failed(self, index: int) -> None:
         """An attempt has failed: the next one need not wait."""

@@ -197,7 +197,7 @@ def _meaning(
     if status == 404:
         return NotFoundError(
             f"{host}: there is no {what.removeprefix('the ')}{said}",
-            f"is the name right? {argument('tags')} lists the tags that there are",
+            f"is the name right? {argument('tags')} lists the tags",
         )
     if status == 407:
         return NetworkError(

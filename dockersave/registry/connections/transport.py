@@ -183,8 +183,8 @@ class Transport:
         Args:
             limit: its maximum size in bytes.
             url: its source. `what`: its name for messages.
-            large: told the number of bytes, as far as it is known, at first and as it grows, if
-                that is more than `LIMITS.document_large`; may raise any error.
+            large: called with the number of bytes known so far, at first and as it grows, if that
+                is more than `LIMITS.document_large`; may raise any error.
 
         Raises:
             ContentError: it is longer than `limit`.
@@ -196,8 +196,7 @@ class Transport:
         answer.most = limit + LIMITS.unpacked_slack
         size = 0
         try:
-            # Memory of its own: what an allocator gets back it keeps, one for each thread.
-            with mmap.mmap(-1, limit) as body:
+            with _memory(_room(response, answer.length, limit)) as body:
                 while part := response.read1(LIMITS.document_large, decode_content=True):
                     size += len(part)
                     if size > LIMITS.document_large:
@@ -320,6 +319,26 @@ class Transport:
             manager = urllib3.PoolManager(**options)
         manager.pool_classes_by_scheme = self._pool_classes
         return manager
+
+
+def _room(response: Response, length: int | None, limit: int) -> int:
+    """The most bytes that a body can have, as far as its head tells."""
+    if length is None or "Content-Encoding" in response.headers:
+        return limit
+    return min(length, limit)
+
+
+def _memory(size: int) -> mmap.mmap:
+    """Memory of its own: what an allocator gets back it keeps, one for each thread.
+
+    Raises:
+        MemoryError: there is not enough.
+    """
+    try:
+        return mmap.mmap(-1, max(size, 1))
+    except OSError as error:
+        # It has nothing to do with the connection.
+        raise MemoryError from error
 
 
 def _line(method: str, url: str, headers: Mapping[str, str]) -> str:

@@ -122,6 +122,9 @@ def of_entry(entry: object, source: str) -> Login | None:
     Raises:
         ValueError: it is malformed.
     """
+    if entry is None:
+        # What Go writes for an empty one.
+        return None
     if not isinstance(entry, dict):
         raise ValueError("not an object")
     names = ("auth", "username", "password", "identitytoken", "registrytoken")

@@ -51,7 +51,9 @@ class Refusals:
         said = f": {detail}" if detail else ""
         return CredentialsError(
             f"{self._registry}: {repository} needs credentials, or does not exist{said} ({found})",
-            f"log in with {self._command} or podman login, or give {argument('credentials')}",
+            f"log in with {self._command} or podman login, or give {argument('credentials')}"
+            if self._credentials
+            else "a registry sends others only to addresses that need none: tell its operator",
         )
 
     def refused(self, login: Login, detail: str = "") -> CredentialsError:

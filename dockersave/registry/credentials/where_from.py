@@ -83,7 +83,7 @@ class Credentials:
         return self._keyring.find(registry, repository)
 
     def search(self) -> str:
-        """Where credentials were looked for in vain, in a few words, for a message."""
+        """Where no credentials were found, in a few words, for a message."""
         return self._keyring.search()
 
 
@@ -134,7 +134,7 @@ class Keyring:
         return None
 
     def search(self) -> str:
-        """Where credentials were looked for in vain, in a few words, for a message."""
+        """Where no credentials were found, in a few words, for a message."""
         if self._problems:
             return "; ".join(self._problems)
         if self._searched:
@@ -190,6 +190,7 @@ class Keyring:
             document = json.loads(body)
         except (ValueError, RecursionError):
             raise ValueError("it is not valid JSON") from None
+        document = {} if document is None else document
         if not isinstance(document, dict):
             raise ValueError("it is not a JSON object")
         tables = [document.get(key) or {} for key in ("auths", "credHelpers")]

@@ -113,7 +113,7 @@ def test_only_so_many_are_under_way() -> None:
         race.due(now)
         if (oldest := race.surplus()) is not None:
             dropped.append(oldest)
-        assert len(race.running) <= LIMITS.attempts
+        assert len(race.running) <= LIMITS.connect_attempts
         now += max(pause, 0.001)
     assert dropped == sorted(dropped)
     assert now == pytest.approx(30.0, abs=0.01)

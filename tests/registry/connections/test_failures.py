@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
+import os
 import time
+from typing import NoReturn
 
 import pytest
 from urllib3 import HTTPHeaderDict
@@ -234,3 +238,19 @@ def test_who_breaks_off_has_not() -> None:
         with pytest.raises(NetworkError) as caught:
             run.registry.manifest("sample", "latest")
         assert not caught.value.answered
+
+
+def test_memory_that_is_not_there_is_no_fault_of_the_registry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    def refuse(descriptor: int, size: int) -> NoReturn:
+        sizes.append(size)
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with Simulator(STORE) as server, opened(server.host) as run:
+        monkeypatch.setattr(mmap, "mmap", refuse)
+        with pytest.raises(MemoryError):
+            run.registry.manifest("sample", "latest")
+    assert sizes == [len(SAMPLE.manifest)], "no more than it has, and no retry"

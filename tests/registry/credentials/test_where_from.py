@@ -192,7 +192,13 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(user)
 
 
-@pytest.mark.parametrize("document", [{}, {"auths": None}, {"auths": {}, "HttpHeaders": {}}])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {}, "null", {"auths": None}, {"auths": {}, "HttpHeaders": {}},
+        {"auths": {"registry.test": None}, "credHelpers": {"registry.test": None}},
+    ],
+)  # fmt: skip
 def test_files_without_credentials_are_nothing_special(finder: Finder, document: object) -> None:
     config(finder.home, document)
     assert finder.find() is None

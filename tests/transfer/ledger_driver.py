@@ -1,4 +1,4 @@
-"""A ledger that is asked and told call by call."""
+"""A ledger that a test drives call by call."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dockersave.transfer.blobs import Blob, Hashing, Lease, Wait
 from dockersave.transfer.ledger import Ledger
 from tests.transfer.fake_sources import attempts
 from tests.transfer.invariants import check
-from tests.transfer.outcomes import GRANULE, Shelf
+from tests.transfer.outcomes import GRANULE, NamedSource
 
 G = GRANULE
 BROKEN = NetworkError("reset", transient=True)
 CROWDED = NetworkError("too many", transient=True, crowded=True, answered=True)
 
 
-class LedgerByHand:
-    """A ledger, and what it told."""
+class LedgerDriver:
+    """A ledger, and what it has traced."""
 
     def __init__(self, *blobs: Blob, most: int = 4, piece_most: int = 4 * G, retries: int = 2):
         self.told: list[tuple[str, str]] = []
@@ -30,19 +30,19 @@ class LedgerByHand:
         )
 
     def task(self, now: float = 0.0) -> object:
-        """What is to be done but to hash what has come."""
+        """The next task; whatever can be hashed is hashed first."""
         while isinstance(task := self.ledger.next(now), Hashing):
             self.ledger.hashed(task)
         return task
 
     def lease(self, now: float = 0.0) -> Lease:
-        """What is to be fetched next."""
+        """The next lease."""
         task = self.task(now)
         assert isinstance(task, Lease), task
         return task
 
     def until(self, now: float = 0.0) -> float:
-        """Up to when there is nothing to do."""
+        """Until when there is nothing to do."""
         task = self.task(now)
         assert isinstance(task, Wait), task
         return task.until
@@ -78,21 +78,21 @@ class LedgerByHand:
 
 def blob(
     size: int = 4,
-    sources: Sequence[Shelf] | None = None,
+    sources: Sequence[NamedSource] | None = None,
     have: Sequence[tuple[int, int]] = (),
     name: str = "a",
     **more: bool | int,
 ) -> Blob:
     """A blob of so many granules, from one server unless told otherwise."""
-    sources = [Shelf("server", size * G)] if sources is None else sources
+    sources = [NamedSource("server", size * G)] if sources is None else sources
     return Blob(name, size * G, sources, have, **more)  # type: ignore[arg-type]
 
 
-def disk(size: int = 4) -> Shelf:
+def disk(size: int = 4) -> NamedSource:
     """A file of so many granules."""
-    return Shelf("disk", size * G, is_local=True)
+    return NamedSource("disk", size * G, is_local=True)
 
 
-def wrong(books: LedgerByHand, only: Blob) -> None:
+def wrong(driver: LedgerDriver, only: Blob) -> None:
     """Judge all of a blob to be wrong."""
-    books.hash(only, ContentError("wrong"))
+    driver.hash(only, ContentError("wrong"))
