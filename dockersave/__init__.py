@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         NotFoundError,
         OutputError,
         SaveFailures,
+        SignatureError,
         UsageError,
     )
     from .model.manifests import Descriptor
@@ -80,10 +81,11 @@ if TYPE_CHECKING:
     from .model.platforms import Offer, Platform
     from .model.reference import Reference
     from .progress import Progress, Transfer
-    from .resolving.questions import Registry, ResolvedImage
+    from .resolving.questions import Registry, ResolvedImage, SignedImage, verify_signature
     from .saving.asynchronous import save_async
     from .saving.forecast import Forecast, ForecastLayer, forecast
     from .saving.save import Saved, SavedImage, save
+    from .signatures.policy import Policy
 
 __version__ = "1.0.0"
 
@@ -109,6 +111,7 @@ __all__ = [
     "Options",
     "OutputError",
     "Platform",
+    "Policy",
     "Progress",
     "Reference",
     "Registry",
@@ -118,6 +121,8 @@ __all__ = [
     "SaveFailures",
     "Saved",
     "SavedImage",
+    "SignatureError",
+    "SignedImage",
     "Transfer",
     "UsageError",
     "__version__",
@@ -126,10 +131,11 @@ __all__ = [
     "list_archive",
     "save",
     "save_async",
+    "verify_signature",
 ]
 
 _HOMES = {
-    "resolving.questions": ("Registry", "ResolvedImage"),
+    "resolving.questions": ("Registry", "ResolvedImage", "SignedImage", "verify_signature"),
     "cancellation": ("Cancellation",),
     "archive.read.references": ("CheckedImage", "Fault"),
     "archive.read.verify": ("Report", "check_archive"),
@@ -149,6 +155,7 @@ _HOMES = {
     "model.reference": ("Reference",),
     "saving.save": ("Saved", "SavedImage", "save"),
     "saving.asynchronous": ("save_async",),
+    "signatures.policy": ("Policy",),
 }
 
 

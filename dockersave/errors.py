@@ -174,6 +174,13 @@ class OutputError(DockersaveError):
     _usual = f"write to another place, with {argument('output')} or {argument('working_dir')}"
 
 
+class SignatureError(DockersaveError):
+    """No signature by the keys that are required, or a policy that refuses the image."""
+
+    exit_code = 8
+    _usual = "cosign tree shows what signatures there are"
+
+
 class CancelledError(DockersaveError):
     """The caller or a signal stopped the run."""
 

@@ -59,6 +59,23 @@ class Limits:
     """Requests for documents of one run: five indexes can refer to each other billions of times."""
     document_requests_image: int = 4
     """Additional requests for each image that the user names."""
+    signature: int = 1 * MIB
+    """A signature with what it says: cosign's have less than 1 KiB, with a log's entry 10 KiB."""
+    signature_requests: int = 1200
+    """Requests for signatures of one image: whoever may push to its repository can add any
+    number."""
+    signatures: int = 1200
+    """Signatures of one image that are checked: each takes some milliseconds for each key."""
+    referrers: int = 2000
+    """Manifests that refer to one image."""
+    referrers_pages: int = 100
+    """Pages of a list of them."""
+    key_file: int = 64 * KIB
+    """A public key; the largest has 1.6 KiB."""
+    policy_file: int = 1 * MIB
+    """A policy."""
+    lock_file: int = 8 * MIB
+    """A lock file: `references` images have 5 MiB."""
     layers: int = 4096
     """Layers of one image; engines stop at 127 or a little above."""
     references: int = 10_000

@@ -21,6 +21,8 @@ from tests.internet import Internet, environment
 from tests.processes import MissingProgramError, program, scratch
 from tests.registry.fronts import Front, nginx, squid, tinyproxy
 from tests.registry.real import Registries, Registry
+from tests.signatures.keyring import public
+from tests.signatures.maker import KIND
 
 Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
 """Runs a script of a document."""
@@ -198,6 +200,7 @@ def shell(internet: Internet, plain_registry: Registry, tmp_path: Path) -> Shell
         script = script.replace("localhost:5000", plain_registry.host)
         work = tmp_path / "work"
         work.mkdir(exist_ok=True)
+        (work / "cosign.pub").write_bytes(public(KIND))
         return subprocess.run(
             ["bash", "-c", f"set -euo pipefail\n{script}"],
             cwd=work,

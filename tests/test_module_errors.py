@@ -28,6 +28,7 @@ def all_errors() -> list[errors.DockersaveError]:
             errors.NotFoundError,
             errors.CredentialsError,
             errors.OutputError,
+            errors.SignatureError,
             errors.CancelledError,
         )
     ]

@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..values import names_of
 from .console.spelling import option_of
 from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
-from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, USAGE, WHAT, WHERE
+from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,12 +116,12 @@ _KINDS: Mapping[str, Callable[[str], object]] = {
 }
 
 _POINTLESS: Mapping[str, Sequence[str]] = {
-    "tags": (WHAT, WHERE),
-    "metadata": (WHERE,),
-    "sha": (WHERE,),
-    "platforms": (WHAT, WHERE),
+    "tags": (WHAT, WHERE, TRUST),
+    "metadata": (WHERE, TRUST),
+    "sha": (WHERE, TRUST),
+    "platforms": (WHAT, WHERE, TRUST),
     "verify": (WHAT, WHERE, REGISTRY, NETWORK),
-    "list": (WHAT, WHERE, REGISTRY, NETWORK),
+    "list": (WHAT, WHERE, REGISTRY, TRUST, NETWORK),
     "dry_run": (),
 }
 """Groups whose options have no meaning for a question."""
@@ -214,6 +214,9 @@ def check(arguments: argparse.Namespace) -> None:
         ("quiet", "verbose", "contradict each other"),
         ("arch", "platform", "both name the platform"),
         ("skip_tls_verify", "ca_file", "contradict each other"),
+        ("platform", "locked", "both name the platform"),
+        ("arch", "locked", "both name the platform"),
+        ("dry_run", "lock", "contradict each other: nothing is written"),
         ("ilogin", "password", "both say where the password comes from"),
         ("ilogin", "password_stdin", "both say where the password comes from"),
         ("password", "password_stdin", "both say where the password comes from"),
@@ -226,6 +229,7 @@ def check(arguments: argparse.Namespace) -> None:
         ("password_stdin", "user"),
         ("key", "cert"),
         ("cache_size", "cache_dir"),
+        ("annotation", "verify_key"),
     ):
         if _is_given(arguments, name) and not _is_given(arguments, needed):
             pair = f"--{name} needs --{needed}", f"add --{needed}, or drop --{name}"
@@ -239,7 +243,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _is_given(arguments: argparse.Namespace, name: str) -> bool:
-    return getattr(arguments, name) not in (None, False)
+    return getattr(arguments, name) not in (None, False, [])
 
 
 def _given(arguments: argparse.Namespace, groups: Sequence[str]) -> Iterator[str]:

@@ -26,6 +26,7 @@ An IMAGE is written as for Docker: [registry[:port]/]name[:tag][@digest].
 exit codes:
   0 done    2 usage           4 credentials          6 wrong content
   1 bug     3 no such image   5 network or registry  7 cannot write the output
+  8 no valid signature
   128 + n   stopped by signal n; run it again to resume (--xz, -o -: restarts)
 
 examples:
@@ -76,10 +77,11 @@ def _one_of(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-WHAT, WHERE, REGISTRY, NETWORK, OUTPUT, ASK = (
+WHAT, WHERE, REGISTRY, TRUST, NETWORK, OUTPUT, ASK = (
     "what to save",
     "where and how to save it",
     "registry",
+    "signatures",
     "network",
     "output",
     "ask instead of saving",
@@ -90,6 +92,9 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value("--platform", "OS/ARCH[/VARIANT]", "default: this host's; 'all' saves them all"),
         _value("--arch", "ARCH", "short for --platform linux/ARCH"),
         _flag("--foreign", "also fetch layers hosted elsewhere"),
+        _flag("--with-signatures", "also save the signatures"),
+        _flag("--with-referrers", "also save all that refers to it, as SBOMs"),
+        _value("--locked", "FILE", "save exactly what a lock file says"),
     ],
     WHERE: [
         _value("-o --output", "FILE", "write FILE; - means standard output"),
@@ -110,6 +115,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _flag("--zstd", "like -o NAME.tar.zst (.tar.gz works too)"),
         _values("--reuse", "FILE", "take layers from an archive; repeatable"),
         _value("--from", "FILE", "a saved archive, for rootfs and bundle"),
+        _value("--lock", "FILE", "write what was resolved, for --locked"),
         _value("--cache-dir", "DIR", "cache layers in DIR for later runs"),
         _value("--cache-size", "SIZE", "maximum size of the cache; default: 10Gi", kind="size"),
     ],
@@ -131,6 +137,11 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _flag("--ilogin", "prompt for user name and password"),
         _value("--authfile", "FILE", "credentials file of Docker or podman"),
         _values("--mirror", "URL", "try this mirror first; repeatable"),
+    ],
+    TRUST: [
+        _values("--verify-key", "FILE", "save only what this key signed; repeatable"),
+        _values("--annotation", "KEY=VALUE", "this must have been signed; repeatable"),
+        _value("--policy", "FILE", "which images need which keys"),
     ],
     NETWORK: [
         _value("--jobs", "N", "parallel connections; default: 8 to 16", kind="jobs"),

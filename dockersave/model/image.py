@@ -65,6 +65,22 @@ class Variant(Artifact):
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A document beside an image, about it or around it.
+
+    Args:
+        tag: what it is called, such as `sha256-<hex>.sig`; empty for an index around the image,
+            which has no name.
+        descriptor: of the document.
+        body: its bytes.
+    """
+
+    tag: str
+    descriptor: Descriptor
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """The image of a reference.
 
@@ -75,6 +91,9 @@ class Image:
         indexes: the indexes to keep, outermost first; none if one platform is saved.
         absent: digests of layers that are left out (foreign ones, unless requested).
         unpacked: whether the layers are stored without compression.
+        asked: the digest of what the reference named, which may be an index around it.
+        signers: fingerprints of the keys with which it was found to be signed.
+        companions: documents that lead to signatures and the like.
     """
 
     reference: Reference
@@ -83,6 +102,9 @@ class Image:
     indexes: tuple[Index, ...] = ()
     absent: frozenset[str] = frozenset()
     unpacked: bool = False
+    asked: str = ""
+    signers: tuple[str, ...] = ()
+    companions: tuple[Companion, ...] = ()
 
     @property
     def primary(self) -> Variant:

@@ -93,13 +93,16 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One image: its config and its layers, bottom first."""
+    """One image: its config and its layers, bottom first. Or an artifact, which may be about the
+    manifest with the digest `subject`."""
 
     descriptor: Descriptor
     body: bytes
     config: Descriptor
     layers: tuple[Descriptor, ...]
     artifact_type: str = ""
+    subject: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
     is_index: Literal[False] = field(default=False, init=False, repr=False)
 
 
@@ -186,7 +189,8 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
     layers = _descriptors(document, "layers", LIMITS.layers)
     config = parse_descriptor(document.get("config"), "the config")
     descriptor = Descriptor(actual or OCI_MANIFEST, digest, len(body))
-    return Manifest(descriptor, body, config, layers, _artifact_type(document))
+    about, notes = _part(document, "subject").get("digest", ""), _part(document, "annotations")
+    return Manifest(descriptor, body, config, layers, _artifact_type(document), about, notes)
 
 
 def parse_config(body: bytes, layers: int) -> Config:
@@ -366,6 +370,13 @@ def _artifact_type(document: Mapping[str, Any]) -> str:
     """An artifact's own type, only for messages."""
     text = document.get("artifactType")
     return text if isinstance(text, str) else ""
+
+
+def _part(document: Mapping[str, Any], key: str) -> dict[str, str]:
+    """The texts in an object of a document; none if there is no such object."""
+    part = document.get(key)
+    pairs = part.items() if isinstance(part, dict) else ()
+    return {name: text for name, text in pairs if isinstance(text, str)}
 
 
 def _in_any_case(document: Mapping[str, Any], key: str) -> Any:

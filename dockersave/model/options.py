@@ -10,6 +10,9 @@ from ..spelling import argument
 from ..values import dataclass, field
 from .formats import DEFAULT_FORMAT, every_format
 
+HOST_POLICY = "/etc/dockersave/policy.json"
+"""The policy of a host, if it has one."""
+
 USUAL_JOBS, MOST_JOBS = 8, 16
 """Connections if `jobs` is not given: usually, and if each one turns out to be capped."""
 
@@ -216,9 +219,17 @@ class Options:
         only: parts of the file system to save, each a path in the image; only for `rootfs`.
         cache_dir: a directory that keeps blobs for other runs.
         cache_size: its maximum size in bytes.
+        verify_keys: files with public keys; one of them must have signed the images.
+        annotations: `KEY=VALUE`, which must be in what was signed with these keys.
+        policy: a file that says which images need which keys, instead of the host's.
+        lock: a file to write what was resolved to, for `locked`.
+        locked: such a file; exactly what it says is saved, all of it if no image is named.
+        with_signatures: also save the signatures of the images, in the formats docker and oci.
+        with_referrers: also save all that refers to them: signatures, attestations, SBOMs.
 
     Raises:
-        UsageError: the format is unknown.
+        UsageError: the format is unknown, an annotation is malformed or without a key, or what was
+            signed would not be saved.
         TypeError: a path is not a path, or a list is a single path.
     """
 
@@ -239,6 +250,13 @@ class Options:
     only: tuple[str, ...] = ()
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
+    verify_keys: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    policy: str | None = None
+    lock: str | None = None
+    locked: str | None = None
+    with_signatures: bool = False
+    with_referrers: bool = False
 
     if TYPE_CHECKING:
 
@@ -262,13 +280,42 @@ class Options:
             only: Iterable[AnyPath] = (),
             cache_dir: AnyPath | None = None,
             cache_size: int = 10 * 1024**3,
+            verify_keys: Iterable[AnyPath] = (),
+            annotations: Iterable[str] = (),
+            policy: AnyPath | None = None,
+            lock: AnyPath | None = None,
+            locked: AnyPath | None = None,
+            with_signatures: bool = False,
+            with_referrers: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _take_paths(self, "output", "working_dir", "tarname", "layers_dir")
-        _take_paths(self, "from_archive", "cache_dir")
-        _take_several(self, "reuse", "only")
+        _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
+        _take_paths(self, "from_archive", "policy", "lock", "locked")
+        _take_several(self, "reuse", "only", "verify_keys", "annotations")
         if self.format not in every_format():
             raise UsageError(
                 f"unknown format {self.format!r}", f"choose one of {', '.join(every_format())}"
             )
+        for text in self.annotations:
+            if not text.partition("=")[0] or "=" not in text:
+                raise UsageError(
+                    f"{argument('annotations', repr(shown(text)))} is not KEY=VALUE",
+                    f"write {argument('annotations', 'env=prod')}",
+                )
+        if self.annotations and not self.verify_keys:
+            raise UsageError(
+                f"{argument('annotations')} needs {argument('verify_keys')}",
+                "a policy has annotations of its own",
+            )
+        if self.carries and self.gunzip:
+            raise UsageError(
+                f"{argument('gunzip')} changes the digests that signatures are about",
+                f"drop it, or {self.carries}",
+            )
+
+    @property
+    def carries(self) -> str:
+        """The argument that asks for signatures and the like to be saved; empty if none does."""
+        names = ("with_referrers", "with_signatures")
+        return next((argument(name) for name in names if getattr(self, name)), "")

@@ -8,17 +8,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..budget import Budget
 from ..cancellation import Cancellation
-from ..errors import (
-    CancelledError,
-    ContentError,
-    DockersaveError,
-    NetworkError,
-    NotFoundError,
-)
+from ..errors import CancelledError, ContentError, DockersaveError, NetworkError, NotFoundError
 from ..limits import LIMITS
 from ..model.digest import check, digest_of, is_digest
 from ..model.manifests import ACCEPT, Descriptor
@@ -36,6 +30,9 @@ from .exchange import Answered
 from .retry import Retry
 from .source import RemoteBlob
 from .stream import BlobStream, open_range
+
+if TYPE_CHECKING:
+    from .attached import Attached
 
 T = TypeVar("T")
 
@@ -208,6 +205,15 @@ class RegistryClient:
         pages = Pages(self._home, self._transport, self._secrets, ask)
         return pages.tags(repository, self._retry)
 
+    def attached(self, repository: str) -> list[Attached]:
+        """The places that may have what is attached to images: mirrors, then the registry."""
+        from .attached import Attached
+
+        places = (*self._usable(), self._home)
+        return [
+            Attached(each, self._transport, repository, self._ok, self._retry) for each in places
+        ]
+
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """Fetch a small blob completely, and check it.
 
@@ -313,8 +319,7 @@ class RegistryClient:
         Args:
             count: how many connections there should be, including idle ones.
         """
-        mirrors = (each for each in self._mirrors if self._strikes.get(each, 0) < _STRIKES)
-        next(mirrors, self._home).warm(count)
+        next(self._usable(), self._home).warm(count)
 
     @property
     def latency(self) -> float | None:
@@ -357,11 +362,12 @@ class RegistryClient:
         self._say_what_is_left(answered)
         return answered
 
+    def _usable(self) -> Iterator[Endpoint]:
+        return (each for each in self._mirrors if self._strikes.get(each, 0) < _STRIKES)
+
     def _first(self, action: Callable[[Endpoint], T]) -> T:
         """The result of the first endpoint that succeeds: the mirrors, then the registry."""
-        for mirror in self._mirrors:
-            if self._strikes.get(mirror, 0) >= _STRIKES:
-                continue
+        for mirror in self._usable():
             try:
                 result = action(mirror)
             except CancelledError:

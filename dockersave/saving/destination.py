@@ -127,6 +127,12 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
             f"{argument('from_archive')} is for file systems; this would only copy the archive",
             f"add {argument('format', 'rootfs')} or {argument('format', 'bundle')}",
         )
+    for name in ("verify_keys", "policy", "lock", "locked", "with_signatures", "with_referrers"):
+        if options.from_archive and getattr(options, name):
+            raise UsageError(
+                f"{argument(name)} asks a registry, and {argument('from_archive')} asks none",
+                f"drop one; {argument('check', options.from_archive)} checks the archive",
+            )
     if len(references) > 1 and format_named(options.format).is_file_system:
         raise UsageError(
             f"{argument('format', options.format)} is the file system of one image, not of "

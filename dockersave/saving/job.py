@@ -15,7 +15,7 @@ from ..errors import ContentError, DockersaveError, SaveFailures
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
 from ..model.manifests import Manifest
-from ..model.options import Options
+from ..model.options import HOST_POLICY, Options
 from ..model.platforms import ALL_PLATFORMS, Platform
 from ..model.reference import Reference
 from ..parallel import in_parallel
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from ..archive.write import Output
     from ..archive.write.existing import ExistingArchive, ExistingTree
     from ..resolving.offline import ArchivedImage
+    from ..resolving.trust import Trust
     from ..transfer.unpacking import UnpackedLayer
     from ..transfer.workers import WorkerPool
+    from .lockfile import Lock
 
 
 class Job:
@@ -48,6 +50,7 @@ class Job:
         progress: watches the run.
         local: blobs on this machine's disk.
         archived: the image, if it is in an archive; then no registry is asked.
+        lock: what exactly is to be saved, if a lock file says so.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Job:
         progress: Progress,
         local: LocalStore,
         archived: ArchivedImage | None = None,
+        lock: Lock | None = None,
     ) -> None:
         self.options = options
         self.working_dir = working_dir
@@ -66,6 +70,8 @@ class Job:
         self.local = local
         self.archived = archived
         self.format = format_named(options.format)
+        self.lock = lock
+        self.trust = _trust(options) if archived is None else None
         self.cache = RunCache(
             options.cache_dir, options.cache_size, session.notify, session.cancellation.wait
         )
@@ -83,8 +89,10 @@ class Job:
             DockersaveError: one image failed.
         """
         for reference in references if self.archived is None else ():
-            # Check all registries before the first one is asked.
+            # Check all registries and keys before the first one is asked.
             self.session.registry(reference.registry)
+            if self.trust:
+                self.trust.check(reference)
         images, failed = in_parallel(
             references,
             self._resolve,
@@ -104,7 +112,7 @@ class Job:
 
     def _resolve(self, reference: Reference) -> Image:
         if self.archived:
-            return self._as_saved(Resolver(self.archived, reference))
+            return self._as_saved(Resolver(self.archived, reference), reference)
         registry = self.session.registry(reference.registry)
 
         def expect(manifest: Manifest) -> None:
@@ -115,17 +123,29 @@ class Job:
 
         copies = self.format.config_copies
         resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
-        return self._as_saved(resolver)
+        return self._as_saved(resolver, reference)
 
-    def _as_saved(self, resolver: Resolver) -> Image:
-        wanted = self.options.platform
+    def _as_saved(self, resolver: Resolver, reference: Reference) -> Image:
+        wanted = self.lock[reference].platform if self.lock else self.options.platform
         if wanted == ALL_PLATFORMS:
             image = resolver.all_platforms()
         else:
             image = resolver.image(Platform.parse(wanted) if wanted else None)
         absent = frozenset() if self.options.foreign else foreign_layers(image)
         unpacked = self.options.gunzip or self.format.is_file_system
-        return replace(image, unpacked=unpacked, absent=absent)
+        image = replace(image, unpacked=unpacked, absent=absent, asked=resolver.asked)
+        if self.lock:
+            self.lock[reference].check(image)
+        if self.trust:
+            digests = (image.asked, image.root.digest)
+            signers = self.trust.signers(self.session, reference, digests)
+            image = replace(image, signers=signers)
+        if self.options.carries:
+            from ..resolving.companions import Companions
+
+            everything = self.options.with_referrers
+            image = Companions(self.session, resolver, reference, everything=everything).of(image)
+        return image
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""
@@ -387,3 +407,13 @@ class Job:
         self._counted = True
         self.reused += sum(transfer.reused for transfer in transfers)
         self.fetched += sum(transfer.size - transfer.reused for transfer in transfers)
+
+
+def _trust(options: Options) -> Trust | None:
+    """Whose signatures images need; None if nobody asks for any."""
+    if options.verify_keys or options.policy or os.path.lexists(HOST_POLICY):
+        from ..resolving.trust import Trust
+        from ..signatures.policy import policies_of
+
+        return Trust(policies_of(options, of_host=True))
+    return None

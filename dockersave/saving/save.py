@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
-from ..errors import CancelledError, DockersaveError
+from ..errors import CancelledError, DockersaveError, UsageError
 from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.platforms import Platform
@@ -30,6 +30,7 @@ from .output_names import check_writable
 
 if TYPE_CHECKING:
     from ..archive.write.room import Room
+    from .lockfile import Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,21 @@ class SavedImage:
         digest: of the manifest, or of the index if all platforms were saved.
         platform: of the image that engines without indexes load.
         platforms: of all its images, starting with that one.
+        signers: fingerprints of the keys with which it was found to be signed, `sha256:…`; none if
+            no signature was asked for.
     """
 
     reference: Reference
     digest: str
     platform: Platform
     platforms: tuple[Platform, ...]
+    signers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, image: Image) -> SavedImage:
         """The summary of an image."""
-        return cls(image.reference, image.root.digest, image.platforms[0], image.platforms)
+        platforms = image.platforms
+        return cls(image.reference, image.root.digest, platforms[0], platforms, image.signers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ def save(
         NetworkError: the registry or the network failed, after all retries.
         ContentError: content is not what it claims to be.
         OutputError: the output cannot be written.
+        SignatureError: an image is not signed as it should be. Nothing was saved.
         TypeError: an image is neither a string nor a `Reference`, but a list, for example.
         CancelledError: the run was stopped, or the interpreter is exiting. `NAME.part` keeps what
             was fetched, and the next call with the same arguments continues from there.
@@ -144,8 +150,11 @@ def running(
 
         archived = ArchivedImage(options.from_archive, next(iter(references), None))
         references = [archived.reference]
+    lock = _lock(options) if options.locked else None
+    if lock:
+        references = lock.references(references)
     destination = Destination.of(options, references)
-    check_writable(destination, f"{references[0].file_stem}.tar")
+    check_writable(destination, f"{references[0].file_stem}.tar", options.lock)
     archives = filter(None, [options.from_archive, *options.reuse])
     local = LocalStore([*archives, *destination.paths])
     if archived:
@@ -158,7 +167,9 @@ def running(
     ):
         try:
             with _minding_the_end():
-                job = Job(options, destination.working_dir, session, progress, local, archived)
+                job = Job(
+                    options, destination.working_dir, session, progress, local, archived, lock
+                )
                 yield job, references, destination
         except DockersaveError as failure:
             many = len(references) > 3
@@ -172,6 +183,17 @@ def running(
             raise
         finally:
             progress.finish()
+
+
+def _lock(options: Options) -> Lock:
+    from .lockfile import Lock
+
+    if options.platform:
+        raise UsageError(
+            f"{argument('platform')} has no effect: {argument('locked')} says what is saved",
+            "drop one of them",
+        )
+    return Lock.read(options.locked or "")
 
 
 @contextmanager
@@ -217,6 +239,10 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
 def _saved(
     job: Job, images: Sequence[Image], destination: Destination, *, unchanged: bool
 ) -> Saved:
+    if job.options.lock:
+        from .lockfile import write_lock
+
+        write_lock(job.options.lock, images)
     return Saved(
         paths=destination.paths,
         images=tuple(map(SavedImage.of, images)),

@@ -56,6 +56,16 @@ SAID: dict[str, tuple[list[str], dict[str, object]]] = {
     "--reuse": (["old.tar"], {"reuse": ("old.tar",)}),
     "--only": (["etc"], {"only": ("etc",)}),
     "--from": (["old.tar"], {"from_archive": "old.tar"}),
+    "--verify-key": (["a.pem", "--verify-key", "b"], {"verify_keys": ("a.pem", "b")}),
+    "--annotation": (
+        ["env=prod", "--verify-key", "a.pem"],
+        {"annotations": ("env=prod",), "verify_keys": ("a.pem",)},
+    ),
+    "--policy": (["policy.json"], {"policy": "policy.json"}),
+    "--with-signatures": ([], {"with_signatures": True}),
+    "--with-referrers": ([], {"with_referrers": True}),
+    "--lock": (["images.lock"], {"lock": "images.lock"}),
+    "--locked": (["images.lock"], {"locked": "images.lock"}),
     "--cache-dir": (["/cache"], {"cache_dir": "/cache"}),
     "--cache-size": (
         ["5Gi", "--cache-dir", "/cache"],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,6 +150,31 @@ def test_what_cannot_be_used_is_refused(saved: dict[str, Path], tmp_path: Path) 
 def test_it_is_for_file_systems_only(saved: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="only copy the archive"):
         save(options=Options(from_archive=saved["docker"], output="a.tar"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"verify_keys": ["key.pem"]},
+        {"policy": "policy.json"},
+        {"lock": "images.lock"},
+        {"locked": "images.lock"},
+        {"with_signatures": True},
+        {"with_referrers": True},
+    ],
+    ids=str,
+)
+def test_what_only_a_registry_can_answer_is_refused(
+    options: dict[str, Any], saved: dict[str, Path]
+) -> None:
+    with pytest.raises(UsageError, match="asks a registry, and"):
+        save(options=Options(format="rootfs", from_archive=saved["docker"], **options))
+
+
+@pytest.mark.parametrize("form", ["rootfs", "bundle"])
+def test_a_file_system_has_no_place_for_signatures(form: str) -> None:
+    with pytest.raises(UsageError, match="no place for"):
+        save("localhost:1/image", options=Options(format=form, with_referrers=True))
 
 
 def test_a_layer_that_is_damaged_or_missing(saved: dict[str, Path], tmp_path: Path) -> None:

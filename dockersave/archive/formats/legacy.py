@@ -47,6 +47,11 @@ class LegacyFormat(Format):
                 "the legacy format holds one platform",
                 f"choose {argument('format', 'oci')}, or one {argument('platform')}",
             )
+        if options.carries:
+            raise UsageError(
+                f"the legacy format has no place for what {options.carries} saves",
+                f"choose {argument('format', 'docker')} or {argument('format', 'oci')}",
+            )
 
     def notes(self, image: Image) -> list[str]:
         """Engines that need it are older than zstd layers."""

@@ -46,6 +46,11 @@ class RootfsFormat(Format):
             raise UsageError(
                 f"{what} unpacked anyway: {argument('gunzip')} has no effect", "drop it"
             )
+        if options.carries:
+            raise UsageError(
+                f"{what} a file system, which has no place for what {options.carries} saves",
+                "drop one",
+            )
         if options.tree and options.tar:
             raise UsageError(
                 f"{what} written as a tar or as a directory, not as both",

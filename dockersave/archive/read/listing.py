@@ -24,6 +24,7 @@ from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
 from ..formats import formats_in
+from ..formats.documents import is_companion
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
@@ -245,6 +246,8 @@ class _Contents:
         found: dict[str, tuple[ListedVariant, ...]] = {}
         for number, entry in enumerate(_list(_object(self._json("index.json")).get("manifests"))):
             descriptor = parse_descriptor(entry, f"manifests[{number}]")
+            if is_companion(descriptor.annotations):
+                continue
             variants = self._manifest(descriptor, LIMITS.index_depth)
             if variants is None:
                 raise ContentError(
