@@ -1,7 +1,7 @@
 """An image in a saved archive, as a registry would serve it: no network.
 
 Whichever program wrote the archive. One without manifests (`docker save` before version 25,
-skopeo's docker-archive) gets one made from `manifest.json`, whose layers go by their diff_ids.
+skopeo's docker-archive) gets one made from `manifest.json`.
 """
 
 from __future__ import annotations
@@ -170,11 +170,13 @@ class ArchivedImage:
         stored = []
         for name, diff_id in zip(layers or [], config.diff_ids, strict=True):
             item = self._inventory.find(name) if isinstance(name, str) else None
-            offset, size = self._places.get(item.path, (0, -1)) if item else (0, -1)
-            if size < 0:
+            if item is None or item.path not in self._places:
                 raise ContentError(f"{self._path}: {shown(str(name))} is missing")
-            self._layers.append((diff_id, offset, size))
-            stored.append(Descriptor(DOCKER_LAYER, diff_id, size).to_json())
+            offset, size = self._places[item.path]
+            # Its digest is not known: it may be compressed. What it unpacks to is checked.
+            digest = digest_of(f"{item.path}: {diff_id}".encode())
+            self._layers.append((digest, offset, size))
+            stored.append(Descriptor(DOCKER_LAYER, digest, size).to_json())
         described = Descriptor(DOCKER_CONFIG, digest_of(body), len(body))
         manifest = to_json(
             {

@@ -230,3 +230,15 @@ def test_a_bundle_whose_user_is_not_there(tmp_path: Path) -> None:
 def test_the_same_options_are_refused_as_for_a_file_system() -> None:
     with pytest.raises(UsageError, match="unpacked anyway"):
         save("localhost:1/a", options=Options(format="bundle", gunzip=True))
+
+
+@pytest.mark.engines
+def test_chroot_starts_it(tmp_path: Path) -> None:
+    made = image([layer([*programs(), file("note", "it is inside\n")])])
+    options = Options(format="rootfs", tar=False, tree=True, output=tmp_path / "root")
+    with serving(sample=made) as registry:
+        save(f"{registry.host}/sample", options=options, network=PLAIN)
+    script = "while read -r line; do echo $line; done < /note"
+    command = [program("chroot"), str(tmp_path / "root"), "/bin/sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "it is inside\n"), done.stderr
