@@ -106,15 +106,18 @@ class Attached:
             As `tagged`.
         """
         query: str | None = ""
-        for number in range(LIMITS.referrers_pages):
+        found = False
+        for _ in range(LIMITS.referrers_pages):
             page = self._retry.call(functools.partial(self._page, digest, query or ""))
-            if page is None:
-                if number == 0:
-                    yield from self._tagged_referrers(digest)
-                return
-            index, query = page
-            yield from index.manifests
+            index, query = page or (None, None)
+            for entry in index.manifests if index else ():
+                found = True
+                yield entry
             if query is None:
+                if not found:
+                    # Also where an endpoint has nothing to say: pull-through caches have it, and
+                    # know only what was pushed to them.
+                    yield from self._tagged_referrers(digest)
                 return
         raise ContentError(f"{self.name}: the list of what refers to {digest} never ends")
 

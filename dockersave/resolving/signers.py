@@ -9,7 +9,7 @@ from ..errors import CancelledError, ContentError, DockersaveError, NotFoundErro
 from ..limits import LIMITS
 from ..model.manifests import Descriptor, Index, Manifest, parse_document
 from ..registry.attached import signature_tag
-from ..signatures.manifests import Look, signed_in
+from ..signatures.manifests import Look, refusing, signed_in
 from ..signatures.refusals import Refusals, Refused
 from ..signatures.signed import Requirement
 from ..trace import Trace
@@ -99,7 +99,11 @@ class Signers:
     def _older(self, place: Attached, digest: str) -> Iterator[Look]:
         """Signatures in the manifest with a tag made of the digest."""
         self._requests -= 1
-        found = place.tagged(signature_tag(digest))
+        try:
+            found = place.tagged(signature_tag(digest))
+        except ContentError as failure:
+            yield refusing(Refused.damaged(failure.message))
+            return
         document = _parsed(found.body, found.digest, found.media_type) if found else None
         if isinstance(document, Manifest):
             yield from signed_in(document, self._blob)

@@ -10,6 +10,7 @@ import binascii
 import json
 from typing import TYPE_CHECKING
 
+from ..limits import LIMITS
 from ..model.weight import is_too_heavy
 
 if TYPE_CHECKING:
@@ -126,19 +127,23 @@ def json_object(data: bytes) -> dict[str, Any]:
     Raises:
         EncodingError: it is none, names a member twice, or would take too much memory.
     """
-    document = json_value(data)
+    document = json_value(data, LIMITS.document_marks)
     if not isinstance(document, dict):
         raise EncodingError("it is not a JSON object")
     return document
 
 
-def json_value(data: bytes) -> Any:
+def json_value(data: bytes, marks: int = LIMITS.json_marks) -> Any:
     """What a JSON text says, the same to every reader.
+
+    Args:
+        data: the text.
+        marks: the most commas, colons and opening brackets.
 
     Raises:
         EncodingError: it is not JSON, names a member twice, or would take too much memory.
     """
-    if is_too_heavy(data):
+    if is_too_heavy(data, marks):
         raise EncodingError("it has too many values or too much text")
     try:
         document: Any = json.loads(

@@ -34,7 +34,7 @@ def signed_in(manifest: Manifest, read: Callable[[Descriptor], bytes]) -> Iterat
         read: returns the content of a layer; raises `Refused` if it cannot.
     """
     if NOTATION in (manifest.config.media_type, manifest.artifact_type):
-        yield _refusing(Refused("notation"))
+        yield refusing(Refused("notation"))
     is_signature = manifest.annotations.get(PREDICATE, IS_SIGNED) == IS_SIGNED
     seen: set[tuple[str, str]] = set()
     for layer in manifest.layers:
@@ -45,9 +45,9 @@ def signed_in(manifest: Manifest, read: Callable[[Descriptor], bytes]) -> Iterat
         if layer.media_type == SIMPLE_SIGNING:
             yield _payload(layer, text, read)
         elif layer.media_type == BUNDLE:
-            yield _bundle(layer, read) if is_signature else _refusing(Refused("attestation"))
+            yield _bundle(layer, read) if is_signature else refusing(Refused("attestation"))
         elif layer.media_type.startswith(_ANY_BUNDLE):
-            yield _refusing(Refused.damaged("its bundle is not of version 0.3"))
+            yield refusing(Refused.damaged("its bundle is not of version 0.3"))
 
 
 def is_signature(manifest: Manifest) -> bool:
@@ -72,7 +72,9 @@ def _bundle(layer: Descriptor, read: Callable[[Descriptor], bytes]) -> Look:
     return lambda: Signed.of_bundle(read(layer))
 
 
-def _refusing(refused: Refused) -> Look:
+def refusing(refused: Refused) -> Look:
+    """A signature that does not count, without a look at it."""
+
     def look() -> Signed:
         raise refused
 

@@ -174,7 +174,7 @@ def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], li
             raise _refused(name, "does not allow it")
         if rule == _OPEN:
             return []
-        keys = tuple(_key_in(_beside(name, path)) for path in rule["keys"])
+        keys = tuple(_key_in(_beside(name, path), guarded=True) for path in rule["keys"])
         return [Requirement(keys, rule.get("annotations", {}))]
 
     return find
@@ -261,7 +261,7 @@ def _of_sigstore(name: str, rule: Any, reference: Reference) -> Requirement | No
     if len(sources) != 1 or not values or not all(isinstance(each, str) for each in values):
         raise _fault(name, "sigstoreSigned needs one of keyPath, keyPaths, keyData and keyDatas")
     if "keyPath" in rule or "keyPaths" in rule:
-        keys = tuple(map(_key_in, values))
+        keys = tuple(_key_in(path, guarded=True) for path in values)
     else:
         keys = tuple(_key_of(_decoded(name, each), name) for each in values)
     identity = identity_of(rule.get("signedIdentity"), reference)
@@ -277,8 +277,9 @@ def _decoded(name: str, text: str) -> bytes:
         raise _fault(name, "a key in it is not base64") from None
 
 
-def _key_in(path: str) -> PublicKey:
-    body = content_of(path, f"the key {shown(path)}", LIMITS.key_file)
+def _key_in(path: str, *, guarded: bool = False) -> PublicKey:
+    hint = f"chmod o-w {shown(path)}" if guarded else ""
+    body = content_of(path, f"the key {shown(path)}", LIMITS.key_file, guarded=hint)
     return _key_of(body, path)
 
 

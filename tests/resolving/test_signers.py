@@ -16,6 +16,7 @@ from dockersave.model.options import Network, Options
 from dockersave.saving.save import Saved, save
 from dockersave.signatures.keys import PublicKey
 from tests.images import Document, Store, image, index, layer
+from tests.images.documents import OCI_INDEX
 from tests.images.layers import file
 from tests.registry.faults import Fault
 from tests.registry.real import Registries
@@ -285,6 +286,26 @@ def test_a_list_of_referrers_ends(endless: bool, folder: Path, key: str) -> None
         registry.faults.add(Fault.header("Link", link, on="referrers"))
         refused(folder, f"{registry.host}/app", key)
         assert len(registry.of("referrers")) == LIMITS.referrers_pages
+
+
+def test_an_endpoint_that_knows_nothing_is_not_the_last_word(folder: Path, key: str) -> None:
+    """Pull-through caches have one, and know only what was pushed to them."""
+    nothing = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
+    with having(listed(bundle_of(APP)), referring=True) as registry:
+        registry.faults.add(Fault.body(nothing, on="referrers"))
+        assert saving(f"{registry.host}/app", key).images[0].signers
+
+
+def test_a_list_of_signatures_that_is_too_large_is_damaged(folder: Path, key: str) -> None:
+    with having(older(signed(payload(APP.digest)))) as registry:
+        tag = maker.tag_of(APP, ".sig")
+        registry.store.repositories["app"].tags[tag] = HUGE.digest
+        registry.store.repositories["app"].manifests[HUGE.digest] = HUGE
+        error = refused(folder, f"{registry.host}/app", key)
+        assert error.message.startswith("its signature is damaged: ")
+
+
+HUGE = Document(OCI_INDEX, b" " * (LIMITS.manifest + 1) + b"{}")
 
 
 def test_an_endpoint_that_is_a_web_page_is_none(folder: Path, key: str) -> None:

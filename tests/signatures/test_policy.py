@@ -144,6 +144,14 @@ def test_a_policy_that_cannot_be_relied_on(folder: Path) -> None:
         Policy.read(folder / "pipe")
 
 
+def test_a_key_that_everybody_can_change_is_refused(folder: Path) -> None:
+    (folder / "team.pem").chmod(0o666)
+    with pytest.raises(UsageError, match=r"the key .*/team.pem can be changed by everybody"):
+        verdict(policy(folder, OURS), "r.io/a")
+    with pytest.raises(UsageError, match="can be changed by everybody"):
+        verdict(policy(folder, containers(signed_by(folder))), "r.io/team/app")
+
+
 def test_a_key_that_is_needed_must_be_there(folder: Path) -> None:
     (folder / "team.pem").unlink()
     found = policy(folder, OURS)
