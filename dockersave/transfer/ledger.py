@@ -3,6 +3,7 @@
 It owns all blobs of a run. Workers ask it what to do (`next`), and tell it what happened
 (`opened`, `wrote`, `hashed`, `ended`, `failed`). It has no threads, no clock and no I/O, so that
 small cases can be tested exhaustively, and runs simulated. Threads hold a lock around each call.
+The state of a blob and of a lease (a range given to a worker) is in `blobs.py`.
 
 A byte of a blob is in one of three states:
 
@@ -50,7 +51,7 @@ class Ledger(Accounts):
 
     Args:
         blobs: in the wanted order.
-        attempts: judges failures.
+        policy: judges failures.
         most: the most connections ever.
         piece_most: the largest range of one request, in bytes.
         tell: called with a topic and a text for each costly decision.
@@ -59,7 +60,7 @@ class Ledger(Accounts):
     def __init__(
         self,
         blobs: Sequence[Blob],
-        attempts: RetryPolicy,
+        policy: RetryPolicy,
         *,
         most: int,
         piece_most: int = LIMITS.piece_most,
@@ -67,7 +68,7 @@ class Ledger(Accounts):
     ) -> None:
         super().__init__(blobs, tell)
         self.most = self.capacity = self._granted = most
-        """How many connections may be used at once; `capacity` is the current limit."""
+        """How many connections may be used: ever; now; and now, had no server refused any."""
         self.spread = True
         """Whether pieces are cut for `most` connections, or for the current number."""
         self.horizon = math.inf
@@ -76,10 +77,11 @@ class Ledger(Accounts):
         """Bytes received over the network."""
         self.latency = 0.0
         """Recent time from a lease to its first byte, in seconds."""
-        self._attempts = attempts
+        self._policy = policy
         self._piece_most = piece_most
         self._whole_only: set[Hashable] = set()
         self._served = 0
+        """How many leases went well since a connection was given up, or taken back."""
 
     # What a worker does next.
 
@@ -300,7 +302,7 @@ class Ledger(Accounts):
         if not isinstance(failure, NetworkError | ContentError):
             self._fail(failure)
             return
-        verdict = self._attempts.judge(
+        verdict = self._policy.judge(
             failure,
             blob.attempts,
             gained=has_progressed,
