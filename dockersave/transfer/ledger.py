@@ -3,7 +3,6 @@
 It owns all blobs of a run. Workers ask it what to do (`next`), and tell it what happened
 (`opened`, `wrote`, `hashed`, `ended`, `failed`). It has no threads, no clock and no I/O, so that
 small cases can be tested exhaustively, and runs simulated. Threads hold a lock around each call.
-The state of a blob and of a lease (a range given to a worker) is in `blobs.py`.
 
 A byte of a blob is in one of three states:
 
@@ -50,7 +49,7 @@ class Ledger(Accounts):
     """The blobs of a run.
 
     Args:
-        blobs: in the wanted order.
+        blobs: in the wanted order; their state, and that of a lease, is explained in `blobs.py`.
         policy: judges failures.
         most: the most connections ever.
         piece_most: the largest range of one request, in bytes.
@@ -81,7 +80,6 @@ class Ledger(Accounts):
         self._piece_most = piece_most
         self._whole_only: set[Hashable] = set()
         self._served = 0
-        """How many leases went well since a connection was given up, or taken back."""
 
     # What a worker does next.
 
