@@ -11,10 +11,10 @@ import os
 import re
 import sys
 
-from ..errors import UsageError
+from ..errors import UsageError, shown
 from ..values import names_of
 from .console.spelling import option_of
-from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
+from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_file, stray_platform, suggestion
 from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE
 
 TYPE_CHECKING = False
@@ -99,8 +99,12 @@ def _topic(text: str) -> str:
     from .guides import topics
 
     if text not in topics():
+        from difflib import get_close_matches
+
+        close = get_close_matches(text[:40], topics(), 1)
+        guess = f"did you mean {close[0]}? " if close else ""
         raise argparse.ArgumentTypeError(
-            f"no guide on {_short(ascii(text))}; topics: {', '.join(topics())}"
+            f"no guide on {_short(ascii(text))}; {guess}topics: {', '.join(topics())}"
         )
     return text
 
@@ -135,7 +139,10 @@ class Parser(argparse.ArgumentParser):
         """Refuse the command line, without showing values, which may be secret."""
         # "ignored explicit argument 'secret'"
         message = re.sub("ignored explicit argument.*", "takes no value", message, flags=re.DOTALL)
-        raise UsageError(message.removeprefix("argument "), SEE_HELP)
+        message = message.removeprefix("argument ")
+        option = message.partition(":")[0].rpartition("/")[2]
+        hint = _usage_of(option) if "expected one argument" in message else SEE_HELP
+        raise UsageError(message, hint)
 
     def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Parse a command line; options and images may come in any order.
@@ -150,11 +157,22 @@ class Parser(argparse.ArgumentParser):
         end = words.index("--") if "--" in words else len(words)
         arguments, unknown = self.parse_known_intermixed_args(words[:end])
         arguments.images += words[end + 1 :]
+        if unknown and (wrong := command_word(arguments.images[:1])):
+            raise UsageError(*wrong)  # its options are not ours
         for word in [] if arguments.help or arguments.version else unknown:
             # The value is not shown: the intended option may be --password.
             name = word.partition("=")[0]
             raise UsageError(f"unknown option {_short(name)}", suggestion(name))
         return arguments
+
+
+def _usage_of(option: str) -> str:
+    """What to write for an option that lacks its value."""
+    for options in OPTIONS.values():
+        for names, _, settings in options:
+            if option in names.split():
+                return f"write {option} {settings['metavar']}"
+    return SEE_HELP
 
 
 def parser() -> Parser:
@@ -192,6 +210,11 @@ def check(arguments: argparse.Namespace) -> None:
         raise UsageError(
             f"{_short(ascii(stray))} is a platform, but an image was expected",
             "save one platform at a time, or all of them: --platform all",
+        )
+    if not arguments.output and (stray := stray_file(arguments.images)):
+        raise UsageError(
+            f"{_short(ascii(stray))} is the name of a file, but an image was expected",
+            f"to save into it: -o {shown(stray, 100)}",
         )
     questions = [name for name in _POINTLESS if getattr(arguments, name)]
     if len(questions) > 1:

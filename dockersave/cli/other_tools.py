@@ -20,10 +20,11 @@ _ARCHITECTURES = {
     *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
     *("x86_64", "aarch64"),
 }
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz")
 
 _SAVE = ("save", "pull", "download", "get", "fetch", "copy", "cp", "mirror")
 _COMMANDS = {
-    **dict.fromkeys(_SAVE, "dockersave {image}"),
+    **dict.fromkeys(_SAVE, "leave the word out: dockersave {image}"),
     **dict.fromkeys(("export", "unpack", "extract"), "dockersave --format rootfs {image}"),
     "help": SEE_HELP,
     "version": "dockersave --version",
@@ -34,14 +35,15 @@ _COMMANDS = {
     "platforms": "dockersave --platforms {image}",
     **dict.fromkeys(("list", "ls", "images"), "dockersave --list {file}"),
     **dict.fromkeys(("verify", "validate", "check"), "dockersave --verify {file}"),
-    "login": "dockersave --ilogin {image}, or docker login",
+    "login": "log in with docker login or podman login, or add --ilogin when you save",
     **dict.fromkeys(("load", "import"), "docker load -i {file}, or podman load -i {file}"),
     "push": "dockersave uploads nothing; skopeo copy docker-archive:FILE docker://IMAGE does",
 }
 """Commands of other tools, and their equivalents."""
 
 _MEANT = {
-    "--output": "-f -O --file --filename --out --outfile --output-file --dest --destination",
+    "--output": "-f -O --file --filename --out --outfile --output-file --dest --destination "
+    "--name --archive",
     "--working-dir": "-C -d --dir --directory --chdir --output-dir --outdir",
     "--platform": "-p --os --override-os --override-variant --choose-platform",
     "--arch": "--override-arch --architecture --cpu",
@@ -85,6 +87,9 @@ _SAID = {
     "the same command continues where a run was stopped": "-c --continue --resume",
     "the archive is always a tar; --no-tar writes a directory": "--tar",
     "nothing is cached without --cache-dir": "--no-cache",
+    "a tag is an image of its own: debian:11 debian:12; --tags lists them": "--all-tags",
+    "set HTTPS_PROXY=http://HOST:PORT in the environment": "-x --proxy --http-proxy --https-proxy",
+    "docker load -i FILE, or podman load -i FILE, loads an archive": "--load",
 }
 """Hints for others."""
 
@@ -123,6 +128,18 @@ def stray_platform(images: Sequence[str]) -> str:
     for word in images:
         system, slash, rest = word.lower().partition("/")
         if slash and system in SYSTEMS and rest.partition("/")[0] in _ARCHITECTURES:
+            return word
+    return ""
+
+
+def stray_file(images: Sequence[str]) -> str:
+    """A word among the images that was meant as the archive's name, or empty.
+
+    Args:
+        images: the words that are not options.
+    """
+    for word in images if len(images) > 1 else ():
+        if not word.startswith("@") and word.lower().endswith(_ARCHIVES):
             return word
     return ""
 

@@ -169,7 +169,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _flag("--platforms", "list the image's platforms"),
         _value("--list", "FILE", "list an archive's images, checking nothing"),
         _flag("--dry-run", "show what would be fetched and written"),
-        _flag("--json", "print one of the last three as JSON"),
+        _flag("--json", "--platforms, --list or --dry-run as JSON"),
         _flag("--licenses", "print the licences of all components"),
         _flag("--version", "print the version"),
         _choice("-h --help", "[TOPIC]", "this page, or a guide (topics below)", kind="topic"),

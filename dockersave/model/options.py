@@ -73,8 +73,8 @@ class Network:
         limit_rate: bytes per second for all connections together, or None.
 
     Raises:
-        UsageError: a number is out of range, the user name or the password is empty, or the name of
-            an insecure registry is invalid.
+        UsageError: a number is out of range, the user name or the password is empty, the user name
+            has a colon, or the name of an insecure registry is invalid.
         TypeError: a path is not a path, a number is not a number, or a list is a single string.
     """
 
@@ -150,6 +150,12 @@ class Network:
         for what, word in (("user's name", self.user), ("password", self.password)):
             if word == "":
                 raise UsageError(f"the {what} is empty", "is a variable of your script not set?")
+        if ":" in (self.user or ""):
+            # Nor could it be sent (RFC 7617, section 2). It is not shown: a password may follow.
+            raise UsageError(
+                f"{argument('user')} takes a name alone, without a colon and a password",
+                f"log in with {argument('credentials')}",
+            )
         if self.insecure_registries:
             self._check_insecure()
 

@@ -9,7 +9,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 
-from ..errors import ContentError, shown
+from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from ..model.digest import digest_of
 from ..model.weight import is_too_heavy
@@ -75,7 +75,11 @@ class Pages:
         if answered.response.status in {400, 405} and query == f"n={_TAGS_AT_ONCE}":
             self._transport.discard(answered.response)  # this page size is not allowed
             answered = self._home.get(path, repository, headers)
-        self._ok(answered, what)
+        try:
+            self._ok(answered, what)
+        except NotFoundError as failure:
+            failure.hint = "is the name right?"  # to list the tags would not help
+            raise
         body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
         try:
             if is_too_heavy(body):

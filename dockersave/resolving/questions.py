@@ -217,7 +217,7 @@ class Registry:
         reference, session = Reference.of(image), self._session
         source = session.registry(reference.registry).source(reference.repository, blob)
         return io.BufferedReader(
-            VerifiedBlob(source, blob, session.attempts, session.throttle, session.cancellation),
+            VerifiedBlob(source, blob, session.policy, session.throttle, session.cancellation),
             LIMITS.read,
         )
 

@@ -44,7 +44,7 @@ class Session:
         self.notify = notify = spelled_for(notify)
         self.trace = trace
         self.retry = Retry(network, self.cancellation, notify, trace)
-        self.attempts = self.retry.attempts
+        self.policy = self.retry.policy
         self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
         self.budget = Budget()
         self._keyring: Keyring | None = None

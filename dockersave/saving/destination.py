@@ -78,13 +78,15 @@ class Destination:
 
 
 _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
+_MISLEADING = (".gz", ".zst", ".xz", ".bz2", ".tbz", ".tbz2", ".lz", ".lz4", ".lzma", ".zip", ".7z")
+"""What nobody expects to be a plain tar."""
 
 
 def _compression(options: Options) -> str:
     """The compression from the options or the archive's name.
 
     Raises:
-        UsageError: they disagree.
+        UsageError: they disagree, or the name promises what is not written.
     """
     asked = "xz" if options.xz else "zstd" if options.zstd else ""
     named = options.output or options.tarname or ""
@@ -93,6 +95,11 @@ def _compression(options: Options) -> str:
         raise UsageError(
             f"{argument(asked)} contradicts the name {named}, which promises {promised}",
             f"leave out {argument(asked)}, or write another name",
+        )
+    if not (asked or promised) and named.lower().endswith(_MISLEADING):
+        raise UsageError(
+            f"{named} would not be what its name promises",
+            "choose a name in .tar, .tar.gz, .tar.zst or .tar.xz",
         )
     return asked or promised
 

@@ -356,9 +356,7 @@ class Job:
         usual, most = session.network.usual_jobs, session.network.most_jobs
         latency = max((each.distance for each in session.registries), default=0.0)
         return WorkerPool(
-            Ledger(
-                blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
-            ),
+            Ledger(blobs, session.policy, most=most, piece_most=piece_most, tell=session.trace.say),
             downloads,
             gauge=gauge or Gauge(usual, most, len(os.sched_getaffinity(0)), latency),
             throttle=session.throttle,

@@ -73,9 +73,10 @@ class Report:
                 f"was it saved with {argument('with_signatures')}?",
             )
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
-        return ContentError(
-            f"{self.path} is damaged: {self.faults[0]}{more}", "save or copy the archive again"
-        )
+        is_part = self.path.endswith(".part")
+        hint = "save it again, which continues" if is_part else "save or copy the archive again"
+        wrong = "incomplete" if is_part else "damaged"
+        return ContentError(f"{self.path} is {wrong}: {self.faults[0]}{more}", hint)
 
 
 def check_archive(

@@ -217,6 +217,6 @@ def test_an_error_is_an_error_whatever_comes_before_it() -> None:
     with (
         raw_server(lambda line: early) as server,
         opened(server.host) as run,
-        pytest.raises(DockersaveError, match="there is no manifest"),
+        pytest.raises(DockersaveError, match="has no manifest"),
     ):
         run.registry.manifest("sample", "latest")
