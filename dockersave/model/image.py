@@ -75,6 +75,7 @@ class Image:
         indexes: the indexes to keep, outermost first; none if one platform is saved.
         absent: digests of layers that are left out (foreign ones, unless requested).
         unpacked: whether the layers are stored without compression.
+        unreadable: digests of entries of the indexes that are left out: schema 1 manifests.
     """
 
     reference: Reference
@@ -83,6 +84,7 @@ class Image:
     indexes: tuple[Index, ...] = ()
     absent: frozenset[str] = frozenset()
     unpacked: bool = False
+    unreadable: tuple[str, ...] = ()
 
     @property
     def primary(self) -> Variant:
@@ -164,6 +166,11 @@ def notes(image: Image) -> list[str]:
             f"{image.reference}: {len(image.absent)} foreign {are} left out; the archive "
             f"loads only where they are available; {argument('foreign')} fetches them"
         )
+    lines += [
+        f"{image.reference}: {digest} is left out: it is a schema 1 manifest, which was "
+        "deprecated in 2017 and cannot be verified"
+        for digest in image.unreadable
+    ]
     return lines
 
 

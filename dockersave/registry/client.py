@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..limits import LIMITS
 from ..model.digest import check, digest_of, is_digest
-from ..model.manifests import ACCEPT, Descriptor
+from ..model.manifests import Descriptor
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
@@ -30,7 +30,7 @@ from .concealing.secrets import Secrets
 from .connections import failures, redirects
 from .connections.transport import Transport
 from .credentials.where_from import Credentials, Keyring
-from .documents import Document, are_comparable, media_type_of, name_of
+from .documents import Document, accepting, are_comparable, media_type_of, name_of
 from .endpoint import Endpoint, mirror_base
 from .exchange import Answered
 from .retry import Retry
@@ -40,7 +40,6 @@ from .stream import BlobStream, open_range
 T = TypeVar("T")
 
 _HUB_HOST = "registry-1.docker.io"
-_ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _FEW_LEFT = 10
 _THINKING = 0.015
 """Seconds that even a nearby registry may need for a response."""
@@ -127,7 +126,11 @@ class RegistryClient:
         self._strikes: dict[Endpoint, int] = {}
 
     def manifest(
-        self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+        self,
+        repository: str,
+        version: str,
+        large: Callable[[int], object] = lambda size: None,
+        media_type: str = "",
     ) -> Document:
         """Fetch a manifest or an index.
 
@@ -135,6 +138,7 @@ class RegistryClient:
             repository: its full path.
             version: a tag, or a digest that the bytes must match.
             large: called with the size while a large document is read: see `Transport.read`.
+            media_type: what an index says that it is: accepted, too.
 
         Raises:
             NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError
@@ -146,7 +150,9 @@ class RegistryClient:
 
         def fetch(endpoint: Endpoint) -> Document:
             path = f"{repository}/manifests/{version}"
-            answered = self._ok(endpoint, endpoint.get(path, repository, _ACCEPT), what)
+            answered = self._ok(
+                endpoint, endpoint.get(path, repository, accepting(media_type)), what
+            )
             body = self._transport.read(
                 answered.response, LIMITS.manifest, answered.url, what, large
             )
@@ -173,7 +179,7 @@ class RegistryClient:
         path = f"{repository}/manifests/{version}"
 
         def ask() -> str:
-            answered = self._home.get(path, repository, _ACCEPT, method="HEAD")
+            answered = self._home.get(path, repository, accepting(), method="HEAD")
             self._transport.discard(answered.response)
             digest = answered.response.headers.get("Docker-Content-Digest", "")
             if answered.response.status == 200 and are_comparable(digest, version):
@@ -187,7 +193,7 @@ class RegistryClient:
                 return digest
             # No digest, one of another algorithm, or a refusal: HEAD has no body that could explain
             # it.
-            answered = self._ok(self._home, self._home.get(path, repository, _ACCEPT), what)
+            answered = self._ok(self._home, self._home.get(path, repository, accepting()), what)
             body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
             if is_digest(version):
                 check(body, version, f"{answered.host}: {what}")
