@@ -197,7 +197,7 @@ class SaveFailures(DockersaveError):
     def __init__(self, failures: list[DockersaveError]) -> None:
         each = "; ".join(failure.marked for failure in failures)
         super().__init__(f"{len(failures)} images failed: {each}")
-        self.failures = failures
+        self.failures: list[DockersaveError] = failures
         self.advice = failures[0].marked_hint
         self.exit_code = failures[0].exit_code
 

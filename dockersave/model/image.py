@@ -94,6 +94,7 @@ class Image:
         asked: the digest of what the reference named, which may be an index around it.
         signers: fingerprints of the keys with which it was found to be signed.
         companions: documents that lead to signatures and the like.
+        unreadable: digests of entries of the indexes that are left out: schema 1 manifests.
     """
 
     reference: Reference
@@ -105,6 +106,7 @@ class Image:
     asked: str = ""
     signers: tuple[str, ...] = ()
     companions: tuple[Companion, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def primary(self) -> Variant:
@@ -186,6 +188,11 @@ def notes(image: Image) -> list[str]:
             f"{image.reference}: {len(image.absent)} foreign {are} left out; the archive "
             f"loads only where they are available; {argument('foreign')} fetches them"
         )
+    lines += [
+        f"{image.reference}: {digest} is left out: it is a schema 1 manifest, which was "
+        "deprecated in 2017 and cannot be verified"
+        for digest in image.unreadable
+    ]
     return lines
 
 

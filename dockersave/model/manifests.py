@@ -36,7 +36,7 @@ CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 ACCEPT = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 """Accepted types, in this order; schema 1 is left out so that registries convert nothing."""
 
-_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
+SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 _UNSTATED = 1000
 """The rank of an entry without a platform: after all others."""
 
@@ -132,6 +132,17 @@ class Config:
     stated: dict[str, str]
 
 
+class SchemaOneError(ContentError):
+    """A manifest in Docker's first format. Its digest is not that of the bytes that are served."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the image has a schema 1 manifest, which was deprecated in 2017 and has no digests "
+            "of its layers' content",
+            "push it again with any current engine",
+        )
+
+
 class UnknownKindError(ContentError):
     """A document states an unknown type.
 
@@ -157,12 +168,8 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
     """
     document = _object(body, "manifest")
     stated = _text(document, "mediaType", "the manifest")
-    if document.get("schemaVersion") == 1 or stated.startswith(_SCHEMA_1):
-        raise ContentError(
-            "the image has a schema 1 manifest, which was deprecated in 2017 and has no digests "
-            "of its layers' content",
-            "push it again with any current engine",
-        )
+    if document.get("schemaVersion") == 1 or stated.startswith(SCHEMA_1):
+        raise SchemaOneError
     # Registries use generic types for documents; only a different document type is an error.
     known = INDEX_TYPES | MANIFEST_TYPES
     if stated and stated not in known:

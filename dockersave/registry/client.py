@@ -15,7 +15,7 @@ from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError, NetworkError, NotFoundError
 from ..limits import LIMITS
 from ..model.digest import check, digest_of, is_digest
-from ..model.manifests import ACCEPT, Descriptor
+from ..model.manifests import Descriptor
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
@@ -24,7 +24,7 @@ from .concealing.secrets import Secrets
 from .connections import failures, redirects
 from .connections.transport import Transport
 from .credentials.where_from import Credentials, Keyring
-from .documents import Document, are_comparable, media_type_of, name_of
+from .documents import Document, accepting, are_comparable, media_type_of, name_of
 from .endpoint import Endpoint, mirror_base
 from .exchange import Answered
 from .retry import Retry
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HUB_HOST = "registry-1.docker.io"
-_ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _FEW_LEFT = 10
 _THINKING = 0.015
 """Seconds that even a nearby registry may need for a response."""
@@ -124,7 +123,11 @@ class RegistryClient:
         self._strikes: dict[Endpoint, int] = {}
 
     def manifest(
-        self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+        self,
+        repository: str,
+        version: str,
+        large: Callable[[int], object] = lambda size: None,
+        media_type: str = "",
     ) -> Document:
         """Fetch a manifest or an index.
 
@@ -132,6 +135,7 @@ class RegistryClient:
             repository: its full path.
             version: a tag, or a digest that the bytes must match.
             large: called with the size while a large document is read: see `Transport.read`.
+            media_type: what an index says that it is: accepted, too.
 
         Raises:
             NotFoundError, CredentialsError, NetworkError, ContentError, CancelledError
@@ -143,7 +147,9 @@ class RegistryClient:
 
         def fetch(endpoint: Endpoint) -> Document:
             path = f"{repository}/manifests/{version}"
-            answered = self._ok(endpoint, endpoint.get(path, repository, _ACCEPT), what)
+            answered = self._ok(
+                endpoint, endpoint.get(path, repository, accepting(media_type)), what
+            )
             body = self._transport.read(
                 answered.response, LIMITS.manifest, answered.url, what, large
             )
@@ -170,7 +176,7 @@ class RegistryClient:
         path = f"{repository}/manifests/{version}"
 
         def ask() -> str:
-            answered = self._home.get(path, repository, _ACCEPT, method="HEAD")
+            answered = self._home.get(path, repository, accepting(), method="HEAD")
             self._transport.discard(answered.response)
             digest = answered.response.headers.get("Docker-Content-Digest", "")
             if answered.response.status == 200 and are_comparable(digest, version):
@@ -184,7 +190,7 @@ class RegistryClient:
                 return digest
             # No digest, one of another algorithm, or a refusal: HEAD has no body that could explain
             # it.
-            answered = self._ok(self._home, self._home.get(path, repository, _ACCEPT), what)
+            answered = self._ok(self._home, self._home.get(path, repository, accepting()), what)
             body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
             if is_digest(version):
                 check(body, version, f"{answered.host}: {what}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ..model.digest import is_digest
+from ..model.manifests import ACCEPT
 from ..values import dataclass
+
+_MEDIA_TYPE = re.compile(r"([A-Za-z0-9!#$&^_.+-]{1,127})/([A-Za-z0-9!#$&^_.+-]{1,127})")
+"""RFC 6838, section 4.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,16 @@ class Document:
     body: bytes
     media_type: str
     digest: str
+
+
+def accepting(media_type: str = "") -> dict[str, str]:
+    """The header of a request for a manifest or an index.
+
+    Args:
+        media_type: a type to accept beside the known ones; one that is malformed is left out.
+    """
+    more = [media_type] if _MEDIA_TYPE.fullmatch(media_type) else []
+    return {"Accept": ", ".join(dict.fromkeys([*ACCEPT, *more]))}
 
 
 def name_of(repository: str, version: str) -> str:

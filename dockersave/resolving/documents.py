@@ -19,9 +19,18 @@ class Documents(Protocol):
         """The remaining budget for documents of the run."""
 
     def manifest(
-        self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+        self,
+        repository: str,
+        version: str,
+        large: Callable[[int], object] = lambda size: None,
+        media_type: str = "",
     ) -> Document:
-        """A manifest or an index, by tag or digest; `large` gets the size of a large one."""
+        """A manifest or an index, by tag or digest.
+
+        Args:
+            large: gets the size of a large one.
+            media_type: is accepted, too: what an index says that it is.
+        """
 
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """A small blob, verified."""

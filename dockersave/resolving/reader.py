@@ -14,9 +14,11 @@ from ..model.kinds import image_config, may_be_manifest, parse_any
 from ..model.manifests import (
     INDEX_TYPES,
     MANIFEST_TYPES,
+    SCHEMA_1,
     Descriptor,
     Index,
     Manifest,
+    SchemaOneError,
     parse_document,
 )
 from ..model.reference import Reference
@@ -110,14 +112,19 @@ class DocumentReader:
 
         Raises:
             NotFoundError: the registry does not have it.
+            SchemaOneError: it is in Docker's first format.
             ContentError: it is not what the index says.
             DockersaveError: it cannot be fetched.
         """
+        if entry.media_type.startswith(SCHEMA_1):
+            raise SchemaOneError
         self._budget.ask()
         counted = min(entry.size, LIMITS.manifest)
         self._budget.keep(counted)
         with self._budget.reading(counted) as large:
-            document = self._registry.manifest(self._reference.repository, entry.digest, large)
+            document = self._registry.manifest(
+                self._reference.repository, entry.digest, large, entry.media_type
+            )
             what = f"the manifest {entry.digest}"
             check(document.body, entry.digest, what, entry.size)
             self._budget.keep(kept_of(document.body))

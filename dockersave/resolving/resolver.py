@@ -21,6 +21,7 @@ from ..model.manifests import (
     Descriptor,
     Index,
     Manifest,
+    SchemaOneError,
     no_platform,
     select,
 )
@@ -42,6 +43,7 @@ class _Found:
         variants, attached: in the order of the index.
         platforms: of images for other platforms.
         kinds: media types of entries that are not images.
+        unreadable: digests of schema 1 manifests.
         failure: the first error of an unreadable image.
     """
 
@@ -51,6 +53,7 @@ class _Found:
     attached: list[Artifact] = field(default_factory=list)
     platforms: dict[str, None] = field(default_factory=dict)
     kinds: dict[str, None] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
     failure: ContentError | None = None
 
 
@@ -124,7 +127,13 @@ class Resolver(DocumentReader):
         if not variants:
             raise _nothing(found)
         indexes = tuple(index for index, _ in _outermost_first(found.indexes))
-        return Image(self._reference, tuple(variants), tuple(found.attached), indexes)
+        return Image(
+            self._reference,
+            tuple(variants),
+            tuple(found.attached),
+            indexes,
+            unreadable=tuple(found.unreadable),
+        )
 
     def platforms(self) -> list[Offer]:
         """The available images, each with its platform; see `all_platforms`."""
@@ -155,7 +164,11 @@ class Resolver(DocumentReader):
 
     def _offers_of(self, entry: Descriptor, found: _Found, depth: int) -> Iterator[Offer]:
         """The images below an entry that does not state its platform."""
-        child = self.anything(entry)
+        try:
+            child = self.anything(entry)
+        except SchemaOneError as failure:
+            found.failure = found.failure or failure
+            return
         if child is None:
             found.kinds[entry.media_type] = None
         elif child.is_index:
@@ -189,7 +202,12 @@ class Resolver(DocumentReader):
         for entry in index.manifests:
             if entry.digest not in found.seen:
                 found.seen.add(entry.digest)
-                child = self.anything(entry)
+                try:
+                    child = self.anything(entry)
+                except SchemaOneError as failure:
+                    found.unreadable.append(entry.digest)
+                    found.failure = found.failure or failure
+                    continue
                 if child is None:
                     blobs.append(entry)
                     found.kinds[entry.media_type] = None
@@ -246,6 +264,11 @@ class Resolver(DocumentReader):
             except NotFoundError:
                 if entry.media_type in MANIFEST_TYPES:
                     raise
+                continue
+            except SchemaOneError as failure:
+                if entry.platform:
+                    raise
+                found.failure = found.failure or failure
                 continue
             if not child.is_index:
                 yield entry, child

@@ -150,7 +150,7 @@ def running(
 
         archived = ArchivedImage(options.from_archive, next(iter(references), None))
         references = [archived.reference]
-    lock = _lock(options) if options.locked else None
+    lock = _lock(options) if options.locked and not archived else None
     if lock:
         references = lock.references(references)
     destination = Destination.of(options, references)

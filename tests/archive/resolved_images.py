@@ -40,7 +40,11 @@ class OfflineRegistry:
         self.asked: list[str] = []
 
     def manifest(
-        self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+        self,
+        repository: str,
+        version: str,
+        large: Callable[[int], object] = lambda size: None,
+        media_type: str = "",
     ) -> Served:
         """Return a manifest by tag or digest."""
         self.asked.append(version)

@@ -14,7 +14,8 @@ import pytest
 from dockersave.errors import ContentError, CredentialsError, NetworkError
 from dockersave.limits import LIMITS
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import Descriptor
+from dockersave.model.manifests import ACCEPT, Descriptor
+from dockersave.registry.documents import accepting
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
 from tests.registry.clients import opened
@@ -30,6 +31,22 @@ def test_documents_that_were_packed_on_the_way() -> None:
         server.faults.add(Fault.gzip_encoded())
         assert run.registry.manifest("team/sample", SAMPLE.digest).digest == SAMPLE.digest
         assert list(run.registry.tags("team/sample")) == ["latest"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_sent"),
+    [
+        ("application/vnd.example.manifest.v9+json", True),
+        ("application/vnd.oci.image.manifest.v1+json", False),
+        ("", False),
+        ("application/x\r\nX-Smuggled: 1", False),
+        ("application/x, text/y", False),
+        ("application/ümlaut", False),
+    ],
+)
+def test_the_stated_type_is_accepted_once_and_only_if_it_is_one(stated: str, is_sent: bool) -> None:
+    accepted = accepting(stated)["Accept"].split(", ")
+    assert accepted == [*ACCEPT, *[stated] * is_sent]
 
 
 def test_a_bomb_in_a_manifest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,11 @@ def test_what_is_no_image(name: str, said: str) -> None:
 def test_the_digest_that_was_asked_for_is_what_counts() -> None:
     class Liar(OfflineRegistry):
         def manifest(
-            self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+            self,
+            repository: str,
+            version: str,
+            large: Callable[[int], object] = lambda size: None,
+            media_type: str = "",
         ) -> Served:
             served = super().manifest(repository, self.digest)
             return Served(served.body, served.media_type, version)
@@ -124,7 +128,11 @@ def test_the_digest_that_was_asked_for_is_what_counts() -> None:
 def test_a_child_of_another_size_than_its_index_says() -> None:
     class Padder(OfflineRegistry):
         def manifest(
-            self, repository: str, version: str, large: Callable[[int], object] = lambda size: None
+            self,
+            repository: str,
+            version: str,
+            large: Callable[[int], object] = lambda size: None,
+            media_type: str = "",
         ) -> Served:
             served = super().manifest(repository, version)
             padding = b" " if version.startswith("sha256") else b""

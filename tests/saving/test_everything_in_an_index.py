@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ from dockersave import Options, Registry, check_archive, list_archive, save
 from dockersave.model import manifests as oci
 from tests.archive.resolved_images import archive
 from tests.images import ODD, Blob, Document, image, index, random_layer, read
-from tests.images.documents import artifact, encode
-from tests.saving.from_simulator import PLAIN, serving
+from tests.images.documents import SCHEMA1_SIGNED, artifact, encode, schema1
+from tests.saving.from_simulator import PLAIN, refused, serving
 
 IMAGE = image([random_layer(1000, 1)], flavor="oci")
 TEXT = Blob.of("text/plain", b"text")
@@ -74,6 +76,50 @@ def test_it_is_kept_and_reads_as_intact(
     assert not report.faults
     (listed,) = list_archive(path).images
     assert "linux/amd64" in [variant.platform for variant in listed.variants]
+
+
+@pytest.mark.parametrize("kind", [OLD, "application/vnd.example.manifest.v9+json"])
+def test_a_manifest_is_asked_for_by_the_type_that_the_index_states(
+    kind: str, tmp_path: Path
+) -> None:
+    """Registries answer 404 unless Accept has it."""
+    odd = Document(kind, encode({"mediaType": kind, "blobs": [TEXT.descriptor()]}), (TEXT,))
+    path = tmp_path / "x.tar"
+    with serving(sample=beside(odd)) as registry:
+        save(
+            f"{registry.host}/sample",
+            output=path,
+            options=Options(platform="all"),
+            network=PLAIN,
+        )
+    with tarfile.open(path) as archive:
+        for digest, content in ((odd.digest, odd.manifest), (TEXT.digest, read(TEXT.data))):
+            file = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
+            assert file
+            assert file.read() == content
+
+
+@pytest.mark.parametrize("stated", [SCHEMA1_SIGNED, "", "application/json"])
+def test_a_schema_1_manifest_is_left_out_by_a_note(stated: str, tmp_path: Path) -> None:
+    """Its digest is not that of its bytes, which contain a signature."""
+    old = replace(schema1("old", "latest", IMAGE.layers), media_type=stated)
+    path = tmp_path / "x.tar"
+    lines: list[str] = []
+    with serving(sample=beside(old)) as registry:
+        name = f"{registry.host}/sample"
+        options = Options(platform="all")
+        save(name, output=path, options=options, network=PLAIN, notify=lines.append)
+        with Registry(PLAIN) as questions:
+            assert [str(offer.platform) for offer in questions.platforms(name)] == ["linux/amd64"]
+    assert any(f"{old.digest} is left out: it is a schema 1 manifest" in line for line in lines)
+    assert not check_archive(path).faults
+
+
+def test_nothing_but_schema_1_manifests() -> None:
+    document = index([schema1("old", "latest", IMAGE.layers)], "docker")
+    with serving(sample=document) as registry:
+        failure = refused(f"{registry.host}/sample", platform="all")
+    assert "schema 1" in failure.message
 
 
 def test_a_manifest_of_a_type_that_is_no_more(tmp_path: Path) -> None:
