@@ -13,6 +13,7 @@ from .spelling import argument, as_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -29,6 +30,8 @@ class DockersaveError(Exception):
     """What can usually be done about errors of this class."""
     is_shared = False
     """Whether another thread made the failed attempt, and counts it."""
+    failures: Sequence[DockersaveError] = ()
+    """The errors that it stands for, if there are several."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(as_python(message))

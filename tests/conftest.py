@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.engines.docker import Docker
 from tests.internet import Internet, environment
@@ -31,6 +32,11 @@ PROGRAMS = {
     "engines": ("docker-registry", "skopeo", "podman", "dockerd", "docker", "ctr", "umoci"),
 }
 """What the tests of a marker talk to."""
+
+
+# A busy machine is slow, and that is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

@@ -93,9 +93,10 @@ class Session:
     @property
     def registries(self) -> list[RegistryClient]:
         """The registries used so far."""
-        return list(self._registries.values())
+        with self._lock:
+            return list(self._registries.values())
 
     def close(self) -> None:
         """Close all connections."""
-        for registry in self._registries.values():
+        for registry in self.registries:
             registry.close()

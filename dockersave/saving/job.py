@@ -66,7 +66,9 @@ class Job:
         self.format = format_named(options.format)
         self.lock = lock
         self.trust = _trust(options)
-        self.cache = RunCache(options.cache_dir, options.cache_size, session.notify)
+        self.cache = RunCache(
+            options.cache_dir, options.cache_size, session.notify, session.cancellation.wait
+        )
         self.room_after = 0
         """Disk space that later outputs need, in bytes."""
         self.size = self.fetched = self.reused = 0

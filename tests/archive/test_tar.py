@@ -6,7 +6,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave.archive.members import Document, Layer
@@ -31,7 +31,6 @@ def bytes_of(plan: Plan) -> bytes:
     return bytes(target)
 
 
-@settings(deadline=None)
 @given(DOCUMENTS)
 def test_the_standard_library_reads_what_was_planned(members: list[Document]) -> None:
     plan = lay_out((), members)
@@ -52,7 +51,6 @@ def test_the_standard_library_reads_what_was_planned(members: list[Document]) ->
                 assert file.read() == member.body
 
 
-@settings(deadline=None)
 @given(DOCUMENTS, st.integers(0, 100))
 def test_parts_cover_every_byte_once(members: list[Document], blocks: int) -> None:
     start = blocks * BLOCK

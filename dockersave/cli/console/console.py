@@ -91,7 +91,7 @@ class Console(Progress):
         """Report an error, with its hint."""
         # Ctrl-C is not an error.
         word = "" if failure.exit_code > 128 else "error: "
-        if several := getattr(failure, "failures", None):
+        if several := failure.failures:
             self.say(
                 f"error: {len(several)} images failed",
                 *(as_typed(each.marked) for each in several),

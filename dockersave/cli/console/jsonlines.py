@@ -122,7 +122,7 @@ class JsonLines(Console):
             "message": as_typed(failure.marked),
             "hint": as_typed(failure.marked_hint),
             "exit_code": failure.exit_code,
-            "failures": [as_typed(each.marked) for each in getattr(failure, "failures", ())],
+            "failures": [as_typed(each.marked) for each in failure.failures],
         }
         self.write(_line("error", values))
 
