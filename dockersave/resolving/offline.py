@@ -63,7 +63,9 @@ class ArchivedImage:
 
     # As a registry
 
-    def manifest(self, repository: str, version: str, large: object = None) -> Document:
+    def manifest(
+        self, repository: str, version: str, large: object = None, media_type: str = ""
+    ) -> Document:
         """The image's manifest or index, or one in it."""
         digest = version if ":" in version else self._root.digest
         if digest in self._made:
