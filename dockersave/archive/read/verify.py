@@ -73,10 +73,12 @@ class Report:
                 f"was it saved with {argument('with_signatures')}?",
             )
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
-        is_part = self.path.endswith(".part")
-        hint = "save it again, which continues" if is_part else "save or copy the archive again"
-        wrong = "incomplete" if is_part else "damaged"
-        return ContentError(f"{self.path} is {wrong}: {self.faults[0]}{more}", hint)
+        why = f"{self.faults[0]}{more}"
+        if self.path.endswith(".part"):
+            return ContentError(
+                f"{self.path} is incomplete: {why}", "save it again, which continues"
+            )
+        return ContentError(f"{self.path} is damaged: {why}", "save or copy the archive again")
 
 
 def check_archive(
