@@ -132,15 +132,19 @@ class Config:
     stated: dict[str, str]
 
 
+_SCHEMA_ONE = (
+    "the image has a schema 1 manifest, which was deprecated in 2017 and has no digests of its "
+    "layers' content"
+)
+
+
 class SchemaOneError(ContentError):
     """A manifest in Docker's first format. Its digest is not that of the bytes that are served."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "the image has a schema 1 manifest, which was deprecated in 2017 and has no digests "
-            "of its layers' content",
-            "push it again with any current engine",
-        )
+    _usual = "push it again with any current engine"
+
+    def __init__(self, message: str = _SCHEMA_ONE, hint: str = "") -> None:
+        super().__init__(message, hint)
 
 
 class UnknownKindError(ContentError):
