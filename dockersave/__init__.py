@@ -76,7 +76,7 @@ if TYPE_CHECKING:
         SignatureError,
         UsageError,
     )
-    from .model.manifests import Descriptor
+    from .model.descriptors import Descriptor
     from .model.options import Network, Options
     from .model.platforms import Offer, Platform
     from .model.reference import Reference

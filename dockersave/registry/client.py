@@ -14,8 +14,8 @@ from ..budget import Budget
 from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError, NetworkError, NotFoundError
 from ..limits import LIMITS
+from ..model.descriptors import Descriptor
 from ..model.digest import check, digest_of, is_digest
-from ..model.manifests import Descriptor
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace

@@ -10,15 +10,9 @@ from typing import Any
 
 from ...errors import ContentError, shown
 from ...limits import LIMITS
+from ...model.descriptors import Descriptor, parse_descriptor
 from ...model.kinds import image_config, may_be_image, parse_entry
-from ...model.manifests import (
-    Config,
-    Descriptor,
-    Index,
-    Manifest,
-    parse_config,
-    parse_descriptor,
-)
+from ...model.manifests import Config, Index, Manifest, parse_config
 from ...values import dataclass
 from ..formats import formats_in
 from ..formats.documents import is_companion

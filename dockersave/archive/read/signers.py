@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import ContentError, SignatureError, UsageError
 from ...limits import LIMITS
+from ...model.descriptors import Descriptor
 from ...model.kinds import parse_any
-from ...model.manifests import Descriptor, Index, Manifest
+from ...model.manifests import Index, Manifest
 from ...model.reference import Reference
 from ...signatures.encodings import EncodingError, json_value
 from ...signatures.manifests import Look, signed_in
