@@ -8,19 +8,16 @@ from collections.abc import Mapping, Sequence
 from ..errors import UsageError
 from ..spelling import argument
 from ..values import dataclass, replace
-from .digest import digest_of
-from .manifests import (
+from .descriptors import (
     DOCKER_FOREIGN_LAYER,
     DOCKER_LAYER,
     DOCKER_MANIFEST,
     OCI_FOREIGN_LAYER,
     OCI_LAYER,
-    Config,
     Descriptor,
-    Index,
-    Manifest,
-    to_json,
 )
+from .digest import digest_of
+from .manifests import Config, Index, Manifest, to_json
 from .platforms import Platform
 from .reference import Reference
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ContentError
 from ..limits import LIMITS
+from ..model.descriptors import ACCEPT, OCI_INDEX, Descriptor
 from ..model.digest import digest_of
-from ..model.manifests import ACCEPT, OCI_INDEX, Descriptor, Index, parse_document
+from ..model.manifests import Index, parse_document
 from .connections.transport import Transport
 from .documents import Document, media_type_of, name_of
 from .endpoint import Endpoint

@@ -12,10 +12,11 @@ from typing import TypeVar
 
 from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
 from ..limits import LIMITS
+from ..model.descriptors import OCI_INDEX, Descriptor
 from ..model.digest import digest_of
 from ..model.image import Artifact, Companion, Image
 from ..model.kinds import parse_any
-from ..model.manifests import OCI_INDEX, Descriptor, Manifest, parse_document, to_json
+from ..model.manifests import Manifest, parse_document, to_json
 from ..model.reference import Reference
 from ..registry.attached import Attached, referrers_tag, signature_tag
 from ..signatures.manifests import is_signature

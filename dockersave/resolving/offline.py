@@ -18,16 +18,15 @@ from ..archive.read.reader import Found, Members, read_directory, read_file
 from ..budget import Budget
 from ..errors import ContentError, DockersaveError, NotFoundError, UsageError, shown
 from ..limits import LIMITS
-from ..model.digest import digest_of
-from ..model.manifests import (
+from ..model.descriptors import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
     DOCKER_MANIFEST,
     Descriptor,
-    parse_config,
     parse_descriptor,
-    to_json,
 )
+from ..model.digest import digest_of
+from ..model.manifests import parse_config, to_json
 from ..model.reference import Reference
 from ..registry.documents import Document
 from ..spelling import argument

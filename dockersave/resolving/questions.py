@@ -10,7 +10,7 @@ from ..budget import Budget
 from ..cancellation import Cancellation
 from ..errors import UsageError
 from ..limits import LIMITS
-from ..model.manifests import Descriptor
+from ..model.descriptors import Descriptor
 from ..model.options import Network
 from ..model.platforms import ALL_PLATFORMS, Offer, Platform
 from ..model.reference import Reference

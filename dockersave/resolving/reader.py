@@ -8,19 +8,11 @@ from contextlib import contextmanager
 from ..budget import Budget
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
+from ..model.descriptors import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from ..model.digest import check
 from ..model.image import Variant
 from ..model.kinds import image_config, may_be_manifest, parse_any
-from ..model.manifests import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    SCHEMA_1,
-    Descriptor,
-    Index,
-    Manifest,
-    SchemaOneError,
-    parse_document,
-)
+from ..model.manifests import SCHEMA_1, Index, Manifest, SchemaOneError, parse_document
 from ..model.reference import Reference
 from ..model.weight import kept_of
 from .documents import Documents

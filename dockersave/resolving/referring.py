@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
 from ..limits import LIMITS
-from ..model.manifests import Descriptor, parse_document
+from ..model.descriptors import Descriptor
+from ..model.manifests import parse_document
 from ..model.reference import Reference
 from ..registry.client import RegistryClient
 from ..values import replace

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
 from ..limits import LIMITS
-from ..model.manifests import Descriptor, Index, Manifest, parse_document
+from ..model.descriptors import Descriptor
+from ..model.manifests import Index, Manifest, parse_document
 from ..registry.attached import signature_tag
 from ..signatures.manifests import Look, refusing, signed_in
 from ..signatures.refusals import Refusals, Refused

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..model.manifests import Descriptor, Manifest
+from ..model.descriptors import Descriptor
+from ..model.manifests import Manifest
 from .refusals import Refused
 from .signed import (
     BUNDLE,

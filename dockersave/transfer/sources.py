@@ -13,8 +13,8 @@ from typing import IO
 
 from ..errors import ContentError
 from ..limits import LIMITS
+from ..model.descriptors import Descriptor
 from ..model.digest import check, is_digest
-from ..model.manifests import Descriptor
 from ..values import dataclass
 from .throttle import Stream
 

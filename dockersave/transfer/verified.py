@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError
+from ..model.descriptors import Descriptor
 from ..model.digest import Verifier
-from ..model.manifests import Descriptor
 from ..retry_policy import RetryPolicy
 from .blobs import Blob, Hashing, Lease, Source, Wait
 from .ledger import Ledger

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dockersave.archive.members import Document, Layer
 from dockersave.archive.tar import BLOCK, Plan, fixed_parts, lay_out
-from dockersave.model.manifests import Descriptor
+from dockersave.model.descriptors import Descriptor
 
 NAME = st.text("abcdefghij0123456789._-", min_size=1, max_size=120).filter(
     lambda name: name not in (".", "..")

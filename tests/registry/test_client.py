@@ -8,8 +8,8 @@ import pytest
 
 from dockersave.errors import NetworkError, NotFoundError
 from dockersave.limits import LIMITS
+from dockersave.model.descriptors import DOCKER_MANIFEST, Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import DOCKER_MANIFEST, Descriptor
 from dockersave.registry import stream as streams
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.clients import descriptor_of, drain, opened

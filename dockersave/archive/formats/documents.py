@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ...model.descriptors import OCI_INDEX, Descriptor
 from ...model.image import Image, Variant
-from ...model.manifests import OCI_INDEX, Descriptor, to_json
+from ...model.manifests import to_json
 from ...values import replace
 from ..members import Document
 

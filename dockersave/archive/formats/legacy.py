@@ -14,9 +14,9 @@ from typing import Any
 
 from ...errors import UsageError
 from ...limits import LIMITS
+from ...model.descriptors import Descriptor
 from ...model.digest import digest_of
 from ...model.image import Image, Variant
-from ...model.manifests import Descriptor
 from ...model.options import Options
 from ...model.platforms import ALL_PLATFORMS
 from ...spelling import argument

@@ -17,9 +17,10 @@ from ...cancellation import Cancellation
 from ...compression import Decompressor
 from ...errors import ContentError, shown
 from ...limits import LIMITS
+from ...model.descriptors import Descriptor, parse_descriptor
 from ...model.digest import digest_of
 from ...model.kinds import parse_entry
-from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor
+from ...model.manifests import Manifest, parse_config
 from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import ContentError, SignatureError, UsageError
 from ...limits import LIMITS
+from ...model.descriptors import Descriptor
 from ...model.kinds import parse_any
-from ...model.manifests import Descriptor, Index, Manifest
+from ...model.manifests import Index, Manifest
 from ...model.reference import Reference
 from ...signatures.encodings import EncodingError, json_value
 from ...signatures.manifests import Look, signed_in
@@ -17,8 +18,9 @@ from ...signatures.policy import Policy, requirements
 from ...signatures.refusals import Refusals, Refused
 from ...signatures.signed import Requirement
 from ...values import replace
+from .findings import Fault
 from .inventory import Inventory, named_digest
-from .references import CheckedImage, Fault, References
+from .references import CheckedImage, References
 
 if TYPE_CHECKING:
     from ...signatures.keys import PublicKey
