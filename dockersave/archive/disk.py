@@ -24,7 +24,7 @@ _HINTS = {
     errno.EACCES: _ELSEWHERE,
     errno.EPERM: _ELSEWHERE,
     errno.EROFS: _ELSEWHERE,
-    errno.ENOENT: f"create the directory first, or choose another with {argument('working_dir')}",
+    errno.ENOENT: f"create the directory first, or {_ELSEWHERE}",
     errno.ENOTDIR: _ELSEWHERE,
     errno.EISDIR: f"remove that directory, or {_RENAME}",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another file system",

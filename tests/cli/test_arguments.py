@@ -203,6 +203,45 @@ def test_what_is_refused(argv: list[str], words: str) -> None:
     assert failure.advice or "needs" in words
 
 
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--timeout", "30s"], "write it without a unit: --timeout 30"),
+        (["--wait", "2m"], "write it without a unit: --wait 120"),
+        (["--wait", "2 Minutes"], "write it without a unit: --wait 120"),
+        (["--wait", "1h"], "write it without a unit: --wait 3600"),
+        (["--wait", "soon"], "write it without a unit: --wait 60"),
+    ],
+)
+def test_seconds_have_no_unit(argv: list[str], hint: str) -> None:
+    failure = refusal(*argv, "debian")
+    assert failure.marked == f"{argv[0]}: '{argv[1]}' is not a number of seconds"
+    assert failure.advice == hint
+
+
+@pytest.mark.parametrize(
+    ("images", "hint"),
+    [
+        (["debian", "12"], "debian:12"),
+        (["alpine", "debian:11", "12.5-slim"], "debian:12.5-slim"),
+        (["localhost:5000/app", "v1.2.3"], "localhost:5000/app:v1.2.3"),
+        (["ghcr.io/org/app", "latest"], "ghcr.io/org/app:latest"),
+    ],
+)
+def test_a_tag_behind_a_space(images: list[str], hint: str) -> None:
+    failure = refusal(*images)
+    assert failure.marked == f"'{images[-1]}' is a tag, but an image was expected"
+    assert failure.advice == f"write it with a colon: {hint}"
+    assert refusal("--tags", *images).marked == failure.marked
+
+
+@pytest.mark.parametrize(
+    "images", [["12"], ["debian", "12:1"], ["debian", "3scale"], ["a", "b/12"], ["@list", "12"]]
+)
+def test_names_that_are_no_tags(images: list[str]) -> None:
+    assert read(*images).images == images
+
+
 def test_an_architecture_may_have_a_variant() -> None:
     assert options(read("--arch", "arm/v7", "debian")).platform == "linux/arm/v7"
     assert "--platform" in refusal("--arch", "linux/arm/v7", "debian").advice
