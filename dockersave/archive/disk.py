@@ -50,6 +50,20 @@ def writing(path: str) -> Iterator[None]:
         raise output_error(failure, path) from failure
 
 
+def sync(path: str, flags: int = 0) -> None:
+    """Bring a file, or the names in a directory, to the disk.
+
+    Args:
+        path: of the file or the directory.
+        flags: to open it with, beside the usual ones.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def free_room(fd: int) -> int | None:
     """Free space of a file system in bytes; None if unknown.
 
