@@ -167,8 +167,9 @@ def test_it_is_for_file_systems_only(saved: dict[str, Path]) -> None:
 def test_what_only_a_registry_can_answer_is_refused(
     options: dict[str, Any], saved: dict[str, Path]
 ) -> None:
-    with pytest.raises(UsageError, match="asks a registry, and"):
+    with pytest.raises(UsageError, match="needs a registry, and") as caught:
         save(options=Options(format="rootfs", from_archive=saved["docker"], **options))
+    assert "verify_keys= or policy= its signatures, too" in caught.value.hint
 
 
 @pytest.mark.parametrize("form", ["rootfs", "bundle"])

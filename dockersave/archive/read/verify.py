@@ -70,7 +70,8 @@ class Report:
             beside = f" (and {others} more like it)" * bool(others)
             return SignatureError(
                 f"{self.path}: {self.unsigned[0]}{beside}",
-                f"was it saved with {argument('with_signatures')}?",
+                "is it the right key? and an archive has signatures only if it was saved with "
+                f"{argument('with_signatures')}",
             )
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
         why = f"{self.faults[0]}{more}"
