@@ -59,8 +59,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .archive.read.findings import Fault
     from .archive.read.listing import ListedImage, ListedLayer, ListedVariant, Listing, list_archive
-    from .archive.read.references import CheckedImage, Fault
+    from .archive.read.references import CheckedImage
     from .archive.read.verify import Report, check_archive
     from .archive.write.room import Room
     from .cancellation import Cancellation
@@ -137,7 +138,8 @@ __all__ = [
 _HOMES = {
     "resolving.questions": ("Registry", "ResolvedImage", "SignedImage", "verify_signature"),
     "cancellation": ("Cancellation",),
-    "archive.read.references": ("CheckedImage", "Fault"),
+    "archive.read.findings": ("Fault",),
+    "archive.read.references": ("CheckedImage",),
     "archive.read.verify": ("Report", "check_archive"),
     "archive.write.room": ("Room",),
     "saving.forecast": ("Forecast", "ForecastLayer", "forecast"),

@@ -96,7 +96,7 @@ def test_a_guide_fits_a_terminal(topic: str) -> None:
 
 def test_the_guides_are_small_enough_for_the_binary() -> None:
     together = b"".join(path.read_bytes() for path in GUIDES)
-    assert len(zlib.compress(together, 9)) <= 14 * KIB
+    assert len(zlib.compress(together, 9)) <= 12 * KIB
 
 
 def test_the_topics_are_the_files() -> None:

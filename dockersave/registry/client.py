@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..budget import Budget
 from ..cancellation import Cancellation
-from ..errors import CancelledError, ContentError, DockersaveError, NetworkError, NotFoundError
+from ..errors import ContentError, DockersaveError, NetworkError
 from ..limits import LIMITS
 from ..model.descriptors import Descriptor
 from ..model.digest import check, digest_of, is_digest
@@ -27,6 +27,7 @@ from .credentials.where_from import Credentials, Keyring
 from .documents import Document, accepting, are_comparable, media_type_of, name_of
 from .endpoint import Endpoint, mirror_base
 from .exchange import Answered
+from .mirrors import Mirrors
 from .retry import Retry
 from .source import RemoteBlob
 from .stream import BlobStream, open_range
@@ -40,8 +41,6 @@ _HUB_HOST = "registry-1.docker.io"
 _FEW_LEFT = 10
 _THINKING = 0.015
 """Seconds that even a nearby registry may need for a response."""
-_STRIKES = 2
-"""Failures in a row after which a mirror is no longer used."""
 
 
 class RegistryClient:
@@ -103,7 +102,7 @@ class RegistryClient:
             trace=trace,
             secrets=self._secrets,
         )
-        self._mirrors = [
+        mirrors = [
             Endpoint(
                 mirror_base(url),
                 redirects.host_of(url),
@@ -117,10 +116,9 @@ class RegistryClient:
             )
             for url in network.mirrors
         ]
+        self._mirrors = Mirrors(mirrors, self._say, trace)
         self._astray = 0
         self._said: set[str] = set()
-        self._mirrored: set[tuple[str, str, int]] = set()
-        self._strikes: dict[Endpoint, int] = {}
 
     def manifest(
         self,
@@ -215,7 +213,7 @@ class RegistryClient:
         """The places that may have what is attached to images: mirrors, then the registry."""
         from .attached import Attached
 
-        places = (*self._usable(), self._home)
+        places = (*self._mirrors.usable(), self._home)
         return [
             Attached(each, self._transport, repository, self._ok, self._retry) for each in places
         ]
@@ -276,11 +274,7 @@ class RegistryClient:
 
         def fetch(endpoint: Endpoint) -> BlobStream:
             if endpoint is not self._home:
-                # The same bytes again: the first answer brought none, or wrong ones.
-                tried = (endpoint.base, descriptor.digest, start)
-                if tried in self._mirrored:
-                    raise NetworkError(f"{endpoint.name}: did not deliver {descriptor.digest}")
-                self._mirrored.add(tried)
+                self._mirrors.ask_once(endpoint, descriptor.digest, start)
             return self._open(endpoint, repository, descriptor, start, end)
 
         return self._first(fetch)
@@ -325,7 +319,7 @@ class RegistryClient:
         Args:
             count: how many connections there should be, including idle ones.
         """
-        next(self._usable(), self._home).warm(count)
+        next(self._mirrors.usable(), self._home).warm(count)
 
     @property
     def latency(self) -> float | None:
@@ -368,25 +362,8 @@ class RegistryClient:
         self._say_what_is_left(answered)
         return answered
 
-    def _usable(self) -> Iterator[Endpoint]:
-        return (each for each in self._mirrors if self._strikes.get(each, 0) < _STRIKES)
-
     def _first(self, action: Callable[[Endpoint], T]) -> T:
-        """The result of the first endpoint that succeeds: the mirrors, then the registry."""
-        for mirror in self._usable():
-            try:
-                result = action(mirror)
-            except CancelledError:
-                raise
-            except DockersaveError as error:
-                if not isinstance(error, NotFoundError):
-                    self._strikes[mirror] = self._strikes.get(mirror, 0) + 1
-                self._say(mirror.name, f"{error.said}; continuing without the mirror")
-                self._trace.say("mirror", f"{mirror.name} is skipped: {error.marked}")
-            else:
-                self._strikes.pop(mirror, None)
-                return result
-        return action(self._home)
+        return self._mirrors.first(action, self._home)
 
     def _say_what_is_left(self, answered: Answered) -> None:
         left = failures.remaining(answered.response.headers)

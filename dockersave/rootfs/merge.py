@@ -13,7 +13,6 @@ something open, this does as containerd and umoci do:
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,16 +21,8 @@ from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from .headers import FILE, Content, Headers, Member
+from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
 
-_ROOT = 0
-_UNLISTED = 0xFFFFFFFF
-"""The next sibling of a node that is not in its directory's list."""
-_LAYER = 40
-_KIND = 0xFF
-_IMPLICIT = 0x100
-_OFFSET = (1 << _LAYER) - 1 - 0x1FF
-"""A place is one number: a layer, the offset of a header, which is a multiple of 512, and in its
-low bits the kind, or that there is no header: a directory that no layer describes."""
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
@@ -59,11 +50,8 @@ class Entry(NamedTuple):
     same: bytes
 
 
-class Tree:
+class Tree(Nodes):
     """A file system made of layers.
-
-    A node is a name in a directory. Nodes are numbers, and their fields are in arrays: some 50
-    bytes each. They are never removed: one that is absent has no place.
 
     Args:
         layers: bottom first.
@@ -76,25 +64,14 @@ class Tree:
     def __init__(
         self, layers: Sequence[Content], check: Callable[[], object] = lambda: None
     ) -> None:
+        super().__init__()
         self._layers = layers
         self._near = [Headers(layer, _NEAR) for layer in layers]
-        self._parent = array("I", [_ROOT])
-        self._start = array("I", [0])
-        self._length = array("B", [0])
-        self._place = array("Q", [_IMPLICIT | DIRECTORY])
-        self._size = array("Q", [0])
-        self._touched = array("H", [0])
-        """The number of the last layer that has it, or something in it, counted from one."""
-        self._child = array("I", [0])
-        self._next = array("I", [0])
-        self._names = bytearray()
-        self._table = array("I", bytes(4 << 10))
-        """Nodes by directory and name: open addressing, never more than half full."""
         self._shared: set[int] = set()
         """Places of files with several names."""
         self._number = self._steps = self._headers = 0
         self._pruned: set[int] = set()
-        self._wanted: set[int] = {_ROOT}
+        self._wanted: set[int] = {ROOT}
         self._above: set[int] = set()
         self._last: tuple[bytes, int] | None = None
         for number, layer in enumerate(layers):
@@ -125,7 +102,7 @@ class Tree:
                     "write the path as in the image, such as etc/os-release",
                 )
             self._wanted.add(node)
-            while node != _ROOT:
+            while node != ROOT:
                 node = self._parent[node]
                 self._above.add(node)
 
@@ -136,9 +113,9 @@ class Tree:
             ContentError: a path is too long or too deep.
         """
         first: dict[int, int] = {}
-        if not self._place[_ROOT] & _IMPLICIT:
-            yield Entry(b"", 0, self._member(_ROOT), 0, b"")
-        stack = [(b"", self._sorted(_ROOT), _ROOT in self._wanted)]
+        if not self._place[ROOT] & IMPLICIT:
+            yield Entry(b"", 0, self._member(ROOT), 0, b"")
+        stack = [(b"", self._sorted(ROOT), ROOT in self._wanted)]
         while stack:
             prefix, nodes, is_whole = stack[-1]
             if not nodes:
@@ -156,14 +133,14 @@ class Tree:
             if place in self._shared:
                 known = first.setdefault(place, node)
                 same = self._path(known) if known != node else b""
-            yield Entry(path, len(stack) - 1, self._member(node), place >> _LAYER, same)
-            if place & _KIND == DIRECTORY:
+            yield Entry(path, len(stack) - 1, self._member(node), place >> LAYER, same)
+            if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
     def find(self, path: bytes) -> tuple[int, Member] | None:
         """The layer and the member at a path, its links followed; None if there is none."""
         node = self._walk(_parts(path), create=False)
-        return None if node is None else (self._place[node] >> _LAYER, self._member(node))
+        return None if node is None else (self._place[node] >> LAYER, self._member(node))
 
     def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
         """The start of a file, at most so many bytes; nothing if there is no such file."""
@@ -176,7 +153,7 @@ class Tree:
     @property
     def content(self) -> int:
         """How much content the files have together, each rounded up to blocks of 512, in bytes."""
-        if _ROOT not in self._wanted:
+        if ROOT not in self._wanted:
             sizes = (entry.member.size for entry in self.entries() if not entry.same)
             return sum(BLOCK + size + padding(size) for size in sizes)
         seen: set[int] = set()
@@ -190,37 +167,12 @@ class Tree:
 
     def _member(self, node: int) -> Member:
         place = self._place[node]
-        if place & _IMPLICIT:
+        if place & IMPLICIT:
             return _EMPTY_DIRECTORY
-        member = self._near[place >> _LAYER].at(place & _OFFSET)
+        member = self._near[place >> LAYER].at(place & OFFSET)
         if member is None:
             raise ContentError("a layer was changed in the meantime")
         return member
-
-    def _name(self, node: int) -> bytes:
-        start = self._start[node]
-        return bytes(self._names[start : start + self._length[node]])
-
-    def _path(self, node: int) -> bytes:
-        parts = []
-        while node != _ROOT:
-            parts.append(self._name(node))
-            node = self._parent[node]
-        return b"/".join(reversed(parts))
-
-    def _sorted(self, directory: int) -> list[int]:
-        """What is in a directory, last name first."""
-        nodes = [node for node in self._listed(directory) if self._place[node]]
-        nodes.sort(key=self._name, reverse=True)
-        return nodes
-
-    def _listed(self, directory: int) -> Iterator[int]:
-        node = self._child[directory]
-        while node:
-            # The caller may take it out of the list.
-            following = self._next[node]
-            yield node
-            node = following
 
     # Applying a layer
 
@@ -240,10 +192,10 @@ class Tree:
         parts = _parts(member.name)
         if b".." in parts or len(member.name) > LIMITS.path:
             raise ContentError(f"a layer has a member with an unsafe name: {_shown(member.name)}")
-        place = self._number << _LAYER | offset | member.kind
+        place = self._number << LAYER | offset | member.kind
         if not parts:
             if member.kind == DIRECTORY:
-                self._place[_ROOT] = place
+                self._place[ROOT] = place
             return
         name = parts.pop()
         if len(name) > LIMITS.rootfs_name:
@@ -276,7 +228,7 @@ class Tree:
         directory = self._walk(parts, create=False)
         node = self._find(directory, name) if directory is not None else 0
         place = self._place[node] if node else 0
-        if not place or place & _KIND == DIRECTORY:
+        if not place or place & KIND == DIRECTORY:
             raise ContentError(
                 f"{_shown(member.name)} is a hard link to {_shown(member.target)}, which is no file"
             )
@@ -310,7 +262,7 @@ class Tree:
         pending = [directory]
         while pending:
             directory = pending.pop()
-            if directory in self._pruned or self._place[directory] & _KIND != DIRECTORY:
+            if directory in self._pruned or self._place[directory] & KIND != DIRECTORY:
                 continue
             self._pruned.add(directory)
             kept = 0
@@ -320,19 +272,8 @@ class Tree:
                     pending.append(node)
                 else:
                     self._remove(node)
-                    self._next[node] = _UNLISTED
+                    self._next[node] = UNLISTED
             self._child[directory] = kept
-
-    def _remove(self, node: int) -> None:
-        """Make a node and everything in it absent."""
-        pending = [node]
-        while pending:
-            node = pending.pop()
-            self._place[node] = 0
-            for inner in self._listed(node):
-                self._next[inner] = _UNLISTED
-                pending.append(inner)
-            self._child[node] = 0
 
     def _walk(self, parts: list[bytes], *, create: bool) -> int | None:
         """Follow a path, and the symbolic links on it.
@@ -348,7 +289,7 @@ class Tree:
             ContentError: there are too many links.
         """
         pending = parts[::-1]
-        node, links = _ROOT, 0
+        node, links = ROOT, 0
         while pending:
             self._steps += 1
             if self._steps > LIMITS.rootfs_steps:
@@ -357,47 +298,28 @@ class Tree:
             if name == b"..":
                 node = self._parent[node]
                 continue
-            if self._place[node] & _KIND != DIRECTORY:
+            if self._place[node] & KIND != DIRECTORY:
                 return None
             inner = self._find(node, name)
             place = self._place[inner] if inner else 0
-            if place & _KIND == SYMBOLIC_LINK:
+            if place & KIND == SYMBOLIC_LINK:
                 links += 1
                 if links > LIMITS.rootfs_links:
                     raise ContentError(f"{_shown(b'/'.join(parts))} has too many symbolic links")
                 target = self._member(inner).target
-                node = _ROOT if target.startswith(b"/") else node
+                node = ROOT if target.startswith(b"/") else node
                 pending += _parts(target)[::-1]
                 continue
             if not place:
                 if not create:
                     return None
-                inner = self._put(node, name, self._number << _LAYER | _IMPLICIT | DIRECTORY, 0)
+                inner = self._put(node, name, self._number << LAYER | IMPLICIT | DIRECTORY, 0)
             node = inner
             if create:
                 self._touched[node] = self._number + 1
-        if create and self._place[node] & _KIND != DIRECTORY:
+        if create and self._place[node] & KIND != DIRECTORY:
             return None
         return node
-
-    # Nodes
-
-    def _slot(self, directory: int, name: bytes) -> int:
-        """Where a node is in the table, or would be."""
-        table, mask = self._table, len(self._table) - 1
-        names, length = self._names, len(name)
-        slot = hash((directory, name)) & mask
-        while node := table[slot]:
-            if self._parent[node] == directory and self._length[node] == length:
-                start = self._start[node]
-                if names[start : start + length] == name:
-                    break
-            slot = (slot + 1) & mask
-        return slot
-
-    def _find(self, directory: int, name: bytes) -> int:
-        """The node of a name, present or absent; 0 if there never was one."""
-        return self._table[self._slot(directory, name)]
 
     def _put(self, directory: int, name: bytes, place: int, size: int) -> int:
         """Give a name to what is at a place, instead of what has it now.
@@ -407,41 +329,16 @@ class Tree:
         """
         node = self._find(directory, name) or self._new(directory, name)
         before = self._place[node]
-        if before and not before & _KIND == place & _KIND == DIRECTORY:
-            if before & _KIND in (DIRECTORY, SYMBOLIC_LINK):
+        if before and not before & KIND == place & KIND == DIRECTORY:
+            if before & KIND in (DIRECTORY, SYMBOLIC_LINK):
                 self._last = None
-            if before & _KIND == DIRECTORY:
+            if before & KIND == DIRECTORY:
                 self._remove(node)
-        if self._next[node] == _UNLISTED:
+        if self._next[node] == UNLISTED:
             self._next[node], self._child[directory] = self._child[directory], node
         self._place[node], self._size[node] = place, size
         self._touched[node] = self._number + 1
         return node
-
-    def _new(self, directory: int, name: bytes) -> int:
-        node = len(self._parent)
-        if node >= LIMITS.rootfs_entries:
-            raise ContentError(f"the layers have more than {LIMITS.rootfs_entries} paths")
-        if len(self._names) + len(name) > LIMITS.rootfs_names:
-            raise ContentError(f"the layers' names have more than {LIMITS.rootfs_names} bytes")
-        if 2 * node >= len(self._table):
-            self._grow()
-        self._table[self._slot(directory, name)] = node
-        self._parent.append(directory)
-        self._start.append(len(self._names))
-        self._length.append(len(name))
-        self._names += name
-        self._place.append(0)
-        self._size.append(0)
-        self._touched.append(0)
-        self._child.append(0)
-        self._next.append(_UNLISTED)
-        return node
-
-    def _grow(self) -> None:
-        self._table = array("I", bytes(8 * len(self._table)))
-        for node in range(1, len(self._parent)):
-            self._table[self._slot(self._parent[node], self._name(node))] = node
 
 
 def _parts(path: bytes) -> list[bytes]:

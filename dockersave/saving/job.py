@@ -1,4 +1,5 @@
-"""The steps of a save: resolve; then plan and fill, or stream, or unpack and append; commit."""
+"""The steps of a save, once its images are resolved: plan and fill, or stream, or unpack and
+append; then commit."""
 
 from __future__ import annotations
 
@@ -11,30 +12,23 @@ from typing import TYPE_CHECKING
 from ..archive.formats import format_named
 from ..archive.members import Layer
 from ..archive.tar import Plan, lay_out
-from ..errors import ContentError, DockersaveError, SaveFailures
+from ..errors import ContentError, DockersaveError
 from ..limits import LIMITS
-from ..model.image import Image, check_names, foreign_layers, notes
-from ..model.manifests import Manifest
-from ..model.options import HOST_POLICY, Options
-from ..model.platforms import ALL_PLATFORMS, Platform
-from ..model.reference import Reference
-from ..parallel import in_parallel
+from ..model.image import Image
+from ..model.options import Options
 from ..progress import Progress, Transfer
-from ..resolving.resolver import Resolver
 from ..resolving.session import Session
 from ..spelling import argument
 from ..transfer.blobs import Blob, Source
 from ..transfer.download import BlobDownload, Download
-from ..transfer.gauge import FAR, Gauge
+from ..transfer.gauge import Gauge
 from ..transfer.run_cache import RunCache
 from ..transfer.sources import LocalStore
-from ..values import replace
 
 if TYPE_CHECKING:
     from ..archive.write import Output
     from ..archive.write.existing import ExistingArchive, ExistingTree
     from ..resolving.offline import ArchivedImage
-    from ..resolving.trust import Trust
     from ..transfer.unpacking import UnpackedLayer
     from ..transfer.workers import WorkerPool
     from .lockfile import Lock
@@ -71,7 +65,6 @@ class Job:
         self.archived = archived
         self.format = format_named(options.format)
         self.lock = lock
-        self.trust = _trust(options) if archived is None else None
         self.cache = RunCache(
             options.cache_dir, options.cache_size, session.notify, session.cancellation.wait
         )
@@ -79,73 +72,6 @@ class Job:
         """Disk space that later outputs need, in bytes."""
         self.size = self.fetched = self.reused = 0
         self._counted = False
-
-    def resolve(self, references: Sequence[Reference]) -> list[Image]:
-        """Find the images, several in parallel.
-
-        Raises:
-            UsageError: one password for two registries.
-            SaveFailures: several images failed.
-            DockersaveError: one image failed.
-        """
-        for reference in references if self.archived is None else ():
-            # Check all registries and keys before the first one is asked.
-            self.session.registry(reference.registry)
-            if self.trust:
-                self.trust.check(reference)
-        images, failed = in_parallel(
-            references,
-            self._resolve,
-            self.session.network.usual_jobs,
-            DockersaveError,
-            self.session.cancellation.cancel,
-        )
-        self.session.cancellation.check()
-        failures = [failure.about(str(reference)) for reference, failure in failed]
-        if failures:
-            raise SaveFailures(failures) if len(failures) > 1 else failures[0]
-        check_names(images)
-        for image in images:
-            for line in (*notes(image), *self.format.notes(image)):
-                self.session.notify(line)
-        return images
-
-    def _resolve(self, reference: Reference) -> Image:
-        if self.archived:
-            return self._as_saved(Resolver(self.archived, reference), reference)
-        registry = self.session.registry(reference.registry)
-
-        def expect(manifest: Manifest) -> None:
-            # On slow networks, open connections while the config is being fetched.
-            if registry.distance > FAR:
-                pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
-                registry.warm(min(pieces, self.session.network.usual_jobs))
-
-        copies = self.format.config_copies
-        resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
-        return self._as_saved(resolver, reference)
-
-    def _as_saved(self, resolver: Resolver, reference: Reference) -> Image:
-        wanted = self.lock[reference].platform if self.lock else self.options.platform
-        if wanted == ALL_PLATFORMS:
-            image = resolver.all_platforms()
-        else:
-            image = resolver.image(Platform.parse(wanted) if wanted else None)
-        absent = frozenset() if self.options.foreign else foreign_layers(image)
-        unpacked = self.options.gunzip or self.format.is_file_system
-        image = replace(image, unpacked=unpacked, absent=absent, asked=resolver.asked)
-        if self.lock:
-            self.lock[reference].check(image)
-        if self.trust:
-            digests = (image.asked, image.root.digest)
-            signers = self.trust.signers(self.session, reference, digests)
-            image = replace(image, signers=signers)
-        if self.options.carries:
-            from ..resolving.companions import Companions
-
-            everything = self.options.with_referrers
-            image = Companions(self.session, resolver, reference, everything=everything).of(image)
-        return image
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""
@@ -405,13 +331,3 @@ class Job:
         self._counted = True
         self.reused += sum(transfer.reused for transfer in transfers)
         self.fetched += sum(transfer.size - transfer.reused for transfer in transfers)
-
-
-def _trust(options: Options) -> Trust | None:
-    """Whose signatures images need; None if nobody asks for any."""
-    if options.verify_keys or options.policy or os.path.lexists(HOST_POLICY):
-        from ..resolving.trust import Trust
-        from ..signatures.policy import policies_of
-
-        return Trust(policies_of(options, of_host=True))
-    return None

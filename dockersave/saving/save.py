@@ -27,6 +27,7 @@ from ..values import dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
 from .output_names import check_writable
+from .resolve import resolve
 
 if TYPE_CHECKING:
     from ..archive.write.room import Room
@@ -213,7 +214,7 @@ def _minding_the_end() -> Iterator[None]:
 
 def _save(job: Job, references: Sequence[Reference], destination: Destination) -> Saved:
     job.progress.phase("resolving")
-    images: Sequence[Image] = job.resolve(references)
+    images: Sequence[Image] = resolve(job, references)
     is_same: list[bool] = []
     room_for(job, images, destination).check()
     if job.format.is_file_system:

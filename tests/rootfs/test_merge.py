@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dockersave.errors import ContentError, NotFoundError
-from dockersave.rootfs import merge
+from dockersave.rootfs import merge, nodes
 from dockersave.rootfs.merge import Tree
 from tests.rootfs.layers import Bytes, Item, directory, file, link, merged, seen, symlink, tar
 from tests.rootfs.model import Model, Refused
@@ -175,7 +175,8 @@ def test_every_limit_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rootfs_steps", 10, "too many links"),
     ):
         limits = replace(LIMITS, **{name: most})
-        monkeypatch.setattr(merge, "LIMITS", limits)
+        for module in (merge, nodes):
+            monkeypatch.setattr(module, "LIMITS", limits)
         # Directories in turn: the way to the last one is not followed again.
         turns = [file(f"{number % 2}/{number}") for number in range(20)]
         with pytest.raises(ContentError, match=words):

@@ -12,7 +12,7 @@ import pytest
 from dockersave.cli import main
 from dockersave.errors import SaveFailures, SignatureError, UsageError
 from dockersave.model.options import Options
-from dockersave.saving import job
+from dockersave.saving import resolve
 from dockersave.saving.forecast import forecast
 from dockersave.saving.save import save
 from dockersave.signatures import policy as module_of_policies
@@ -65,7 +65,7 @@ def policy(registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def of_the_host(policy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, where a host has its policy."""
-    for module in (job, module_of_policies):
+    for module in (resolve, module_of_policies):
         monkeypatch.setattr(module, "HOST_POLICY", str(policy))
     return policy
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,29 +16,11 @@ from ...values import dataclass
 from ..formats import formats_in
 from ..formats.documents import is_companion
 from .docker_entries import are_texts, checked_name, is_foreign
+from .findings import Findings
 from .inventory import Inventory, Item, named_digest
 
 _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
-_FAULTS_MOST = 100
-_LINE_MOST = 1000
-"""The longest fault or note: enough for two digests and the names of two members."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault in an archive.
-
-    Args:
-        member: the faulty or missing member; empty for the archive as a whole.
-        message: what is wrong with it.
-    """
-
-    member: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.member}: {self.message}" if self.member else self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +40,7 @@ class CheckedImage:
     signers: tuple[str, ...] = ()
 
 
-class References:
+class References(Findings):
     """Everything that the documents of an archive refer to.
 
     Args:
@@ -67,10 +48,9 @@ class References:
     """
 
     def __init__(self, inventory: Inventory) -> None:
+        super().__init__()
         self.images: list[CheckedImage] = []
         self.docker: list[CheckedImage] = []  # listed by manifest.json
-        self.faults: list[Fault] = []
-        self.notes: list[str] = []
         self._inventory = inventory
         self._seen: set[tuple[str, str]] = set()
         self._platforms: dict[str, str] = {}
@@ -118,23 +98,6 @@ class References:
             )
         elif not self.images and not self.faults:
             self._fault("", "the archive lists no image")
-
-    def _fault(self, member: str, message: str) -> None:
-        fault = Fault(shown(member), shown(message, _LINE_MOST))
-        if len(self.faults) < _FAULTS_MOST and fault not in self.faults:
-            self.faults.append(fault)
-
-    def _note(self, line: str) -> None:
-        line = shown(line, _LINE_MOST)
-        if len(self.notes) < _FAULTS_MOST and line not in self.notes:
-            self.notes.append(line)
-
-    @contextmanager
-    def _blaming(self, member: str) -> Iterator[None]:
-        try:
-            yield
-        except ContentError as failure:
-            self._fault(member, failure.message)
 
     def _find(self, path: object) -> Item | None:
         return self._inventory.find(path) if isinstance(path, str) else None

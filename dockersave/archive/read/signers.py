@@ -18,8 +18,9 @@ from ...signatures.policy import Policy, requirements
 from ...signatures.refusals import Refusals, Refused
 from ...signatures.signed import Requirement
 from ...values import replace
+from .findings import Fault
 from .inventory import Inventory, named_digest
-from .references import CheckedImage, Fault, References
+from .references import CheckedImage, References
 
 if TYPE_CHECKING:
     from ...signatures.keys import PublicKey

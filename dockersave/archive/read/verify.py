@@ -21,9 +21,10 @@ from ...progress import Progress
 from ...signatures.policy import Policy
 from ...spelling import argument
 from ...values import dataclass
+from .findings import Fault
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
-from .references import CheckedImage, Fault, References
+from .references import CheckedImage, References
 
 STDIN = "-"
 _TICK = 0.1
