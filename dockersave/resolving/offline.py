@@ -105,10 +105,7 @@ class ArchivedImage:
             else:
                 fd = open_plain(self._path)
                 if fd is None:
-                    raise UsageError(
-                        f"{self._path} is compressed, or no file: nothing in it can be found",
-                        "unpack it first, with gunzip, zstd -d or xz -d",
-                    )
+                    raise self._unreadable()
                 try:
                     inventory = Inventory.of(self._members(fd), hashed=False)
                 finally:
@@ -119,8 +116,21 @@ class ArchivedImage:
                 "name a saved archive that you can read",
             ) from failure
         if inventory.cut:
-            raise ContentError(f"{self._path}: {inventory.cut}")
+            raise ContentError(
+                f"{self._path}: {inventory.cut}", "save the image, or copy the archive, again"
+            )
         return inventory
+
+    def _unreadable(self) -> UsageError:
+        if os.path.isfile(self._path):
+            return UsageError(
+                f"{self._path} is compressed: nothing in it can be found",
+                "unpack it first, with gunzip, zstd -d or xz -d",
+            )
+        return UsageError(
+            f"{self._path} is no file: nothing in it can be found",
+            f"{argument('from_archive')} reads back and forth: write the archive to a file first",
+        )
 
     def _members(self, fd: int) -> Members:
         for found, offset in read_file(fd):

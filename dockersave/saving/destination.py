@@ -78,7 +78,25 @@ class Destination:
 
 
 _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
-_MISLEADING = (".gz", ".zst", ".xz", ".bz2", ".tbz", ".tbz2", ".lz", ".lz4", ".lzma", ".zip", ".7z")
+_MISLEADING = (
+    ".gz",
+    ".zst",
+    ".xz",
+    ".bz2",
+    ".tbz",
+    ".tbz2",
+    ".lz",
+    ".lz4",
+    ".lzma",
+    ".zip",
+    ".7z",
+    ".squashfs",
+    ".sqfs",
+    ".erofs",
+    ".ext4",
+    ".iso",
+    ".cpio",
+)
 """What nobody expects to be a plain tar."""
 
 
@@ -178,8 +196,10 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
             )
     if options.output is not None and os.path.basename(options.output) in _NO_NAMES:
         path = os.path.join(options.output, references[0].file_stem)
-        raise UsageError(
-            f"{argument('output', repr(options.output))} names no file",
-            f"add the file name: {argument('output', f'{path}.tar')}",
-        )
+        named = options.output.rstrip("/")
+        if not options.tar and os.path.basename(named) not in _NO_NAMES:
+            hint = f"leave out the slash: {argument('output', named)}"
+        else:
+            hint = f"add the file name: {argument('output', f'{path}.tar')}"
+        raise UsageError(f"{argument('output', repr(options.output))} names no file", hint)
     format_named(options.format).check(options)

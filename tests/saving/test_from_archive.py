@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dockersave.errors import ContentError, DockersaveError, NotFoundError, UsageError
+from dockersave.errors import ContentError, DockersaveError, NotFoundError, OutputError, UsageError
 from dockersave.model.options import Network, Options
 from dockersave.saving.save import save
 from tests.engines.trees import built, differences, of_tar
@@ -145,6 +145,29 @@ def test_what_cannot_be_used_is_refused(saved: dict[str, Path], tmp_path: Path) 
         with pytest.raises(DockersaveError, match=words) as caught:
             save(options=Options(format="rootfs", from_archive=path, output="-"))
         assert isinstance(caught.value, kind)
+
+
+def test_the_archive_itself_is_not_replaced(saved: dict[str, Path]) -> None:
+    path = saved["docker"]
+    before = path.read_bytes()
+    # In another spelling, too.
+    for output in (path, path.parent / ".." / path.parent.name / path.name):
+        with pytest.raises(OutputError, match="is also the output"):
+            save(options=Options(format="rootfs", from_archive=path, output=output))
+    assert path.read_bytes() == before
+
+
+def test_hints_fit_an_archive(saved: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "cut.tar").write_bytes(saved["docker"].read_bytes()[:-2000])
+    os.mkfifo(tmp_path / "pipe")
+    for path, words, hint in (
+        (tmp_path / "cut.tar", "is truncated", "copy the archive, again"),
+        (tmp_path / "pipe", "is no file", "write the archive to a file first"),
+        ("-", "is no file", "write the archive to a file first"),
+    ):
+        with pytest.raises(DockersaveError, match=words) as caught:
+            save(options=Options(format="rootfs", from_archive=path, output="-"))
+        assert hint in caught.value.hint
 
 
 def test_it_is_for_file_systems_only(saved: dict[str, Path]) -> None:
