@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ..archive.read.findings import NO_IMAGES, NO_IMAGES_HINT
 from ..archive.read.inventory import Inventory
 from ..archive.read.listing import content_of, open_plain
 from ..archive.read.reader import Found, Members, read_directory, read_file
@@ -158,11 +159,7 @@ class ArchivedImage:
                 for name in names if names and isinstance(names, list) else [""]:
                     yield str(name), descriptor
         else:
-            raise ContentError(
-                f"{self._path} is no image archive that a file system can be made from: it has "
-                "neither index.json nor manifest.json",
-                f"{argument('check', self._path)} says what it is",
-            )
+            raise ContentError(f"{self._path}: {NO_IMAGES}", NO_IMAGES_HINT)
 
     def _json(self, path: str) -> Any:
         try:

@@ -115,7 +115,7 @@ def test_contradictions(options: dict[str, Any], said: str) -> None:
 def test_a_directory_is_named_without_a_slash() -> None:
     with pytest.raises(UsageError) as caught:
         of(output="a/root/", tar=False, tree=True)
-    assert "leave out the slash: output=a/root" in caught.value.hint
+    assert "leave out the slash: output='a/root'" in caught.value.hint
 
 
 def test_temporary_files_lie_where_the_output_does() -> None:

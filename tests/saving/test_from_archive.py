@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from dockersave.archive.read.listing import list_archive
+from dockersave.archive.read.verify import check_archive
 from dockersave.errors import ContentError, DockersaveError, NotFoundError, OutputError, UsageError
 from dockersave.model.options import Network, Options
 from dockersave.saving.save import save
@@ -139,8 +141,8 @@ def test_what_cannot_be_used_is_refused(saved: dict[str, Path], tmp_path: Path) 
         (saved["compressed"], UsageError, "is compressed"),
         (tmp_path / "nothing.tar", UsageError, "cannot read"),
         (tmp_path / "text.tar", ContentError, "not a tar archive"),
-        (tmp_path / "empty.tar", ContentError, "no image archive"),
-        (tmp_path / "folder", ContentError, "no image archive"),
+        (tmp_path / "empty.tar", ContentError, "not an archive of images"),
+        (tmp_path / "folder", ContentError, "not an archive of images"),
     ):
         with pytest.raises(DockersaveError, match=words) as caught:
             save(options=Options(format="rootfs", from_archive=path, output="-"))
@@ -155,6 +157,20 @@ def test_the_archive_itself_is_not_replaced(saved: dict[str, Path]) -> None:
         with pytest.raises(OutputError, match="is also the output"):
             save(options=Options(format="rootfs", from_archive=path, output=output))
     assert path.read_bytes() == before
+
+
+def test_a_file_system_is_no_archive_of_images(saved: dict[str, Path]) -> None:
+    path = flattened(saved["docker"])
+    for read_it in (
+        lambda: save(options=Options(format="rootfs", from_archive=path, output="-")),
+        lambda: list_archive(path),
+    ):
+        with pytest.raises(ContentError) as caught:
+            read_it()
+        assert "is it a file system?" in caught.value.hint
+    failure = check_archive(path).failure()
+    assert "damaged" not in str(failure)
+    assert "is it a file system?" in failure.hint
 
 
 def test_hints_fit_an_archive(saved: dict[str, Path], tmp_path: Path) -> None:
