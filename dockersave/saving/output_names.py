@@ -6,7 +6,7 @@ import os
 import stat
 
 from ..archive.disk import writing
-from ..errors import OutputError, shown
+from ..errors import OutputError, UsageError, shown
 from ..spelling import argument
 from .destination import Destination
 
@@ -16,7 +16,9 @@ _NAME_MOST = 255
 """The most bytes of a file name if the file system does not tell."""
 
 
-def check_writable(destination: Destination, usual: str, lock: str | None = None) -> None:
+def check_writable(
+    destination: Destination, usual: str, lock: str | None = None, source: str | None = None
+) -> None:
     """Refuse names that cannot be written.
 
     A symbolic link is refused, as by newer Docker: replacing it would leave its target unchanged,
@@ -26,8 +28,10 @@ def check_writable(destination: Destination, usual: str, lock: str | None = None
         destination: the output paths.
         usual: the archive's default name, for hints.
         lock: the lock file to write.
+        source: the archive that the image is taken from.
 
     Raises:
+        UsageError: it is that archive.
         OutputError: it is too long, its directory does not exist, or it is something that must not
             be replaced: a link, a device, a directory.
     """
@@ -49,6 +53,9 @@ def check_writable(destination: Destination, usual: str, lock: str | None = None
             )
     if destination.archive and not destination.is_stream:
         _check_archive(destination.archive, usual)
+        if source and os.path.exists(destination.archive):
+            with writing(shown(destination.archive)):
+                _check_is_another(destination.archive, source)
     if lock is not None:
         _check_lock(lock, destination)
     tree = destination.tree
@@ -59,6 +66,14 @@ def check_writable(destination: Destination, usual: str, lock: str | None = None
             Stage(tree).check_names()
         else:
             _check_names(tree, directory=True)
+
+
+def _check_is_another(archive: str, source: str) -> None:
+    if os.path.samefile(archive, source):
+        raise UsageError(
+            f"{shown(archive)} is the archive that the image is taken from, and would be replaced",
+            f"choose another name with {argument('output')}",
+        )
 
 
 def _check_archive(archive: str, usual: str) -> None:
