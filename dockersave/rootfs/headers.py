@@ -167,11 +167,14 @@ class Headers:
         Raises:
             ContentError: it ends in between.
         """
-        start = offset - self._start
-        if not 0 <= start <= len(self._bytes) - amount:
-            self._bytes = self._content.read(offset, max(amount, self._window))
-            self._start, start = offset, 0
-        data = self._bytes[start : start + amount]
+        if amount > self._window:
+            # Not kept: there may be thousands of layers.
+            data = self._content.read(offset, amount)
+        else:
+            if not self._start <= offset <= self._start + len(self._bytes) - amount:
+                self._start, self._bytes = offset, self._content.read(offset, self._window)
+            start = offset - self._start
+            data = self._bytes[start : start + amount]
         if data and len(data) < amount:
             raise ContentError("the layer is truncated in a header")
         return data

@@ -160,6 +160,15 @@ def test_extensions_are_limited_together() -> None:
         members(extended(big)[:512])
 
 
+def test_no_more_than_the_window_is_kept() -> None:
+    data = tar([Item("a", pax={"SCHILY.xattr.user.a": "x" * 500_000})])
+    headers = Headers(Bytes(data), 4096)
+    found = headers.at(0)
+    assert found is not None
+    assert len(found.xattrs[b"user.a"]) == 500_000
+    assert len(headers._bytes) <= 4096
+
+
 def test_empty_records_say_what_the_header_says() -> None:
     empty = {"path": "", "linkpath": "", "uid": "", "size": "", "mtime": ""}
     found = only(tar([Item("s", tarfile.SYMTYPE, target="t", owner=(7, 8), pax=empty)]))
