@@ -46,7 +46,7 @@ need_test() {
     need_run
     commands \
         docker-registry:docker-registry skopeo:skopeo podman:podman docker.io:dockerd \
-        containerd:containerd containerd:ctr umoci:umoci nginx:nginx squid:squid tinyproxy:tinyproxy \
+        containerd:containerd containerd:ctr runc:runc umoci:umoci nginx:nginx squid:squid tinyproxy:tinyproxy \
         golang-docker-credential-helpers:docker-credential-pass pass:pass gnupg:gpg curl:curl openssl:openssl \
         xz-utils:xz procps:ps iproute2:ip faketime:faketime git:git tmux:tmux util-linux:unshare mount:mount zsh:zsh fish:fish groff-base:groff
     want time test -x /usr/bin/time

@@ -59,8 +59,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .archive.read.findings import Fault
     from .archive.read.listing import ListedImage, ListedLayer, ListedVariant, Listing, list_archive
-    from .archive.read.references import CheckedImage, Fault
+    from .archive.read.references import CheckedImage
     from .archive.read.verify import Report, check_archive
     from .archive.write.room import Room
     from .cancellation import Cancellation
@@ -73,17 +74,19 @@ if TYPE_CHECKING:
         NotFoundError,
         OutputError,
         SaveFailures,
+        SignatureError,
         UsageError,
     )
-    from .model.manifests import Descriptor
+    from .model.descriptors import Descriptor
     from .model.options import Network, Options
     from .model.platforms import Offer, Platform
     from .model.reference import Reference
     from .progress import Progress, Transfer
-    from .resolving.questions import Registry, ResolvedImage
+    from .resolving.questions import Registry, ResolvedImage, SignedImage, verify_signature
     from .saving.asynchronous import save_async
     from .saving.forecast import Forecast, ForecastLayer, forecast
     from .saving.save import Saved, SavedImage, save
+    from .signatures.policy import Policy
 
 __version__ = "1.0.0"
 
@@ -109,6 +112,7 @@ __all__ = [
     "Options",
     "OutputError",
     "Platform",
+    "Policy",
     "Progress",
     "Reference",
     "Registry",
@@ -118,6 +122,8 @@ __all__ = [
     "SaveFailures",
     "Saved",
     "SavedImage",
+    "SignatureError",
+    "SignedImage",
     "Transfer",
     "UsageError",
     "__version__",
@@ -126,12 +132,14 @@ __all__ = [
     "list_archive",
     "save",
     "save_async",
+    "verify_signature",
 ]
 
 _HOMES = {
-    "resolving.questions": ("Registry", "ResolvedImage"),
+    "resolving.questions": ("Registry", "ResolvedImage", "SignedImage", "verify_signature"),
     "cancellation": ("Cancellation",),
-    "archive.read.references": ("CheckedImage", "Fault"),
+    "archive.read.findings": ("Fault",),
+    "archive.read.references": ("CheckedImage",),
     "archive.read.verify": ("Report", "check_archive"),
     "archive.write.room": ("Room",),
     "saving.forecast": ("Forecast", "ForecastLayer", "forecast"),
@@ -149,6 +157,7 @@ _HOMES = {
     "model.reference": ("Reference",),
     "saving.save": ("Saved", "SavedImage", "save"),
     "saving.asynchronous": ("save_async",),
+    "signatures.policy": ("Policy",),
 }
 
 

@@ -13,6 +13,7 @@ from .spelling import argument, as_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -29,6 +30,8 @@ class DockersaveError(Exception):
     """What can usually be done about errors of this class."""
     is_shared = False
     """Whether another thread made the failed attempt, and counts it."""
+    failures: Sequence[DockersaveError] = ()
+    """The errors that it stands for, if there are several."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(as_python(message))
@@ -171,6 +174,13 @@ class OutputError(DockersaveError):
     _usual = f"write to another place, with {argument('output')} or {argument('working_dir')}"
 
 
+class SignatureError(DockersaveError):
+    """No signature by the keys that are required, or a policy that refuses the image."""
+
+    exit_code = 8
+    _usual = "cosign tree shows what signatures there are"
+
+
 class CancelledError(DockersaveError):
     """The caller or a signal stopped the run."""
 
@@ -187,7 +197,7 @@ class SaveFailures(DockersaveError):
     def __init__(self, failures: list[DockersaveError]) -> None:
         each = "; ".join(failure.marked for failure in failures)
         super().__init__(f"{len(failures)} images failed: {each}")
-        self.failures = failures
+        self.failures: list[DockersaveError] = failures
         self.advice = failures[0].marked_hint
         self.exit_code = failures[0].exit_code
 

@@ -59,6 +59,23 @@ class Limits:
     """Requests for documents of one run: five indexes can refer to each other billions of times."""
     document_requests_image: int = 4
     """Additional requests for each image that the user names."""
+    signature: int = 1 * MIB
+    """A signature with what it says: cosign's have less than 1 KiB, with a log's entry 10 KiB."""
+    signature_requests: int = 1200
+    """Requests for signatures of one image: whoever may push to its repository can add any
+    number."""
+    signatures: int = 1200
+    """Signatures of one image that are checked: each takes some milliseconds for each key."""
+    referrers: int = 2000
+    """Manifests that refer to one image."""
+    referrers_pages: int = 100
+    """Pages of a list of them."""
+    key_file: int = 64 * KIB
+    """A public key; the largest has 1.6 KiB."""
+    policy_file: int = 1 * MIB
+    """A policy."""
+    lock_file: int = 8 * MIB
+    """A lock file: `references` images have 5 MiB."""
     layers: int = 4096
     """Layers of one image; engines stop at 127 or a little above."""
     references: int = 10_000
@@ -92,6 +109,24 @@ class Limits:
     """Nested directories in a directory that is checked: an image has three."""
     path_shown: int = 200
     """Characters that are kept of a longer name."""
+    rootfs_entries: int = 1 << 20
+    """Paths of one file system, including those that upper layers remove: each takes some 50 bytes,
+    and its name. Debian has 4,000 in its image; the largest images have half a million."""
+    rootfs_names: int = 64 * MIB
+    """Bytes of all their names, each counted once in its directory."""
+    rootfs_headers: int = 1 << 23
+    """Members of all layers of an image together: bounds the time for reading them."""
+    rootfs_steps: int = 1 << 28
+    """Names followed on the way to all members, links included: each member may have a path of
+    2,000 names, each of them a link. Real images have ten for each member."""
+    rootfs_links: int = 40
+    """Symbolic links followed on the way to one member, as in Linux."""
+    rootfs_depth: int = 500
+    """Directories in one another. One file descriptor is open for each while they are written."""
+    rootfs_name: int = 255
+    """Bytes of one name: no file system of Linux has longer ones."""
+    accounts: int = 1 * MIB
+    """/etc/passwd or /etc/group of an image, as far as they are read."""
     json_marks: int = 400_000
     """Commas, colons and opening brackets of a document in an archive: the memory for parsing
     depends on them, not on the size."""

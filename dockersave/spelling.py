@@ -21,6 +21,7 @@ _WORDS = {
     "credentials": "user= and password=",
     "example": "save('debian')",
     "help": "Options and Network have all of them",
+    "help_signatures": "help(dockersave.Policy) describes its form",
     "ilogin": "user= and password=",
     "login": "user= and password=",
     "same": "the same call",
@@ -33,6 +34,7 @@ _FLAGS = {
     "tar": "False",
     "tree": "True",
     **dict.fromkeys(("foreign", "gunzip", "insecure", "skip_tls_verify", "xz", "zstd"), "True"),
+    **dict.fromkeys(("with_signatures", "with_referrers"), "True"),
 }
 """What texts want flags to be."""
 

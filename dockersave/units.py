@@ -12,6 +12,11 @@ def in_bytes(amount: float) -> str:
     return f"{amount:.3g} TB"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 file`, `3 files`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def in_time(seconds: float) -> str:
     """A duration for a progress line: `0:04`, `1:02:03`, `3 days`."""
     whole = int(seconds + 0.5)

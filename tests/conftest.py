@@ -14,21 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.engines.docker import Docker
 from tests.internet import Internet, environment
 from tests.processes import MissingProgramError, program, scratch
 from tests.registry.fronts import Front, nginx, squid, tinyproxy
 from tests.registry.real import Registries, Registry
+from tests.signatures.keyring import public
+from tests.signatures.maker import KIND
 
 Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
 """Runs a script of a document."""
 
 PROGRAMS = {
     "real": ("docker-registry", "nginx", "squid", "tinyproxy"),
-    "engines": ("docker-registry", "skopeo", "podman", "dockerd", "docker", "ctr", "umoci"),
+    "engines": ("docker-registry", "skopeo", "podman", "dockerd", "docker", "ctr", "umoci", "runc"),
 }
 """What the tests of a marker talk to."""
+
+
+# A busy machine is slow, and that is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
@@ -192,6 +200,7 @@ def shell(internet: Internet, plain_registry: Registry, tmp_path: Path) -> Shell
         script = script.replace("localhost:5000", plain_registry.host)
         work = tmp_path / "work"
         work.mkdir(exist_ok=True)
+        (work / "cosign.pub").write_bytes(public(KIND))
         return subprocess.run(
             ["bash", "-c", f"set -euo pipefail\n{script}"],
             cwd=work,

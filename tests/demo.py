@@ -106,7 +106,7 @@ def demo(command: list[str]) -> None:
     print(
         "\nAll of it worked. `docker load -i FILE` or `podman load -i FILE` takes these archives."
     )
-    print("For a real image, type:  dockersave debian", flush=True)
+    print("For a real image:  make install, then  dockersave debian", flush=True)
 
 
 def main() -> int:

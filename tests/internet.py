@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.images import Document, sample_image, sample_index
 from tests.registry.real import Registries
+from tests.signatures.maker import payload, signatures, signed, tag_of
 
 HOSTS = ("registry-1.docker.io", "ghcr.io", "registry.example.com")
 IMAGES: dict[str, dict[str, Document]] = {
@@ -29,7 +30,7 @@ IMAGES: dict[str, dict[str, Document]] = {
     "3.20": {"library/alpine": sample_index("oci")},
     "1.2": {"org/app": sample_image(), "team/app": sample_image(seed=1)},
 }
-"""What all of them have, by tag and repository."""
+"""What all of them have, by tag and repository. `team/app` is signed with the key of `maker`."""
 
 
 class Internet:
@@ -42,6 +43,9 @@ class Internet:
     def __init__(self, registries: Registries) -> None:
         for tag, documents in IMAGES.items():
             registries.push(documents, tag)
+        app = IMAGES["1.2"]["team/app"]
+        made = signatures(signed(payload(app.digest)))
+        registries.push({"team/app": made}, tag_of(app, ".sig"))
         self._upstream = registries.get().port
         self._stack = ExitStack()
         self._contexts: dict[str, ssl.SSLContext] = {}

@@ -14,16 +14,17 @@ from tests.registry.real import Registry
 ROOT = Path(dockersave.__file__).parent
 
 GROUND = (
-    *("errors", "spelling", "limits", "units", "cancellation", "progress", "trace"),
+    *("errors", "files", "spelling", "limits", "units", "cancellation", "progress", "trace"),
     *("retry_policy", "budget", "compression", "locks", "parallel", "pipes", "values"),
 )
 """Modules next to the folders, used by all of them. They import only each other."""
 
 MAY_IMPORT = {
     "model": (),
+    "signatures": ("model",),
     "archive": ("model",),
     "archive.formats": ("archive", "model"),
-    "archive.read": ("archive", "archive.formats", "model"),
+    "archive.read": ("archive", "archive.formats", "model", "signatures"),
     "archive.write": ("archive", "archive.formats", "archive.read", "model"),
     "registry.concealing": (),
     "registry.connections": ("model", "registry.concealing"),
@@ -31,11 +32,17 @@ MAY_IMPORT = {
     "registry": (
         *("model", "registry.concealing", "registry.connections", "registry.credentials"),
     ),
+    "rootfs": ("archive", "archive.read"),
     "transfer": ("archive", "archive.read", "model"),
-    "resolving": ("model", "registry", "registry.credentials", "transfer"),
-    "saving": (*("archive", "archive.formats", "archive.write", "model", "resolving", "transfer"),),
+    "resolving": (
+        *("archive.read", "model", "registry", "registry.credentials", "signatures", "transfer"),
+    ),
+    "saving": (
+        *("archive", "archive.formats", "archive.read", "archive.write", "model"),
+        *("resolving", "rootfs", "signatures", "transfer"),
+    ),
     "cli.console": ("archive.read", "model", "saving"),
-    "cli": ("archive.read", "cli.console", "model", "resolving", "saving"),
+    "cli": ("archive.read", "cli.console", "model", "resolving", "saving", "signatures"),
 }
 """Each folder, and the folders that its modules may import in addition to its own and the
 ground."""
@@ -128,6 +135,7 @@ NEVER = {
     *("dockersave.transfer.window", "dockersave.transfer.unpacking", "dockersave.saving.forecast"),
     *("dockersave.archive.formats.legacy", "dockersave.cli.console.bar"),
     *("dockersave.archive.write.directory", "dockersave.archive.write.ordered"),
+    *("dockersave.resolving.trust", "dockersave.registry.attached", "dockersave.signatures.keys"),
 }
 """What a save of a usual image from a registry that asks for nothing does not need."""
 

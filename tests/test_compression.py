@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave.compression import Decompressor, window_of
@@ -40,7 +40,6 @@ def split(data: bytes, size: int) -> Iterable[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(list(KINDS)), st.binary(max_size=5000), st.integers(1, 2000))
 def test_whatever_the_pieces(kind: str, content: bytes, size: int) -> None:
     if not kind:
@@ -65,7 +64,6 @@ FRAMES = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(FRAMES, min_size=1), st.integers(1, 5000))
 def test_frames_of_zstd_in_any_order(frames: list[bytes], size: int) -> None:
     content = b"".join(zstd.decompress(frame) for frame in frames)
@@ -217,7 +215,6 @@ def test_what_needs_no_window(head: bytes) -> None:
     assert window_of(head) == 0
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.lists(st.booleans(), max_size=30))
 def test_what_is_not_taken_is_fed_again(size: int, answers: list[bool]) -> None:
     frames = [random.Random(seed).randbytes(40) for seed in range(4)]

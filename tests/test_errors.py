@@ -36,7 +36,7 @@ def kinds(kind: type[DockersaveError] = DockersaveError) -> Iterator[type[Docker
 def test_every_error_says_what_to_do() -> None:
     """Where it is raised one knows better; where nobody does, what usually helps is said."""
     errors = set(kinds()) - {CancelledError, SaveFailures}
-    assert {each.exit_code for each in errors} == set(range(2, 8))
+    assert {each.exit_code for each in errors} == set(range(2, 9))
     for each in errors:
         failure = each("it failed")
         assert failure.marked_hint

@@ -13,7 +13,7 @@ import pytest
 
 import dockersave
 from dockersave import errors
-from dockersave.model.manifests import UnknownKindError
+from dockersave.model.manifests import SchemaOneError, UnknownKindError
 
 
 def all_errors() -> list[errors.DockersaveError]:
@@ -28,18 +28,20 @@ def all_errors() -> list[errors.DockersaveError]:
             errors.NotFoundError,
             errors.CredentialsError,
             errors.OutputError,
+            errors.SignatureError,
             errors.CancelledError,
         )
     ]
     content = errors.ContentError("wrong", transient=True)
     several = errors.SaveFailures([network.about("a"), content.about("b")])
-    return [*plain, network, content, several, UnknownKindError("application/x")]
+    named = [UnknownKindError("application/x"), SchemaOneError()]
+    return [*plain, network, content, several, *named]
 
 
 def everything_of(failure: errors.DockersaveError) -> dict[str, object]:
     kept = {**failure.__dict__, "kind": type(failure), "text": str(failure), "args": failure.args}
     kept["exit_code"] = failure.exit_code
-    kept["failures"] = [everything_of(each) for each in getattr(failure, "failures", [])]
+    kept["failures"] = [everything_of(each) for each in failure.failures]
     return kept
 
 

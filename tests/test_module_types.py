@@ -49,8 +49,16 @@ def main(network: dockersave.Network) -> None:
         assert_type(layer, dockersave.ForecastLayer)
     with dockersave.Registry(network) as registry:
         assert_type(registry.tags("debian"), Iterator[str])
+        assert_type(registry.referrers("debian"), Iterator[dockersave.Descriptor])
         resolved = registry.resolve("debian")
         assert_type(resolved.layers, tuple[dockersave.Descriptor, ...])
+    policy = dockersave.Policy.of_keys([Path("a.pem"), "b.pem"], {"env": "prod"})
+    assert_type(policy, dockersave.Policy)
+    assert_type(dockersave.Policy.read(Path("policy.json")), dockersave.Policy)
+    signed = dockersave.verify_signature("debian", policy, network=network)
+    assert_type(signed, dockersave.SignedImage)
+    assert_type(signed.signers, tuple[str, ...])
+    dockersave.check_archive("x.tar", policies=[policy])
     try:
         dockersave.save("debian", "alpine", output="x.tar")
     except dockersave.SaveFailures as several:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model.manifests import Descriptor
+from ..model.descriptors import Descriptor
 from ..values import dataclass
 
 

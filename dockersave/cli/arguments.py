@@ -11,11 +11,11 @@ import os
 import re
 import sys
 
-from ..errors import UsageError
+from ..errors import UsageError, shown
 from ..values import names_of
 from .console.spelling import option_of
-from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_platform, suggestion
-from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, USAGE, WHAT, WHERE
+from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_file, stray_platform, suggestion
+from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,8 +99,12 @@ def _topic(text: str) -> str:
     from .guides import topics
 
     if text not in topics():
+        from difflib import get_close_matches
+
+        close = get_close_matches(text[:40], topics(), 1)
+        guess = f"did you mean {close[0]}? " if close else ""
         raise argparse.ArgumentTypeError(
-            f"no guide on {_short(ascii(text))}; topics: {', '.join(topics())}"
+            f"no guide on {_short(ascii(text))}; {guess}topics: {', '.join(topics())}"
         )
     return text
 
@@ -116,12 +120,12 @@ _KINDS: Mapping[str, Callable[[str], object]] = {
 }
 
 _POINTLESS: Mapping[str, Sequence[str]] = {
-    "tags": (WHAT, WHERE),
-    "metadata": (WHERE,),
-    "sha": (WHERE,),
-    "platforms": (WHAT, WHERE),
+    "tags": (WHAT, WHERE, TRUST),
+    "metadata": (WHERE, TRUST),
+    "sha": (WHERE, TRUST),
+    "platforms": (WHAT, WHERE, TRUST),
     "verify": (WHAT, WHERE, REGISTRY, NETWORK),
-    "list": (WHAT, WHERE, REGISTRY, NETWORK),
+    "list": (WHAT, WHERE, REGISTRY, TRUST, NETWORK),
     "dry_run": (),
 }
 """Groups whose options have no meaning for a question."""
@@ -135,7 +139,10 @@ class Parser(argparse.ArgumentParser):
         """Refuse the command line, without showing values, which may be secret."""
         # "ignored explicit argument 'secret'"
         message = re.sub("ignored explicit argument.*", "takes no value", message, flags=re.DOTALL)
-        raise UsageError(message.removeprefix("argument "), SEE_HELP)
+        message = message.removeprefix("argument ")
+        option = message.partition(":")[0].rpartition("/")[2]
+        hint = _usage_of(option) if "expected one argument" in message else SEE_HELP
+        raise UsageError(message, hint)
 
     def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Parse a command line; options and images may come in any order.
@@ -150,11 +157,22 @@ class Parser(argparse.ArgumentParser):
         end = words.index("--") if "--" in words else len(words)
         arguments, unknown = self.parse_known_intermixed_args(words[:end])
         arguments.images += words[end + 1 :]
+        if unknown and (wrong := command_word(arguments.images[:1])):
+            raise UsageError(*wrong)  # its options are not ours
         for word in [] if arguments.help or arguments.version else unknown:
             # The value is not shown: the intended option may be --password.
             name = word.partition("=")[0]
             raise UsageError(f"unknown option {_short(name)}", suggestion(name))
         return arguments
+
+
+def _usage_of(option: str) -> str:
+    """What to write for an option that lacks its value."""
+    for options in OPTIONS.values():
+        for names, _, settings in options:
+            if option in names.split():
+                return f"write {option} {settings['metavar']}"
+    return SEE_HELP
 
 
 def parser() -> Parser:
@@ -193,6 +211,11 @@ def check(arguments: argparse.Namespace) -> None:
             f"{_short(ascii(stray))} is a platform, but an image was expected",
             "save one platform at a time, or all of them: --platform all",
         )
+    if not arguments.output and (stray := stray_file(arguments.images)):
+        raise UsageError(
+            f"{_short(ascii(stray))} is the name of a file, but an image was expected",
+            f"to save into it: -o {shown(stray, 100)}",
+        )
     questions = [name for name in _POINTLESS if getattr(arguments, name)]
     if len(questions) > 1:
         first, second = (f"--{name}".replace("_", "-") for name in questions[:2])
@@ -214,6 +237,9 @@ def check(arguments: argparse.Namespace) -> None:
         ("quiet", "verbose", "contradict each other"),
         ("arch", "platform", "both name the platform"),
         ("skip_tls_verify", "ca_file", "contradict each other"),
+        ("platform", "locked", "both name the platform"),
+        ("arch", "locked", "both name the platform"),
+        ("dry_run", "lock", "contradict each other: nothing is written"),
         ("ilogin", "password", "both say where the password comes from"),
         ("ilogin", "password_stdin", "both say where the password comes from"),
         ("password", "password_stdin", "both say where the password comes from"),
@@ -226,6 +252,7 @@ def check(arguments: argparse.Namespace) -> None:
         ("password_stdin", "user"),
         ("key", "cert"),
         ("cache_size", "cache_dir"),
+        ("annotation", "verify_key"),
     ):
         if _is_given(arguments, name) and not _is_given(arguments, needed):
             pair = f"--{name} needs --{needed}", f"add --{needed}, or drop --{name}"
@@ -239,7 +266,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _is_given(arguments: argparse.Namespace, name: str) -> bool:
-    return getattr(arguments, name) not in (None, False)
+    return getattr(arguments, name) not in (None, False, [])
 
 
 def _given(arguments: argparse.Namespace, groups: Sequence[str]) -> Iterator[str]:

@@ -153,13 +153,13 @@ def _command(arguments: Namespace, console: Console) -> Callable[[Cancellation],
     if arguments.licenses:
         return lambda cancellation: _licenses()
     if arguments.verify:
-        return lambda cancellation: _verify(arguments.verify, console, cancellation)
+        return lambda cancellation: _verify(arguments, console, cancellation)
     if arguments.list:
         return lambda cancellation: _list_archive(arguments, cancellation)
     from ..model.reference import Reference
 
     references = [Reference.parse(image) for image in _images(arguments.images)]
-    if not references:
+    if not references and not getattr(arguments, "from") and not arguments.locked:
         raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
     chosen = options(arguments)
     if (platform := chosen.platform) not in (None, "all"):
@@ -281,11 +281,18 @@ class _Request:
             write_lines([registry.digest(reference, platform)])
 
 
-def _verify(path: str, console: Console, cancellation: Cancellation) -> None:
+def _verify(arguments: Namespace, console: Console, cancellation: Cancellation) -> None:
     from ..archive.read.verify import check_archive
 
+    policies = []
+    if arguments.verify_key or arguments.policy:
+        from ..signatures.policy import policies_of
+
+        policies = policies_of(options(arguments))
     try:
-        report = check_archive(path, progress=console, cancellation=cancellation)
+        report = check_archive(
+            arguments.verify, policies=policies, progress=console, cancellation=cancellation
+        )
     finally:
         console.finish()
     console.checked(report)

@@ -20,10 +20,12 @@ _ARCHITECTURES = {
     *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
     *("x86_64", "aarch64"),
 }
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz")
 
-_SAVE = ("save", "pull", "download", "get", "fetch", "export", "copy", "cp", "mirror")
+_SAVE = ("save", "pull", "download", "get", "fetch", "copy", "cp", "mirror")
 _COMMANDS = {
-    **dict.fromkeys(_SAVE, "dockersave {image}"),
+    **dict.fromkeys(_SAVE, "leave the word out: dockersave {image}"),
+    **dict.fromkeys(("export", "unpack", "extract"), "dockersave --format rootfs {image}"),
     "help": SEE_HELP,
     "version": "dockersave --version",
     "licenses": "dockersave --licenses",
@@ -33,14 +35,15 @@ _COMMANDS = {
     "platforms": "dockersave --platforms {image}",
     **dict.fromkeys(("list", "ls", "images"), "dockersave --list {file}"),
     **dict.fromkeys(("verify", "validate", "check"), "dockersave --verify {file}"),
-    "login": "dockersave --ilogin {image}, or docker login",
+    "login": "log in with docker login or podman login, or add --ilogin when you save",
     **dict.fromkeys(("load", "import"), "docker load -i {file}, or podman load -i {file}"),
     "push": "dockersave uploads nothing; skopeo copy docker-archive:FILE docker://IMAGE does",
 }
 """Commands of other tools, and their equivalents."""
 
 _MEANT = {
-    "--output": "-f -O --file --filename --out --outfile --output-file --dest --destination",
+    "--output": "-f -O --file --filename --out --outfile --output-file --dest --destination "
+    "--name --archive",
     "--working-dir": "-C -d --dir --directory --chdir --output-dir --outdir",
     "--platform": "-p --os --override-os --override-variant --choose-platform",
     "--arch": "--override-arch --architecture --cpu",
@@ -51,7 +54,10 @@ _MEANT = {
     "--xz": "-J",
     "--zstd": "--zst --zstandard",
     "--cache-dir": "--cache --cache-path --cache_path --blob-cache",
-    "--reuse": "--base --delta --from-archive",
+    "--format rootfs": "--rootfs --flatten --extract",
+    "--format bundle": "--bundle",
+    "--reuse": "--base --delta",
+    "--from": "--from-archive --source --src",
     "--insecure": "--plain-http --http --allow-http --allow-insecure",
     "--skip-tls-verify": "-k --tls-verify --src-tls-verify --no-check-certificate --no-verify "
     "--insecure-skip-tls-verify --no-tls-verify",
@@ -81,6 +87,9 @@ _SAID = {
     "the same command continues where a run was stopped": "-c --continue --resume",
     "the archive is always a tar; --no-tar writes a directory": "--tar",
     "nothing is cached without --cache-dir": "--no-cache",
+    "a tag is an image of its own: debian:11 debian:12; --tags lists them": "--all-tags",
+    "set HTTPS_PROXY=http://HOST:PORT in the environment": "-x --proxy --http-proxy --https-proxy",
+    "docker load -i FILE, or podman load -i FILE, loads an archive": "--load",
 }
 """Hints for others."""
 
@@ -123,6 +132,18 @@ def stray_platform(images: Sequence[str]) -> str:
     return ""
 
 
+def stray_file(images: Sequence[str]) -> str:
+    """A word among the images that was meant as the archive's name, or empty.
+
+    Args:
+        images: the words that are not options.
+    """
+    for word in images if len(images) > 1 else ():
+        if not word.startswith("@") and word.lower().endswith(_ARCHIVES):
+            return word
+    return ""
+
+
 def suggestion(name: str) -> str:
     """A hint for an unknown option.
 
@@ -153,5 +174,5 @@ def suggestion(name: str) -> str:
         if word.startswith("--no-") == name.startswith("--no-")
         and not (word.endswith(bare) or bare.endswith(word.lstrip("-")))
     ]
-    close = get_close_matches(name[:40], alike, 1, 0.8)
+    close = get_close_matches(name[:40], alike, 1, 0.81)
     return f"did you mean {close[0]}?" if close else SEE_HELP

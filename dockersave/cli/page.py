@@ -6,7 +6,7 @@ of `Options` or `Network` that is named like it; without it, the field has its o
 
 from __future__ import annotations
 
-from ..model.formats import FORMATS
+from ..model.formats import every_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ An IMAGE is written as for Docker: [registry[:port]/]name[:tag][@digest].
 exit codes:
   0 done    2 usage           4 credentials          6 wrong content
   1 bug     3 no such image   5 network or registry  7 cannot write the output
+  8 no valid signature
   128 + n   stopped by signal n; run it again to resume (--xz, -o -: restarts)
 
 examples:
@@ -71,15 +72,16 @@ def _choice(names: str, metavar: str, meaning: str, *, kind: str) -> Option:
     return names, meaning, {"metavar": metavar, "kind": kind, "nargs": "?", "const": True}
 
 
-def _listed(choices: Mapping[str, str]) -> str:
-    """Words, each with its description: `docker (default), oci, legacy (old Docker)`."""
-    return ", ".join(f"{each} ({said})" if said else each for each, said in choices.items())
+def _one_of(words: Sequence[str]) -> str:
+    """Words to choose from, the default first: `docker, oci or legacy`."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-WHAT, WHERE, REGISTRY, NETWORK, OUTPUT, ASK = (
+WHAT, WHERE, REGISTRY, TRUST, NETWORK, OUTPUT, ASK = (
     "what to save",
     "where and how to save it",
     "registry",
+    "signatures",
     "network",
     "output",
     "ask instead of saving",
@@ -90,6 +92,9 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value("--platform", "OS/ARCH[/VARIANT]", "default: this host's; 'all' saves them all"),
         _value("--arch", "ARCH", "short for --platform linux/ARCH"),
         _flag("--foreign", "also fetch layers hosted elsewhere"),
+        _flag("--with-signatures", "also save the signatures"),
+        _flag("--with-referrers", "also save all that refers to it, as SBOMs"),
+        _value("--locked", "FILE", "save exactly what a lock file says"),
     ],
     WHERE: [
         _value("-o --output", "FILE", "write FILE; - means standard output"),
@@ -101,13 +106,16 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value(
             "--format",
             "FORMAT",
-            _listed(FORMATS),
-            choices=tuple(FORMATS),
+            _one_of(every_format()),
+            choices=every_format(),
         ),
+        _values("--only", "PATH", "only this part of rootfs; repeatable"),
         _flag("--gunzip", "store layers uncompressed"),
         _flag("--xz", "compress the archive, like -o NAME.tar.xz"),
         _flag("--zstd", "like -o NAME.tar.zst (.tar.gz works too)"),
         _values("--reuse", "FILE", "take layers from an archive; repeatable"),
+        _value("--from", "FILE", "a saved archive, for rootfs and bundle"),
+        _value("--lock", "FILE", "write what was resolved, for --locked"),
         _value("--cache-dir", "DIR", "cache layers in DIR for later runs"),
         _value("--cache-size", "SIZE", "maximum size of the cache; default: 10Gi", kind="size"),
     ],
@@ -129,6 +137,11 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _flag("--ilogin", "prompt for user name and password"),
         _value("--authfile", "FILE", "credentials file of Docker or podman"),
         _values("--mirror", "URL", "try this mirror first; repeatable"),
+    ],
+    TRUST: [
+        _values("--verify-key", "FILE", "save only what this key signed; repeatable"),
+        _values("--annotation", "KEY=VALUE", "this must have been signed; repeatable"),
+        _value("--policy", "FILE", "which images need which keys"),
     ],
     NETWORK: [
         _value("--jobs", "N", "parallel connections; default: 8 to 16", kind="jobs"),
@@ -156,7 +169,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _flag("--platforms", "list the image's platforms"),
         _value("--list", "FILE", "list an archive's images, checking nothing"),
         _flag("--dry-run", "show what would be fetched and written"),
-        _flag("--json", "print one of the last three as JSON"),
+        _flag("--json", "--platforms, --list or --dry-run as JSON"),
         _flag("--licenses", "print the licences of all components"),
         _flag("--version", "print the version"),
         _choice("-h --help", "[TOPIC]", "this page, or a guide (topics below)", kind="topic"),

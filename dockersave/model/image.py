@@ -8,19 +8,16 @@ from collections.abc import Mapping, Sequence
 from ..errors import UsageError
 from ..spelling import argument
 from ..values import dataclass, replace
-from .digest import digest_of
-from .manifests import (
+from .descriptors import (
     DOCKER_FOREIGN_LAYER,
     DOCKER_LAYER,
     DOCKER_MANIFEST,
     OCI_FOREIGN_LAYER,
     OCI_LAYER,
-    Config,
     Descriptor,
-    Index,
-    Manifest,
-    to_json,
 )
+from .digest import digest_of
+from .manifests import Config, Index, Manifest, to_json
 from .platforms import Platform
 from .reference import Reference
 
@@ -65,6 +62,22 @@ class Variant(Artifact):
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A document beside an image, about it or around it.
+
+    Args:
+        tag: what it is called, such as `sha256-<hex>.sig`; empty for an index around the image,
+            which has no name.
+        descriptor: of the document.
+        body: its bytes.
+    """
+
+    tag: str
+    descriptor: Descriptor
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """The image of a reference.
 
@@ -75,6 +88,9 @@ class Image:
         indexes: the indexes to keep, outermost first; none if one platform is saved.
         absent: digests of layers that are left out (foreign ones, unless requested).
         unpacked: whether the layers are stored without compression.
+        asked: the digest of what the reference named, which may be an index around it.
+        signers: fingerprints of the keys with which it was found to be signed.
+        companions: documents that lead to signatures and the like.
         unreadable: digests of entries of the indexes that are left out: schema 1 manifests.
     """
 
@@ -84,6 +100,9 @@ class Image:
     indexes: tuple[Index, ...] = ()
     absent: frozenset[str] = frozenset()
     unpacked: bool = False
+    asked: str = ""
+    signers: tuple[str, ...] = ()
+    companions: tuple[Companion, ...] = ()
     unreadable: tuple[str, ...] = ()
 
     @property

@@ -10,12 +10,9 @@ import json
 from collections.abc import Callable, Iterable
 
 from ..errors import ContentError, shown
+from .descriptors import CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from .manifests import (
-    CONFIG_TYPES,
-    INDEX_TYPES,
-    MANIFEST_TYPES,
     Config,
-    Descriptor,
     Index,
     Manifest,
     UnknownKindError,

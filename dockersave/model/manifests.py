@@ -1,6 +1,6 @@
-"""Descriptors, manifests, indexes and configs: parse, validate, select. Pure.
+"""Manifests, indexes and configs: parse, validate, select. Pure.
 
-Sources: OCI image specification 1.1 (descriptor.md, manifest.md, image-index.md, config.md)
+Sources: OCI image specification 1.1 (manifest.md, image-index.md, config.md)
 and Docker's image manifest version 2, schema 2.
 """
 
@@ -14,27 +14,21 @@ from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from ..spelling import argument
 from ..values import dataclass, field
+from .descriptors import (
+    CONFIG_TYPES,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    artifact_type,
+    in_any_case,
+    parse_descriptor,
+    text_in,
+)
 from .digest import is_digest
 from .platforms import Platform
 from .weight import is_too_heavy
-
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
-OCI_FOREIGN_LAYER = "application/vnd.oci.image.layer.nondistributable.v1.tar"
-DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-DOCKER_FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar"
-
-INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
-MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
-CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
-"""Media types of image configs; `kinds` knows others that occur."""
-ACCEPT = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
-"""Accepted types, in this order; schema 1 is left out so that registries convert nothing."""
 
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 _UNSTATED = 1000
@@ -42,64 +36,17 @@ _UNSTATED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Descriptor:
-    """A reference to content: media type, digest and size in bytes (OCI descriptor.md)."""
-
-    media_type: str
-    digest: str
-    size: int
-    urls: tuple[str, ...] = ()
-    annotations: dict[str, str] = field(default_factory=dict)
-    platform: Platform | None = None
-    os_version: str = ""
-    artifact_type: str = ""
-
-    @property
-    def hex(self) -> str:
-        """The digest without its algorithm."""
-        return self.digest.partition(":")[2]
-
-    @property
-    def blob_path(self) -> str:
-        """Its path in an OCI layout: `blobs/sha256/<hex>`."""
-        return f"blobs/{self.digest.replace(':', '/')}"
-
-    @property
-    def is_attestation(self) -> bool:
-        """Whether it is an attestation, not an image (BuildKit, `unknown/unknown`)."""
-        return (
-            self.platform is not None
-            and "unknown" in (self.platform.os, self.platform.architecture)
-        ) or "vnd.docker.reference.type" in self.annotations
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether it may not be in the registry: a layer to be fetched only from its URLs."""
-        return ".foreign." in self.media_type or ".nondistributable." in self.media_type
-
-    def to_json(self) -> dict[str, Any]:
-        """As in a document."""
-        document: dict[str, Any] = {
-            "mediaType": self.media_type,
-            "digest": self.digest,
-            "size": self.size,
-        }
-        if self.urls:
-            document["urls"] = list(self.urls)
-        if self.annotations:
-            document["annotations"] = self.annotations
-        return document
-
-
-@dataclass(frozen=True, slots=True)
 class Manifest:
-    """One image: its config and its layers, bottom first."""
+    """One image: its config and its layers, bottom first. Or an artifact, which may be about the
+    manifest with the digest `subject`."""
 
     descriptor: Descriptor
     body: bytes
     config: Descriptor
     layers: tuple[Descriptor, ...]
     artifact_type: str = ""
+    subject: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
     is_index: Literal[False] = field(default=False, init=False, repr=False)
 
 
@@ -129,15 +76,19 @@ class Config:
     stated: dict[str, str]
 
 
+_SCHEMA_ONE = (
+    "the image has a schema 1 manifest, which was deprecated in 2017 and has no digests of its "
+    "layers' content"
+)
+
+
 class SchemaOneError(ContentError):
     """A manifest in Docker's first format. Its digest is not that of the bytes that are served."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "the image has a schema 1 manifest, which was deprecated in 2017 and has no digests "
-            "of its layers' content",
-            "push it again with any current engine",
-        )
+    _usual = "push it again with any current engine"
+
+    def __init__(self, message: str = _SCHEMA_ONE, hint: str = "") -> None:
+        super().__init__(message, hint)
 
 
 class UnknownKindError(ContentError):
@@ -164,7 +115,7 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
         ContentError: it is malformed, contradicts itself or its media type, or is not an image.
     """
     document = _object(body, "manifest")
-    stated = _text(document, "mediaType", "the manifest")
+    stated = text_in(document, "mediaType", "the manifest")
     if document.get("schemaVersion") == 1 or stated.startswith(SCHEMA_1):
         raise SchemaOneError
     # Registries use generic types for documents; only a different document type is an error.
@@ -193,7 +144,8 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
     layers = _descriptors(document, "layers", LIMITS.layers)
     config = parse_descriptor(document.get("config"), "the config")
     descriptor = Descriptor(actual or OCI_MANIFEST, digest, len(body))
-    return Manifest(descriptor, body, config, layers, _artifact_type(document))
+    about, notes = _part(document, "subject").get("digest", ""), _part(document, "annotations")
+    return Manifest(descriptor, body, config, layers, artifact_type(document), about, notes)
 
 
 def parse_config(body: bytes, layers: int) -> Config:
@@ -217,64 +169,12 @@ def parse_config(body: bytes, layers: int) -> Config:
         raise ContentError(
             f"the config names {len(diff_ids)} layers, but the manifest lists {layers}"
         )
-    names = [_in_any_case(document, key) or "" for key in ("os", "architecture", "variant")]
+    names = [in_any_case(document, key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(name, str) for name in names):
         raise ContentError("the config's platform is not a string")
     keys = ("architecture", "os", "os.version", "variant")
     stated = {key: document[key] for key in keys if isinstance(document.get(key), str)}
     return Config(Platform.of(*names), tuple(diff_ids), {k: v for k, v in stated.items() if v})
-
-
-def parse_descriptor(value: object, what: str) -> Descriptor:
-    """Parse a descriptor (OCI descriptor.md, "Properties").
-
-    Raises:
-        ContentError: it is malformed.
-    """
-    if not isinstance(value, dict):
-        raise ContentError(f"{what} is not a descriptor")
-    media_type = _text(value, "mediaType", what)
-    digest, size = value.get("digest"), value.get("size")
-    if not isinstance(digest, str) or not is_digest(digest):
-        raise ContentError(f"{what} has no valid digest")
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= LIMITS.blob:
-        raise ContentError(f"{what} has no valid size")
-    urls = value.get("urls") or []
-    if not isinstance(urls, list) or not all(isinstance(url, str | None) for url in urls):
-        raise ContentError(f"{what} has URLs that are not strings")
-    annotations = value.get("annotations") or {}
-    if not isinstance(annotations, dict) or not all(
-        isinstance(text, str | None) for text in annotations.values()
-    ):
-        raise ContentError(f"{what} has annotations that are not strings")
-    platform, os_version = _platform(value.get("platform"), what)
-    return Descriptor(
-        media_type,
-        digest,
-        size,
-        tuple(filter(None, urls)),
-        {key: text or "" for key, text in annotations.items()},
-        platform,
-        os_version,
-        _artifact_type(value),
-    )
-
-
-def _platform(stated: object, what: str) -> tuple[Platform | None, str]:
-    """A descriptor's platform and OS version; None if not stated.
-
-    Go programs write an empty one if there is none (moby, distribution/pull_v2.go,
-    `toOCIPlatform`).
-    """
-    if stated is None:
-        return None, ""
-    if not isinstance(stated, dict):
-        raise ContentError(f"{what} has a platform that is not an object")
-    keys = ("os", "architecture", "variant", "os.version")
-    names = [_in_any_case(stated, key) or "" for key in keys]
-    if not all(isinstance(name, str) for name in names):
-        raise ContentError(f"{what} has a platform that is not a string")
-    return Platform.of(*names[:3]) if names[1] else None, names[3]
 
 
 def descriptors_of(document: Mapping[str, Any]) -> tuple[Descriptor, ...]:
@@ -362,24 +262,11 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a JSON number")
 
 
-def _text(document: Mapping[str, Any], key: str, what: str) -> str:
-    text = document.get(key)
-    if not isinstance(text, str | None):
-        raise ContentError(f"{what} has a {key} that is not a string")
-    return text or ""
-
-
-def _artifact_type(document: Mapping[str, Any]) -> str:
-    """An artifact's own type, only for messages."""
-    text = document.get("artifactType")
-    return text if isinstance(text, str) else ""
-
-
-def _in_any_case(document: Mapping[str, Any], key: str) -> Any:
-    """A value by its key; Go ignores case."""
-    if key in document:
-        return document[key]
-    return next((value for name, value in document.items() if name.lower() == key), None)
+def _part(document: Mapping[str, Any], key: str) -> dict[str, str]:
+    """The texts in an object of a document; none if there is no such object."""
+    part = document.get(key)
+    pairs = part.items() if isinstance(part, dict) else ()
+    return {name: text for name, text in pairs if isinstance(text, str)}
 
 
 def _descriptors(document: Mapping[str, Any], key: str, most: int) -> tuple[Descriptor, ...]:

@@ -8,7 +8,10 @@ from ..errors import UsageError, shown
 from ..limits import LIMITS
 from ..spelling import argument
 from ..values import dataclass, field
-from .formats import DEFAULT_FORMAT, FORMATS
+from .formats import DEFAULT_FORMAT, every_format
+
+HOST_POLICY = "/etc/dockersave/policy.json"
+"""The policy of a host, if it has one."""
 
 USUAL_JOBS, MOST_JOBS = 8, 16
 """Connections if `jobs` is not given: usually, and if each one turns out to be capped."""
@@ -70,8 +73,8 @@ class Network:
         limit_rate: bytes per second for all connections together, or None.
 
     Raises:
-        UsageError: a number is out of range, the user name or the password is empty, or the name of
-            an insecure registry is invalid.
+        UsageError: a number is out of range, the user name or the password is empty, the user name
+            has a colon, or the name of an insecure registry is invalid.
         TypeError: a path is not a path, a number is not a number, or a list is a single string.
     """
 
@@ -147,6 +150,12 @@ class Network:
         for what, word in (("user's name", self.user), ("password", self.password)):
             if word == "":
                 raise UsageError(f"the {what} is empty", "is a variable of your script not set?")
+        if ":" in (self.user or ""):
+            # Nor could it be sent (RFC 7617, section 2). It is not shown: a password may follow.
+            raise UsageError(
+                f"{argument('user')} takes a name alone, without a colon and a password",
+                f"log in with {argument('credentials')}",
+            )
         if self.insecure_registries:
             self._check_insecure()
 
@@ -204,17 +213,29 @@ class Options:
         layers_dir: name of the directory, next to the archive.
         tar: write an archive.
         tree: write a directory.
-        format: `docker`, `oci` or `legacy`.
+        format: `docker`, `oci` or `legacy`; `rootfs` for the file system that the layers make,
+            `bundle` for one that OCI runtimes start.
         gunzip: store layers uncompressed.
         xz: compress the archive with xz, the smallest.
         zstd: compress it with zstd, which k3s, rke2 and containerd load.
         foreign: also fetch layers that are hosted elsewhere, at the URLs in the manifest.
         reuse: archives whose blobs are not fetched again.
+        from_archive: take the image from this archive, without any registry; only for `rootfs` and
+            `bundle`. Then the image need not be named, if it is the only one.
+        only: parts of the file system to save, each a path in the image; only for `rootfs`.
         cache_dir: a directory that keeps blobs for other runs.
         cache_size: its maximum size in bytes.
+        verify_keys: files with public keys; one of them must have signed the images.
+        annotations: `KEY=VALUE`, which must be in what was signed with these keys.
+        policy: a file that says which images need which keys, instead of the host's.
+        lock: a file to write what was resolved to, for `locked`.
+        locked: such a file; exactly what it says is saved, all of it if no image is named.
+        with_signatures: also save the signatures of the images, in the formats docker and oci.
+        with_referrers: also save all that refers to them: signatures, attestations, SBOMs.
 
     Raises:
-        UsageError: the format is unknown.
+        UsageError: the format is unknown, an annotation is malformed or without a key, or what was
+            signed would not be saved.
         TypeError: a path is not a path, or a list is a single path.
     """
 
@@ -231,8 +252,17 @@ class Options:
     zstd: bool = False
     foreign: bool = False
     reuse: tuple[str, ...] = ()
+    from_archive: str | None = None
+    only: tuple[str, ...] = ()
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
+    verify_keys: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    policy: str | None = None
+    lock: str | None = None
+    locked: str | None = None
+    with_signatures: bool = False
+    with_referrers: bool = False
 
     if TYPE_CHECKING:
 
@@ -252,14 +282,46 @@ class Options:
             zstd: bool = False,
             foreign: bool = False,
             reuse: Iterable[AnyPath] = (),
+            from_archive: AnyPath | None = None,
+            only: Iterable[AnyPath] = (),
             cache_dir: AnyPath | None = None,
             cache_size: int = 10 * 1024**3,
+            verify_keys: Iterable[AnyPath] = (),
+            annotations: Iterable[str] = (),
+            policy: AnyPath | None = None,
+            lock: AnyPath | None = None,
+            locked: AnyPath | None = None,
+            with_signatures: bool = False,
+            with_referrers: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:
         _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
-        _take_several(self, "reuse")
-        if self.format not in FORMATS:
+        _take_paths(self, "from_archive", "policy", "lock", "locked")
+        _take_several(self, "reuse", "only", "verify_keys", "annotations")
+        if self.format not in every_format():
             raise UsageError(
-                f"unknown format {self.format!r}", f"choose one of {', '.join(FORMATS)}"
+                f"unknown format {self.format!r}", f"choose one of {', '.join(every_format())}"
             )
+        for text in self.annotations:
+            if not text.partition("=")[0] or "=" not in text:
+                raise UsageError(
+                    f"{argument('annotations', repr(shown(text)))} is not KEY=VALUE",
+                    f"write {argument('annotations', 'env=prod')}",
+                )
+        if self.annotations and not self.verify_keys:
+            raise UsageError(
+                f"{argument('annotations')} needs {argument('verify_keys')}",
+                "a policy has annotations of its own",
+            )
+        if self.carries and self.gunzip:
+            raise UsageError(
+                f"{argument('gunzip')} changes the digests that signatures are about",
+                f"drop it, or {self.carries}",
+            )
+
+    @property
+    def carries(self) -> str:
+        """The argument that asks for signatures and the like to be saved; empty if none does."""
+        names = ("with_referrers", "with_signatures")
+        return next((argument(name) for name in names if getattr(self, name)), "")

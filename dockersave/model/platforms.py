@@ -28,9 +28,10 @@ class Platform:
             UsageError: it is neither.
             TypeError: it is no text.
         """
-        if not isinstance(text, str):
-            # Not everybody checks types.
-            kind = type(text).__name__  # type: ignore[unreachable]
+        # Not everybody checks types.
+        given: object = text
+        if not isinstance(given, str):
+            kind = type(given).__name__
             raise TypeError(f"a platform is a str, such as 'linux/arm64' or 'all', not {kind}")
         if "," in text:
             raise UsageError(

@@ -142,7 +142,9 @@ def _parse(text: str) -> Reference:
             text,
             f"{_cut(tag)!r} is not a valid tag",
             "a tag has at most 128 letters, digits, '_', '.' and '-', and does not begin with "
-            "'.' or '-'",
+            "'.' or '-'"
+            if tag
+            else "is a variable of your script not set?",
         )
     registry = _check_registry(text, registry)
     if re.fullmatch(r"[0-9a-f]{64}", text):

@@ -8,20 +8,14 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..budget import Budget
 from ..cancellation import Cancellation
-from ..errors import (
-    CancelledError,
-    ContentError,
-    DockersaveError,
-    NetworkError,
-    NotFoundError,
-)
+from ..errors import ContentError, DockersaveError, NetworkError
 from ..limits import LIMITS
+from ..model.descriptors import Descriptor
 from ..model.digest import check, digest_of, is_digest
-from ..model.manifests import Descriptor
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
@@ -33,9 +27,13 @@ from .credentials.where_from import Credentials, Keyring
 from .documents import Document, accepting, are_comparable, media_type_of, name_of
 from .endpoint import Endpoint, mirror_base
 from .exchange import Answered
+from .mirrors import Mirrors
 from .retry import Retry
 from .source import RemoteBlob
 from .stream import BlobStream, open_range
+
+if TYPE_CHECKING:
+    from .attached import Attached
 
 T = TypeVar("T")
 
@@ -43,8 +41,6 @@ _HUB_HOST = "registry-1.docker.io"
 _FEW_LEFT = 10
 _THINKING = 0.015
 """Seconds that even a nearby registry may need for a response."""
-_STRIKES = 2
-"""Failures in a row after which a mirror is no longer used."""
 
 
 class RegistryClient:
@@ -106,7 +102,7 @@ class RegistryClient:
             trace=trace,
             secrets=self._secrets,
         )
-        self._mirrors = [
+        mirrors = [
             Endpoint(
                 mirror_base(url),
                 redirects.host_of(url),
@@ -120,10 +116,9 @@ class RegistryClient:
             )
             for url in network.mirrors
         ]
+        self._mirrors = Mirrors(mirrors, self._say, trace)
         self._astray = 0
         self._said: set[str] = set()
-        self._mirrored: set[tuple[str, str, int]] = set()
-        self._strikes: dict[Endpoint, int] = {}
 
     def manifest(
         self,
@@ -214,6 +209,15 @@ class RegistryClient:
         pages = Pages(self._home, self._transport, self._secrets, ask)
         return pages.tags(repository, self._retry)
 
+    def attached(self, repository: str) -> list[Attached]:
+        """The places that may have what is attached to images: mirrors, then the registry."""
+        from .attached import Attached
+
+        places = (*self._mirrors.usable(), self._home)
+        return [
+            Attached(each, self._transport, repository, self._ok, self._retry) for each in places
+        ]
+
     def read_blob(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """Fetch a small blob completely, and check it.
 
@@ -270,11 +274,7 @@ class RegistryClient:
 
         def fetch(endpoint: Endpoint) -> BlobStream:
             if endpoint is not self._home:
-                # The same bytes again: the first answer brought none, or wrong ones.
-                tried = (endpoint.base, descriptor.digest, start)
-                if tried in self._mirrored:
-                    raise NetworkError(f"{endpoint.name}: did not deliver {descriptor.digest}")
-                self._mirrored.add(tried)
+                self._mirrors.ask_once(endpoint, descriptor.digest, start)
             return self._open(endpoint, repository, descriptor, start, end)
 
         return self._first(fetch)
@@ -319,8 +319,7 @@ class RegistryClient:
         Args:
             count: how many connections there should be, including idle ones.
         """
-        mirrors = (each for each in self._mirrors if self._strikes.get(each, 0) < _STRIKES)
-        next(mirrors, self._home).warm(count)
+        next(self._mirrors.usable(), self._home).warm(count)
 
     @property
     def latency(self) -> float | None:
@@ -364,23 +363,7 @@ class RegistryClient:
         return answered
 
     def _first(self, action: Callable[[Endpoint], T]) -> T:
-        """The result of the first endpoint that succeeds: the mirrors, then the registry."""
-        for mirror in self._mirrors:
-            if self._strikes.get(mirror, 0) >= _STRIKES:
-                continue
-            try:
-                result = action(mirror)
-            except CancelledError:
-                raise
-            except DockersaveError as error:
-                if not isinstance(error, NotFoundError):
-                    self._strikes[mirror] = self._strikes.get(mirror, 0) + 1
-                self._say(mirror.name, f"{error.said}; continuing without the mirror")
-                self._trace.say("mirror", f"{mirror.name} is skipped: {error.marked}")
-            else:
-                self._strikes.pop(mirror, None)
-                return result
-        return action(self._home)
+        return self._mirrors.first(action, self._home)
 
     def _say_what_is_left(self, answered: Answered) -> None:
         left = failures.remaining(answered.response.headers)

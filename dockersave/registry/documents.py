@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ..model.descriptors import ACCEPT
 from ..model.digest import is_digest
-from ..model.manifests import ACCEPT
 from ..values import dataclass
 
 _MEDIA_TYPE = re.compile(r"([A-Za-z0-9!#$&^_.+-]{1,127})/([A-Za-z0-9!#$&^_.+-]{1,127})")

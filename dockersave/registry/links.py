@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import re
 
+from ..limits import LIMITS
+from .connections import redirects
+
 _TARGET = re.compile(r"[ \t,]*(?:<([^<>]*)>|([^\s<>;,\"=][^\s<>;\"]*))[ \t]*")
 _PARAMETER = re.compile(
     r"[ \t]*;[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*"
@@ -55,3 +58,24 @@ def next_link(header: str) -> str | None:
     if re.search(r"\bnext\b", header[position:], re.IGNORECASE):
         raise UnreadableLinkError(header)
     return None
+
+
+def next_query(header: str) -> str | None:
+    """The query of the next page's URL.
+
+    The path and the host in the link are ignored: behind a proxy, a registry does not know its own.
+    So credentials cannot be lured elsewhere, either.
+
+    Args:
+        header: as for `next_link`.
+
+    Raises:
+        UnreadableLinkError: there may be a next page, but not its query.
+    """
+    link = next_link(header)
+    if link is None:
+        return None
+    query = redirects.request_target(f"http://_/?{link.partition('?')[2]}")[2:]
+    if not query or len(query) > LIMITS.link:
+        raise UnreadableLinkError(link)
+    return query

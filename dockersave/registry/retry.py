@@ -33,7 +33,7 @@ class Retry:
         notify: Callable[[str], None],
         trace: Trace = SILENT,
     ) -> None:
-        self.attempts = RetryPolicy(
+        self.policy = RetryPolicy(
             network.retries,
             wait_until=time.monotonic() + network.wait,
             jitter=random.uniform,
@@ -58,7 +58,7 @@ class Retry:
                 return attempt()
             except (NetworkError, ContentError) as failure:
                 now = time.monotonic()
-                verdict = self.attempts.judge(failure, count, now=now)
+                verdict = self.policy.judge(failure, count, now=now)
                 if verdict.failure:
                     raise
                 count += verdict.counts

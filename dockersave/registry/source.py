@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import CancelledError, CredentialsError, DockersaveError, NotFoundError
-from ..model.manifests import Descriptor
+from ..model.descriptors import Descriptor
 from ..values import dataclass
 
 if TYPE_CHECKING:

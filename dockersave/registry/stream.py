@@ -11,7 +11,7 @@ from contextlib import suppress
 from http.client import HTTPException
 
 from ..errors import ContentError, DockersaveError, NetworkError, shown
-from ..model.manifests import Descriptor
+from ..model.descriptors import Descriptor
 from .connections.sockets import body_of, end, link_of
 from .connections.transport import Response
 from .endpoint import Endpoint

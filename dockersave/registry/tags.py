@@ -9,17 +9,16 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 
-from ..errors import ContentError, shown
+from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from ..model.digest import digest_of
 from ..model.weight import is_too_heavy
 from .concealing.secrets import Secrets
-from .connections import redirects
 from .connections.failures import explain
 from .connections.transport import Transport
 from .endpoint import Endpoint
 from .exchange import Answered
-from .links import UnreadableLinkError, next_link
+from .links import UnreadableLinkError, next_query
 from .retry import Retry
 
 _TAGS_AT_ONCE = 1000
@@ -76,7 +75,11 @@ class Pages:
         if answered.response.status in {400, 405} and query == f"n={_TAGS_AT_ONCE}":
             self._transport.discard(answered.response)  # this page size is not allowed
             answered = self._home.get(path, repository, headers)
-        self._ok(answered, what)
+        try:
+            self._ok(answered, what)
+        except NotFoundError as failure:
+            failure.hint = "is the name right?"  # to list the tags would not help
+            raise
         body = self._transport.read(answered.response, LIMITS.tags_page, answered.url, what)
         try:
             if is_too_heavy(body):
@@ -92,25 +95,15 @@ class Pages:
         return [shown(tag) for tag in tags], self._next(answered)
 
     def _next(self, answered: Answered) -> str | None:
-        """The query for the next page of a list.
-
-        The path and the host in the link are ignored: behind a proxy, a registry does not know its
-        own. So credentials cannot be lured elsewhere, either.
-        """
+        """The query for the next page of a list."""
         try:
-            link = next_link(answered.response.headers.get("Link", ""))
-            if link is None:
-                return None
-            query = redirects.request_target(f"http://_/?{link.partition('?')[2]}")[2:]
-            if not query or len(query) > LIMITS.link:
-                raise UnreadableLinkError(link)
+            return next_query(answered.response.headers.get("Link", ""))
         except UnreadableLinkError as unreadable:
             raise ContentError(
                 f"{answered.host}: says that there are more tags, but not where"
                 f" ({self._secrets.shown(str(unreadable))})",
                 "the registry's Link header is at fault; a list without them would be wrong",
             ) from None
-        return query
 
 
 def _listed(document: object) -> object:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..budget import Budget
 from ..errors import DockersaveError
-from ..model.manifests import Descriptor
+from ..model.descriptors import Descriptor
 from ..registry.documents import Document
 
 

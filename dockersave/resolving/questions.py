@@ -8,11 +8,13 @@ from typing import BinaryIO
 
 from ..budget import Budget
 from ..cancellation import Cancellation
+from ..errors import UsageError
 from ..limits import LIMITS
-from ..model.manifests import Descriptor
+from ..model.descriptors import Descriptor
 from ..model.options import Network
 from ..model.platforms import ALL_PLATFORMS, Offer, Platform
 from ..model.reference import Reference
+from ..signatures.policy import Policy
 from ..trace import Trace
 from ..values import dataclass
 from .resolver import Resolver
@@ -40,6 +42,21 @@ class ResolvedImage:
     config: bytes
     layers: tuple[Descriptor, ...]
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedImage:
+    """An image whose signature was checked.
+
+    Args:
+        reference: the reference.
+        digest: of the manifest or index that it names: what is saved by it is what was signed.
+        signers: fingerprints of the keys, `sha256:…`; none if the policy needs no signature.
+    """
+
+    reference: Reference
+    digest: str
+    signers: tuple[str, ...]
 
 
 class Registry:
@@ -131,6 +148,60 @@ class Registry:
             size=sum(layer.size for layer in manifest.layers),
         )
 
+    def referrers(
+        self, image: str | Reference, platform: str | None = None
+    ) -> Iterator[Descriptor]:
+        """What refers to an image: signatures, attestations, SBOMs.
+
+        Each manifest is read: what a registry says of them is often wrong. Signatures in cosign's
+        older form do not refer to the image, but have a tag.
+
+        Args:
+            image: the reference.
+            platform: as for `digest`.
+
+        Returns:
+            Their descriptors, with the type and the annotations that are in the manifests.
+        """
+        from .referring import referring
+
+        reference = Reference.of(image)
+        registry = self._session.registry(reference.registry)
+        yield from referring(registry, reference, self.digest(reference, platform), self._session)
+
+    def verify_signature(
+        self, image: str | Reference, *policies: Policy, platform: str | None = None
+    ) -> SignedImage:
+        """Check who signed an image, without saving it.
+
+        Args:
+            image: the reference.
+            policies: whose signatures it needs; all of them must be met.
+            platform: `os/arch[/variant]`, None for this host's, or `all`: then the whole index must
+                have been signed.
+
+        Raises:
+            SignatureError: it is not signed as it should be.
+        """
+        from .trust import Trust
+
+        if not policies:
+            raise UsageError("no policy was given", "Policy.of_keys makes one of public keys")
+        reference = Reference.of(image)
+        trust = Trust(policies)
+        trust.check(reference)
+        resolver = self._resolver(reference)
+        digests: list[str] = []
+        if platform == ALL_PLATFORMS:
+            resolver.root()
+        else:
+            wanted = Platform.parse(platform) if platform else None
+            digests = [resolver.image(wanted).root.digest]
+        asked = resolver.asked
+        return SignedImage(
+            reference, asked, trust.signers(self._session, reference, [asked, *digests])
+        )
+
     def open(self, image: str | Reference, blob: Descriptor) -> BinaryIO:
         """Open a blob of an image's repository as a stream that verifies itself.
 
@@ -146,7 +217,7 @@ class Registry:
         reference, session = Reference.of(image), self._session
         source = session.registry(reference.registry).source(reference.repository, blob)
         return io.BufferedReader(
-            VerifiedBlob(source, blob, session.attempts, session.throttle, session.cancellation),
+            VerifiedBlob(source, blob, session.policy, session.throttle, session.cancellation),
             LIMITS.read,
         )
 
@@ -164,3 +235,25 @@ class Registry:
         registry = self._session.registry(reference.registry)
         # Each question is a run of its own, with a fresh budget.
         return Resolver(registry, reference, budget=Budget())
+
+
+def verify_signature(
+    image: str | Reference,
+    *policies: Policy,
+    platform: str | None = None,
+    network: Network | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+    cancellation: Cancellation | None = None,
+    trace: Callable[[str], None] | None = None,
+) -> SignedImage:
+    """Check who signed an image, without saving it.
+
+    Args:
+        image, policies, platform: as for `Registry.verify_signature`.
+        network, notify, cancellation, trace: as for `Registry`.
+
+    Raises:
+        As `Registry.verify_signature`.
+    """
+    with Registry(network, notify=notify, cancellation=cancellation, trace=trace) as registry:
+        return registry.verify_signature(image, *policies, platform=platform)

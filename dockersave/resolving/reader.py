@@ -8,19 +8,11 @@ from contextlib import contextmanager
 from ..budget import Budget
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
+from ..model.descriptors import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from ..model.digest import check
 from ..model.image import Variant
 from ..model.kinds import image_config, may_be_manifest, parse_any
-from ..model.manifests import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    SCHEMA_1,
-    Descriptor,
-    Index,
-    Manifest,
-    SchemaOneError,
-    parse_document,
-)
+from ..model.manifests import SCHEMA_1, Index, Manifest, SchemaOneError, parse_document
 from ..model.reference import Reference
 from ..model.weight import kept_of
 from .documents import Documents
@@ -56,6 +48,10 @@ class DocumentReader:
         self._budget = budget or registry.budget
         self._budget.grant()
         self._bodies: dict[str, bytes] = {}
+        self.asked = ""
+        """The digest of what the reference names, once it was read."""
+        self.indexes: dict[str, Index] = {}
+        """All indexes that were read, by their digests."""
 
     def root(self) -> Manifest | Index:
         """The manifest or index of the reference.
@@ -70,8 +66,10 @@ class DocumentReader:
             if self._reference.digest:
                 check(document.body, self._reference.digest, "the manifest")
             self._budget.keep(len(document.body) + kept_of(document.body))
+        self.asked = document.digest
         with self.concealing(), self._budget.taking():
-            return parse_document(document.body, document.digest, document.media_type)
+            root = parse_document(document.body, document.digest, document.media_type)
+        return self._noted(root)
 
     @contextmanager
     def concealing(self) -> Iterator[None]:
@@ -127,7 +125,12 @@ class DocumentReader:
         is_known = entry.media_type in INDEX_TYPES | MANIFEST_TYPES
         if is_known and (entry.media_type in INDEX_TYPES) != child.is_index:
             raise ContentError(f"{what} is not what the index says: {shown(entry.media_type)}")
-        return child
+        return self._noted(child)
+
+    def _noted(self, document: Manifest | Index) -> Manifest | Index:
+        if document.is_index:
+            self.indexes[document.descriptor.digest] = document
+        return document
 
     def variant(self, manifest: Manifest) -> Variant | None:
         """The image that a manifest describes; None if it describes something else."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ..errors import ContentError, DockersaveError, NotFoundError
 from ..limits import LIMITS
+from ..model.descriptors import MANIFEST_TYPES, Descriptor
 from ..model.image import Artifact, Image, Variant
 from ..model.kinds import (
     blobs_beside,
@@ -16,15 +17,7 @@ from ..model.kinds import (
     may_be_manifest,
     no_image,
 )
-from ..model.manifests import (
-    MANIFEST_TYPES,
-    Descriptor,
-    Index,
-    Manifest,
-    SchemaOneError,
-    no_platform,
-    select,
-)
+from ..model.manifests import Index, Manifest, SchemaOneError, no_platform, select
 from ..model.platforms import Offer, Platform
 from ..spelling import argument
 from ..values import dataclass, field

@@ -44,7 +44,7 @@ class Session:
         self.notify = notify = spelled_for(notify)
         self.trace = trace
         self.retry = Retry(network, self.cancellation, notify, trace)
-        self.attempts = self.retry.attempts
+        self.policy = self.retry.policy
         self.throttle = Throttle(network.limit_rate, self.cancellation, network.most_jobs)
         self.budget = Budget()
         self._keyring: Keyring | None = None
@@ -93,9 +93,10 @@ class Session:
     @property
     def registries(self) -> list[RegistryClient]:
         """The registries used so far."""
-        return list(self._registries.values())
+        with self._lock:
+            return list(self._registries.values())
 
     def close(self) -> None:
         """Close all connections."""
-        for registry in self._registries.values():
+        for registry in self.registries:
             registry.close()

@@ -26,12 +26,14 @@ class Destination:
         tree: the directory's path, or None for none.
         working_dir: directory for unnamed temporary files.
         compression: of the archive: `gzip`, `zstd`, `xz`; empty for none.
+        is_file_system: whether the directory is a file system, instead of an archive's members.
     """
 
     archive: str | None
     tree: str | None
     working_dir: str
     compression: str = ""
+    is_file_system: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -51,7 +53,8 @@ class Destination:
             UsageError: the options contradict each other.
         """
         _check(options, references)
-        stem = references[0].file_stem
+        form = format_named(options.format)
+        stem = references[0].file_stem + form.suffix
         tree = None
         if options.tree:
             # Next to the archive, even if none is written.
@@ -59,7 +62,8 @@ class Destination:
             name = options.layers_dir or _stem(options, stem)
             tree = os.path.join(options.working_dir, beside, name)
         if not options.tar:
-            return cls(None, tree, os.path.dirname(tree or ""))
+            where = os.path.dirname(tree or "")
+            return cls(None, tree, where, is_file_system=form.is_file_system)
         if options.output == STDOUT:
             return cls(STDOUT, tree, options.working_dir, _compression(options))
         compression = _compression(options)
@@ -74,13 +78,15 @@ class Destination:
 
 
 _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
+_MISLEADING = (".gz", ".zst", ".xz", ".bz2", ".tbz", ".tbz2", ".lz", ".lz4", ".lzma", ".zip", ".7z")
+"""What nobody expects to be a plain tar."""
 
 
 def _compression(options: Options) -> str:
     """The compression from the options or the archive's name.
 
     Raises:
-        UsageError: they disagree.
+        UsageError: they disagree, or the name promises what is not written.
     """
     asked = "xz" if options.xz else "zstd" if options.zstd else ""
     named = options.output or options.tarname or ""
@@ -89,6 +95,11 @@ def _compression(options: Options) -> str:
         raise UsageError(
             f"{argument(asked)} contradicts the name {named}, which promises {promised}",
             f"leave out {argument(asked)}, or write another name",
+        )
+    if not (asked or promised) and named.lower().endswith(_MISLEADING):
+        raise UsageError(
+            f"{named} would not be what its name promises",
+            "choose a name in .tar, .tar.gz, .tar.zst or .tar.xz",
         )
     return asked or promised
 
@@ -112,6 +123,28 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
         raise UsageError(
             f"{len(references)} images need a name for the archive",
             f"add {argument('output', 'bundle.tar')}",
+        )
+    if options.only and not format_named(options.format).is_file_system:
+        raise UsageError(
+            f"{argument('only')} is for file systems, not for images",
+            f"add {argument('format', 'rootfs')}",
+        )
+    if options.from_archive and not format_named(options.format).is_file_system:
+        raise UsageError(
+            f"{argument('from_archive')} is for file systems; this would only copy the archive",
+            f"add {argument('format', 'rootfs')} or {argument('format', 'bundle')}",
+        )
+    for name in ("verify_keys", "policy", "lock", "locked", "with_signatures", "with_referrers"):
+        if options.from_archive and getattr(options, name):
+            raise UsageError(
+                f"{argument(name)} asks a registry, and {argument('from_archive')} asks none",
+                f"drop one; {argument('check', options.from_archive)} checks the archive",
+            )
+    if len(references) > 1 and format_named(options.format).is_file_system:
+        raise UsageError(
+            f"{argument('format', options.format)} is the file system of one image, not of "
+            f"{len(references)}",
+            "save them one by one",
         )
     if options.output and options.tarname:
         raise UsageError(

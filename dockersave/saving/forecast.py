@@ -17,6 +17,7 @@ from ..progress import Progress
 from ..values import dataclass
 from .destination import Destination
 from .job import Job
+from .resolve import resolve
 from .save import SavedImage, room_for, running
 
 
@@ -144,7 +145,7 @@ def forecast(
         destination,
     ):
         job.progress.phase("resolving")
-        resolved = job.resolve(references)
+        resolved = resolve(job, references)
         planned = job.with_known_sizes(resolved)
         return Forecast(
             images=tuple(map(SavedImage.of, resolved)),

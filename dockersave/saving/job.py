@@ -1,9 +1,10 @@
-"""The steps of a save: resolve; then plan and fill, or stream, or unpack and append; commit."""
+"""The steps of a save, once its images are resolved: plan and fill, or stream, or unpack and
+append; then commit."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,28 +12,26 @@ from typing import TYPE_CHECKING
 from ..archive.formats import format_named
 from ..archive.members import Layer
 from ..archive.tar import Plan, lay_out
-from ..errors import DockersaveError, SaveFailures
+from ..errors import ContentError, DockersaveError
 from ..limits import LIMITS
-from ..model.image import Image, check_names, foreign_layers, notes
-from ..model.manifests import Manifest
+from ..model.image import Image
 from ..model.options import Options
-from ..model.platforms import ALL_PLATFORMS, Platform
-from ..model.reference import Reference
-from ..parallel import in_parallel
 from ..progress import Progress, Transfer
-from ..resolving.resolver import Resolver
 from ..resolving.session import Session
+from ..spelling import argument
 from ..transfer.blobs import Blob, Source
 from ..transfer.download import BlobDownload, Download
-from ..transfer.gauge import FAR, Gauge
+from ..transfer.gauge import Gauge
 from ..transfer.run_cache import RunCache
 from ..transfer.sources import LocalStore
-from ..values import replace
 
 if TYPE_CHECKING:
     from ..archive.write import Output
     from ..archive.write.existing import ExistingArchive, ExistingTree
+    from ..resolving.offline import ArchivedImage
+    from ..transfer.unpacking import UnpackedLayer
     from ..transfer.workers import WorkerPool
+    from .lockfile import Lock
 
 
 class Job:
@@ -44,6 +43,8 @@ class Job:
         session: the run's session.
         progress: watches the run.
         local: blobs on this machine's disk.
+        archived: the image, if it is in an archive; then no registry is asked.
+        lock: what exactly is to be saved, if a lock file says so.
     """
 
     def __init__(
@@ -53,65 +54,24 @@ class Job:
         session: Session,
         progress: Progress,
         local: LocalStore,
+        archived: ArchivedImage | None = None,
+        lock: Lock | None = None,
     ) -> None:
         self.options = options
         self.working_dir = working_dir
         self.session = session
         self.progress = progress
         self.local = local
+        self.archived = archived
         self.format = format_named(options.format)
-        self.cache = RunCache(options.cache_dir, options.cache_size, session.notify)
+        self.lock = lock
+        self.cache = RunCache(
+            options.cache_dir, options.cache_size, session.notify, session.cancellation.wait
+        )
         self.room_after = 0
         """Disk space that later outputs need, in bytes."""
         self.size = self.fetched = self.reused = 0
         self._counted = False
-
-    def resolve(self, references: Sequence[Reference]) -> list[Image]:
-        """Find the images, several in parallel.
-
-        Raises:
-            UsageError: one password for two registries.
-            SaveFailures: several images failed.
-            DockersaveError: one image failed.
-        """
-        for reference in references:
-            # Check all registries before the first one is asked.
-            self.session.registry(reference.registry)
-        images, failed = in_parallel(
-            references,
-            self._resolve,
-            self.session.network.usual_jobs,
-            DockersaveError,
-            self.session.cancellation.cancel,
-        )
-        self.session.cancellation.check()
-        failures = [failure.about(str(reference)) for reference, failure in failed]
-        if failures:
-            raise SaveFailures(failures) if len(failures) > 1 else failures[0]
-        check_names(images)
-        for image in images:
-            for line in (*notes(image), *self.format.notes(image)):
-                self.session.notify(line)
-        return images
-
-    def _resolve(self, reference: Reference) -> Image:
-        registry = self.session.registry(reference.registry)
-
-        def expect(manifest: Manifest) -> None:
-            # On slow networks, open connections while the config is being fetched.
-            if registry.distance > FAR:
-                pieces = sum(1 + each.size // LIMITS.piece_least for each in manifest.layers)
-                registry.warm(min(pieces, self.session.network.usual_jobs))
-
-        copies = self.format.config_copies
-        resolver = Resolver(registry, reference, self.local.read, expect=expect, copies=copies)
-        wanted = self.options.platform
-        if wanted == ALL_PLATFORMS:
-            image = resolver.all_platforms()
-        else:
-            image = resolver.image(Platform.parse(wanted) if wanted else None)
-        absent = frozenset() if self.options.foreign else foreign_layers(image)
-        return replace(image, unpacked=self.options.gunzip, absent=absent)
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""
@@ -124,8 +84,10 @@ class Job:
         """The images, if the sizes of all layers are known, or None.
 
         They are known if nothing has to be unpacked, or if everything was unpacked before, judging
-        by what is on this machine.
+        by what is on this machine. What layers make as a file system is never known.
         """
+        if self.format.is_file_system:
+            return None
         sizes = {digest: self.local.size_of(digest) for digest in self._unknown_sizes(images)}
         if -1 in sizes.values():
             return None
@@ -171,14 +133,15 @@ class Job:
             self.size = output.commit(documents)
         return images
 
-    def _leave_room(self, output: Output) -> None:
-        self.cache.leave_room(self.working_dir, output.unreserved + self.room_after)
+    def leave_room(self, amount: int) -> None:
+        """Keep the cache out of the room that an output, and those after it, may still need."""
+        self.cache.leave_room(self.working_dir, amount + self.room_after)
 
     def _fill(self, images: Sequence[Image], output: Output) -> None:
         """All sizes are known, and the output can seek."""
         downloads = []
         slots = output.lay(self.plan(images))
-        self._leave_room(output)
+        self.leave_room(output.unreserved)
         # The largest first: at the end, less is left to share.
         for entry, place, have in sorted(slots, key=lambda slot: -slot[0].size):
             digest, size = entry.member.digest, entry.size
@@ -192,7 +155,7 @@ class Job:
 
         plan = self.plan(images)
         output.lay(plan)
-        self._leave_room(output)
+        self.leave_room(output.unreserved)
         others = output.unreserved + self.room_after
         with closing(Window(self.working_dir, plan.size, others)) as window:
             downloads = []
@@ -215,50 +178,87 @@ class Job:
 
     def _append(self, images: Sequence[Image], output: Output) -> list[Image]:
         """Sizes are known only after unpacking: layers are written one after another."""
-        from ..transfer.unpacking import Appender, UnpackedLayer
+        from ..transfer.unpacking import Appender
 
         self.progress.phase("checking")
         members = self.format.layers(images)
         sizes = output.begin(members, self.session.cancellation.check)
-        self._leave_room(output)
+        self.leave_room(output.unreserved)
         layers: list[UnpackedLayer] = []
         missing: list[tuple[Layer, UnpackedLayer]] = []
         for member in members:
-            served = member.served
-            blob = Blob(
-                served.digest,
-                served.size,
-                self.sources(images, member),
-                base=len(missing),
-                sequential=True,
-            )
-            cache = partial(self.cache.writer, served.digest, served.size)
-            layer = UnpackedLayer(blob, member.digest, self.working_dir, cache)
+            layer = self._unpacking(images, member, len(missing))
             layers.append(layer)
             if member.path in sizes:
                 layer.found(sizes[member.path])
             else:
                 missing.append((member, layer))
-        waiting = [layer for _, layer in missing]
-        threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
-        gauge = Gauge(threads, threads, threads, first=threads)
-        workers = self._workers([each.blob for each in waiting], waiting, gauge=gauge)
+        workers, threads = self._unpackers([layer for _, layer in missing])
         # Keep one more layer ready than are unpacked at once.
         appender = Appender(missing, output.append, workers, ahead=threads + 1)
         self._run(workers, appender.advance, watched=layers)
         found = {layer.diff_id: layer.unpacked_size for layer in layers}
         return [image.with_sizes(found) for image in images]
 
+    @contextmanager
+    def unpacked(self, images: Sequence[Image]) -> Iterator[Mapping[str, int]]:
+        """All layers, unpacked and verified: the descriptors of unnamed files, by diff_ids."""
+        members = self.format.layers(images)
+        layers = [self._unpacking(images, member, number) for number, member in enumerate(members)]
+        files: dict[str, int] = {}
+
+        def take() -> bool:
+            for layer in layers:
+                if layer.done and layer.diff_id not in files:
+                    files[layer.diff_id] = layer.take()
+            return len(files) == len(layers)
+
+        workers, _ = self._unpackers(layers)
+        workers.grant_room(len(layers))
+        try:
+            self._run(workers, take, watched=layers)
+            yield files
+        finally:
+            for file in files.values():
+                os.close(file)
+
+    def _unpacking(self, images: Sequence[Image], member: Layer, number: int) -> UnpackedLayer:
+        """Prepare to unpack a layer, the `number`-th of those that are."""
+        from ..transfer.unpacking import UnpackedLayer
+
+        served = member.served
+        sources = self.sources(images, member)
+        blob = Blob(served.digest, served.size, sources, base=number, sequential=True)
+        cache = partial(self.cache.writer, served.digest, served.size)
+        return UnpackedLayer(blob, member.digest, self.working_dir, cache)
+
+    def _unpackers(self, layers: Sequence[UnpackedLayer]) -> tuple[WorkerPool, int]:
+        """Make what unpacks layers, and say how many it unpacks at once."""
+        threads = min(self.session.network.most_jobs, len(os.sched_getaffinity(0)) + 1)
+        gauge = Gauge(threads, threads, threads, first=threads)
+        workers = self._workers([each.blob for each in layers], layers, gauge=gauge)
+        for layer in layers:
+            layer.claim = workers.claim
+        return workers, threads
+
     def sources(self, images: Sequence[Image], layer: Layer) -> list[Source]:
         """The sources of a layer, the nearest first."""
-        reference = images[layer.image].reference
-        registry = self.session.registry(reference.registry)
         digests = dict.fromkeys((layer.stored.digest, layer.served.digest))
-        return [
+        here: list[Source] = [
             *(source for digest in digests for source in self.local.find(digest)),
             *self.cache.find(layer.served.digest),
-            registry.source(reference.repository, layer.served, foreign=self.options.foreign),
         ]
+        if self.archived:
+            if not here:
+                raise ContentError(
+                    f"{self.options.from_archive} does not hold the layer {layer.served.digest}",
+                    f"{argument('check', self.options.from_archive)} lists all that is missing",
+                )
+            return here
+        reference = images[layer.image].reference
+        registry = self.session.registry(reference.registry)
+        source = registry.source(reference.repository, layer.served, foreign=self.options.foreign)
+        return [*here, source]
 
     def _workers(
         self,
@@ -282,9 +282,7 @@ class Job:
         usual, most = session.network.usual_jobs, session.network.most_jobs
         latency = max((each.distance for each in session.registries), default=0.0)
         return WorkerPool(
-            Ledger(
-                blobs, session.attempts, most=most, piece_most=piece_most, tell=session.trace.say
-            ),
+            Ledger(blobs, session.policy, most=most, piece_most=piece_most, tell=session.trace.say),
             downloads,
             gauge=gauge or Gauge(usual, most, len(os.sched_getaffinity(0)), latency),
             throttle=session.throttle,

@@ -16,7 +16,7 @@ _NAME_MOST = 255
 """The most bytes of a file name if the file system does not tell."""
 
 
-def check_writable(destination: Destination, usual: str) -> None:
+def check_writable(destination: Destination, usual: str, lock: str | None = None) -> None:
     """Refuse names that cannot be written.
 
     A symbolic link is refused, as by newer Docker: replacing it would leave its target unchanged,
@@ -25,6 +25,7 @@ def check_writable(destination: Destination, usual: str) -> None:
     Args:
         destination: the output paths.
         usual: the archive's default name, for hints.
+        lock: the lock file to write.
 
     Raises:
         OutputError: it is too long, its directory does not exist, or it is something that must not
@@ -48,9 +49,16 @@ def check_writable(destination: Destination, usual: str) -> None:
             )
     if destination.archive and not destination.is_stream:
         _check_archive(destination.archive, usual)
+    if lock is not None:
+        _check_lock(lock, destination)
     tree = destination.tree
     if tree and any(map(os.path.lexists, (tree, f"{tree}.part", f"{tree}.old"))):
-        _check_names(tree, directory=True)
+        if destination.is_file_system:
+            from ..rootfs.stage import Stage
+
+            Stage(tree).check_names()
+        else:
+            _check_names(tree, directory=True)
 
 
 def _check_archive(archive: str, usual: str) -> None:
@@ -72,6 +80,16 @@ def _check_archive(archive: str, usual: str) -> None:
         )
     if not (_may_be_replaced(archive) and _may_be_replaced(f"{archive}.part")):
         _check_names(archive, directory=False)
+
+
+def _check_lock(lock: str, destination: Destination) -> None:
+    if os.path.abspath(lock) in map(os.path.abspath, destination.paths):
+        raise OutputError(
+            f"{argument('lock', shown(lock))} is also the output", "name another file"
+        )
+    with writing(shown(lock)):
+        os.stat(os.path.join(os.path.dirname(lock) or ".", "."))
+    _check_names(lock, directory=False)
 
 
 def _may_be_replaced(path: str) -> bool:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
-from ..errors import CancelledError, DockersaveError
+from ..errors import CancelledError, DockersaveError, UsageError
 from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.platforms import Platform
@@ -27,9 +27,11 @@ from ..values import dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
 from .output_names import check_writable
+from .resolve import resolve
 
 if TYPE_CHECKING:
     from ..archive.write.room import Room
+    from .lockfile import Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +43,21 @@ class SavedImage:
         digest: of the manifest, or of the index if all platforms were saved.
         platform: of the image that engines without indexes load.
         platforms: of all its images, starting with that one.
+        signers: fingerprints of the keys with which it was found to be signed, `sha256:…`; none if
+            no signature was asked for.
     """
 
     reference: Reference
     digest: str
     platform: Platform
     platforms: tuple[Platform, ...]
+    signers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, image: Image) -> SavedImage:
         """The summary of an image."""
-        return cls(image.reference, image.root.digest, image.platforms[0], image.platforms)
+        platforms = image.platforms
+        return cls(image.reference, image.root.digest, platforms[0], platforms, image.signers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ def save(
         NetworkError: the registry or the network failed, after all retries.
         ContentError: content is not what it claims to be.
         OutputError: the output cannot be written.
+        SignatureError: an image is not signed as it should be. Nothing was saved.
         TypeError: an image is neither a string nor a `Reference`, but a list, for example.
         CancelledError: the run was stopped, or the interpreter is exiting. `NAME.part` keeps what
             was fetched, and the next call with the same arguments continues from there.
@@ -138,9 +145,21 @@ def running(
     if output is not None:
         options = replace(options, output=os.fspath(output))
     references = list(dict.fromkeys(map(Reference.of, images)))
+    archived = None
+    if options.from_archive and len(references) < 2:
+        from ..resolving.offline import ArchivedImage
+
+        archived = ArchivedImage(options.from_archive, next(iter(references), None))
+        references = [archived.reference]
+    lock = _lock(options) if options.locked and not archived else None
+    if lock:
+        references = lock.references(references)
     destination = Destination.of(options, references)
-    check_writable(destination, f"{references[0].file_stem}.tar")
-    local = LocalStore([*options.reuse, *destination.paths])
+    check_writable(destination, f"{references[0].file_stem}.tar", options.lock)
+    archives = filter(None, [options.from_archive, *options.reuse])
+    local = LocalStore([*archives, *destination.paths])
+    if archived:
+        archived.tell(local)
     progress = progress or Progress()
     stop = cancellation or Cancellation()
     with (
@@ -149,7 +168,9 @@ def running(
     ):
         try:
             with _minding_the_end():
-                job = Job(options, destination.working_dir, session, progress, local)
+                job = Job(
+                    options, destination.working_dir, session, progress, local, archived, lock
+                )
                 yield job, references, destination
         except DockersaveError as failure:
             many = len(references) > 3
@@ -163,6 +184,17 @@ def running(
             raise
         finally:
             progress.finish()
+
+
+def _lock(options: Options) -> Lock:
+    from .lockfile import Lock
+
+    if options.platform:
+        raise UsageError(
+            f"{argument('platform')} has no effect: {argument('locked')} says what is saved",
+            "drop one of them",
+        )
+    return Lock.read(options.locked or "")
 
 
 @contextmanager
@@ -182,9 +214,14 @@ def _minding_the_end() -> Iterator[None]:
 
 def _save(job: Job, references: Sequence[Reference], destination: Destination) -> Saved:
     job.progress.phase("resolving")
-    images: Sequence[Image] = job.resolve(references)
+    images: Sequence[Image] = resolve(job, references)
     is_same: list[bool] = []
     room_for(job, images, destination).check()
+    if job.format.is_file_system:
+        from .flatten import flatten
+
+        flatten(job, images[0], destination)
+        return _saved(job, images, destination, unchanged=False)
     if destination.tree:
         alone = replace(destination, tree=None)
         job.room_after = room_for(job, images, alone).needed
@@ -197,13 +234,23 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
             job, images, destination.archive, destination.compression
         )
         is_same.append(unchanged)
+    return _saved(job, images, destination, unchanged=all(is_same))
+
+
+def _saved(
+    job: Job, images: Sequence[Image], destination: Destination, *, unchanged: bool
+) -> Saved:
+    if job.options.lock:
+        from .lockfile import write_lock
+
+        write_lock(job.options.lock, images)
     return Saved(
         paths=destination.paths,
         images=tuple(map(SavedImage.of, images)),
         size=job.size,
         fetched=job.fetched,
         reused=job.reused,
-        unchanged=all(is_same),
+        unchanged=unchanged,
     )
 
 
@@ -213,6 +260,7 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     Raises:
         OutputError: it cannot be determined.
     """
+    from ..archive.write import least_room
     from ..archive.write.existing import ExistingTree
     from ..archive.write.room import Room
 
@@ -227,7 +275,11 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     if tree and plan and ExistingTree(tree).seems_to_be(plan):
         tree = None
     layers = job.format.layers(images)
-    return Room.of(archive, tree, layers, plan, compressed=compressed)
+    room = Room.of(archive, tree, layers, plan, compressed=compressed)
+    if job.format.is_file_system:
+        # Its layers are on the disk, too, until it is written.
+        room = replace(room, needed=room.needed + least_room(layers))
+    return room
 
 
 def _write_archive(

@@ -31,9 +31,13 @@ class Accounts:
             blob.number = number
         # Derived from the blobs, to avoid searching all of them each time.
         self._active: list[Lease] = []
+        """All leases."""
         self._undone = list(blobs)
+        """Blobs that are not verified yet."""
         self._wanting = [blob for blob in blobs if blob.missing]
+        """Blobs with bytes that nobody fetches."""
         self._begun = [blob for blob in blobs if blob.present or not blob.extent]
+        """Blobs that may have something to hash."""
         self._idle: list[float] = []
         """When connections that nobody uses just now have brought their last bytes; the one that
         was used last is taken first."""

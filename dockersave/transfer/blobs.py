@@ -78,12 +78,15 @@ class Blob:
         """How often it was restarted. State kept elsewhere, such as a hash, belongs to one
         epoch."""
         self.strikes = self.attempts = self.round = 0
+        """How often its bytes were wrong; how many requests failed in a row; how many were counted
+        in all. Leases of one round run at the same time: of their failures only one counts."""
         self.whole = False
         """Whether it is requested only as a whole from now on."""
         self.has_answered = False
         """Whether its source answered the last request. Until it does, only one connection asks, so
         that failures are not multiplied."""
         self.not_before = -math.inf
+        """When it may be requested again, in seconds of the ledger's clock."""
         self.leases: list[Lease] = []
         self.begin(merged(have))
 

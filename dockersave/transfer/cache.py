@@ -41,17 +41,25 @@ class Cache:
         most: its maximum size in bytes, including incomplete blobs. The least recently used are
             removed first.
         notify: gets one line if it cannot be written.
+        wait: waits so many seconds; raises if the run is stopped.
 
     Raises:
         UsageError: the directory is something else.
     """
 
-    def __init__(self, directory: str, most: int, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        directory: str,
+        most: int,
+        notify: Callable[[str], None],
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._is_ours = _is_cache(directory)
         """Whether dockersave created it. Blobs of other programs are used, but not changed."""
         self._directory = directory
         self._most = most
         self._notify = notify
+        self._wait = wait
         self._writable = self._is_ours
         self._left: tuple[str, int] | None = None
         self._said_full = False
@@ -162,7 +170,7 @@ class Cache:
             while not locks.lock(fd):
                 if time.monotonic() > until:
                     raise OSError(errno.EBUSY, "another process holds its lock")
-                time.sleep(0.01)
+                self._wait(0.01)
             yield
         finally:
             locks.close(fd)

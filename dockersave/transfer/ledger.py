@@ -49,8 +49,8 @@ class Ledger(Accounts):
     """The blobs of a run.
 
     Args:
-        blobs: in the wanted order.
-        attempts: judges failures.
+        blobs: in the wanted order; their state, and that of a lease, is explained in `blobs.py`.
+        policy: judges failures.
         most: the most connections ever.
         piece_most: the largest range of one request, in bytes.
         tell: called with a topic and a text for each costly decision.
@@ -59,7 +59,7 @@ class Ledger(Accounts):
     def __init__(
         self,
         blobs: Sequence[Blob],
-        attempts: RetryPolicy,
+        policy: RetryPolicy,
         *,
         most: int,
         piece_most: int = LIMITS.piece_most,
@@ -67,7 +67,7 @@ class Ledger(Accounts):
     ) -> None:
         super().__init__(blobs, tell)
         self.most = self.capacity = self._granted = most
-        """How many connections may be used at once; `capacity` is the current limit."""
+        """How many connections may be used: ever; now; and now, had no server refused any."""
         self.spread = True
         """Whether pieces are cut for `most` connections, or for the current number."""
         self.horizon = math.inf
@@ -76,7 +76,7 @@ class Ledger(Accounts):
         """Bytes received over the network."""
         self.latency = 0.0
         """Recent time from a lease to its first byte, in seconds."""
-        self._attempts = attempts
+        self._policy = policy
         self._piece_most = piece_most
         self._whole_only: set[Hashable] = set()
         self._served = 0
@@ -300,7 +300,7 @@ class Ledger(Accounts):
         if not isinstance(failure, NetworkError | ContentError):
             self._fail(failure)
             return
-        verdict = self._attempts.judge(
+        verdict = self._policy.judge(
             failure,
             blob.attempts,
             gained=has_progressed,

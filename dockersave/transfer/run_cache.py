@@ -70,11 +70,17 @@ class RunCache:
     """Caches the blobs of a run, if there is a cache.
 
     Args:
-        directory, most, notify: see `Cache`; None for no cache.
+        directory, most, notify, wait: see `Cache`; None for no cache.
     """
 
-    def __init__(self, directory: str | None, most: int, notify: Callable[[str], None]) -> None:
-        self._cache = Cache(directory, most, notify) if directory else None
+    def __init__(
+        self,
+        directory: str | None,
+        most: int,
+        notify: Callable[[str], None],
+        wait: Callable[[float], None],
+    ) -> None:
+        self._cache = Cache(directory, most, notify, wait) if directory else None
         self._found: set[str] = set()
 
     def leave_room(self, folder: str, amount: int) -> None:

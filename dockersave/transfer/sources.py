@@ -13,8 +13,8 @@ from typing import IO
 
 from ..errors import ContentError
 from ..limits import LIMITS
+from ..model.descriptors import Descriptor
 from ..model.digest import check, is_digest
-from ..model.manifests import Descriptor
 from ..values import dataclass
 from .throttle import Stream
 
@@ -115,6 +115,7 @@ class LocalStore:
     def __init__(self, paths: Iterable[str]) -> None:
         self._files: list[IO[bytes]] = []
         self._blobs: dict[str, list[LocalBlob | LocalFile]] = {}
+        self._parts: dict[str, IO[bytes]] = {}
         for path in dict.fromkeys(paths):
             self.add(path)
 
@@ -156,6 +157,22 @@ class LocalStore:
             size: in bytes.
         """
         self._blobs.setdefault(digest, []).append(LocalFile(path, size))
+
+    def add_part(self, digest: str, path: str, offset: int, size: int) -> None:
+        """Index a part of a file; nothing if the file cannot be opened.
+
+        Args:
+            digest: its expected digest.
+            path: the file's name.
+            offset: where it starts in the file, in bytes.
+            size: in bytes.
+        """
+        with suppress(OSError):
+            if path not in self._parts:
+                self._parts[path] = open(path, "rb")  # noqa: SIM115
+                self._files.append(self._parts[path])
+            blob = LocalBlob(self._parts[path], offset, size)
+            self._blobs.setdefault(digest, []).append(blob)
 
     def find(self, digest: str) -> list[LocalBlob | LocalFile]:
         """The places that should contain a blob."""

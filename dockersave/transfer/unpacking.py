@@ -159,6 +159,11 @@ class UnpackedLayer:
             self.close()
             self._forget()
 
+    def take(self) -> int:
+        """Hand over the unnamed file that has it, and nothing else; the caller closes it."""
+        fd, self._fd = self._fd, -1
+        return fd
+
     def move(self, write: Callable[[int, bytes], object], *, backwards: bool) -> None:
         """Pass on the unpacked layer chunk by chunk, freeing the space of each.
 
@@ -207,8 +212,6 @@ class Appender:
         self._ahead = ahead
         self._steps = self._appended(layers)
         workers.grant_room(ahead)
-        for _, unpacked in layers:
-            unpacked.claim = workers.claim
 
     def advance(self) -> bool:
         """Append what can be appended; returns whether that was all."""

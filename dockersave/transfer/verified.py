@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
 from ..errors import CancelledError, ContentError, DockersaveError
+from ..model.descriptors import Descriptor
 from ..model.digest import Verifier
-from ..model.manifests import Descriptor
 from ..retry_policy import RetryPolicy
 from .blobs import Blob, Hashing, Lease, Source, Wait
 from .ledger import Ledger
@@ -28,14 +28,14 @@ class VerifiedBlob(io.RawIOBase):
     Args:
         source: its source.
         descriptor: its expected size and digest.
-        attempts, throttle, cancellation: the run's.
+        policy, throttle, cancellation: the run's.
     """
 
     def __init__(
         self,
         source: Source,
         descriptor: Descriptor,
-        attempts: RetryPolicy,
+        policy: RetryPolicy,
         throttle: Throttle,
         cancellation: Cancellation,
     ) -> None:
@@ -43,7 +43,7 @@ class VerifiedBlob(io.RawIOBase):
         self._blob = Blob(
             descriptor.digest, descriptor.size, [source], sequential=True, restartable=False
         )
-        self._ledger = Ledger([self._blob], attempts, most=1)
+        self._ledger = Ledger([self._blob], policy, most=1)
         self._verifier = Verifier(
             descriptor.digest, descriptor.size, f"the blob {descriptor.digest}"
         )

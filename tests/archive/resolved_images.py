@@ -14,9 +14,9 @@ from dockersave.archive.tar import fixed_parts, lay_out
 from dockersave.budget import Budget
 from dockersave.compression import Decompressor
 from dockersave.errors import DockersaveError, NotFoundError
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import is_digest
 from dockersave.model.image import Image, foreign_layers
-from dockersave.model.manifests import Descriptor
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
 from dockersave.registry.documents import Document as Served

@@ -53,7 +53,7 @@ def test_the_map_is_small_however_large_the_image_is(fd: int) -> None:
     assert os.fstat(fd).st_size - (8 << 40) <= 1024 * 1024
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300), st.integers(0, 400), st.integers(0, 300))
 def test_a_damaged_map_is_none_or_says_what_can_be_read(garbage: bytes, at: int, cut: int) -> None:
     fd = os.memfd_create("part")

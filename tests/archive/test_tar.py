@@ -6,12 +6,12 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave.archive.members import Document, Layer
 from dockersave.archive.tar import BLOCK, Plan, fixed_parts, lay_out
-from dockersave.model.manifests import Descriptor
+from dockersave.model.descriptors import Descriptor
 
 NAME = st.text("abcdefghij0123456789._-", min_size=1, max_size=120).filter(
     lambda name: name not in (".", "..")
@@ -31,7 +31,6 @@ def bytes_of(plan: Plan) -> bytes:
     return bytes(target)
 
 
-@settings(deadline=None)
 @given(DOCUMENTS)
 def test_the_standard_library_reads_what_was_planned(members: list[Document]) -> None:
     plan = lay_out((), members)
@@ -52,7 +51,6 @@ def test_the_standard_library_reads_what_was_planned(members: list[Document]) ->
                 assert file.read() == member.body
 
 
-@settings(deadline=None)
 @given(DOCUMENTS, st.integers(0, 100))
 def test_parts_cover_every_byte_once(members: list[Document], blocks: int) -> None:
     start = blocks * BLOCK

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.bench.file_systems import flattening
 from tests.bench.lines import as_used, capped, resets, versus
 from tests.bench.memory import images, memory, windows
 from tests.bench.peers import CURRENT, peers
@@ -33,6 +34,7 @@ _ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "line-used": as_used,
     "line-resets": resets,
     "line-peers": versus,
+    "rootfs": flattening,
     "ranges": without_ranges,
     "memory": memory,
     "memory-windows": windows,

@@ -151,7 +151,8 @@ def hash_of(name: str, number: int) -> int:
     return sum(name.encode()) * 100_003 + number
 
 
-def _text_layer(seed: int, size: int) -> Layer:
+def text(seed: int, size: int) -> bytes:
+    """Bytes that compress to about a third."""
     words = _COMMON_WORDS.split()
     state, lines = seed, []
     for _ in range(4096):
@@ -159,7 +160,11 @@ def _text_layer(seed: int, size: int) -> Layer:
         lines.append(words[state >> 59 & 15] + b" %x" % (state >> 40))
     block = b" ".join(lines)
     parts = [b"%d %s\n" % (number, block) for number in range(size // len(block) + 1)]
-    return layer([file(f"text-{seed}", b"".join(parts)[:size])], "gzip")
+    return b"".join(parts)[:size]
+
+
+def _text_layer(seed: int, size: int) -> Layer:
+    return layer([file(f"text-{seed}", text(seed, size))], "gzip")
 
 
 def versus_peers(bench: Bench) -> Iterator[Row]:

@@ -92,7 +92,7 @@ def test_licences_of_what_is_installed(run: Runner) -> None:
         (["-"], "cannot be part of a name"),
         (["--", "-x"], "cannot be part of a name"),
         (["debian", "alpine"], "2 images need a name"),
-        (["save", "debian"], "unknown command save\n  dockersave debian\n"),
+        (["save", "debian"], "unknown command save\n  leave the word out: dockersave debian\n"),
         (["--insecure", "help"], "unknown command help\n  dockersave --help"),
         (["https://hub.docker.com/_/debian"], "no scheme\n  write 'debian'\n"),
         (["hub.docker.com/r/org/app"], "is a web site, not a registry\n  write 'org/app'\n"),

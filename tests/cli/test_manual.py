@@ -15,7 +15,7 @@ import pytest
 
 from dockersave.cli.guides import markdown, topics
 from dockersave.cli.page import OPTIONS, PROGRESS
-from dockersave.model.formats import FORMATS
+from dockersave.model.formats import every_format
 from tests.cli.terminal import Terminal
 from tests.processes import program
 
@@ -101,13 +101,15 @@ def test_bash(share: Path, breaks: str) -> None:
 
     assert complete("--") == {name for name in NAMES if name.startswith("--")}
     assert complete("--platf") == {"--platform", "--platforms"}
-    assert complete("--format", "") == set(FORMATS)
+    assert complete("--format", "") == set(every_format())
     assert complete("--progress", "p") == {"plain"}
     assert complete("--help", "") == set(topics())
     assert "archive.tar" in complete("--verify", "arch")
     assert complete("--working-dir", "") == {"directory"}
     whole = "=" not in breaks
-    assert complete("--format=") == {f"--format={each}" if whole else each for each in FORMATS}
+    assert complete("--format=") == {
+        f"--format={each}" if whole else each for each in every_format()
+    }
     assert complete("--xz", "--format=leg") == {"--format=legacy" if whole else "legacy"}
     assert complete("--verify=arch") == {"--verify=archive.tar" if whole else "archive.tar"}
     assert complete("--format=oci", "--progress=js") == {"--progress=json" if whole else "json"}
@@ -144,7 +146,7 @@ def test_fish(share: Path) -> None:
         return {each.split("\t")[0] for each in out.splitlines()}
 
     assert complete("dockersave --") == {name for name in NAMES if name.startswith("--")}
-    assert complete("dockersave --format ") == set(FORMATS)
+    assert complete("dockersave --format ") == set(every_format())
     assert complete("dockersave --progress ") == set(PROGRESS)
     assert complete("dockersave --help ") >= set(topics())
     assert "archive.tar" in complete("dockersave --verify arch")
@@ -172,7 +174,7 @@ def test_zsh(share: Path) -> None:
             shell.type(f"dockersave {line}\t\n")
             shell.read_until(expected)
         shell.type("dockersave --format \t\t")
-        for name in FORMATS:
+        for name in every_format():
             shell.read_until(name)
         shell.type("\x15exit\n")
         assert shell.wait() == 0

@@ -50,6 +50,12 @@ def slow_save(folder: Path, *arguments: str, **settings: object) -> Iterator[sub
             process.communicate()
 
 
+def _bytes_in(part: Path) -> int:
+    """How many bytes of random layers are in a file with room for all of them."""
+    content = part.read_bytes()
+    return len(content) - content.count(0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_within_a_second(tmp_path: Path, number: signal.Signals) -> None:
     with slow_save(tmp_path) as process:
@@ -91,6 +97,10 @@ def test_what_a_signal_leaves_is_named(tmp_path: Path, arguments: list[str], kep
 
 def test_a_stopped_run_is_continued(tmp_path: Path, run: Runner) -> None:
     with slow_save(tmp_path) as process:
+        part, end = tmp_path / "big-latest.tar.part", time.monotonic() + 60
+        while _bytes_in(part) < 200_000:
+            assert time.monotonic() < end
+            time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     with Simulator(BIG) as server:

@@ -20,6 +20,7 @@ from tests.engines.trees import built, differences
 from tests.engines.umoci import Umoci
 from tests.images import GOOD, INDEXES, Document, Image
 from tests.registry.real import SAMPLES, Registries, Registry
+from tests.signatures.maker import bundle_of, payload, referrers, signatures, signed, tag_of
 
 JUDGES: dict[str, Callable[[Path], Judge]] = {
     "docker": Docker,
@@ -39,8 +40,11 @@ Option: TypeAlias = Literal[
     "-o x.tar.zst",
     "--xz",
     "--platform all",
+    "--with-signatures",
     "and another with its tag",
 ]
+SIGNED: Option = "--with-signatures"
+"""Every image has one in each form."""
 PAIR: Option = "and another with its tag"
 """A second image in the archive, of another name, with the same tag."""
 OTHER = "oci-plain"
@@ -102,6 +106,12 @@ class Case:
         return " ".join(filter(None, (self.format, self.option, self.kind)))
 
     @property
+    def repository(self) -> str:
+        """Where the image is in the registry."""
+        repository = KINDS[self.kind].repository
+        return f"signed/{repository}" if self.option == SIGNED else repository
+
+    @property
     def is_quick(self) -> bool:
         """Whether every run of the tests has it: all kinds plainly, all else with one kind."""
         plain = self.format == "docker" and not self.option
@@ -116,7 +126,7 @@ class Case:
         _, is_named, name = self.option.partition("-o ")
         output = folder / (name if is_named else "image.tar")
         kind = KINDS[self.kind]
-        names = [registry.reference(kind.repository, kind.tag or kind.document.digest)]
+        names = [registry.reference(self.repository, kind.tag or kind.document.digest)]
         if self.option == PAIR:
             names.append(registry.reference(OTHER, kind.tag or "latest"))
         options = Options(
@@ -124,6 +134,7 @@ class Case:
             format=self.format,
             gunzip=self.option == "--gunzip",
             xz=self.option == "--xz",
+            with_signatures=self.option == SIGNED,
         )
         save(*names, output=output, options=options, network=Network(insecure=True))
         return output
@@ -138,7 +149,7 @@ class Case:
         kind, image = KINDS[self.kind], KINDS[self.kind].image
         trees = dict(judge.load_and_export(archive))
         loaded = list(trees)
-        repository = f"{registry.host}/{kind.repository}"
+        repository = f"{registry.host}/{self.repository}"
         if self.option == PAIR:
             other = f"{registry.host}/{OTHER}:{kind.tag}"
             assert sorted(loaded) == sorted([f"{repository}:{kind.tag}", other])
@@ -171,6 +182,11 @@ def prepare(registries: Registries) -> Registry:
     for kind in KINDS.values():
         if kind.repository not in SAMPLES and kind.tag is not None:
             registries.push({kind.repository: kind.document}, kind.tag)
+        document, repository = kind.document, f"signed/{kind.repository}"
+        registries.push({repository: document}, kind.tag or "latest")
+        older = signatures(signed(payload(document.digest)))
+        registries.push({repository: older}, tag_of(document, ".sig"))
+        registries.push({repository: referrers(bundle_of(document))}, tag_of(document))
     return registry
 
 
@@ -180,9 +196,11 @@ def cases() -> Iterator[Case]:
         for option in get_args(Option):
             for name, kind in KINDS.items():
                 is_index = not isinstance(kind.document, Image)
+                if option == SIGNED and (form == "legacy" or name == "many-layers"):
+                    continue
                 if option == "--platform all" and (form == "legacy" or not is_index):
                     continue
-                if is_index and option not in ("", "--platform all"):
+                if is_index and option not in ("", "--platform all", SIGNED):
                     continue
                 if option == PAIR and (kind.tag != "latest" or name == OTHER):
                     continue
@@ -256,6 +274,14 @@ def _is_pair_with_docker_types(case: Case) -> bool:
     return _is_pair(case) and _has_docker_types(case)
 
 
+def _is_signed_oci(case: Case) -> bool:
+    return case.option == SIGNED and _is_oci(case)
+
+
+def _is_signed_oci_with_docker_types(case: Case) -> bool:
+    return _is_signed_oci(case) and "vnd.docker" in KINDS[case.kind].document.media_type
+
+
 def _is_nested(case: Case) -> bool:
     return _is_all(case) and case.kind == "nested"
 
@@ -278,10 +304,17 @@ LIMITS = [
     Limit("umoci", "cannot unpack zstd", _has_zstd),
     Limit("podman", "unpacks gzip only for OCI layouts in version 4.3", _is_gzip_of_legacy, (5, 4)),
     Limit("podman", "loads only one image of a pure OCI layout", _is_pair_of_oci),
+    Limit("podman", "loads only one image of a pure OCI layout", _is_signed_oci),
+    Limit("containerd", "takes what has a tag for an image, even a signature", _is_signed_oci),
     Limit(
         "skopeo oci-archive",
         "cannot find a manifest with Docker's media type by its name",
         _is_pair_with_docker_types,
+    ),
+    Limit(
+        "skopeo oci-archive",
+        "cannot find a manifest with Docker's media type by its name",
+        _is_signed_oci_with_docker_types,
     ),
     Limit(
         "podman", "does not follow an index inside an index of a pure OCI layout", _is_nested_oci

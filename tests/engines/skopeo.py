@@ -96,6 +96,8 @@ class SkopeoOci(Skopeo):
         found = {}
         for descriptor in descriptors:
             name = descriptor.get("annotations", {}).get(REF_NAME, "")
+            if name.startswith("sha256-"):
+                continue  # attached to an image
             by_name = name if "vnd.oci" in descriptor["mediaType"] else ""
             found[name or "@"] = f"{archive}:{by_name}"
         return found

@@ -30,7 +30,9 @@ class Umoci(Judge):
         )
         if done.returncode:
             raise Refused(done.stderr)
-        names = self.run("umoci", "list", "--layout", layout).split()
+        listed = self.run("umoci", "list", "--layout", layout).split()
+        # Others are tags of what is attached to an image.
+        names = [name for name in listed if not name.startswith("sha256-")]
         if not names:
             raise Refused("umoci lists no image")
         for name in names:

@@ -11,6 +11,7 @@ from dockersave.archive.formats import format_named
 from dockersave.errors import ContentError, NotFoundError, UsageError
 from dockersave.model import kinds, reference
 from dockersave.model import manifests as oci
+from dockersave.model.descriptors import ACCEPT, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from dockersave.model.digest import digest_of, is_digest
 from dockersave.model.formats import FORMATS
 from dockersave.model.image import Image, Variant
@@ -48,26 +49,26 @@ def check_platform(text: str) -> None:
 
 # Documents
 
-CONFIG = {"mediaType": oci.OCI_CONFIG, "digest": DIGEST, "size": 7}
+CONFIG = {"mediaType": OCI_CONFIG, "digest": DIGEST, "size": 7}
 LAYER = {
-    "mediaType": f"{oci.OCI_LAYER}+gzip", "digest": DIGEST, "size": 7, "urls": ["https://a/b"],
+    "mediaType": f"{OCI_LAYER}+gzip", "digest": DIGEST, "size": 7, "urls": ["https://a/b"],
     "annotations": {"a": "b"},
 }  # fmt: skip
 MANIFEST = {
-    "schemaVersion": 2, "mediaType": oci.OCI_MANIFEST, "config": CONFIG, "layers": [LAYER, LAYER],
+    "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": CONFIG, "layers": [LAYER, LAYER],
     "annotations": {"a": "b"}, "artifactType": "a/b",
 }  # fmt: skip
 PLATFORM = {"os": "linux", "architecture": "arm", "variant": "v7", "os.version": "1"}
 INDEX = {
     "schemaVersion": 2,
-    "mediaType": oci.OCI_INDEX,
+    "mediaType": OCI_INDEX,
     "manifests": [
-        {"mediaType": oci.OCI_MANIFEST, "digest": DIGEST, "size": 7, "platform": PLATFORM},
-        {"mediaType": oci.OCI_INDEX, "digest": DIGEST, "size": 7},
+        {"mediaType": OCI_MANIFEST, "digest": DIGEST, "size": 7, "platform": PLATFORM},
+        {"mediaType": OCI_INDEX, "digest": DIGEST, "size": 7},
     ],
 }
 SCHEMA_1 = {"schemaVersion": 1, "fsLayers": [{"blobSum": DIGEST}], "history": []}
-LABELS = ["", *oci.ACCEPT, "text/html", "\ud800"]
+LABELS = ["", *ACCEPT, "text/html", "\ud800"]
 CONFIG_DOCUMENT = {
     "created": "2024-01-01T00:00:00.123456789Z", "author": "a", "architecture": "arm",
     "variant": "v7", "os": "linux", "os.version": "1", "os.features": ["a"],

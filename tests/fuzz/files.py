@@ -20,7 +20,7 @@ from dockersave.archive.read import reader
 from dockersave.archive.read import verify as checking
 from dockersave.compression import Decompressor
 from dockersave.errors import ContentError
-from dockersave.model import manifests as oci
+from dockersave.model.descriptors import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dockersave.model.digest import digest_of
 from tests.fuzz.inputs import json_bytes, mangled
 from tests.fuzz.target import DIGEST, Target, printable
@@ -115,15 +115,23 @@ def archives(draw: st.DrawFn) -> dict[str, bytes]:
     body = draw(mangled(st.sampled_from([LAYER, LAYER, TARS[0]])))
     config = draw(json_bytes([CONFIG]))
     descriptors: dict[str, Any] = {
-        "config": {"mediaType": oci.OCI_CONFIG, "digest": digest_of(config), "size": len(config)},
+        "config": {
+            "mediaType": OCI_CONFIG,
+            "digest": digest_of(config),
+            "size": len(config),
+        },
         "layers": [
-            {"mediaType": f"{oci.OCI_LAYER}+gzip", "digest": digest_of(body), "size": len(body)}
+            {
+                "mediaType": f"{OCI_LAYER}+gzip",
+                "digest": digest_of(body),
+                "size": len(body),
+            }
         ],
     }
-    stated = {"schemaVersion": 2, "mediaType": oci.OCI_MANIFEST} | descriptors
+    stated = {"schemaVersion": 2, "mediaType": OCI_MANIFEST} | descriptors
     manifest = draw(json_bytes([stated]))
     entry = {
-        "mediaType": oci.OCI_MANIFEST,
+        "mediaType": OCI_MANIFEST,
         "digest": digest_of(manifest),
         "size": len(manifest),
         "annotations": {"io.containerd.image.name": "docker.io/library/a:b"},

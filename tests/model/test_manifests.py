@@ -12,21 +12,30 @@ from dockersave.errors import ContentError
 from dockersave.limits import LIMITS
 from dockersave.model import kinds
 from dockersave.model import manifests as oci
+from dockersave.model.descriptors import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Descriptor,
+    parse_descriptor,
+)
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import Descriptor, Index, Manifest
-from dockersave.model.platforms import Platform
+from dockersave.model.manifests import Index, Manifest
 from tests.images import GOOD, INDEXES, ODD, read
 
 DIGEST = "sha256:" + "0f" * 32
-CONFIG: dict[str, Any] = {"mediaType": oci.OCI_CONFIG, "digest": DIGEST, "size": 7}
-LAYER: dict[str, Any] = {"mediaType": f"{oci.OCI_LAYER}+gzip", "digest": DIGEST, "size": 7}
+CONFIG: dict[str, Any] = {"mediaType": OCI_CONFIG, "digest": DIGEST, "size": 7}
+LAYER: dict[str, Any] = {"mediaType": f"{OCI_LAYER}+gzip", "digest": DIGEST, "size": 7}
 MANIFEST: dict[str, Any] = {
-    "schemaVersion": 2, "mediaType": oci.OCI_MANIFEST, "config": CONFIG, "layers": [LAYER],
+    "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": CONFIG, "layers": [LAYER],
 }  # fmt: skip
 INDEX: dict[str, Any] = {
     "schemaVersion": 2,
-    "mediaType": oci.OCI_INDEX,
-    "manifests": [{"mediaType": oci.OCI_MANIFEST, "digest": DIGEST, "size": 7}],
+    "mediaType": OCI_INDEX,
+    "manifests": [{"mediaType": OCI_MANIFEST, "digest": DIGEST, "size": 7}],
 }
 
 
@@ -63,8 +72,8 @@ def test_reads_the_samples(name: str) -> None:
 def test_media_types() -> None:
     """The document's own word counts, then the header's, then what it looks like."""
     for document, docker, generic in (
-        (MANIFEST, oci.DOCKER_MANIFEST, oci.OCI_MANIFEST),
-        (INDEX, oci.DOCKER_INDEX, oci.OCI_INDEX),
+        (MANIFEST, DOCKER_MANIFEST, OCI_MANIFEST),
+        (INDEX, DOCKER_INDEX, OCI_INDEX),
     ):
         silent = changed(document, mediaType=...)
         assert parse(silent).descriptor.media_type == generic
@@ -107,8 +116,8 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "both kinds": (MANIFEST | INDEX, "an index and an image at once"),
     "both kinds, empty": (changed(INDEX, layers=[]), "an index and an image at once"),
     "both kinds, config": (changed(INDEX, config=CONFIG), "an index and an image at once"),
-    "image that says index": (changed(MANIFEST, mediaType=oci.OCI_INDEX), "but it is not one"),
-    "index that says image": (changed(INDEX, mediaType=oci.DOCKER_MANIFEST), "but it is not one"),
+    "image that says index": (changed(MANIFEST, mediaType=OCI_INDEX), "but it is not one"),
+    "index that says image": (changed(INDEX, mediaType=DOCKER_MANIFEST), "but it is not one"),
     "neither kind": (changed(MANIFEST, layers=..., config=...), "no list of layers"),
     "no layers": (changed(MANIFEST, layers=...), "no list of layers"),
     "config is null": (changed(MANIFEST, config=None), "the config is not a descriptor"),
@@ -186,12 +195,12 @@ def test_refuses_descriptors(name: str, place: str) -> None:
 @pytest.mark.parametrize(
     ("document", "media_type"),
     [
-        (MANIFEST, oci.OCI_INDEX),
-        (MANIFEST, oci.DOCKER_MANIFEST),
-        (changed(MANIFEST, mediaType=...), oci.DOCKER_INDEX),
-        (INDEX, oci.OCI_MANIFEST),
-        (INDEX, oci.DOCKER_INDEX),
-        (changed(INDEX, mediaType=...), oci.OCI_MANIFEST),
+        (MANIFEST, OCI_INDEX),
+        (MANIFEST, DOCKER_MANIFEST),
+        (changed(MANIFEST, mediaType=...), DOCKER_INDEX),
+        (INDEX, OCI_MANIFEST),
+        (INDEX, DOCKER_INDEX),
+        (changed(INDEX, mediaType=...), OCI_MANIFEST),
     ],
 )
 def test_refuses_what_is_labelled_as_something_else(document: object, media_type: str) -> None:
@@ -226,11 +235,11 @@ def test_null_is_a_list_a_map_or_a_text_without_anything() -> None:
     layer = changed(
         LAYER, mediaType=None, urls=None, annotations=None, platform=None, artifactType=None
     )
-    found = oci.parse_descriptor(layer, "it")
+    found = parse_descriptor(layer, "it")
     assert (found.media_type, found.urls, found.annotations) == ("", (), {})
     assert (found.platform, found.artifact_type) == (None, "")
     nulls = changed(LAYER, annotations={"a": None}, urls=[None], platform={"os": None})
-    found = oci.parse_descriptor(nulls, "it")
+    found = parse_descriptor(nulls, "it")
     assert (found.urls, found.annotations, found.platform) == ((), {"a": ""}, None)
 
 
@@ -238,7 +247,7 @@ def test_null_is_an_index_or_an_image_without_anything() -> None:
     found = parse(changed(INDEX, manifests=None, mediaType=None, annotations=None))
     assert isinstance(found, Index)
     assert found.manifests == ()
-    found = parse(changed(INDEX, manifests=None, layers=None, config=None), oci.OCI_INDEX)
+    found = parse(changed(INDEX, manifests=None, layers=None, config=None), OCI_INDEX)
     assert isinstance(found, Index)
     found = parse(changed(MANIFEST, layers=None, manifests=None, artifactType=None, subject=None))
     assert isinstance(found, Manifest)
@@ -301,40 +310,7 @@ def test_refuses_configs(document: object, message: str) -> None:
         config(document)
 
 
-# Descriptors
-
-
-def test_descriptors() -> None:
-    stated = LAYER | {
-        "urls": ["https://a.test/b"],
-        "annotations": {"a": "b"},
-        "platform": {"os": "linux", "architecture": "arm", "os.version": "1.2"},
-    }
-    descriptor = oci.parse_descriptor(stated, "it")
-    assert descriptor.blob_path == f"blobs/sha256/{'0f' * 32}"
-    assert descriptor.hex == "0f" * 32
-    assert descriptor.os_version == "1.2"
-    assert descriptor.platform == Platform("linux", "arm", "v7")
-    assert descriptor.to_json() == {k: v for k, v in stated.items() if k != "platform"}
-    plain = oci.parse_descriptor(changed(LAYER, urls=None, annotations=None, platform=None), "it")
-    assert plain.to_json() == LAYER
-
-
-@pytest.mark.parametrize(
-    ("changes", "is_attestation", "is_foreign"),
-    [
-        ({}, False, False),
-        ({"platform": {"os": "unknown", "architecture": "unknown"}}, True, False),
-        ({"annotations": {"vnd.docker.reference.type": "attestation-manifest"}}, True, False),
-        ({"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}, False, True),
-        ({"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar"}, False, True),
-        ({"urls": ["https://a.test"]}, False, False),
-    ],
-)
-def test_odd_descriptors(changes: dict[str, Any], is_attestation: bool, is_foreign: bool) -> None:
-    descriptor = oci.parse_descriptor(LAYER | changes, "it")
-    assert descriptor.is_attestation is is_attestation
-    assert descriptor.is_foreign is is_foreign
+# Writing
 
 
 def test_to_json() -> None:

@@ -72,6 +72,14 @@ def test_what_is_no_number(wrong: dict[str, Any]) -> None:
         Network(**wrong)
 
 
+def test_a_password_after_the_name_is_refused_and_not_shown() -> None:
+    """As curl and skopeo take it. As a name it would be sent, and be shown by a refusal."""
+    with pytest.raises(UsageError, match="without a colon") as caught:
+        Network(user="me:hunter2")
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+    assert "password=" in caught.value.hint
+
+
 def test_one_run_takes_from_a_plain_registry_and_from_one_with_tls(tmp_path: Path) -> None:
     sample = image([random_layer(1000)])
     store = Store.of({"sample": sample})

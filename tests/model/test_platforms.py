@@ -11,6 +11,7 @@ import pytest
 from dockersave.errors import NotFoundError, UsageError
 from dockersave.limits import LIMITS
 from dockersave.model import manifests as oci
+from dockersave.model.descriptors import OCI_INDEX, OCI_MANIFEST
 from dockersave.model.digest import digest_of
 from dockersave.model.manifests import Index
 from dockersave.model.platforms import Platform
@@ -59,7 +60,7 @@ def index(*entries: str) -> Index:
     manifests = []
     for number, text in enumerate(entries):
         entry: dict[str, Any] = {
-            "mediaType": oci.OCI_INDEX if text.startswith("+") else oci.OCI_MANIFEST,
+            "mediaType": OCI_INDEX if text.startswith("+") else OCI_MANIFEST,
             "digest": f"sha256:{number:064x}",
             "size": number,
         }

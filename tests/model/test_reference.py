@@ -157,6 +157,12 @@ BAD = {
 }  # fmt: skip
 
 
+def test_a_tag_from_a_variable_that_is_not_set() -> None:
+    with pytest.raises(UsageError) as caught:
+        Reference.parse("app:")
+    assert caught.value.hint == "is a variable of your script not set?"
+
+
 @pytest.mark.parametrize("text", [*GOOD, *NEWER])
 def test_reads(text: str) -> None:
     registry, repository, tag, digest, shown = (GOOD | NEWER)[text]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dockersave.cancellation import Cancellation
-from dockersave.model.manifests import Descriptor
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.options import Network
 from dockersave.registry.client import RegistryClient
 from dockersave.registry.retry import Retry

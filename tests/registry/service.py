@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
 from tests.images import Blob, Repository, Store
-from tests.images.documents import SCHEMA1_SIGNED
+from tests.images.documents import OCI_INDEX, SCHEMA1_SIGNED
 from tests.registry.tokens import Authority
 from tests.registry.wire import Request, Response
 
@@ -18,6 +18,7 @@ _PATHS: Mapping[str, re.Pattern[str]] = {
     "ping": re.compile(r"/v2/?()()"),
     "manifest": re.compile(r"/v2/(.+)/manifests/([^/]+)"),
     "blob": re.compile(r"/v2/(.+)/blobs/([^/]+)"),
+    "referrers": re.compile(r"/v2/(.+)/referrers/([^/]+)"),
     "tags": re.compile(r"/v2/(.+)/tags/list()"),
     "token": re.compile(r"/token()()"),
     "storage": re.compile(r"/storage/(.+)/([^/]+)"),
@@ -34,6 +35,7 @@ class Service:
         storage_lifetime: seconds that a signed address is good for.
         page_size: tags on a page of the list, at most.
         absolute_links: whether the `Link` to the next page has scheme and host.
+        referrers: whether it lists what refers to a manifest (distribution-spec 1.1).
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Service:
         storage_lifetime: float = 300.0,
         page_size: int = 100,
         absolute_links: bool = False,
+        referrers: bool = False,
     ) -> None:
+        self.referrers = referrers
         self.store, self.authority = store, authority
         self.storage, self.storage_lifetime = storage, storage_lifetime
         self.page_size, self.absolute_links = page_size, absolute_links
@@ -91,11 +95,29 @@ class Service:
             return problem(404, "NAME_UNKNOWN", "repository name not known to registry")
         if request.kind == "manifest":
             return _manifest(found, request)
+        if request.kind == "referrers" and self.referrers:
+            return self._referrers(found, request)
         if request.kind == "tags":
             return self._tags(found, request)
         if request.kind in ("blob", "config"):
             return self._blob(found, request)
         return problem(404, "UNSUPPORTED", "no such path")
+
+    def _referrers(self, repository: Repository, request: Request) -> Response:
+        entries = []
+        for document in repository.manifests.values():
+            manifest = json.loads(document.manifest)
+            if manifest.get("subject", {}).get("digest") == request.reference:
+                kind = manifest.get("artifactType") or manifest["config"]["mediaType"]
+                entries.append(document.descriptor() | {"artifactType": kind})
+        start = int(request.query.get("from", "0"))
+        shown = entries[start : start + self.page_size]
+        answer = _json(200, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown})
+        answer.set("Content-Type", OCI_INDEX)
+        if start + self.page_size < len(entries):
+            link = f"{request.path}?from={start + self.page_size}"
+            answer.set("Link", f'<{link}>; rel="next"')
+        return answer
 
     def _blob(self, repository: Repository, request: Request) -> Response:
         blob = repository.blobs.get(request.reference)

@@ -81,6 +81,7 @@ class Simulator:
         storage_lifetime: seconds that these are good for.
         page_size: tags on a page, at most.
         absolute_links: whether the link to the next page has scheme and host.
+        referrers: whether it lists what refers to a manifest.
         port: of the registry; 0 for any.
 
     Attributes:
@@ -99,6 +100,7 @@ class Simulator:
         storage_lifetime: float = 300.0,
         page_size: int = 100,
         absolute_links: bool = False,
+        referrers: bool = False,
         port: int = 0,
     ) -> None:
         self.store = store
@@ -119,6 +121,7 @@ class Simulator:
             storage_lifetime,
             page_size,
             absolute_links,
+            referrers,
         )
         self.faults = Faults(self.service)
 

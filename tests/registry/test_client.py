@@ -8,8 +8,8 @@ import pytest
 
 from dockersave.errors import NetworkError, NotFoundError
 from dockersave.limits import LIMITS
+from dockersave.model.descriptors import DOCKER_MANIFEST, Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import DOCKER_MANIFEST, Descriptor
 from dockersave.registry import stream as streams
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.clients import descriptor_of, drain, opened
@@ -86,8 +86,9 @@ def test_what_a_real_registry_does_not_have(real: Registry) -> None:
             run.registry.manifest("docker", "nope")
         with pytest.raises(NotFoundError, match="no manifest of docker:nope"):
             run.registry.head("docker", "nope")
-        with pytest.raises(NotFoundError, match="no tags of no/such: NAME_UNKNOWN"):
+        with pytest.raises(NotFoundError, match="no tags of no/such: NAME_UNKNOWN") as caught:
             list(run.registry.tags("no/such"))
+        assert caught.value.hint == "is the name right?", "not: list the tags"
         with pytest.raises(NotFoundError, match="BLOB_UNKNOWN"):
             run.registry.blob("docker", missing)
 

@@ -13,8 +13,8 @@ import pytest
 
 from dockersave.errors import ContentError, CredentialsError, NetworkError
 from dockersave.limits import LIMITS
+from dockersave.model.descriptors import ACCEPT, Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import ACCEPT, Descriptor
 from dockersave.registry.documents import accepting
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch

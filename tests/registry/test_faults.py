@@ -335,7 +335,7 @@ def test_faults_are_plain_values(fault: Fault) -> None:
     assert (again.name, again.on, again.times) == (fault.name, fault.on, fault.times)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(fault_lists())
 def test_no_composition_breaks_the_simulator(faults: list[Fault]) -> None:
     with Simulator(Store.of({"a/b": SAMPLE}), storage=True) as registry:

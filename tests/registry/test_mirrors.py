@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dockersave.errors import ContentError, NetworkError, NotFoundError, UsageError
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import Descriptor
 from dockersave.registry.endpoint import mirror_base
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.canary import Canary

@@ -22,7 +22,7 @@ import pytest
 import trustme
 
 from dockersave import errors
-from dockersave.model.manifests import Descriptor
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.reference import Reference
 from dockersave.registry.connections import connecting
 from tests.registry.clients import Run, drain, opened

@@ -130,21 +130,21 @@ def test_lasting_failures_are_not_tried_again(failure: DockersaveError) -> None:
 
 def test_progress_counts_nothing_and_waits_for_nothing() -> None:
     """A line that is reset every megabyte moves all the same: no budget ends it, no pause."""
-    attempts = Policy(retries=0).retry.attempts
+    policy = Policy(retries=0).retry.policy
     for _ in range(2 * LIMITS.retries_per_run):
-        assert attempts.judge(reset(), 0, now=0.0, gained=True) == Verdict()
+        assert policy.judge(reset(), 0, now=0.0, gained=True) == Verdict()
 
 
 def test_who_asks_to_wait_is_waited_for_whatever_has_come() -> None:
-    attempts = Policy().retry.attempts
+    policy = Policy().retry.policy
     busy = NetworkError("registry.example: busy", transient=True, retry_after=7)
-    assert attempts.judge(busy, 0, now=0.0, gained=True).until >= 7
+    assert policy.judge(busy, 0, now=0.0, gained=True).until >= 7
 
 
 def test_wrong_content_is_no_progress() -> None:
     """However much of it arrived: it must be fetched again."""
     wrong = ContentError("registry.example: a blob hashes to ...", transient=True)
-    assert Policy().retry.attempts.judge(wrong, 0, now=0.0, gained=True).counts
+    assert Policy().retry.policy.judge(wrong, 0, now=0.0, gained=True).counts
 
 
 def test_without_progress_the_run_has_a_budget() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from dockersave.errors import ContentError, DockersaveError, NotFoundError
-from dockersave.model.manifests import Descriptor
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
 from dockersave.registry.documents import Document as Served

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dockersave import Options, Registry, check_archive, list_archive, save
-from dockersave.model import manifests as oci
+from dockersave.model.descriptors import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from tests.archive.resolved_images import archive
 from tests.images import ODD, Blob, Document, image, index, random_layer, read
 from tests.images.documents import SCHEMA1_SIGNED, artifact, encode, schema1
@@ -26,11 +26,11 @@ def manifest(config: Blob) -> Document:
     """A manifest with such a config, which need not be an image's."""
     document = {
         "schemaVersion": 2,
-        "mediaType": oci.OCI_MANIFEST,
+        "mediaType": OCI_MANIFEST,
         "config": config.descriptor(),
         "layers": [TEXT.descriptor()],
     }
-    return Document(oci.OCI_MANIFEST, encode(document), (config, TEXT))
+    return Document(OCI_MANIFEST, encode(document), (config, TEXT))
 
 
 OTHERS: dict[str, Document | Blob] = {
@@ -40,7 +40,7 @@ OTHERS: dict[str, Document | Blob] = {
     "the image's own layer": artifact(HELM, {}, "a/b.tar+gzip", read(IMAGE.layers[0].data)),
     "a config that is text": manifest(Blob.of("application/octet-stream", b"text")),
     "a config that is empty": manifest(Blob.of("", b"")),
-    "a config that claims to be an image's": manifest(Blob.of(oci.OCI_CONFIG, b"[]")),
+    "a config that claims to be an image's": manifest(Blob.of(OCI_CONFIG, b"[]")),
     "a blob": Blob.of("application/vnd.oci.image.layer.v1.tar+gzip", gzip.compress(b"content")),
     "a blob that is JSON": Blob.of("application/json", b'{"manifests":1}'),
     "an index of such": index([manifest(Blob.of("", b""))], "oci"),
@@ -53,12 +53,12 @@ def beside(other: Document | Blob) -> Document:
     listed.pop("platform", None)
     body = {
         "schemaVersion": 2,
-        "mediaType": oci.OCI_INDEX,
+        "mediaType": OCI_INDEX,
         "manifests": [listed, IMAGE.descriptor()],
     }
     children = (IMAGE,) if isinstance(other, Blob) else (IMAGE, other)
     blobs = (other,) if isinstance(other, Blob) else ()
-    return Document(oci.OCI_INDEX, encode(body), blobs, children)
+    return Document(OCI_INDEX, encode(body), blobs, children)
 
 
 @pytest.mark.parametrize("gunzip", [False, True], ids=["as-served", "gunzip"])

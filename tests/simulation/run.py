@@ -254,6 +254,9 @@ class Run:
                 if machine.now > until:
                     raise Wrong("it goes on for ever")
 
+            for layer in downloads:
+                if isinstance(layer, WatchedLayer):
+                    layer.claim = workers.claim
             stack.enter_context(closing(workers))
             workers.run(self._meanwhile(ledger, downloads, workers, window), tick)
 

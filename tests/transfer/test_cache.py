@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from dockersave.cancellation import Cancellation
+from dockersave.errors import CancelledError
 from dockersave.model.options import Options
 from dockersave.transfer.cache import Cache, Entry
 from tests.faults.saving import fetched, run, saved, sha256, start
@@ -273,6 +275,17 @@ def test_a_directory_that_is_something_else_is_refused(
     assert "--cache-dir it holds" in done.error[0]
     assert "empty directory" in done.error[1]
     assert snapshot(tmp_path) == before
+
+
+def test_who_waits_for_another_process_hears_that_the_run_is_stopped(tmp_path: Path) -> None:
+    stopped = Cancellation()
+    cache = Cache(str(tmp_path), 1000, lambda line: None, stopped.wait)
+    assert store(cache, 1, 300)
+    with (tmp_path / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        stopped.cancel()
+        with pytest.raises(CancelledError):
+            cache.begin(digest_of(b"\x02" * 300), 300)
 
 
 def test_a_directory_that_is_empty_or_a_file_systems_is_taken(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ _TOLD_APART = {
     *("_whole_only", "_active", "_undone", "_wanting", "_begun", "unassigned", "spread"),
     *("_idle", "memory"),
 }
-_OF_NO_CONSEQUENCE = {"received", "_attempts", "_piece_most", "_tell"}
+_OF_NO_CONSEQUENCE = {"received", "_policy", "_piece_most", "_tell"}
 _OF_BLOBS = {
     *("digest", "size", "base", "sequential", "restartable", "sources", "number", "done", "epoch"),
     *("strikes", "attempts", "round", "whole", "has_answered", "not_before", "leases", "missing"),

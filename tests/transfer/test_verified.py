@@ -11,8 +11,8 @@ import pytest
 
 from dockersave.cancellation import Cancellation
 from dockersave.errors import CancelledError, ContentError, NetworkError, NotFoundError
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import Descriptor
 from dockersave.retry_policy import RetryPolicy
 from dockersave.transfer.throttle import Throttle
 from dockersave.transfer.verified import VerifiedBlob

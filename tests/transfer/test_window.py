@@ -18,8 +18,8 @@ from dockersave.archive.members import Document, Layer
 from dockersave.archive.tar import Plan, fixed_parts, lay_out
 from dockersave.errors import ContentError, OutputError
 from dockersave.limits import LIMITS
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import Buffer, digest_of
-from dockersave.model.manifests import Descriptor
 from dockersave.transfer import window as window_module
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.download import BlobDownload

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ...model.formats import FORMATS
+from ...model.formats import FORMATS, every_format
 
 if TYPE_CHECKING:
     from .format import Format
@@ -21,7 +21,7 @@ def format_named(name: str) -> Format:
     Raises:
         KeyError: the format is unknown.
     """
-    if name not in FORMATS:
+    if name not in every_format():
         raise KeyError(name)
     found: Format = import_module(f"{__name__}.{name}").FORMAT
     return found

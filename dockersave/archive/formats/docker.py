@@ -16,6 +16,7 @@ class DockerFormat(OciFormat):
 
     files = re.compile(rf"{OciFormat.files.pattern}|manifest\.json|repositories")
     mark = re.compile(r"manifest\.json")
+    names_companions = False
 
     def documents(self, images: Sequence[Image]) -> list[Document]:
         """Those of the OCI layout, then `manifest.json` and `repositories`."""

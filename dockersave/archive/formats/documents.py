@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ...model.descriptors import OCI_INDEX, Descriptor
 from ...model.image import Image, Variant
-from ...model.manifests import OCI_INDEX, Descriptor, to_json
+from ...model.manifests import to_json
+from ...values import replace
 from ..members import Document
 
 Paths = Callable[[Variant], tuple[str, list[str]]]
@@ -60,8 +62,13 @@ def familiar_tag(image: Image) -> str:
     return f"{reference.familiar_name}:{reference.tag}" if reference.tag else ""
 
 
-def layout_index(images: Sequence[Image]) -> Document:
-    """The member `index.json` of an OCI layout: one descriptor for each name."""
+def layout_index(images: Sequence[Image], *, companions: bool = False) -> Document:
+    """The member `index.json` of an OCI layout: one descriptor for each name.
+
+    Args:
+        images: those in the archive.
+        companions: whether what is attached to the images has names, too.
+    """
     descriptors: list[dict[str, Any]] = []
     names: dict[str | None, set[str]] = {}
     for image in images:
@@ -82,8 +89,27 @@ def layout_index(images: Sequence[Image]) -> Document:
             descriptor["platform"] = config.stated
         if descriptor not in descriptors:
             descriptors.append(descriptor)
+    named = (each for image in images for each in image.companions if each.tag)
+    for companion in named if companions else ():
+        notes = {"org.opencontainers.image.ref.name": companion.tag}
+        descriptor = replace(companion.descriptor, annotations=notes).to_json()
+        if descriptor not in descriptors:
+            descriptors.append(descriptor)
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
     return Document("index.json", to_json(document))
+
+
+def is_companion(notes: Mapping[str, str]) -> bool:
+    """Whether an entry of `index.json` is no image, but is attached to one: its tag is a digest.
+
+    Args:
+        notes: the entry's annotations.
+    """
+    name = notes.get("org.opencontainers.image.ref.name", "")
+    return "io.containerd.image.name" not in notes and _COMPANION.fullmatch(name) is not None
+
+
+_COMPANION = re.compile(r"sha(256|512)-[0-9a-f]{64,128}(\.[a-z]+)?")
 
 
 def _reference_name(image: Image) -> str:

@@ -28,6 +28,13 @@ class Format(ABC):
     """The paths of its symbolic links; none."""
     mark: ClassVar[re.Pattern[str]]
     """The path of a file that every archive of this format has."""
+    is_file_system: ClassVar[bool] = False
+    """Whether it is what the layers make that is saved, instead of the image."""
+    root: ClassVar[str] = ""
+    """Where in the output the file system is: empty, or a directory and a slash. Then there is a
+    runtime's `config.json` beside it."""
+    suffix: ClassVar[str] = ""
+    """What the usual names of its outputs end in, before `.tar`."""
 
     config_copies: ClassVar[int] = 1
     """How many copies of an image's config are in memory while its documents are made."""

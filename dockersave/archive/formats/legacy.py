@@ -14,9 +14,9 @@ from typing import Any
 
 from ...errors import UsageError
 from ...limits import LIMITS
+from ...model.descriptors import Descriptor
 from ...model.digest import digest_of
 from ...model.image import Image, Variant
-from ...model.manifests import Descriptor
 from ...model.options import Options
 from ...model.platforms import ALL_PLATFORMS
 from ...spelling import argument
@@ -46,6 +46,11 @@ class LegacyFormat(Format):
             raise UsageError(
                 "the legacy format holds one platform",
                 f"choose {argument('format', 'oci')}, or one {argument('platform')}",
+            )
+        if options.carries:
+            raise UsageError(
+                f"the legacy format has no place for what {options.carries} saves",
+                f"choose {argument('format', 'docker')} or {argument('format', 'oci')}",
             )
 
     def notes(self, image: Image) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 from ...model.image import Image
 from ...model.manifests import to_json
@@ -21,6 +22,9 @@ class OciFormat(Format):
     files = re.compile(r"oci-layout|index\.json|blobs/sha(256|512)/[0-9a-f]+")
     folders = re.compile(r"blobs|blobs/sha(256|512)")
     mark = re.compile(r"index\.json")
+    names_companions: ClassVar[bool] = True
+    """Whether what is attached to images has names: then it can be pushed, but engines that load
+    every name, such as containerd, take it for images."""
 
     def layers(self, images: Sequence[Image]) -> list[Layer]:
         """One member for each blob, however often it is referenced."""
@@ -44,10 +48,12 @@ class OciFormat(Format):
                 bodies[artifact.manifest.descriptor.blob_path] = artifact.manifest.body
             for index in reversed(image.indexes):
                 bodies[index.descriptor.blob_path] = index.body
+            for companion in image.companions:
+                bodies[companion.descriptor.blob_path] = companion.body
         layer_paths = {layer.path for layer in self.layers(images)}
         return [
             *(Document(path, body) for path, body in bodies.items() if path not in layer_paths),
-            layout_index(images),
+            layout_index(images, companions=self.names_companions),
             Document("oci-layout", to_json(OCI_LAYOUT)),
         ]
 

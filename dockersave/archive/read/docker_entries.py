@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeGuard
 
 from ...errors import ContentError, UsageError, shown
-from ...model.manifests import Descriptor
+from ...model.descriptors import Descriptor
 from ...model.reference import Reference
 
 

@@ -153,6 +153,11 @@ class Inventory:
         """The names of all files, and of links to files."""
         return [*self.items, *(link for link in self.links if self.find(link))]
 
+    @property
+    def documents(self) -> list[str]:
+        """The names of all files that may be documents."""
+        return list(self._documents)
+
     def find(self, path: str) -> Item | None:
         """The file with this name, or the target of a link with this name."""
         for _ in range(_LINKS_MOST):

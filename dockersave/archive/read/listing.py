@@ -17,13 +17,15 @@ from ...cancellation import Cancellation
 from ...compression import Decompressor
 from ...errors import ContentError, shown
 from ...limits import LIMITS
+from ...model.descriptors import Descriptor, parse_descriptor
 from ...model.digest import digest_of
 from ...model.kinds import parse_entry
-from ...model.manifests import Descriptor, Manifest, parse_config, parse_descriptor
+from ...model.manifests import Manifest, parse_config
 from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
 from ..formats import formats_in
+from ..formats.documents import is_companion
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
@@ -150,7 +152,7 @@ def list_archive(
     name = os.fspath(path)
     reading = Reading(name, Progress(), cancellation or Cancellation())
     with closing(reading), reading.explaining():
-        plain = _open_plain(name)
+        plain = open_plain(name)
         if plain is None:
             inventory = Inventory.of(reading.members(), hashed=False)
         else:
@@ -167,7 +169,7 @@ def list_archive(
     return Listing(name, formats, reading.compression, images)
 
 
-def _open_plain(path: str) -> int | None:
+def open_plain(path: str) -> int | None:
     """Open a file with random access to its members; None if there is no such file."""
     if path == STDIN or not stat.S_ISREG(os.stat(path).st_mode):
         return None
@@ -187,10 +189,19 @@ def _open_plain(path: str) -> int | None:
 
 def _members(fd: int) -> Members:
     for found, offset in read_file(fd):
-        yield found, _content(fd, offset, found.size)
+        yield found, content_of(fd, offset, found.size)
 
 
-def _content(fd: int, offset: int, size: int) -> Iterator[bytes]:
+def content_of(fd: int, offset: int, size: int) -> Iterator[bytes]:
+    """The content of a member of a file, of which often only the beginning is needed.
+
+    Args:
+        fd: the file.
+        offset, size: where the content is, in bytes.
+
+    Raises:
+        ContentError: the file ends before.
+    """
     end = offset + size
     most = _HEAD
     while offset < end and (data := os.pread(fd, min(end - offset, most), offset)):
@@ -236,6 +247,8 @@ class _Contents:
         found: dict[str, tuple[ListedVariant, ...]] = {}
         for number, entry in enumerate(_list(_object(self._json("index.json")).get("manifests"))):
             descriptor = parse_descriptor(entry, f"manifests[{number}]")
+            if is_companion(descriptor.annotations):
+                continue
             variants = self._manifest(descriptor, LIMITS.index_depth)
             if variants is None:
                 raise ContentError(

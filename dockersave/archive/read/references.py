@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from ...errors import ContentError, shown
 from ...limits import LIMITS
+from ...model.descriptors import Descriptor, parse_descriptor
 from ...model.kinds import image_config, may_be_image, parse_entry
-from ...model.manifests import (
-    Config,
-    Descriptor,
-    Index,
-    Manifest,
-    parse_config,
-    parse_descriptor,
-)
+from ...model.manifests import Config, Index, Manifest, parse_config
 from ...values import dataclass
 from ..formats import formats_in
+from ..formats.documents import is_companion
 from .docker_entries import are_texts, checked_name, is_foreign
+from .findings import Findings
 from .inventory import Inventory, Item, named_digest
 
 _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
-_FAULTS_MOST = 100
-_LINE_MOST = 1000
-"""The longest fault or note: enough for two digests and the names of two members."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault in an archive.
-
-    Args:
-        member: the faulty or missing member; empty for the archive as a whole.
-        message: what is wrong with it.
-    """
-
-    member: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.member}: {self.message}" if self.member else self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +31,16 @@ class CheckedImage:
         names: its names in the archive, in their order; may be empty.
         digest: of its manifest or index, or of its config if the archive has no manifests.
         platform: its platform; empty for an index.
+        signers: fingerprints of the keys with which it is signed; none if that was not checked.
     """
 
     names: tuple[str, ...]
     digest: str
     platform: str
+    signers: tuple[str, ...] = ()
 
 
-class References:
+class References(Findings):
     """Everything that the documents of an archive refer to.
 
     Args:
@@ -70,13 +48,14 @@ class References:
     """
 
     def __init__(self, inventory: Inventory) -> None:
+        super().__init__()
         self.images: list[CheckedImage] = []
-        self.faults: list[Fault] = []
-        self.notes: list[str] = []
+        self.docker: list[CheckedImage] = []  # listed by manifest.json
         self._inventory = inventory
         self._seen: set[tuple[str, str]] = set()
         self._platforms: dict[str, str] = {}
         self._configs: set[str] = set()
+        self._companions: set[str] = set()
         self._named: set[str] = set()
         self._with_images: set[str] = set()
         self._unread: list[tuple[str, str]] = []
@@ -109,8 +88,8 @@ class References:
         for entry in docker:
             with self._blaming("manifest.json"):
                 image = self._docker_image(entry)
-                if image and not are_named:
-                    self.images.append(image)
+                self.docker += [image] if image else []
+                self.images += [image] if image and not are_named else []
         if self._inventory.find("repositories"):
             self._repositories()
         if not self.formats:
@@ -119,23 +98,6 @@ class References:
             )
         elif not self.images and not self.faults:
             self._fault("", "the archive lists no image")
-
-    def _fault(self, member: str, message: str) -> None:
-        fault = Fault(shown(member), shown(message, _LINE_MOST))
-        if len(self.faults) < _FAULTS_MOST and fault not in self.faults:
-            self.faults.append(fault)
-
-    def _note(self, line: str) -> None:
-        line = shown(line, _LINE_MOST)
-        if len(self.notes) < _FAULTS_MOST and line not in self.notes:
-            self.notes.append(line)
-
-    @contextmanager
-    def _blaming(self, member: str) -> Iterator[None]:
-        try:
-            yield
-        except ContentError as failure:
-            self._fault(member, failure.message)
 
     def _find(self, path: object) -> Item | None:
         return self._inventory.find(path) if isinstance(path, str) else None
@@ -178,13 +140,17 @@ class References:
             if not isinstance(entries, list):
                 raise ContentError("has no list of manifests")
             named: dict[str, tuple[list[str], str]] = {}
-            for number, entry in enumerate(entries):
-                descriptor = parse_descriptor(entry, f"manifests[{number}]")
+            parsed = [parse_descriptor(each, f"manifests[{n}]") for n, each in enumerate(entries)]
+            # What is attached to images comes after them: it is not read as an image.
+            for descriptor in sorted(parsed, key=lambda each: is_companion(each.annotations)):
+                if is_companion(notes := descriptor.annotations):
+                    self._companions.add(descriptor.digest)
                 platform = self._manifest(descriptor, "index.json", LIMITS.index_depth)
                 if platform is None:
                     self._fault(descriptor.blob_path, "is missing, but index.json refers to it")
+                if descriptor.digest in self._companions:
+                    continue
                 names, _ = named.setdefault(descriptor.digest, ([], platform or ""))
-                notes = descriptor.annotations
                 if name := notes.get(_NAME) or notes.get(_REF_NAME):
                     names.append(shown(name))
             for where, message in self._unread:
@@ -221,8 +187,11 @@ class References:
         document = parse_entry(descriptor, read, inside=inside)
         if document is None:
             return ""
+        beside = descriptor.digest in self._companions
         if not document.is_index:
-            return self._image(document, path, inside, attached=descriptor.is_attestation)
+            beside = beside or descriptor.is_attestation
+            return self._image(document, path, inside, attached=beside)
+        self._companions.update(entry.digest for entry in document.manifests if beside)
         if depth == 0:
             raise ContentError(f"is an index nested more than {LIMITS.index_depth} levels deep")
         self._index(document, path, depth)

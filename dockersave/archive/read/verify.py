@@ -10,19 +10,21 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
 from ...cancellation import Cancellation
 from ...compression import Decompressor
-from ...errors import ContentError, UsageError
+from ...errors import ContentError, DockersaveError, SignatureError, UsageError
 from ...limits import LIMITS, MIB
 from ...progress import Progress
+from ...signatures.policy import Policy
 from ...spelling import argument
 from ...values import dataclass
+from .findings import Fault
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
-from .references import CheckedImage, Fault, References
+from .references import CheckedImage, References
 
 STDIN = "-"
 _TICK = 0.1
@@ -43,6 +45,7 @@ class Report:
         files: the number of files.
         size: bytes that were read.
         faults: what is wrong; empty if the archive is intact.
+        unsigned: images without a signature that was asked for, each with the reason.
         notes: what is unusual, but not wrong.
     """
 
@@ -54,23 +57,35 @@ class Report:
     size: int
     faults: tuple[Fault, ...]
     notes: tuple[str, ...]
+    unsigned: tuple[Fault, ...] = ()
 
     @property
     def is_right(self) -> bool:
-        """Whether the archive is intact."""
-        return not self.faults
+        """Whether the archive is intact, and signed as it was asked for."""
+        return not self.faults and not self.unsigned
 
-    def failure(self) -> ContentError:
-        """The error for an archive that is not intact: its first fault."""
+    def failure(self) -> DockersaveError:
+        """The error for an archive that is not right: its first fault."""
+        if not self.faults and self.unsigned:
+            others = len(self.unsigned) - 1
+            beside = f" (and {others} more like it)" * bool(others)
+            return SignatureError(
+                f"{self.path}: {self.unsigned[0]}{beside}",
+                f"was it saved with {argument('with_signatures')}?",
+            )
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
-        return ContentError(
-            f"{self.path} is damaged: {self.faults[0]}{more}", "save or copy the archive again"
-        )
+        why = f"{self.faults[0]}{more}"
+        if self.path.endswith(".part"):
+            return ContentError(
+                f"{self.path} is incomplete: {why}", "save it again, which continues"
+            )
+        return ContentError(f"{self.path} is damaged: {why}", "save or copy the archive again")
 
 
 def check_archive(
     path: str | os.PathLike[str],
     *,
+    policies: Sequence[Policy] = (),
     progress: Progress | None = None,
     cancellation: Cancellation | None = None,
 ) -> Report:
@@ -79,6 +94,7 @@ def check_archive(
     Args:
         path: a tar file, or a named pipe, plain or compressed with gzip, xz, zstd or bzip2; `-`
             for standard input; or a directory with the same content as files.
+        policies: whose signatures its images need; they must be in the archive.
         progress: watches how much has been read.
         cancellation: stops the check from another thread.
 
@@ -96,15 +112,22 @@ def check_archive(
     references = References(inventory)
     if not inventory.cut:
         references.follow()
+    images = tuple(references.images)
+    unsigned: tuple[Fault, ...] = ()
+    if policies:
+        from .signers import check_signers
+
+        images, unsigned = check_signers(inventory, references, policies)
     return Report(
         path=name,
         formats=references.formats,
         compression=reading.compression,
-        images=tuple(references.images),
+        images=images,
         files=len(inventory.items),
         size=reading.present,
         faults=tuple(references.faults),
         notes=tuple(references.notes),
+        unsigned=unsigned,
     )
 
 

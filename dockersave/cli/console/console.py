@@ -61,7 +61,8 @@ class Console(Progress):
         """Report what was saved."""
         for image in saved.images:
             platforms = ", ".join(map(str, image.platforms))
-            self.note(f"{image.reference}: {image.digest} for {platforms}")
+            signers = _signed_with(image.signers)
+            self.note(f"{image.reference}: {image.digest} for {platforms}{signers}")
         size = in_bytes(saved.size)
         state = f"unchanged, {size}" if saved.unchanged else size
         if saved.reused and len(saved.paths) == 1 and not saved.unchanged:
@@ -74,9 +75,10 @@ class Console(Progress):
         for image in report.images:
             names = ", ".join(image.names) or "an image without a name"
             platform = f" for {image.platform}" if image.platform else ""
-            self.note(f"{names}: {image.digest}{platform}")
+            self.note(f"{names}: {image.digest}{platform}{_signed_with(image.signers)}")
         # A single fault is in the error that follows.
-        faults = report.faults if len(report.faults) > 1 else ()
+        wrong = report.faults or report.unsigned
+        faults = wrong if len(wrong) > 1 else ()
         for line in (*report.notes, *map(str, faults)):
             self.note(line)
         if report.is_right:
@@ -89,7 +91,7 @@ class Console(Progress):
         """Report an error, with its hint."""
         # Ctrl-C is not an error.
         word = "" if failure.exit_code > 128 else "error: "
-        if several := getattr(failure, "failures", None):
+        if several := failure.failures:
             self.say(
                 f"error: {len(several)} images failed",
                 *(as_typed(each.marked) for each in several),
@@ -113,3 +115,7 @@ class Console(Progress):
             limit: seconds to wait; by default as long as at the end of a run.
         """
         self.outbox.flush(*limit)
+
+
+def _signed_with(signers: Sequence[str]) -> str:
+    return f", signed with {' and '.join(signers)}" * bool(signers)

@@ -13,11 +13,12 @@ are in bytes, times in seconds.
     {"event": "layer", "digest": …, "size": …, "reused": …}
     {"event": "note", "message": …}
     {"event": "saved",
-     "images": [{"reference": …, "digest": …, "platform": …, "platforms": […]}],
+     "images": [{"reference": …, "digest": …, "platform": …, "platforms": […], "signers": […]}],
      "paths": […], "size": …, "fetched": …, "reused": …, "unchanged": …}
     {"event": "checked", "path": …, "formats": […], "compression": …,
-     "images": [{"names": […], "digest": …, "platform": …}], "files": …, "size": …,
-     "faults": [{"member": …, "message": …}], "notes": […]}
+     "images": [{"names": […], "digest": …, "platform": …, "signers": […]}], "files": …, "size": …,
+     "faults": [{"member": …, "message": …}], "notes": […],
+     "unsigned": [{"member": …, "message": …}]}
     {"event": "error", "message": …, "hint": …, "exit_code": …, "failures": […]}
 """
 
@@ -100,6 +101,7 @@ class JsonLines(Console):
                     "digest": image.digest,
                     "platform": str(image.platform),
                     "platforms": [str(platform) for platform in image.platforms],
+                    "signers": list(image.signers),
                 }
                 for image in saved.images
             ],
@@ -120,7 +122,7 @@ class JsonLines(Console):
             "message": as_typed(failure.marked),
             "hint": as_typed(failure.marked_hint),
             "exit_code": failure.exit_code,
-            "failures": [as_typed(each.marked) for each in getattr(failure, "failures", ())],
+            "failures": [as_typed(each.marked) for each in failure.failures],
         }
         self.write(_line("error", values))
 

@@ -12,6 +12,7 @@ _WORDS = {
     "credentials": "--ilogin, or --user and --password-stdin",
     "example": "dockersave debian",
     "help": "dockersave --help shows all options",
+    "help_signatures": "dockersave --help signatures describes its form",
     "login": "--ilogin or --user",
     "same": "the same command",
     "trace": "-vv shows",
@@ -19,10 +20,13 @@ _WORDS = {
 """What is not an option with a value."""
 
 _OPTIONS = {
+    "from_archive": "from",
     "insecure_registries": "insecure-registry",
+    "annotations": "annotation",
     "mirrors": "mirror",
     "tar": "no-tar",
     "tree": "no-rm",
+    "verify_keys": "verify-key",
 }
 """Options that are not named after their field."""
 

@@ -196,7 +196,7 @@ def _meaning(
     said = f": {detail}" if detail else ""
     if status == 404:
         return NotFoundError(
-            f"{host}: there is no {what.removeprefix('the ')}{said}",
+            f"{host}: has no {what.removeprefix('the ')}{said}",
             f"is the name right? {argument('tags')} lists the tags",
         )
     if status == 407:

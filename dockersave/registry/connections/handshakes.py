@@ -105,7 +105,7 @@ def _of_certificate(
         return NetworkError(
             f"{name}: its certificate comes from an unknown issuer",
             f"trust the issuer with {argument('ca_file', 'FILE')} or "
-            f"/etc/docker/certs.d/{name}/ca.crt (the host trusts {authorities})",
+            f"/etc/docker/certs.d/{name}/ca.crt (trusted now: {authorities})",
         )
     if code in _TOO_WEAK:
         return NetworkError(f"{name}: its certificate is too weak ({cause.verify_message})")

@@ -164,7 +164,7 @@ class Transport:
             proxy=host_of(proxy) if proxy else None,
             # A host that never answered is probably misspelt or down; one that has will come back.
             answered=self._answered,
-            authorities=self.trust.source,
+            authorities=self.trust.trusted,
         )
         # Its causes quote as much, and tracebacks show them.
         failure.__cause__ = error

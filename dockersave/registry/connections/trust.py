@@ -70,6 +70,11 @@ class Trust:
         self.source = "no authorities"
         """Where the host's authorities came from, for messages."""
 
+    @property
+    def trusted(self) -> str:
+        """Where all authorities came from, for messages."""
+        return " and ".join(filter(None, (self.source, self._network.ca_file)))
+
     def context(self, names: Iterable[str] = ()) -> ssl.SSLContext:
         """The context for one host.
 

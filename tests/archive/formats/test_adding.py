@@ -59,11 +59,12 @@ def heap(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     file = types.ModuleType(name)
     file.FORMAT = HeapFormat()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, name, file)
-    monkeypatch.setitem(FORMATS, "heap", "a joke")
+    FORMATS.append("heap")
     store = Store()
     store.add("a", GOOD["docker"](), "latest")
     with Simulator(store) as server:
         yield server
+    FORMATS.remove("heap")
 
 
 def test_it_is_written_and_known_again(heap: Simulator, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave.archive.read import reader
@@ -36,7 +36,6 @@ def one(member: Raw) -> Found:
     return only
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text("abc/.", min_size=1, max_size=150), st.binary(max_size=1500))),
     st.integers(100, 3000),
@@ -67,14 +66,12 @@ def test_reads_what_the_standard_library_writes(
             assert member.size == len(data)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=3000))
 def test_garbage_is_no_archive(data: bytes) -> None:
     with pytest.raises(ContentError):
         found(data.replace(b"\x00", b"\x01"))
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_damage_is_met_calmly(data: st.DataObject) -> None:
     whole = tar(

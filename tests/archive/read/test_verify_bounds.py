@@ -160,6 +160,14 @@ def test_the_failure_names_the_member(tmp_path: Path) -> None:
     assert "../a" in str(failure) or "manifest.json" in str(failure)
 
 
+def test_what_is_still_being_saved_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.part"
+    path.write_bytes(tar(Raw("manifest.json", b"x")))
+    failure = check_archive(path).failure()
+    assert f"{path} is incomplete" in failure.message
+    assert failure.hint == "save it again, which continues"
+
+
 def test_an_image_only_engines_before_docker_1_10_know(tmp_path: Path) -> None:
     built = GOOD["docker"]()
     members = members_of(archive(tmp_path / "a.tar", built, form="legacy"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave.archive.read.inventory import named_digest
@@ -66,7 +66,6 @@ def test_a_member_that_is_missing(form: str, samples: dict[str, Path], tmp_path:
         assert any("is missing" in line for line in lines), (member.path, lines)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_an_archive_that_is_cut_off_anywhere(
     samples: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -77,7 +76,6 @@ def test_an_archive_that_is_cut_off_anywhere(
     assert "truncated" in fault or "empty" in fault or "not a tar archive" in fault
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=5000))
 def test_garbage(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     assert faults(check(data, tmp_path_factory.getbasetemp()))

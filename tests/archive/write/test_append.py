@@ -18,8 +18,8 @@ from dockersave.archive.write.directory import DirectoryTree
 from dockersave.archive.write.file import ArchiveFile
 from dockersave.archive.write.ordered import OrderedOutput
 from dockersave.errors import CancelledError, OutputError
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import Descriptor
 from dockersave.transfer.blobs import Blob
 from dockersave.transfer.unpacking import UnpackedLayer
 from tests.transfer.fake_sources import Line

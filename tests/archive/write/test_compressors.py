@@ -60,7 +60,7 @@ def test_the_same_bytes_for_any_threads_and_any_writes(kind: str) -> None:
     assert UNPACK[kind](packed.pop()) == BODY
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.sampled_from(list(UNPACK)), st.integers(1, 300_000), st.integers(1000, 400_000))
 def test_whatever_the_size(kind: str, size: int, step: int) -> None:
     assert UNPACK[kind](compress(kind, 2, step, BODY[:size])) == BODY[:size]

@@ -15,8 +15,8 @@ from dockersave.archive.write.directory import DirectoryTree
 from dockersave.archive.write.existing import ExistingArchive
 from dockersave.archive.write.file import ArchiveFile
 from dockersave.errors import OutputError
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import Descriptor
 
 BODIES = [bytes([number]) * 300_000 for number in (1, 2, 3)]
 

@@ -19,8 +19,8 @@ from dockersave.archive.write import file as archive_file
 from dockersave.archive.write.file import ArchiveFile
 from dockersave.archive.write.partfile import PartFile
 from dockersave.errors import OutputError
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import Descriptor
 
 
 def test_a_file_is_published_whole(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from dockersave.archive.tar import Plan, lay_out
 from dockersave.archive.write.directory import DirectoryTree
 from dockersave.archive.write.file import ArchiveFile
 from dockersave.errors import OutputError
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import Descriptor
 
 MIB = 1 << 20
 

@@ -78,6 +78,7 @@ def test_a_program_gets_json(clock: Clock, capsys: pytest.CaptureFixture[str]) -
                     "digest": "sha256:" + "0" * 64,
                     "platform": "linux/arm/v7",
                     "platforms": ["linux/arm/v7"],
+                    "signers": [],
                 }
             ],
             "paths": ["debian.tar"],

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from dockersave.errors import DockersaveError
-from dockersave.model.manifests import Descriptor
+from dockersave.model.descriptors import Descriptor
 from dockersave.model.reference import Reference
 from dockersave.resolving.resolver import Resolver
 from tests.images import image, random_layer

@@ -185,7 +185,7 @@ def test_error_bodies_in_one_line(body: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind", "message", "hint"),
     [
-        (404, b"", NotFoundError, "there is no manifest of a:b", "Registry.tags"),
+        (404, b"", NotFoundError, "has no manifest of a:b", "Registry.tags"),
         (403, b"", CredentialsError, "refuses the manifest of a:b (403)", "user= and password="),
         (403, b"token has expired", CredentialsError, "refuses", "the login has expired"),
         (401, b"", CredentialsError, "refuses the manifest of a:b (401)", "docker login"),

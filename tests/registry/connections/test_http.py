@@ -6,8 +6,8 @@ import pytest
 
 from dockersave.errors import DockersaveError, NetworkError
 from dockersave.limits import LIMITS
+from dockersave.model.descriptors import ACCEPT, Descriptor
 from dockersave.model.digest import digest_of
-from dockersave.model.manifests import ACCEPT, Descriptor
 from dockersave.registry.connections.http import MalformedAnswer, content_length, is_chunked
 from tests.images import image, random_layer
 from tests.registry.clients import drain, opened
@@ -217,6 +217,6 @@ def test_an_error_is_an_error_whatever_comes_before_it() -> None:
     with (
         raw_server(lambda line: early) as server,
         opened(server.host) as run,
-        pytest.raises(DockersaveError, match="there is no manifest"),
+        pytest.raises(DockersaveError, match="has no manifest"),
     ):
         run.registry.manifest("sample", "latest")

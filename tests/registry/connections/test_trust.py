@@ -267,6 +267,17 @@ def test_an_unknown_issuer(tls_registry: Registry) -> None:
     assert f"/etc/docker/certs.d/{tls_registry.host}/ca.crt" in failure.hint
 
 
+def test_an_unknown_issuer_although_an_authority_was_given(
+    tls_registry: Registry, tmp_path: Path
+) -> None:
+    """It was the wrong one: the hint says that it was read."""
+    wrong = tmp_path / "wrong.pem"
+    trustme.CA().cert_pem.write_to_path(str(wrong))
+    hint = failure_of(tls_registry.host, ca_file=str(wrong)).hint
+    assert "trusted now: " in hint
+    assert f"and {wrong})" in hint
+
+
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 

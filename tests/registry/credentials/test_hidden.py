@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.errors import CredentialsError, DockersaveError, NotFoundError
-from dockersave.model.manifests import Descriptor
+from dockersave.model.descriptors import Descriptor
 from tests.images import image, random_layer
 from tests.registry.clients import Run, drain, opened
 from tests.registry.raw_server import Raw, answer, raw_server

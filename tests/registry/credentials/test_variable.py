@@ -72,7 +72,7 @@ def test_an_authfile_that_is_a_pipe_is_read_once(home: Path) -> None:
                 for name in ("one.test", "two.test")
                 for endpoint in (
                     session.registry(name)._home,
-                    *session.registry(name)._mirrors,
+                    *session.registry(name)._mirrors.usable(),
                 )
                 if endpoint._credentials
             ]

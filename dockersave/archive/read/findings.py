@@ -1,0 +1,55 @@
+"""What is wrong with an archive, and what is worth knowing about it; both bounded, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...errors import ContentError, shown
+from ...values import dataclass
+
+_FAULTS_MOST = 100
+_LINE_MOST = 1000
+"""The longest fault or note: enough for two digests and the names of two members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault in an archive.
+
+    Args:
+        member: the faulty or missing member; empty for the archive as a whole.
+        message: what is wrong with it.
+    """
+
+    member: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.member}: {self.message}" if self.member else self.message
+
+
+class Findings:
+    """The faults of an archive, and the notes about it, in the order in which they were found."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+
+    def _fault(self, member: str, message: str) -> None:
+        fault = Fault(shown(member), shown(message, _LINE_MOST))
+        if len(self.faults) < _FAULTS_MOST and fault not in self.faults:
+            self.faults.append(fault)
+
+    def _note(self, line: str) -> None:
+        line = shown(line, _LINE_MOST)
+        if len(self.notes) < _FAULTS_MOST and line not in self.notes:
+            self.notes.append(line)
+
+    @contextmanager
+    def _blaming(self, member: str) -> Iterator[None]:
+        """While inside, an error about content is a fault of this member."""
+        try:
+            yield
+        except ContentError as failure:
+            self._fault(member, failure.message)

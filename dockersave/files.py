@@ -1,0 +1,40 @@
+"""Small files that users name: keys, policies, lock files."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from .errors import UsageError
+
+_HINT = "is the path right?"
+
+
+def content_of(path: str, what: str, most: int, *, guarded: str = "") -> bytes:
+    """The content of a file.
+
+    Args:
+        path: of the file.
+        what: it is, for messages.
+        most: bytes that it may have.
+        guarded: a hint; then everybody may not be able to write to the file.
+
+    Raises:
+        UsageError: it cannot be read, is no file, too large, or not guarded.
+    """
+    try:
+        # Not to wait for whoever may write to a pipe.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            mode = os.fstat(fd).st_mode
+            data = file.read(most + 1) if stat.S_ISREG(mode) else b""
+    except (OSError, ValueError) as failure:
+        reason = getattr(failure, "strerror", None) or "this is not a path"
+        raise UsageError(f"{what} cannot be read: {reason}", _HINT) from failure
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{what} is not a file", _HINT)
+    if len(data) > most:
+        raise UsageError(f"{what} has more than {most} bytes", _HINT)
+    if guarded and mode & stat.S_IWOTH:
+        raise UsageError(f"{what} can be changed by everybody", guarded)
+    return data

@@ -1,0 +1,153 @@
+"""What is attached to an image: signatures, attestations, SBOMs.
+
+Sources: OCI distribution specification 1.1, "Listing Referrers" and "Referrers Tag Schema";
+sigstore/cosign, specs/SIGNATURE_SPEC.md ("Storage").
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+from ..errors import ContentError
+from ..limits import LIMITS
+from ..model.descriptors import ACCEPT, OCI_INDEX, Descriptor
+from ..model.digest import digest_of
+from ..model.manifests import Index, parse_document
+from .connections.transport import Transport
+from .documents import Document, media_type_of, name_of
+from .endpoint import Endpoint
+from .exchange import Answered
+from .links import UnreadableLinkError, next_query
+from .retry import Retry
+
+_ACCEPT = {"Accept": ", ".join(ACCEPT)}
+_REFUSED = frozenset({400, 403, 404, 405, 406, 415, 501})
+"""How registries without the endpoint answer; what is in front of them may not know its path."""
+_TAG = 128
+"""Characters of a tag: one with a whole sha512 digest is longer."""
+_SCHEMA = 64
+"""Characters of a digest in a tag."""
+
+
+def signature_tag(digest: str, suffix: str = ".sig") -> str:
+    """The tag under which cosign keeps what is attached to a manifest: `sha256-<hex>.sig`."""
+    return f"{digest.replace(':', '-')}{suffix}"
+
+
+def referrers_tag(digest: str) -> str:
+    """The tag of an index of what refers to a manifest: `sha256-<hex>`."""
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}-{value[:_SCHEMA]}"
+
+
+class Attached:
+    """Asks one place, a registry or a mirror, what is attached to images.
+
+    Nothing that it says is trusted: entries of indexes are to be read, and what they are about is
+    to be compared.
+
+    Args:
+        endpoint: the place.
+        transport: reads its answers.
+        repository: of the images.
+        ok: returns a response below 400, or raises.
+        retry: the run's retry policy.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        transport: Transport,
+        repository: str,
+        ok: Callable[[Endpoint, Answered, str], Answered],
+        retry: Retry,
+    ) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._repository = repository
+        self._ok = ok
+        self._retry = retry
+        self._has_endpoint = True
+
+    @property
+    def name(self) -> str:
+        """The name of the place."""
+        return self._endpoint.name
+
+    def tagged(self, tag: str) -> Document | None:
+        """A manifest or an index by its tag; None if there is none.
+
+        Raises:
+            CredentialsError, NetworkError, ContentError, CancelledError
+        """
+        if len(tag) > _TAG:
+            return None
+        what = f"the manifest of {name_of(self._repository, tag)}"
+
+        def fetch() -> Document | None:
+            path = f"{self._repository}/manifests/{tag}"
+            answered = self._endpoint.get(path, self._repository, _ACCEPT)
+            if answered.response.status == 404:
+                self._transport.discard(answered.response)
+                return None
+            self._ok(self._endpoint, answered, what)
+            body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
+            return Document(body, media_type_of(answered.response.headers), digest_of(body))
+
+        return self._retry.call(fetch)
+
+    def referrers(self, digest: str) -> Iterator[Descriptor]:
+        """The manifests that say that they are about an image, as far as an index tells.
+
+        Args:
+            digest: of the image.
+
+        Raises:
+            As `tagged`.
+        """
+        query: str | None = ""
+        found = False
+        for _ in range(LIMITS.referrers_pages):
+            page = self._retry.call(functools.partial(self._page, digest, query or ""))
+            index, query = page or (None, None)
+            for entry in index.manifests if index else ():
+                found = True
+                yield entry
+            if query is None:
+                if not found:
+                    # Also where an endpoint has nothing to say: pull-through caches have it, and
+                    # know only what was pushed to them.
+                    yield from self._tagged_referrers(digest)
+                return
+        raise ContentError(f"{self.name}: the list of what refers to {digest} never ends")
+
+    def _page(self, digest: str, query: str) -> tuple[Index, str | None] | None:
+        if not self._has_endpoint:
+            return None
+        what = f"what refers to {name_of(self._repository, digest)}"
+        path, headers = f"{self._repository}/referrers/{digest}", {"Accept": OCI_INDEX}
+        answered = self._endpoint.get(path, self._repository, headers, query=query)
+        if answered.response.status in _REFUSED:
+            self._transport.discard(answered.response)
+            self._has_endpoint = False
+            return None
+        self._ok(self._endpoint, answered, what)
+        body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
+        try:
+            found = parse_document(body, digest_of(body))
+            if isinstance(found, Index):
+                return found, next_query(answered.response.headers.get("Link", ""))
+        except (ContentError, UnreadableLinkError):
+            pass
+        # A web page, for example: there is no such endpoint, or one that is of no use.
+        self._has_endpoint = False
+        return None
+
+    def _tagged_referrers(self, digest: str) -> Iterator[Descriptor]:
+        found = self.tagged(referrers_tag(digest))
+        # GitLab answers with the image itself.
+        if found is not None and found.digest != digest:
+            document = parse_document(found.body, found.digest, found.media_type)
+            if isinstance(document, Index):
+                yield from document.manifests

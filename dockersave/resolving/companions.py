@@ -1,0 +1,187 @@
+"""What is attached to an image, to be saved with it: signatures, attestations, SBOMs.
+
+In an archive it is found the way that it is found in a registry without the referrers endpoint:
+under tags (OCI distribution specification 1.1, "Referrers Tag Schema"; sigstore/cosign,
+specs/SIGNATURE_SPEC.md). So whoever pushes the archive can push it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
+from ..limits import LIMITS
+from ..model.descriptors import OCI_INDEX, Descriptor
+from ..model.digest import digest_of
+from ..model.image import Artifact, Companion, Image
+from ..model.kinds import parse_any
+from ..model.manifests import Manifest, parse_document, to_json
+from ..model.reference import Reference
+from ..registry.attached import Attached, referrers_tag, signature_tag
+from ..signatures.manifests import is_signature
+from ..values import replace
+from .reader import DocumentReader
+from .session import Session
+
+T = TypeVar("T")
+
+_ALL = (".sig", ".att", ".sbom")
+"""The tags that cosign gives to what is attached to an image, after its digest."""
+
+
+class Companions:
+    """Collects what is attached to the image of a reference.
+
+    Args:
+        session: the run's.
+        reader: of the documents of this reference.
+        reference: the reference.
+        everything: not only signatures.
+    """
+
+    def __init__(
+        self, session: Session, reader: DocumentReader, reference: Reference, *, everything: bool
+    ) -> None:
+        self._session = session
+        self._reader = reader
+        self._reference = reference
+        self._everything = everything
+        self._places = session.registry(reference.registry).attached(reference.repository)
+        self._artifacts: dict[str, Artifact] = {}
+        self._companions: dict[tuple[str, str], Companion] = {}
+
+    def of(self, image: Image) -> Image:
+        """An image with all of it.
+
+        Raises:
+            ContentError: there is too much.
+            CredentialsError, NetworkError, CancelledError: it cannot be fetched.
+        """
+        inside = [artifact.manifest.descriptor.digest for artifact in image.artifacts]
+        around = [digest for digest in self._reader.indexes if digest not in inside]
+        digests = [*around, *(index.descriptor.digest for index in image.indexes), *inside]
+        for digest in dict.fromkeys(digests):
+            self._collect(digest, LIMITS.index_depth)
+        if not self._companions:
+            self._say("nothing refers to it" if self._everything else "it is not signed")
+        kept = {index.descriptor.digest for index in image.indexes}
+        if self._companions:
+            # A signature may be of an index that is not saved as such: this one leads from it.
+            for index in self._reader.indexes.values():
+                if index.descriptor.digest not in kept:
+                    companion = Companion("", index.descriptor, index.body)
+                    self._companions["", index.descriptor.digest] = companion
+        known = {artifact.manifest.descriptor.digest for artifact in image.artifacts}
+        new = (one for digest, one in sorted(self._artifacts.items()) if digest not in known)
+        companions = (one for _, one in sorted(self._companions.items()))
+        return replace(image, attached=(*image.attached, *new), companions=tuple(companions))
+
+    def _collect(self, digest: str, depth: int) -> None:
+        self._session.cancellation.check()
+        found: dict[str, Manifest] = {}
+        for suffix in _ALL if self._everything else _ALL[:1]:
+            self._tagged(signature_tag(digest, suffix))
+        for entry in self._entries(digest):
+            manifest = self._manifest(entry)
+            if manifest is not None and manifest.subject == digest and self._is_wanted(manifest):
+                found[entry.digest] = manifest
+        if not found:
+            return
+        body = _index_of(manifest for _, manifest in sorted(found.items()))
+        descriptor = Descriptor(OCI_INDEX, digest_of(body), len(body))
+        self._add(Companion(referrers_tag(digest), descriptor, body))
+        for inner, manifest in found.items():
+            is_new = inner not in self._artifacts
+            self._artifacts[inner] = Artifact(manifest, self._reader.config_body(manifest))
+            if is_new and self._everything:
+                if depth == 0:
+                    self._leave_out(inner, f"what refers to it is {LIMITS.index_depth} levels deep")
+                else:
+                    self._collect(inner, depth - 1)
+
+    def _tagged(self, tag: str) -> None:
+        """Keep the manifest with a tag."""
+        found = next(self._asking(lambda place: filter(None, [place.tagged(tag)])), None)
+        if found is None:
+            return
+        try:
+            document = parse_document(found.body, found.digest, found.media_type)
+        except ContentError as failure:
+            self._leave_out(tag, failure.marked)
+            return
+        if not document.is_index and self._is_small(document):
+            self._artifacts[found.digest] = Artifact(document, self._reader.config_body(document))
+            self._add(Companion(tag, document.descriptor, found.body))
+
+    def _add(self, companion: Companion) -> None:
+        self._companions[companion.tag, companion.descriptor.digest] = companion
+
+    def _entries(self, digest: str) -> Iterator[Descriptor]:
+        seen: set[str] = set()
+        for entry in self._asking(lambda place: place.referrers(digest)):
+            if entry.digest not in seen:
+                seen.add(entry.digest)
+                if len(seen) > LIMITS.referrers:
+                    raise ContentError(
+                        f"more than {LIMITS.referrers} manifests refer to {digest}",
+                        "have those that are outdated removed from the registry",
+                    )
+                yield entry
+
+    def _asking(self, ask: Callable[[Attached], Iterable[T]]) -> Iterator[T]:
+        """The answers of all places, in their order; the registry's must be one of them."""
+        *mirrors, home = self._places
+        answered = False
+        for mirror in mirrors:
+            try:
+                for answer in ask(mirror):
+                    answered = True
+                    yield answer
+            except CancelledError:
+                raise
+            except DockersaveError as failure:
+                self._session.trace.say("mirror", f"{mirror.name} is skipped: {failure.marked}")
+        try:
+            yield from ask(home)
+        except CancelledError:
+            raise
+        except DockersaveError as failure:
+            if not answered:
+                raise
+            self._say(f"only a mirror was asked for signatures: {failure.marked}")
+
+    def _manifest(self, entry: Descriptor) -> Manifest | None:
+        try:
+            document = self._reader.child(entry, parse_any)
+        except (ContentError, NotFoundError) as failure:
+            self._leave_out(entry.digest, failure.marked)
+            return None
+        return None if document.is_index else document
+
+    def _is_wanted(self, manifest: Manifest) -> bool:
+        return self._everything or (is_signature(manifest) and self._is_small(manifest))
+
+    def _is_small(self, manifest: Manifest) -> bool:
+        """Whether a signature is not too large to be one."""
+        large = [layer for layer in manifest.layers if layer.size > LIMITS.signature]
+        if large and not self._everything:
+            digest = manifest.descriptor.digest
+            self._leave_out(digest, f"{large[0].size} bytes are too many for a signature")
+        return self._everything or not large
+
+    def _leave_out(self, what: str, why: str) -> None:
+        self._say(f"{what} is left out: {why}")
+
+    def _say(self, line: str) -> None:
+        self._session.notify(f"{self._reference}: {line}")
+
+
+def _index_of(manifests: Iterable[Manifest]) -> bytes:
+    """The index of what refers to a manifest, always the same bytes."""
+    entries = []
+    for manifest in manifests:
+        kind = manifest.artifact_type or manifest.config.media_type
+        entry = replace(manifest.descriptor, annotations=manifest.annotations).to_json()
+        entries.append(entry | {"artifactType": kind})
+    return to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})

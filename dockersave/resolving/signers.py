@@ -1,0 +1,158 @@
+"""Who signed an image: find its signatures, and check them, before anything of it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
+from ..limits import LIMITS
+from ..model.descriptors import Descriptor
+from ..model.manifests import Index, Manifest, parse_document
+from ..registry.attached import signature_tag
+from ..signatures.manifests import Look, refusing, signed_in
+from ..signatures.refusals import Refusals, Refused
+from ..signatures.signed import Requirement
+from ..trace import Trace
+
+if TYPE_CHECKING:
+    from ..registry.attached import Attached
+    from ..registry.client import RegistryClient
+    from ..signatures.keys import PublicKey
+
+
+class Signers:
+    """Looks for the signatures of one image.
+
+    Args:
+        registry: the image's registry.
+        repository: its repository.
+        digests: of the image, or of what its name refers to: a signature of any of them counts.
+        trace: gets a line for each signature that does not count.
+        check: called before each signature; raises if the run was stopped.
+    """
+
+    def __init__(
+        self,
+        registry: RegistryClient,
+        repository: str,
+        digests: Sequence[str],
+        trace: Trace,
+        check: Callable[[], object],
+    ) -> None:
+        self._registry = registry
+        self._repository = repository
+        self._digests = tuple(dict.fromkeys(digests))
+        self._trace = trace
+        self._check = check
+        self._requests = LIMITS.signature_requests
+        self._seen: set[str] = set()
+        self._last: tuple[str, bytes] = ("", b"")
+
+    def find(self, requirements: Sequence[Requirement]) -> list[PublicKey]:
+        """Find a signature for each requirement.
+
+        Returns:
+            The keys that made them.
+
+        Raises:
+            SignatureError: there is none.
+            CredentialsError, NetworkError, CancelledError: see there.
+        """
+        missing = list(requirements)
+        found: list[PublicKey] = []
+        refusals = Refusals()
+        for number, look in enumerate(self._candidates()):
+            self._check()
+            if number >= LIMITS.signatures or self._requests < 0:
+                refusals.add(Refused("too many", str(number)))
+                break
+            for requirement in tuple(missing):
+                try:
+                    found.append(look().check(self._digests, requirement))
+                except Refused as refused:
+                    refusals.add(refused)
+                    self._trace.say("signature", f"does not count: {refused}")
+                else:
+                    missing.remove(requirement)
+                    self._trace.say("signature", f"by {found[-1].kind} {found[-1].fingerprint}")
+            if not missing:
+                return found
+        raise refusals.error(len({key.fingerprint for each in missing for key in each.keys}))
+
+    def _candidates(self) -> Iterator[Look]:
+        """All signatures, the cheapest to find first, each to be read when it is needed."""
+        *mirrors, home = self._registry.attached(self._repository)
+        for mirror in mirrors:
+            try:
+                yield from self._at(mirror)
+            except CancelledError:
+                raise
+            except DockersaveError as failure:
+                self._trace.say("mirror", f"{mirror.name} has no signatures: {failure.marked}")
+        yield from self._at(home)
+
+    def _at(self, place: Attached) -> Iterator[Look]:
+        for digest in self._digests:
+            yield from self._older(place, digest)
+            yield from self._bundles(place, digest)
+
+    def _older(self, place: Attached, digest: str) -> Iterator[Look]:
+        """Signatures in the manifest with a tag made of the digest."""
+        self._requests -= 1
+        try:
+            found = place.tagged(signature_tag(digest))
+        except ContentError as failure:
+            yield refusing(Refused.damaged(failure.message))
+            return
+        document = _parsed(found.body, found.digest, found.media_type) if found else None
+        if isinstance(document, Manifest):
+            yield from signed_in(document, self._blob)
+
+    def _bundles(self, place: Attached, digest: str) -> Iterator[Look]:
+        """Signatures in manifests that refer to the image."""
+        self._requests -= 1
+        for entry in self._entries(place, digest):
+            if entry.digest not in self._seen:
+                self._seen.add(entry.digest)
+                manifest = self._manifest(entry)
+                if manifest is not None and manifest.subject == digest:
+                    yield from signed_in(manifest, self._blob)
+
+    def _entries(self, place: Attached, digest: str) -> Iterator[Descriptor]:
+        try:
+            for number, entry in enumerate(place.referrers(digest)):
+                if number >= LIMITS.referrers or self._requests < 0:
+                    return
+                yield entry
+        except ContentError as failure:
+            self._trace.say("signature", f"the list of {place.name} is skipped: {failure.marked}")
+
+    def _manifest(self, entry: Descriptor) -> Manifest | None:
+        self._requests -= 1
+        try:
+            found = self._registry.manifest(self._repository, entry.digest)
+        except (ContentError, NotFoundError) as failure:
+            self._trace.say("signature", f"{entry.digest} cannot be read: {failure.marked}")
+            return None
+        document = _parsed(found.body, found.digest, found.media_type)
+        return document if isinstance(document, Manifest) else None
+
+    def _blob(self, layer: Descriptor) -> bytes:
+        if layer.digest != self._last[0]:
+            if layer.size > LIMITS.signature:
+                raise Refused.damaged(f"it has {layer.size} bytes")
+            self._requests -= 1
+            try:
+                body = self._registry.read_blob(self._repository, layer, LIMITS.signature)
+            except (ContentError, NotFoundError) as failure:
+                raise Refused.damaged(self._registry.conceal(failure).message) from None
+            self._last = (layer.digest, body)
+        return self._last[1]
+
+
+def _parsed(body: bytes, digest: str, media_type: str) -> Manifest | Index | None:
+    try:
+        return parse_document(body, digest, media_type)
+    except ContentError:
+        return None

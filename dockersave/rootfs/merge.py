@@ -1,0 +1,349 @@
+"""Layers, applied one above the other to a virtual file system. No content is touched.
+
+Source: OCI image specification, layer.md, "Applying Changesets" and "Whiteouts". Where it leaves
+something open, this does as containerd and umoci do:
+
+- A directory above a directory changes its attributes; anything else above anything is replaced,
+  also a directory above a symbolic link to one.
+- Whiteouts and opaque directories hide lower layers only, wherever in the layer they stand.
+- The way to a member follows symbolic links, which never leave the root.
+- A hard link is another name of the file that has the name at that moment, of any layer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
+from ..archive.tar import BLOCK, padding
+from ..errors import ContentError, NotFoundError, shown
+from ..limits import LIMITS
+from .headers import FILE, Content, Headers, Member
+from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
+
+_WHITEOUT = b".wh."
+_OPAQUE = b".wh..wh..opq"
+_AUFS = b".wh..wh."
+_EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
+"""The attributes of directories that no layer describes."""
+_NEAR = 4096
+"""How many bytes to read for the headers of one member."""
+
+
+class Entry(NamedTuple):
+    """A path of the merged file system.
+
+    Args:
+        path: from the root, without a slash at either end.
+        depth: how many directories it is in.
+        member: what it is.
+        layer: the number of the layer that has its content.
+        same: an earlier path of the same file, or empty.
+    """
+
+    path: bytes
+    depth: int
+    member: Member
+    layer: int
+    same: bytes
+
+
+class Tree(Nodes):
+    """A file system made of layers.
+
+    Args:
+        layers: bottom first.
+        check: called now and then; may raise to stop.
+
+    Raises:
+        ContentError: they are not what layers are, or exceed a limit.
+    """
+
+    def __init__(
+        self, layers: Sequence[Content], check: Callable[[], object] = lambda: None
+    ) -> None:
+        super().__init__()
+        self._layers = layers
+        self._near = [Headers(layer, _NEAR) for layer in layers]
+        self._shared: set[int] = set()
+        """Places of files with several names."""
+        self._number = self._steps = self._headers = 0
+        self._pruned: set[int] = set()
+        self._wanted: set[int] = {ROOT}
+        self._above: set[int] = set()
+        self._last: tuple[bytes, int] | None = None
+        for number, layer in enumerate(layers):
+            self._apply(number, Headers(layer), check)
+        del self._pruned
+
+    # Reading
+
+    def select(self, paths: Sequence[str]) -> None:
+        """From now on, `entries` has only these paths, all that is in them, and their parents.
+
+        Args:
+            paths: from the root. Links on the way are followed; the last name is not.
+
+        Raises:
+            NotFoundError: there is no such path.
+        """
+        self._wanted, self._above = set(), set()
+        for path in paths:
+            *parts, name = _parts(os.fsencode(path)) or [b""]
+            above = self._walk(parts, create=False)
+            node = above
+            if name and above is not None:
+                node = self._find(above, name) or None
+            if node is None or not self._place[node]:
+                raise NotFoundError(
+                    f"the image has no {shown(path)}",
+                    "write the path as in the image, such as etc/os-release",
+                )
+            self._wanted.add(node)
+            while node != ROOT:
+                node = self._parent[node]
+                self._above.add(node)
+
+    def entries(self) -> Iterator[Entry]:
+        """All paths, each directory before what is in it, and names in the order of their bytes.
+
+        Raises:
+            ContentError: a path is too long or too deep.
+        """
+        first: dict[int, int] = {}
+        if not self._place[ROOT] & IMPLICIT:
+            yield Entry(b"", 0, self._member(ROOT), 0, b"")
+        stack = [(b"", self._sorted(ROOT), ROOT in self._wanted)]
+        while stack:
+            prefix, nodes, is_whole = stack[-1]
+            if not nodes:
+                stack.pop()
+                continue
+            node = nodes.pop()
+            is_whole = is_whole or node in self._wanted
+            if not is_whole and node not in self._above:
+                continue
+            place = self._place[node]
+            path = prefix + self._name(node)
+            if len(path) > LIMITS.path or len(stack) > LIMITS.rootfs_depth:
+                raise ContentError(f"{_shown(path)} is too long or too deep a path")
+            same = b""
+            if place in self._shared:
+                known = first.setdefault(place, node)
+                same = self._path(known) if known != node else b""
+            yield Entry(path, len(stack) - 1, self._member(node), place >> LAYER, same)
+            if place & KIND == DIRECTORY:
+                stack.append((path + b"/", self._sorted(node), is_whole))
+
+    def find(self, path: bytes) -> tuple[int, Member] | None:
+        """The layer and the member at a path, its links followed; None if there is none."""
+        node = self._walk(_parts(path), create=False)
+        return None if node is None else (self._place[node] >> LAYER, self._member(node))
+
+    def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
+        """The start of a file, at most so many bytes; nothing if there is no such file."""
+        found = self.find(path)
+        if found is None or found[1].kind != FILE:
+            return b""
+        layer, member = found
+        return layers[layer].read(member.content, min(member.size, most))
+
+    @property
+    def content(self) -> int:
+        """How much content the files have together, each rounded up to blocks of 512, in bytes."""
+        if ROOT not in self._wanted:
+            sizes = (entry.member.size for entry in self.entries() if not entry.same)
+            return sum(BLOCK + size + padding(size) for size in sizes)
+        seen: set[int] = set()
+        total = 0
+        for place, size in zip(self._place, self._size, strict=True):
+            if place and place not in seen:
+                total += BLOCK + size + padding(size)
+                if place in self._shared:
+                    seen.add(place)
+        return total
+
+    def _member(self, node: int) -> Member:
+        place = self._place[node]
+        if place & IMPLICIT:
+            return _EMPTY_DIRECTORY
+        member = self._near[place >> LAYER].at(place & OFFSET)
+        if member is None:
+            raise ContentError("a layer was changed in the meantime")
+        return member
+
+    # Applying a layer
+
+    def _apply(self, number: int, headers: Headers, check: Callable[[], object]) -> None:
+        self._number = number
+        self._pruned.clear()
+        self._last = None
+        for offset, member in headers:
+            self._headers += 1
+            if not self._headers & 0xFFF:
+                check()
+            if self._headers > LIMITS.rootfs_headers:
+                raise ContentError(f"the layers have more than {LIMITS.rootfs_headers} members")
+            self._add(offset, member)
+
+    def _add(self, offset: int, member: Member) -> None:
+        parts = _parts(member.name)
+        if b".." in parts or len(member.name) > LIMITS.path:
+            raise ContentError(f"a layer has a member with an unsafe name: {_shown(member.name)}")
+        place = self._number << LAYER | offset | member.kind
+        if not parts:
+            if member.kind == DIRECTORY:
+                self._place[ROOT] = place
+            return
+        name = parts.pop()
+        if len(name) > LIMITS.rootfs_name:
+            raise ContentError(f"a layer has a member with too long a name: {_shown(name)}")
+        if name.startswith(_WHITEOUT):
+            self._hide(parts, name)
+            return
+        if b"/.wh." in member.name or member.name.startswith(_WHITEOUT):
+            # Nothing is in a whiteout, except in those of aufs.
+            return
+        size = member.size
+        if member.kind == HARD_LINK:
+            place, size = self._linked(member)
+        self._put(self._directory(parts), name, place, size)
+
+    def _directory(self, parts: list[bytes]) -> int:
+        """The directory of a member, made if it does not exist."""
+        path = b"/".join(parts)
+        if self._last is None or self._last[0] != path:
+            node = self._walk(parts, create=True)
+            if node is None:
+                raise ContentError(f"{_shown(path)} is no directory, but a layer has files in it")
+            self._last = path, node
+        return self._last[1]
+
+    def _linked(self, member: Member) -> tuple[int, int]:
+        """The place and size of what a hard link refers to."""
+        parts = _parts(member.target)
+        name = parts.pop() if parts else b""
+        directory = self._walk(parts, create=False)
+        node = self._find(directory, name) if directory is not None else 0
+        place = self._place[node] if node else 0
+        if not place or place & KIND == DIRECTORY:
+            raise ContentError(
+                f"{_shown(member.name)} is a hard link to {_shown(member.target)}, which is no file"
+            )
+        self._shared.add(place)
+        return place, self._size[node]
+
+    def _hide(self, parts: list[bytes], name: bytes) -> None:
+        """Apply a whiteout."""
+        if name.startswith(_AUFS) and name != _OPAQUE:
+            return
+        hidden = name[len(_WHITEOUT) :]
+        if hidden in (b"", b".", b".."):
+            raise ContentError(f"a layer has a whiteout of nothing: {_shown(name)}")
+        directory = self._walk(parts, create=False)
+        if directory is None:
+            return
+        self._last = None
+        if name == _OPAQUE:
+            self._prune(directory)
+            return
+        node = self._find(directory, hidden)
+        if not node or not self._place[node]:
+            return
+        if self._touched[node] == self._number + 1:
+            self._prune(node)
+        else:
+            self._remove(node)
+
+    def _prune(self, directory: int) -> None:
+        """Remove what lower layers have in a directory."""
+        pending = [directory]
+        while pending:
+            directory = pending.pop()
+            if directory in self._pruned or self._place[directory] & KIND != DIRECTORY:
+                continue
+            self._pruned.add(directory)
+            kept = 0
+            for node in self._listed(directory):
+                if self._place[node] and self._touched[node] == self._number + 1:
+                    self._next[node], kept = kept, node
+                    pending.append(node)
+                else:
+                    self._remove(node)
+                    self._next[node] = UNLISTED
+            self._child[directory] = kept
+
+    def _walk(self, parts: list[bytes], *, create: bool) -> int | None:
+        """Follow a path, and the symbolic links on it.
+
+        Args:
+            parts: its names.
+            create: whether to make what is missing, and mark all as touched by this layer.
+
+        Returns:
+            Its node; None if there is none, or if it is not a directory but should be made.
+
+        Raises:
+            ContentError: there are too many links.
+        """
+        pending = parts[::-1]
+        node, links = ROOT, 0
+        while pending:
+            self._steps += 1
+            if self._steps > LIMITS.rootfs_steps:
+                raise ContentError("the layers have too many links")
+            name = pending.pop()
+            if name == b"..":
+                node = self._parent[node]
+                continue
+            if self._place[node] & KIND != DIRECTORY:
+                return None
+            inner = self._find(node, name)
+            place = self._place[inner] if inner else 0
+            if place & KIND == SYMBOLIC_LINK:
+                links += 1
+                if links > LIMITS.rootfs_links:
+                    raise ContentError(f"{_shown(b'/'.join(parts))} has too many symbolic links")
+                target = self._member(inner).target
+                node = ROOT if target.startswith(b"/") else node
+                pending += _parts(target)[::-1]
+                continue
+            if not place:
+                if not create:
+                    return None
+                inner = self._put(node, name, self._number << LAYER | IMPLICIT | DIRECTORY, 0)
+            node = inner
+            if create:
+                self._touched[node] = self._number + 1
+        if create and self._place[node] & KIND != DIRECTORY:
+            return None
+        return node
+
+    def _put(self, directory: int, name: bytes, place: int, size: int) -> int:
+        """Give a name to what is at a place, instead of what has it now.
+
+        Returns:
+            Its node.
+        """
+        node = self._find(directory, name) or self._new(directory, name)
+        before = self._place[node]
+        if before and not before & KIND == place & KIND == DIRECTORY:
+            if before & KIND in (DIRECTORY, SYMBOLIC_LINK):
+                self._last = None
+            if before & KIND == DIRECTORY:
+                self._remove(node)
+        if self._next[node] == UNLISTED:
+            self._next[node], self._child[directory] = self._child[directory], node
+        self._place[node], self._size[node] = place, size
+        self._touched[node] = self._number + 1
+        return node
+
+
+def _parts(path: bytes) -> list[bytes]:
+    return [part for part in path.split(b"/") if part not in (b"", b".")]
+
+
+def _shown(path: bytes) -> str:
+    return shown(path.decode("utf-8", "replace"))

@@ -1,0 +1,221 @@
+"""`config.json` of a runtime bundle, from an image's config. Pure.
+
+Sources: OCI image specification, conversion.md; OCI runtime specification 1.0, config.md and
+config-linux.md. What they leave open (namespaces, mounts, masked paths) is as in `runc spec`; the
+capabilities are those of Docker's containers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..errors import ContentError, shown
+from ..values import dataclass
+
+_ANNOTATION = "org.opencontainers.image."
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CAPABILITIES = [
+    f"CAP_{name}"
+    for name in (
+        *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
+        *("NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+    )
+]
+_SAFE = ["nosuid", "noexec", "nodev"]
+_MASKED = [
+    *("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
+    *("/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi"),
+    *("/sys/firmware",),
+]
+_READ_ONLY = [f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq-trigger")]
+_ID_MOST = (1 << 32) - 2
+
+Read = Callable[[bytes], bytes]
+"""Reads a file of the image; nothing if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    uid: int
+    gid: int
+    groups: Sequence[int] = ()
+    home: str = ""
+
+
+def runtime_config(
+    body: bytes, read: Read, hostname: str, rootless: tuple[int, int] | None = None
+) -> bytes:
+    """The document, which is the same for the same image.
+
+    Args:
+        body: the image's config.
+        read: reads `/etc/passwd` and `/etc/group`.
+        hostname: of the container.
+        rootless: the user and group id of a user who is not root, and is to be root in there.
+
+    Raises:
+        ContentError: the config is malformed, or its user is not in the image.
+    """
+    image = json.loads(body)
+    config = _mapping(image.get("config"), "config")
+    user = _user(_text(config.get("User"), "User"), read)
+    env = _texts(config.get("Env"), "Env")
+    names = {each.partition("=")[0] for each in env}
+    env = [*([] if "PATH" in names else [_PATH]), *env]
+    if "HOME" not in names:
+        env.append(f"HOME={user.home or '/'}")
+    args = [*_texts(config.get("Entrypoint"), "Entrypoint"), *_texts(config.get("Cmd"), "Cmd")]
+    process: dict[str, Any] = {
+        "terminal": False,
+        "user": {"uid": user.uid, "gid": user.gid},
+        "args": args or ["sh"],
+        "env": env,
+        "cwd": _text(config.get("WorkingDir"), "WorkingDir") or "/",
+        # As in Docker, a user who is not root has none.
+        "capabilities": dict.fromkeys(
+            ("bounding",) if user.uid else ("bounding", "effective", "permitted"), _CAPABILITIES
+        ),
+        "noNewPrivileges": True,
+    }
+    if user.groups:
+        process["user"]["additionalGids"] = list(user.groups)
+    document = {
+        "ociVersion": "1.0.2",
+        "process": process,
+        "root": {"path": "rootfs", "readonly": False},
+        "hostname": hostname,
+        "mounts": list(_mounts(is_rootless=rootless is not None)),
+        "annotations": _annotations(image, config),
+        "linux": _linux(rootless),
+    }
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def _user(stated: str, read: Read) -> _User:
+    """Who `User` is: `user`, `uid`, `user:group`, `uid:gid` (OCI config.md, "User")."""
+    name, colon, group = stated.partition(":")
+    name = name or "0"
+    is_number = name.isascii() and name.isdigit()
+    uid, gid, home = int(name) if is_number and len(name) < 11 else -1, 0, ""
+    for known, number, own, where in _people(read(b"etc/passwd")):
+        if known == name or number == uid:
+            uid, gid, home = number, own, where
+            break
+    else:
+        if uid < 0:
+            raise ContentError(f"the image's user, {shown(name)}, is not in its /etc/passwd")
+    groups: list[int] = []
+    found = -1
+    for title, number, members in _groups(read(b"etc/group")):
+        if group and title == group:
+            found = number
+        if not is_number and not colon and name in members and number != gid:
+            groups.append(number)
+    if group:
+        gid = found if found >= 0 else int(group) if group.isascii() and group.isdigit() else -1
+        if not 0 <= gid <= _ID_MOST:
+            raise ContentError(f"the image's group, {shown(group)}, is not in its /etc/group")
+    if uid > _ID_MOST:
+        raise ContentError(f"the image's user, {shown(name)}, is an impossible number")
+    return _User(uid, gid, groups, home)
+
+
+def _people(body: bytes) -> Iterator[tuple[str, int, int, str]]:
+    for fields in _fields(body):
+        if len(fields) >= 6 and _is_id(fields[2]) and _is_id(fields[3]):
+            yield fields[0], int(fields[2]), int(fields[3]), fields[5]
+
+
+def _groups(body: bytes) -> Iterator[tuple[str, int, Sequence[str]]]:
+    for fields in _fields(body):
+        if len(fields) >= 4 and _is_id(fields[2]):
+            yield fields[0], int(fields[2]), fields[3].split(",")
+
+
+def _fields(body: bytes) -> Iterator[list[str]]:
+    for line in body.decode("utf-8", "replace").split("\n"):
+        yield line.strip().split(":")
+
+
+def _is_id(field: str) -> bool:
+    return field.isascii() and field.isdigit() and len(field) < 11 and int(field) <= _ID_MOST
+
+
+def _mounts(*, is_rootless: bool) -> Iterator[dict[str, Any]]:
+    terminals = ["newinstance", "ptmxmode=0666", "mode=0620", *([] if is_rootless else ["gid=5"])]
+    # A user namespace may not mount another /sys than the host's, unless it has its own network.
+    system = ["rbind"] if is_rootless else []
+    for destination, kind, source, options in (
+        ("/proc", "proc", "proc", []),
+        ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", *terminals]),
+        ("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", "size=65536k"]),
+        ("/dev/mqueue", "mqueue", "mqueue", _SAFE),
+        (
+            "/sys",
+            "none" if is_rootless else "sysfs",
+            "/sys" if is_rootless else "sysfs",
+            [*system, *_SAFE, "ro"],
+        ),
+    ):
+        mount = {"destination": destination, "type": kind, "source": source}
+        yield {**mount, **({"options": options} if options else {})}
+
+
+def _linux(rootless: tuple[int, int] | None) -> dict[str, Any]:
+    kinds = ["pid", "ipc", "uts", "mount", *(["network"] if rootless is None else ["user"])]
+    linux: dict[str, Any] = {
+        "namespaces": [{"type": kind} for kind in kinds],
+        "maskedPaths": _MASKED,
+        "readonlyPaths": _READ_ONLY,
+    }
+    if rootless is not None:
+        for key, host in zip(("uidMappings", "gidMappings"), rootless, strict=True):
+            linux[key] = [{"containerID": 0, "hostID": host, "size": 1}]
+    return linux
+
+
+def _annotations(image: dict[str, Any], config: dict[str, Any]) -> dict[str, str]:
+    """What the image says about itself; its labels come first (conversion.md, "Annotations")."""
+    found: dict[str, str] = {}
+    for key in ("os", "architecture", "variant", "os.version", "author", "created"):
+        if value := _text(image.get(key), key):
+            found[_ANNOTATION + key] = value
+    if features := _texts(image.get("os.features"), "os.features"):
+        found[f"{_ANNOTATION}os.features"] = ",".join(features)
+    if signal := _text(config.get("StopSignal"), "StopSignal"):
+        found[f"{_ANNOTATION}stopSignal"] = signal
+    if ports := _mapping(config.get("ExposedPorts"), "ExposedPorts"):
+        found[f"{_ANNOTATION}exposedPorts"] = ",".join(ports)
+    labels = _mapping(config.get("Labels"), "Labels")
+    return found | {key: _text(value, "Labels") for key, value in labels.items()}
+
+
+def _mapping(value: object, what: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _malformed(what)
+    return value
+
+
+def _text(value: object, what: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _malformed(what)
+    return value
+
+
+def _texts(value: object, what: str) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise _malformed(what)
+    return value
+
+
+def _malformed(what: str) -> ContentError:
+    return ContentError(f"the config's {what} is malformed")

@@ -1,0 +1,290 @@
+"""Policies: which images need whose signatures. Pure, except for `read` and `of_keys`.
+
+Dockersave's own form is described in `help/signatures.md`. The other form is that of containers,
+`policy.json` (containers/image, docs/containers-policy.json.5.md): `insecureAcceptAnything`,
+`reject`, and `sigstoreSigned` with keys. An image that needs anything else is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import SignatureError, UsageError, shown
+from ..files import content_of
+from ..limits import LIMITS
+from ..model.options import HOST_POLICY, Options
+from ..model.reference import Reference
+from ..spelling import argument
+from .encodings import EncodingError, json_object
+from .identities import identity_of
+from .signed import Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from .keys import PublicKey
+
+_OPEN, _REFUSE = "accept", "refuse"
+
+
+class Policy:
+    """Says whose signatures an image needs.
+
+    Args:
+        name: what it is called in messages, such as its file's name.
+        find: gets a reference, and returns what it requires; raises `SignatureError` if it refuses
+            the image, and `UsageError` if a key cannot be used.
+    """
+
+    def __init__(self, name: str, find: Callable[[Reference], Sequence[Requirement]]) -> None:
+        self.name = name
+        self.find = find
+
+    @classmethod
+    def of_keys(
+        cls, keys: Sequence[str | os.PathLike[str]], annotations: Mapping[str, str] | None = None
+    ) -> Policy:
+        """A policy for all images: one of these keys must have signed them.
+
+        Args:
+            keys: files with public keys, PEM.
+            annotations: that must be in what was signed.
+
+        Raises:
+            UsageError: a key cannot be read or used.
+        """
+        if not keys:
+            raise UsageError("no key was given", f"add {argument('verify_keys')}")
+        paths = [os.fspath(key) for key in keys]
+        found = Requirement(tuple(map(_key_in, paths)), dict(annotations or {}))
+        return cls(", ".join(paths), lambda reference: (found,))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Policy:
+        """The policy in a file.
+
+        Args:
+            path: of the file; keys in it are relative to its directory.
+
+        Raises:
+            UsageError: it cannot be read, is malformed, contradicts itself, or may be changed by
+                everybody.
+        """
+        name = os.fspath(path)
+        hint = f"chmod o-w {shown(name)}"
+        body = content_of(name, f"the policy {shown(name)}", LIMITS.policy_file, guarded=hint)
+        return cls.parse(body, name)
+
+    @classmethod
+    def parse(cls, body: bytes, name: str) -> Policy:
+        """The policy in a document.
+
+        Args:
+            body: the document.
+            name: of its file.
+
+        Raises:
+            UsageError: it is malformed, or contradicts itself.
+        """
+        try:
+            document = json_object(body)
+        except EncodingError as failure:
+            raise _fault(name, str(failure)) from None
+        is_foreign = isinstance(document.get("default"), list) or "transports" in document
+        if is_foreign and "images" in document:
+            raise _fault(name, "it mixes two forms: transports are containers', images are ours")
+        return cls(name, (_of_containers if is_foreign else _of_ours)(document, name))
+
+
+def policies_of(options: Options, *, of_host: bool = False) -> list[Policy]:
+    """What options ask for: the keys, and a policy.
+
+    Args:
+        options: the options.
+        of_host: whether the host's policy is used if they name none.
+
+    Raises:
+        UsageError: a key or a policy cannot be read or used.
+    """
+    found = []
+    if options.verify_keys:
+        pairs = (text.partition("=") for text in options.annotations)
+        notes = {name: value for name, _, value in pairs}
+        found.append(Policy.of_keys(options.verify_keys, notes))
+    if options.policy:
+        found.append(Policy.read(options.policy))
+    elif of_host and os.path.lexists(HOST_POLICY):
+        found.append(Policy.read(HOST_POLICY))
+    return found
+
+
+def requirements(policies: Sequence[Policy], reference: Reference) -> list[Requirement]:
+    """What an image needs; nothing if any image will do.
+
+    Args:
+        policies: all of them must be met.
+        reference: the image.
+
+    Raises:
+        SignatureError: it must not be used at all.
+        UsageError: a key cannot be read or used.
+    """
+    try:
+        return [each for policy in policies for each in policy.find(reference)]
+    except SignatureError as failure:
+        failure.about(str(reference))
+        raise
+
+
+def _refused(name: str, why: str) -> SignatureError:
+    return SignatureError(
+        f"the policy {shown(name)} {why}",
+        "ask who wrote it; " + argument("policy") + " names another one",
+    )
+
+
+def _fault(name: str, why: str) -> UsageError:
+    return UsageError(f"the policy {shown(name)} cannot be used: {why}", _HELP)
+
+
+_HELP = argument("help_signatures")
+"""Where its form is described."""
+
+
+def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], list[Requirement]]:
+    if strange := sorted(document.keys() - {"default", "images"}):
+        raise _fault(name, f"it has {shown(strange[0])!r}, which means nothing")
+    default, images = document.get("default"), document.get("images", {})
+    if default not in (_OPEN, _REFUSE) or not isinstance(images, dict):
+        raise _fault(name, f'it needs "default": "{_OPEN}" or "{_REFUSE}", and "images"')
+    rules: dict[str, Any] = {}
+    for scope, rule in images.items():
+        _check_rule(name, scope, rule)
+        if rules.setdefault(scope.lower().rstrip("/"), rule) is not rule:
+            raise _fault(name, f"it says two things of {shown(scope)!r}")
+
+    def find(reference: Reference) -> list[Requirement]:
+        scopes = (scope for scope in _parents(reference.name) if scope in rules)
+        rule = rules.get(next(scopes, ""), default)
+        if rule == _REFUSE:
+            raise _refused(name, "does not allow it")
+        if rule == _OPEN:
+            return []
+        keys = tuple(_key_in(_beside(name, path), guarded=True) for path in rule["keys"])
+        return [Requirement(keys, rule.get("annotations", {}))]
+
+    return find
+
+
+def _check_rule(name: str, scope: str, rule: object) -> None:
+    where = f"of {shown(scope)!r} it says"
+    first = scope.partition("/")[0]
+    if not (first == "localhost" or set(".:") & set(first)):
+        raise _fault(name, f"{shown(scope)!r} names no registry: docker.io/library/debian does")
+    if rule in (_OPEN, _REFUSE):
+        return
+    if not isinstance(rule, dict) or rule.keys() - {"keys", "annotations"}:
+        raise _fault(name, f'{where} neither "{_OPEN}", "{_REFUSE}" nor which "keys"')
+    keys, notes = rule.get("keys"), rule.get("annotations", {})
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
+        raise _fault(name, f'{where} no list of "keys"')
+    if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
+        raise _fault(name, f'{where} "annotations" that are not texts')
+
+
+def _parents(path: str) -> Iterator[str]:
+    """A name, and what it starts with, the longest first: `a/b/c`, `a/b`, `a`."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _beside(name: str, path: str) -> str:
+    return os.path.join(os.path.dirname(name), path)
+
+
+# containers-policy.json(5)
+
+
+def _of_containers(
+    document: Mapping[str, Any], name: str
+) -> Callable[[Reference], list[Requirement]]:
+    transports = document.get("transports", {})
+    if not isinstance(transports, dict) or not isinstance(document.get("default"), list):
+        raise _fault(name, 'it needs a list "default", and an object "transports"')
+    rules = transports.get("docker", {})
+    if not isinstance(rules, dict):
+        raise _fault(name, 'its "transports" are malformed')
+
+    def find(reference: Reference) -> list[Requirement]:
+        scope = next((scope for scope in _scopes(reference) if scope in rules), None)
+        rule = document["default"] if scope is None else rules[scope]
+        if not isinstance(rule, list) or not rule:
+            raise _refused(name, "requires nothing of it, not even nothing: the list is empty")
+        found = (_of_sigstore(name, each, reference) for each in rule)
+        return [each for each in found if each]
+
+    return find
+
+
+def _scopes(reference: Reference) -> Iterator[str]:
+    """The names of what a policy of containers says of an image, the most specific first."""
+    if reference.tag:
+        yield f"{reference.name}:{reference.tag}"
+    if reference.digest:
+        yield f"{reference.name}@{reference.digest}"
+    yield from _parents(reference.name)
+    host = reference.registry.partition(":")[0]
+    while "." in host:
+        host = host.partition(".")[2]
+        yield f"*.{host}"
+    yield ""
+
+
+def _of_sigstore(name: str, rule: Any, reference: Reference) -> Requirement | None:
+    kind = rule.get("type") if isinstance(rule, dict) else None
+    if kind == "insecureAcceptAnything":
+        return None
+    if kind == "reject":
+        raise _refused(name, "does not allow it")
+    if kind != "sigstoreSigned":
+        raise _refused(name, f"asks for {shown(str(kind))!r}, which is not checked")
+    known = {"type", "keyPath", "keyPaths", "keyData", "keyDatas", "signedIdentity"}
+    if strange := sorted(rule.keys() - known):
+        raise _refused(name, f"asks for {shown(strange[0])!r}, which is not checked")
+    sources = [rule[key] for key in ("keyPath", "keyPaths", "keyData", "keyDatas") if key in rule]
+    values = sources[0] if sources and isinstance(sources[0], list) else sources
+    if len(sources) != 1 or not values or not all(isinstance(each, str) for each in values):
+        raise _fault(name, "sigstoreSigned needs one of keyPath, keyPaths, keyData and keyDatas")
+    if "keyPath" in rule or "keyPaths" in rule:
+        keys = tuple(_key_in(path, guarded=True) for path in values)
+    else:
+        keys = tuple(_key_of(_decoded(name, each), name) for each in values)
+    identity = identity_of(rule.get("signedIdentity"), reference)
+    if identity is None:
+        raise _refused(name, "has a signedIdentity that is not supported")
+    return Requirement(keys, {}, identity)
+
+
+def _decoded(name: str, text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        raise _fault(name, "a key in it is not base64") from None
+
+
+def _key_in(path: str, *, guarded: bool = False) -> PublicKey:
+    hint = f"chmod o-w {shown(path)}" if guarded else ""
+    body = content_of(path, f"the key {shown(path)}", LIMITS.key_file, guarded=hint)
+    return _key_of(body, path)
+
+
+def _key_of(body: bytes, name: str) -> PublicKey:
+    # Only those who need a key pay for its mathematics.
+    from .keys import PublicKey
+
+    return PublicKey.of_pem(body, name)

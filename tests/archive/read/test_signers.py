@@ -1,0 +1,210 @@
+"""Signatures in archives: what any engine may load must be signed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockersave.archive.read.verify import Report, check_archive
+from dockersave.errors import SignatureError
+from dockersave.model.options import Options
+from dockersave.saving.save import save
+from dockersave.signatures.policy import Policy
+from tests.archive.handmade_tars import Raw, members_of, tar
+from tests.cli.command import COMMAND, environment, error_of
+from tests.images import Store, image, index, layer
+from tests.images.layers import file
+from tests.registry.simulator import Simulator
+from tests.saving.from_simulator import PLAIN
+from tests.signatures import maker
+from tests.signatures.keyring import public
+
+GOOD, EVIL = (image([layer([file("x", text)], "none")], flavor="oci") for text in ("good", "evil"))
+BOTH = index([GOOD, image([layer([file("x", "arm")], "none")], "linux/arm64", "oci")], "oci")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the key."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key.pem").write_bytes(public(maker.KIND))
+    return tmp_path
+
+
+def saved(form: str = "docker", platform: str = "linux/amd64") -> list[Raw]:
+    """The members of an archive with a signed image and an unsigned one."""
+    store = Store.of({"app": BOTH, "evil": EVIL})
+    made = maker.signatures(maker.signed(maker.payload(BOTH.digest)))
+    store.add("app", made, maker.tag_of(BOTH, ".sig"))
+    with Simulator(store) as registry:
+        for name in ("app", "evil"):
+            options = Options(platform=platform, format=form, with_signatures=True)
+            reference = f"{registry.host}/{name}"
+            save(reference, output=f"{name}.tar", options=options, network=PLAIN)
+    own = members_of(Path("app.tar"))
+    known = {member.path for member in own}
+    return [*own, *(each for each in members_of(Path("evil.tar")) if each.path not in known)]
+
+
+def checked(members: list[Raw]) -> Report:
+    Path("a.tar").write_bytes(tar(*members))
+    return check_archive("a.tar", policies=[Policy.of_keys(["key.pem"])])
+
+
+def changed(members: list[Raw], path: str, change: Callable[[Any], Any]) -> list[Raw]:
+    """An archive with a document changed."""
+
+    def made(member: Raw) -> Raw:
+        if member.path != path:
+            return member
+        now = change(json.loads(member.data))
+        return Raw(path, now if isinstance(now, bytes) else json.dumps(now).encode())
+
+    assert path in [member.path for member in members]
+    return [made(member) for member in members]
+
+
+def of_evil(path: str) -> Any:
+    """A document of the unsigned image's archive."""
+    return next(json.loads(m.data) for m in members_of(Path("evil.tar")) if m.path == path)
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "all"])
+@pytest.mark.parametrize("form", ["docker", "oci"])
+def test_a_signed_image(form: str, platform: str) -> None:
+    report = checked(saved(form, platform))
+    assert report.is_right
+    assert len(report.images[0].signers) == 1
+
+
+def test_an_index_that_names_another_image() -> None:
+    members = changed(saved(), "index.json", lambda document: of_evil("index.json"))
+    report = checked(members)
+    assert not report.faults
+    assert not report.images[0].signers
+    assert isinstance(report.failure(), SignatureError)
+    assert "it is not signed" in str(report.failure())
+
+
+def test_a_list_for_docker_that_names_another_image() -> None:
+    """Docker's classic store reads `manifest.json` alone, and others `index.json`."""
+    members = changed(saved(), "manifest.json", lambda document: of_evil("manifest.json"))
+    report = checked(members)
+    assert not report.faults
+    assert report.images[0].signers, "of the one in index.json"
+    assert not report.is_right
+    both = changed(saved(), "manifest.json", lambda document: document + of_evil("manifest.json"))
+    assert not checked(both).is_right
+
+
+def test_a_second_image() -> None:
+    def add(document: Any) -> Any:
+        return document | {"manifests": document["manifests"] + of_evil("index.json")["manifests"]}
+
+    report = checked(changed(saved(), "index.json", add))
+    assert [bool(each.signers) for each in report.images] == [True, False]
+    assert len(report.unsigned) == 1
+
+
+@pytest.mark.parametrize("name", ["manifests", "Manifests", "MANIFESTS"])
+def test_a_list_that_readers_read_differently(name: str) -> None:
+    """Go ignores the case of names, and takes the last of two; Python does neither."""
+
+    def twice(document: Any) -> bytes:
+        text, more = json.dumps(document), json.dumps(of_evil("index.json")["manifests"])
+        return f'{text[:-1]}, "{name}": {more}}}'.encode()
+
+    report = checked(changed(saved(), "index.json", twice))
+    assert not report.is_right
+    assert "it names a member twice" in str(report.failure())
+
+
+def test_layers_of_another_image() -> None:
+    def exchange(document: Any) -> Any:
+        return [document[0] | {"Layers": of_evil("manifest.json")[0]["Layers"]}]
+
+    report = checked(changed(saved(), "manifest.json", exchange))
+    assert report.faults, "they do not unpack to what the config says"
+
+
+def test_an_image_in_the_old_format() -> None:
+    v1_id = "0" * 64
+    old = [
+        Raw(f"{v1_id}/json", json.dumps({"id": v1_id}).encode()),
+        Raw(f"{v1_id}/VERSION", b"1.0"),
+        Raw(f"{v1_id}/layer.tar", b""),
+    ]
+    members = changed(saved(), "repositories", lambda document: {"app": {"latest": v1_id}})
+    report = checked([*members, *old])
+    assert "it has an image in Docker's old format" in str(report.unsigned)
+
+
+def test_a_signature_whose_payload_was_exchanged() -> None:
+    members = saved()
+    payload = maker.payload(BOTH.digest)
+    (number,) = [n for n, member in enumerate(members) if member.data == payload]
+    members[number] = Raw(members[number].path, maker.payload(EVIL.digest))
+    report = checked(members)
+    assert report.faults
+    assert not report.images[0].signers
+
+
+def test_what_is_named_like_an_attachment_but_is_an_image() -> None:
+    """Its tag is a digest: no engine gives it another name, so nobody takes it for the other."""
+
+    def hide(document: Any) -> Any:
+        (entry,) = of_evil("index.json")["manifests"]
+        entry["annotations"] = {"org.opencontainers.image.ref.name": maker.tag_of(EVIL)}
+        return document | {"manifests": [entry]}
+
+    report = checked(changed(saved("oci"), "index.json", hide))
+    assert "the archive lists no image" in str(report.faults)
+
+    def hide_with_a_name(document: Any) -> Any:
+        (entry,) = of_evil("index.json")["manifests"]
+        entry["annotations"]["org.opencontainers.image.ref.name"] = maker.tag_of(EVIL)
+        return document | {"manifests": [*document["manifests"], entry]}
+
+    assert not checked(changed(saved("oci"), "index.json", hide_with_a_name)).is_right
+
+
+def test_policies_go_by_all_names(folder: Path) -> None:
+    members = saved()
+    names = checked(members).images[0].names
+    host = names[0].partition("/")[0]
+    rules = {f"{host}/app": {"keys": ["key.pem"]}}
+    policy = folder / "policy.json"
+    policy.write_text(json.dumps({"default": "refuse", "images": rules}))
+    assert check_archive("a.tar", policies=[Policy.read(policy)]).is_right
+    policy.write_text(json.dumps({"default": "accept", "images": {f"{host}/app": "refuse"}}))
+    report = check_archive("a.tar", policies=[Policy.read(policy)])
+    assert "does not allow it" in str(report.failure())
+
+
+def test_the_command(folder: Path) -> None:
+    saved()
+    (folder / "other.pem").write_bytes(public(maker.KIND, 1))
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, *words]
+        env = environment(folder)
+        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder)
+
+    done = run("--verify", "app.tar", "--verify-key", "key.pem")
+    assert done.returncode == 0
+    assert ", signed with sha256:" in done.stderr
+    error = run("--verify", "app.tar", "--verify-key", "other.pem")
+    assert error.returncode == 8
+    assert "it is signed, but not by this key" in error.stderr
+    assert "--with-signatures" in error.stderr
+    done = run("--verify", "evil.tar", "--verify-key", "key.pem", "--progress", "json")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    (event,) = [event for event in events if event["event"] == "checked"]
+    assert event["unsigned"][0]["message"] == "it is not signed"
+    assert event["images"][0]["signers"] == []
+    error_of(run("--list", "app.tar", "--verify-key", "key.pem"), 2)

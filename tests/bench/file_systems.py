@@ -1,0 +1,68 @@
+"""What a file system of an image takes: against umoci, and for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from dockersave.limits import MIB
+from tests.bench.measure import Command, compare, peak_memory, run
+from tests.bench.rows import Bench, Row, text
+from tests.images import Entry, Image, directory, file, image, layer
+
+_FILES, _MANY = 9_600, 500_000
+
+
+def flattening(bench: Bench) -> Iterator[Row]:
+    """178 MB in 9,800 files of three layers, as a directory."""
+    repository = bench.push("bench/rootfs", partial(_usual, _FILES // bench.scale))
+    layout = bench.folder / "layout"
+    run(bench.save(repository, "--format", "oci", "--no-tar", "-o", str(layout)), bench.work)
+    ours = bench.save(repository, "--format", "rootfs", "--no-tar", "-o", "ours")
+    theirs: Command = ["umoci", "unpack", "--image", f"{layout}:latest", "theirs"]
+    for what, goal in (("cpu", 0.4), ("wall", 0.6)):
+
+        def taken(command: Command, what: str = what) -> float:
+            found = run(command, bench.work)
+            return found.cpu if what == "cpu" else found.wall
+
+        ((mine, other, ratio),) = compare(
+            partial(taken, ours), [partial(taken, theirs)], bench.rounds
+        )
+        note = f"{mine:.2f} s with fetching, against {other:.2f} s without"
+        work = f"--format rootfs --no-tar, 178 MB, {what}"
+        yield Row(work, "umoci unpack", ratio, goal, note=note)
+    as_tar = bench.save(repository, "--format", "rootfs")
+    for name, command in (("a directory", ours), ("a tar", as_tar)):
+        most = peak_memory(command, bench.work) / MIB
+        yield Row(f"--format rootfs, 178 MB, as {name}", "", most, 48, "MiB")
+    repository = bench.push("bench/many-files", partial(_many, _MANY // bench.scale))
+    most = peak_memory(bench.save(repository, "--format", "rootfs"), bench.work) / MIB
+    yield Row(f"--format rootfs, {_MANY:,} files, as a tar", "", most, 96, "MiB")
+
+
+def _usual(files: int) -> Image:
+    """Three layers: the upper ones replace a sixth of the files, and remove some."""
+    body = text(1, 37_000)
+    folders = [directory(f"usr/share/d{number}") for number in range(files // 50)]
+
+    def some(numbers: range, kind: int) -> Iterator[Entry]:
+        for number in numbers:
+            size = number * 7919 % len(body)
+            name = f"usr/share/d{number // 50}/file-{number}-of-a-usual-name"
+            yield file(name, b"%d %d\n" % (kind, number) + body[:size])
+
+    return image(
+        [
+            layer([*folders, *some(range(files), 1)], level=6),
+            layer(some(range(0, files, 8), 2), level=6),
+            layer(some(range(0, files, 24), 3), level=6),
+        ],
+        flavor="oci",
+    )
+
+
+def _many(files: int) -> Image:
+    """One layer of small files."""
+    names = (f"d{n // 1000}/file-with-a-usual-length-of-name-{n}.txt" for n in range(files))
+    return image([layer((file(name, b"x") for name in names), level=1)], flavor="oci")

@@ -1,0 +1,105 @@
+"""Layers for these tests: tars in memory, made with the standard library."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dockersave.rootfs.merge import Tree
+
+MTIME = 1_600_000_000
+
+
+@dataclass(frozen=True)
+class Item:
+    """A member of a layer.
+
+    Parameters:
+        name: as it is stated.
+        type: of `tarfile`.
+        data: of a file.
+        target: of a link.
+        mode, owner, mtime: its attributes.
+        pax: records of its extended header.
+        device: major and minor number.
+    """
+
+    name: str
+    type: bytes = tarfile.REGTYPE
+    data: bytes = b""
+    target: str = ""
+    mode: int = 0o644
+    owner: tuple[int, int] = (0, 0)
+    mtime: float = MTIME
+    pax: Mapping[str, str] = field(default_factory=dict)
+    device: tuple[int, int] = (0, 0)
+
+
+def file(name: str, data: bytes | str = b"", mode: int = 0o644) -> Item:
+    """Describe a file."""
+    return Item(name, data=data.encode() if isinstance(data, str) else data, mode=mode)
+
+
+def directory(name: str, mode: int = 0o755) -> Item:
+    """Describe a directory."""
+    return Item(name, tarfile.DIRTYPE, mode=mode)
+
+
+def symlink(name: str, target: str) -> Item:
+    """Describe a symbolic link."""
+    return Item(name, tarfile.SYMTYPE, target=target, mode=0o777)
+
+
+def link(name: str, target: str) -> Item:
+    """Describe a hard link."""
+    return Item(name, tarfile.LNKTYPE, target=target)
+
+
+def tar(items: Iterable[Item], form: int = tarfile.PAX_FORMAT) -> bytes:
+    """Write a layer."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=form) as archive:
+        for item in items:
+            info = tarfile.TarInfo(item.name)
+            info.type, info.size, info.linkname = item.type, len(item.data), item.target
+            info.mode, info.mtime = item.mode, item.mtime
+            info.uid, info.gid = item.owner
+            info.devmajor, info.devminor = item.device
+            info.pax_headers = dict(item.pax)
+            archive.addfile(info, io.BytesIO(item.data))
+    return made.getvalue()
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A layer in memory, as `Content`."""
+
+    data: bytes
+
+    def read(self, offset: int, amount: int) -> bytes:
+        """Return some of its bytes."""
+        return self.data[offset : offset + amount]
+
+
+def merged(*layers: Iterable[Item]) -> Tree:
+    """Merge layers."""
+    return Tree([Bytes(tar(items)) for items in layers])
+
+
+def seen(tree: Tree, layers: Iterable[Iterable[Item]]) -> dict[str, tuple[str, object]]:
+    """Return what a merged file system has at each path: the kind, and the content or target."""
+    contents = [tar(items) for items in layers]
+    found: dict[str, tuple[str, object]] = {}
+    for entry in tree.entries():
+        path, member = entry.path.decode(), entry.member
+        kind = chr(member.kind)
+        if entry.same:
+            found[path] = ("link", entry.same.decode())
+        elif kind == "0":
+            end = member.content + member.size
+            found[path] = ("file", contents[entry.layer][member.content : end].decode())
+        else:
+            found[path] = (kind, member.target.decode())
+    return found

@@ -1,0 +1,260 @@
+"""A directory under its final name: whole or not at all, and nothing else is ever replaced."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from dockersave.errors import OutputError
+from dockersave.rootfs.stage import Stage, fingerprint, remove
+
+
+def fill(fd: int, **files: str) -> None:
+    """Write files into an open directory."""
+    for name, text in files.items():
+        file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=fd)
+        os.write(file, text.encode())
+        os.close(file)
+    os.fchmod(fd, 0o755)
+
+
+def publish(path: Path, **files: str) -> None:
+    """Make a directory with these files."""
+    with closing(Stage(str(path))) as stage:
+        fill(stage.open(), **files)
+        stage.commit()
+
+
+def files_in(path: Path) -> dict[str, str]:
+    """Return the files of a directory."""
+    return {each.name: each.read_text() for each in path.iterdir()}
+
+
+def names(folder: Path) -> list[str]:
+    """Return what a directory holds."""
+    return sorted(each.name for each in folder.iterdir())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """Return the name of a directory; no descriptor may stay open."""
+    before = len(os.listdir("/proc/self/fd"))
+    yield tmp_path / "root"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_it_has_its_name_when_it_is_complete(path: Path) -> None:
+    with closing(Stage(str(path))) as stage:
+        fill(stage.open(), a="1")
+        assert not path.exists()
+        assert stat.S_IMODE(path.with_name("root.part").stat().st_mode) == 0o700
+        stage.commit()
+        assert files_in(path) == {"a": "1"}
+    assert names(path.parent) == ["root", "root.saved"]
+
+
+def test_what_a_save_made_is_replaced(path: Path) -> None:
+    publish(path, a="1", b="2")
+    publish(path, a="3")
+    publish(path, c="4")
+    assert files_in(path) == {"c": "4"}
+    assert names(path.parent) == ["root", "root.saved"]
+
+
+def test_without_commit_nothing_has_changed(path: Path) -> None:
+    publish(path, a="1")
+    with closing(Stage(str(path))) as stage:
+        fill(stage.open(), a="2")
+    assert files_in(path) == {"a": "1"}
+    assert names(path.parent) == ["root", "root.saved"]
+
+
+def _add(path: Path) -> None:
+    (path / "mine").write_text("precious")
+
+
+def _append(path: Path) -> None:
+    (path / "a").write_text("12")
+
+
+def _rewrite(path: Path) -> None:
+    os.utime(path / "a", (5, 5))
+
+
+def _remove(path: Path) -> None:
+    (path / "a").unlink()
+
+
+def _chmod(path: Path) -> None:
+    (path / "a").chmod(0o600)
+
+
+def _link(path: Path) -> None:
+    (path / "s").unlink()
+    (path / "s").symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("change", [_add, _append, _rewrite, _remove, _chmod, _link])
+def test_what_was_changed_since_is_not_replaced(
+    change: Callable[[Path], object], path: Path
+) -> None:
+    with closing(Stage(str(path))) as stage:
+        new = stage.open()
+        fill(new, a="1")
+        os.symlink("target", "s", dir_fd=new)
+        stage.commit()
+    change(path)
+    before = fingerprint(str(path))
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="was changed since"):
+        stage.open()
+    assert fingerprint(str(path)) == before
+    assert names(path.parent) == ["root", "root.saved"]
+
+
+def test_what_is_changed_meanwhile_is_not_replaced(path: Path) -> None:
+    publish(path, a="1")
+    with closing(Stage(str(path))) as stage:
+        fill(stage.open(), a="2")
+        _add(path)
+        with pytest.raises(OutputError, match="was changed since"):
+            stage.commit()
+    assert files_in(path) == {"a": "1", "mine": "precious"}
+
+
+def test_what_no_save_made_is_not_replaced(path: Path) -> None:
+    path.mkdir()
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not made by a save"):
+        stage.open()
+    path.rmdir()
+    path.write_text("file")
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not a directory"):
+        stage.open()
+    path.unlink()
+    path.symlink_to(path.parent)
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not a directory"):
+        stage.open()
+    assert names(path.parent) == ["root"]
+
+
+def test_a_mark_that_is_none_is_kept(path: Path) -> None:
+    mark = path.with_name("root.saved")
+    mark.write_text("my own list")
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not written by"):
+        stage.open()
+    assert mark.read_text() == "my own list"
+
+
+@pytest.mark.parametrize("name", ["mine", "new"])
+def test_a_part_that_is_none_is_kept(name: str, path: Path) -> None:
+    part = path.with_name("root.part")
+    part.mkdir()
+    (part / name).write_text("precious")
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not left by a save"):
+        stage.open()
+    assert files_in(part) == {name: "precious"}
+
+
+def test_a_part_that_is_a_link_is_not_followed(path: Path) -> None:
+    elsewhere = path.with_name("elsewhere")
+    elsewhere.mkdir()
+    path.with_name("root.part").symlink_to(elsewhere)
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError):
+        stage.open()
+    assert names(elsewhere) == []
+
+
+def test_two_runs_at_once(path: Path) -> None:
+    with closing(Stage(str(path))) as one, closing(Stage(str(path))) as two:
+        fill(one.open(), a="1")
+        with pytest.raises(OutputError, match="another dockersave"):
+            two.open()
+        one.commit()
+    assert files_in(path) == {"a": "1"}
+
+
+class Killed(BaseException):
+    """The process has ended."""
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_killed_at_any_step_the_next_run_goes_on(
+    step: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(path, a="1")
+    left = step
+    with monkeypatch.context() as patch:
+
+        def dying(name: str) -> Callable[..., object]:
+            whole = getattr(os, name)
+
+            def call(*arguments: object, **more: object) -> object:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Killed
+                return whole(*arguments, **more)
+
+            return call
+
+        stage = Stage(str(path))
+        fill(stage.open(), a="2")
+        for name in ("rename", "sync", "fsync", "mkdir", "unlink", "rmdir"):
+            patch.setattr(os, name, dying(name))
+        try:
+            stage.commit()
+            stage.close()
+        except Killed:
+            # The kernel closes what a killed process had open.
+            for fd in (stage._fd, stage._new):
+                with suppress(OSError):
+                    os.close(fd)
+    assert not path.exists() or files_in(path) in ({"a": "1"}, {"a": "2"})
+    publish(path, a="3")
+    assert files_in(path) == {"a": "3"}
+    assert names(path.parent) == ["root", "root.saved"]
+
+
+def test_a_part_that_is_replaced_is_not_published(path: Path) -> None:
+    with closing(Stage(str(path))) as stage:
+        fill(stage.open(), a="1")
+        part = path.with_name("root.part")
+        part.rename(path.with_name("moved"))
+        part.mkdir()
+        with pytest.raises(OutputError, match="removed or replaced"):
+            stage.commit()
+    assert not path.exists()
+
+
+def test_removing_follows_nothing(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(outside)
+    (inside / "deep").mkdir()
+    (inside / "deep" / "link").symlink_to(outside / "file")
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        remove(fd, "inside")
+        remove(fd, "nothing")
+    finally:
+        os.close(fd)
+    assert names(tmp_path) == ["outside"]
+    assert names(outside) == ["file"]
+
+
+def test_the_owner_of_a_read_only_directory_can_publish_it(path: Path) -> None:
+    for text in ("1", "2"):
+        with closing(Stage(str(path))) as stage:
+            new = stage.open()
+            fill(new, a=text)
+            os.fchmod(new, 0o555)
+            stage.commit()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o555
+    assert files_in(path) == {"a": "2"}

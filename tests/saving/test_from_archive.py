@@ -1,0 +1,220 @@
+"""`--from ARCHIVE`: a file system of an image that was saved before, without a registry."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockersave.errors import ContentError, DockersaveError, NotFoundError, UsageError
+from dockersave.model.options import Network, Options
+from dockersave.saving.save import save
+from tests.engines.trees import built, differences, of_tar
+from tests.images import GOOD, config_document, file, layer, read, sample_index
+from tests.processes import program
+from tests.saving.from_simulator import PLAIN, names_in, serving
+
+NOWHERE = Network(retries=0, timeout=0.001)
+"""What would fail at once, if anything were asked for."""
+
+
+def flattened(archive: Path, *images: str, **options: object) -> Path:
+    """Make a tar of an image in an archive."""
+    path = archive.with_name("made.tar")
+    made = Options(format="rootfs", from_archive=archive, output=path, **options)  # type: ignore[arg-type]
+    saved = save(*images, options=made, network=NOWHERE)
+    assert saved.fetched == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Save archives of all kinds."""
+    folder = tmp_path_factory.mktemp("archives")
+    archives = {}
+    with serving(sample=GOOD["mixed"](), other=GOOD["one-layer"](), multi=sample_index()) as served:
+        one, two, multi = (f"{served.host}/{name}" for name in ("sample", "other", "multi"))
+        for form in ("docker", "oci", "legacy"):
+            for gunzip in (False, True):
+                path = archives[f"{form}{'-plain' * gunzip}"] = folder / f"{form}-{gunzip}.tar"
+                options = Options(format=form, gunzip=gunzip, output=path)
+                save(one, options=options, network=PLAIN)
+        path = archives["directory"] = folder / "directory"
+        save(one, options=Options(format="oci", tar=False, tree=True, output=path), network=PLAIN)
+        path = archives["two"] = folder / "two.tar"
+        save(one, two, output=path, network=PLAIN)
+        path = archives["multi"] = folder / "multi.tar"
+        save(multi, options=Options(platform="all", output=path), network=PLAIN)
+        path = archives["compressed"] = folder / "compressed.tar.gz"
+        save(one, output=path, network=PLAIN)
+    return archives
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["docker", "docker-plain", "oci", "oci-plain", "legacy", "legacy-plain", "directory"],
+)
+def test_it_is_what_the_image_was_built_from(kind: str, saved: dict[str, Path]) -> None:
+    assert differences(built(GOOD["mixed"]()), of_tar(flattened(saved[kind]))) == []
+
+
+def test_it_is_the_same_as_from_the_registry(saved: dict[str, Path], tmp_path: Path) -> None:
+    with serving(sample=GOOD["mixed"]()) as served:
+        options = Options(format="rootfs", output=tmp_path / "a.tar")
+        save(f"{served.host}/sample", options=options, network=PLAIN)
+    assert flattened(saved["docker"]).read_bytes() == (tmp_path / "a.tar").read_bytes()
+
+
+def test_one_of_several_is_named(saved: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match="several images") as caught:
+        flattened(saved["two"])
+    name = next(word for word in str(caught.value).replace(",", " ").split() if "/other" in word)
+    assert differences(built(GOOD["one-layer"]()), of_tar(flattened(saved["two"], name))) == []
+    digest = GOOD["one-layer"]().digest
+    made = flattened(saved["two"], f"whatever@{digest}")
+    assert differences(built(GOOD["one-layer"]()), of_tar(made)) == []
+    with pytest.raises(NotFoundError, match="does not hold debian:latest"):
+        flattened(saved["two"], "debian")
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
+def test_one_of_several_platforms_is_chosen(platform: str, saved: dict[str, Path]) -> None:
+    with tarfile.open(flattened(saved["multi"], platform=platform)) as archive:
+        content = archive.extractfile("etc/platform")
+        assert content is not None
+        assert content.read().decode().strip() == platform
+    with pytest.raises(NotFoundError, match="windows"):
+        flattened(saved["multi"], platform="windows/amd64")
+
+
+def test_the_usual_names_are_the_images(saved: dict[str, Path], tmp_path: Path) -> None:
+    options = Options(format="rootfs", from_archive=saved["docker"], working_dir=tmp_path)
+    save(options=options, network=NOWHERE)
+    assert names_in(tmp_path) == ["sample-latest-rootfs.tar"]
+
+
+def test_archives_without_names_are_named_after_the_file(tmp_path: Path) -> None:
+    layers = [layer([file("a", "1")], "none")]
+    body = json.dumps(config_document(layers)).encode()
+    entry = {"Config": "config.json", "RepoTags": None, "Layers": ["layer.tar"]}
+    with tarfile.open(tmp_path / "My Backup.tar", "w") as archive:
+        for name, data in (
+            ("layer.tar", read(layers[0].data)), ("config.json", body),
+            ("manifest.json", json.dumps([entry]).encode()),
+        ):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    where = tmp_path / "out"
+    where.mkdir()
+    path = tmp_path / "My Backup.tar"
+    options = Options(format="rootfs", from_archive=path, working_dir=where)
+    save(options=options, network=NOWHERE)
+    ((name,),) = [names_in(where)]
+    assert name.startswith("library-my-backup-sha256-")
+
+
+def test_by_the_command_line(saved: dict[str, Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dockersave", "--format", "rootfs"]
+    done = subprocess.run(
+        [*command, "--from", str(saved["docker"]), "-o", "-"], capture_output=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == flattened(saved["docker"]).read_bytes()
+
+
+def test_what_cannot_be_used_is_refused(saved: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "text.tar").write_text("no archive".ljust(512))
+    (tmp_path / "empty.tar").write_bytes(bytes(10240))
+    (tmp_path / "folder").mkdir()
+    for path, kind, words in (
+        (saved["compressed"], UsageError, "is compressed"),
+        (tmp_path / "nothing.tar", UsageError, "cannot read"),
+        (tmp_path / "text.tar", ContentError, "not a tar archive"),
+        (tmp_path / "empty.tar", ContentError, "no image archive"),
+        (tmp_path / "folder", ContentError, "no image archive"),
+    ):
+        with pytest.raises(DockersaveError, match=words) as caught:
+            save(options=Options(format="rootfs", from_archive=path, output="-"))
+        assert isinstance(caught.value, kind)
+
+
+def test_it_is_for_file_systems_only(saved: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match="only copy the archive"):
+        save(options=Options(from_archive=saved["docker"], output="a.tar"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"verify_keys": ["key.pem"]},
+        {"policy": "policy.json"},
+        {"lock": "images.lock"},
+        {"locked": "images.lock"},
+        {"with_signatures": True},
+        {"with_referrers": True},
+    ],
+    ids=str,
+)
+def test_what_only_a_registry_can_answer_is_refused(
+    options: dict[str, Any], saved: dict[str, Path]
+) -> None:
+    with pytest.raises(UsageError, match="asks a registry, and"):
+        save(options=Options(format="rootfs", from_archive=saved["docker"], **options))
+
+
+@pytest.mark.parametrize("form", ["rootfs", "bundle"])
+def test_a_file_system_has_no_place_for_signatures(form: str) -> None:
+    with pytest.raises(UsageError, match="no place for"):
+        save("localhost:1/image", options=Options(format=form, with_referrers=True))
+
+
+def test_a_layer_that_is_damaged_or_missing(saved: dict[str, Path], tmp_path: Path) -> None:
+    whole = saved["oci"].read_bytes()
+    with tarfile.open(saved["oci"]) as archive:
+        largest = max(archive.getmembers(), key=lambda member: member.size)
+    damaged = bytearray(whole)
+    damaged[largest.offset_data + largest.size // 2] ^= 1
+    (tmp_path / "damaged.tar").write_bytes(damaged)
+    with pytest.raises(ContentError, match="layer sha256:") as caught:
+        flattened(tmp_path / "damaged.tar")
+    assert "lists all that is wrong with the archive" in caught.value.hint
+    missing = whole.replace(largest.name.encode(), b"x" * len(largest.name))
+    (tmp_path / "missing.tar").write_bytes(missing)
+    with pytest.raises(DockersaveError):
+        flattened(tmp_path / "missing.tar")
+    assert not (tmp_path / "made.tar").exists()
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+def test_archives_of_skopeo(kind: str, saved: dict[str, Path], tmp_path: Path) -> None:
+    target = tmp_path / "theirs.tar"
+    source = f"docker-archive:{saved['legacy']}"
+    name = ":example.com/app:1" if kind == "docker-archive" else ":1"
+    command = [program("skopeo"), "copy", "-q", source, f"{kind}:{target}{name}"]
+    subprocess.run(command, check=True)
+    assert differences(built(GOOD["mixed"]()), of_tar(flattened(target))) == []
+
+
+def test_a_malformed_list_is_refused(tmp_path: Path) -> None:
+    for number, document in enumerate(
+        (None, [None], [{"Config": 7}], [{"Config": "c", "Layers": "x"}], {"a": 1})
+    ):
+        path = tmp_path / f"{number}.tar"
+        member = tarfile.TarInfo("manifest.json")
+        body = json.dumps(document).encode()
+        member.size = len(body)
+        with tarfile.open(path, "w") as archive:
+            (tmp_path / "body").write_bytes(body)
+            archive.add(tmp_path / "body", "manifest.json")
+        with pytest.raises(DockersaveError):
+            flattened(path)

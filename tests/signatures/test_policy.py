@@ -1,0 +1,286 @@
+"""Policies: what they mean, and what is no policy."""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from dockersave.errors import SignatureError, UsageError
+from dockersave.model.reference import Reference
+from dockersave.signatures.policy import Policy, requirements
+from tests.fuzz.inputs import documents
+from tests.signatures.keyring import public
+
+KIND = "ECDSA P-256"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with two keys, which is the working directory's neighbour."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for number, name in enumerate(("team.pem", "other.pem")):
+        (tmp_path / name).write_bytes(public(KIND, number))
+    return tmp_path
+
+
+def policy(folder: Path, document: object) -> Policy:
+    """A policy of a file beside the keys."""
+    path = folder / "policy.json"
+    path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
+    return Policy.read(path)
+
+
+def verdict(found: Policy, image: str) -> object:
+    """What a policy says of an image, in short."""
+    try:
+        needed = requirements([found], Reference.parse(image))
+        return [(len(each.keys), dict(each.annotations)) for each in needed]
+    except SignatureError:
+        return "refused"
+
+
+OURS = {
+    "default": "refuse",
+    "images": {
+        "r.io": {"keys": ["team.pem"]},
+        "r.io/team": {"keys": ["team.pem", "other.pem"], "annotations": {"env": "prod"}},
+        "r.io/team/free": "accept",
+        "r.io/team/free/not": "refuse",
+        "localhost:5000/": {"keys": ["team.pem"]},
+        "docker.io/library/debian": "accept",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("r.io/a", [(1, {})]),
+        ("r.io/teams", [(1, {})]),
+        ("r.io/team", [(2, {"env": "prod"})]),
+        ("r.io/team/a:1", [(2, {"env": "prod"})]),
+        ("r.io/team/free", []),
+        ("r.io/team/free/not/at/all", "refused"),
+        ("r.io:443/a", "refused"),
+        ("localhost:5000/a", [(1, {})]),
+        ("debian", []),
+        ("index.docker.io/library/debian:12", []),
+        ("alpine", "refused"),
+        ("x.io/r.io/team", "refused"),
+    ],
+)
+def test_the_longest_name_counts(folder: Path, image: str, says: object) -> None:
+    assert verdict(policy(folder, OURS), image) == says
+
+
+def test_a_default_may_accept(folder: Path) -> None:
+    assert verdict(policy(folder, {"default": "accept"}), "debian") == []
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (b"", "it is not JSON"),
+        (b"[]", "it is not a JSON object"),
+        (b'{"default": "accept", "default": "refuse"}', "it names a member twice"),
+        ({}, 'it needs "default"'),
+        ({"default": "allow"}, 'it needs "default"'),
+        ({"default": "accept", "image": {}}, "it has 'image', which means nothing"),
+        ({"default": "accept", "images": []}, 'it needs "default"'),
+        ({"default": "accept", "images": {"debian": "accept"}}, "'debian' names no registry"),
+        (
+            {"default": "accept", "images": {"r.io/a": "accept", "r.io/a/": "refuse"}},
+            "it says two things of 'r.io/a/'",
+        ),
+        ({"default": "accept", "images": {"r.io": "sign"}}, "of 'r.io' it says neither"),
+        ({"default": "accept", "images": {"r.io": {}}}, "of 'r.io' it says no list"),
+        ({"default": "accept", "images": {"r.io": {"keys": []}}}, "of 'r.io' it says no list"),
+        ({"default": "accept", "images": {"r.io": {"keys": "a"}}}, "of 'r.io' it says no list"),
+        (
+            {"default": "accept", "images": {"r.io": {"keys": ["a"], "key": "b"}}},
+            "of 'r.io' it says neither",
+        ),
+        (
+            {"default": "accept", "images": {"r.io": {"keys": ["a"], "annotations": {"x": 1}}}},
+            "of 'r.io' it says \"annotations\" that are not texts",
+        ),
+        ({"default": [], "images": {}, "transports": {}}, "it mixes two forms"),
+        ({"transports": {}}, 'it needs a list "default"'),
+        ({"default": [], "transports": {"docker": []}}, 'its "transports" are malformed'),
+    ],
+)  # fmt: skip
+def test_what_is_no_policy(folder: Path, document: object, why: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        policy(folder, document)
+    assert caught.value.message.startswith(f"the policy {folder}/policy.json cannot be used: {why}")
+    assert caught.value.hint
+
+
+def test_a_policy_that_cannot_be_relied_on(folder: Path) -> None:
+    policy(folder, OURS)
+    path = folder / "policy.json"
+    path.chmod(0o666)
+    with pytest.raises(UsageError, match="can be changed by everybody"):
+        Policy.read(path)
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        Policy.read(folder)
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        Policy.read(folder / "none.json")
+    with pytest.raises(UsageError, match="this is not a path"):
+        Policy.read("nul\0")
+    path.write_bytes(b" " * (1 << 20) + b"{}")
+    with pytest.raises(UsageError, match="has more than"):
+        Policy.read(path)
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(UsageError, match="is not a file"):
+        Policy.read(folder / "pipe")
+
+
+def test_a_key_that_everybody_can_change_is_refused(folder: Path) -> None:
+    (folder / "team.pem").chmod(0o666)
+    with pytest.raises(UsageError, match=r"the key .*/team.pem can be changed by everybody"):
+        verdict(policy(folder, OURS), "r.io/a")
+    with pytest.raises(UsageError, match="can be changed by everybody"):
+        verdict(policy(folder, containers(signed_by(folder))), "r.io/team/app")
+
+
+def test_a_key_that_is_needed_must_be_there(folder: Path) -> None:
+    (folder / "team.pem").unlink()
+    found = policy(folder, OURS)
+    assert verdict(found, "debian") == [], "it is not needed"
+    with pytest.raises(UsageError, match=r"the key .*/team.pem cannot be read"):
+        verdict(found, "r.io/a")
+
+
+def containers(*rules: dict[str, Any], scope: str = "r.io/team", default: str = "reject") -> Any:
+    """A policy in the form of containers."""
+    return {"default": [{"type": default}], "transports": {"docker": {scope: list(rules)}}}
+
+
+def signed_by(folder: Path, **more: Any) -> dict[str, Any]:
+    return {"type": "sigstoreSigned", "keyPath": str(folder / "team.pem")} | more
+
+
+@pytest.mark.parametrize(
+    ("scope", "image", "matches"),
+    [
+        ("r.io/team", "r.io/team/app:1", True),
+        ("r.io/team", "r.io/teams/app", False),
+        ("r.io", "r.io/a/b/c", True),
+        ("r.io/a:1", "r.io/a:1", True),
+        ("r.io/a:1", "r.io/a:2", False),
+        ("*.r.io", "x.r.io/a", True),
+        ("*.r.io", "x.y.r.io:5000/a", True),
+        ("*.r.io", "r.io/a", False),
+        ("", "x.io/a", True),
+        ("docker.io/library/debian", "debian", True),
+    ],
+)
+def test_names_in_policies_of_containers(
+    folder: Path, scope: str, image: str, matches: bool
+) -> None:
+    found = policy(folder, containers({"type": "insecureAcceptAnything"}, scope=scope))
+    assert verdict(found, image) == ([] if matches else "refused")
+
+
+def test_requirements_of_containers(folder: Path) -> None:
+    one, other = str(folder / "team.pem"), str(folder / "other.pem")
+    data = b64encode(public(KIND)).decode()
+    for rule in (
+        {"keyPath": one},
+        {"keyPaths": [one]},
+        {"keyData": data},
+        {"keyDatas": [data]},
+    ):
+        found = policy(folder, containers({"type": "sigstoreSigned"} | rule))
+        assert verdict(found, "r.io/team/app") == [(1, {})]
+    both = containers(signed_by(folder), signed_by(folder, keyPath=other))
+    assert verdict(policy(folder, both), "r.io/team/app") == [(1, {}), (1, {})], "both must have"
+    several = containers({"type": "sigstoreSigned", "keyPaths": [one, other]})
+    assert verdict(policy(folder, several), "r.io/team/app") == [(2, {})], "either may have"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"type": "reject"},
+        {"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"},
+        {"type": "signedBaseLayer"},
+        {"type": "sigstoreSigned", "keyPath": "team.pem", "rekorPublicKeyPath": "rekor.pem"},
+        {"type": "sigstoreSigned", "fulcio": {}},
+        {"type": "sigstoreSigned", "keyPath": "../team.pem", "signedIdentity": {"type": "remap"}},
+        {"type": "sigstoreSigned", "keyPath": "../team.pem", "signedIdentity": "matchExact"},
+        {
+            "type": "sigstoreSigned",
+            "keyPath": "../team.pem",
+            "signedIdentity": {"type": "matchExact", "more": 1},
+        },
+        {},
+    ],
+    ids=str,
+)
+def test_what_is_not_supported_refuses(folder: Path, rule: dict[str, Any]) -> None:
+    found = policy(folder, containers(rule, {"type": "insecureAcceptAnything"}, default="reject"))
+    assert verdict(found, "r.io/team/app") == "refused"
+    assert verdict(policy(folder, containers()), "r.io/team/app") == "refused", "an empty list"
+
+
+@pytest.mark.parametrize(
+    ("identity", "image", "name", "matches"),
+    [
+        (None, "r.io/team/app:1", "r.io/team/app:1", True),
+        (None, "r.io/team/app:1", "r.io/team/app:2", False),
+        (None, "r.io/team/app:1", "r.io/team/app", False),
+        (None, "r.io/team/app:latest", "r.io/team/app", False),
+        (None, f"r.io/team/app@sha256:{'0' * 64}", "r.io/team/app:9", True),
+        (None, f"r.io/team/app@sha256:{'0' * 64}", "r.io/team/other:9", False),
+        ({"type": "matchExact"}, "r.io/team/app:1", "r.io/team/app:1", True),
+        ({"type": "matchRepository"}, "r.io/team/app:1", "r.io/team/app", True),
+        ({"type": "matchRepository"}, "r.io/team/app:1", "r.io/team/app:3", True),
+        ({"type": "matchRepository"}, "r.io/team/app:1", "r.io/team", False),
+        ({"type": "matchRepository"}, "r.io/team/app:1", "no name", False),
+        (
+            {"type": "exactReference", "dockerReference": "up.io/app:1"},
+            "r.io/team/app:1",
+            "up.io/app:1",
+            True,
+        ),
+        (
+            {"type": "exactRepository", "dockerRepository": "up.io/app"},
+            "r.io/team/app:1",
+            "up.io/app:7",
+            True,
+        ),
+        (
+            {"type": "exactRepository", "dockerRepository": "up.io/app"},
+            "r.io/team/app:1",
+            "r.io/team/app:1",
+            False,
+        ),
+    ],
+)
+def test_identities_of_containers(
+    folder: Path, identity: object, image: str, name: str, matches: bool
+) -> None:
+    more = {"signedIdentity": identity} if identity else {}
+    found = policy(folder, containers(signed_by(folder, **more)))
+    (rule,) = requirements([found], Reference.parse(image))
+    assert rule.identity is not None
+    assert rule.identity(name) is matches
+
+
+@settings(max_examples=300, deadline=None)
+@given(document=documents([OURS, containers({"type": "sigstoreSigned", "keyData": "AA=="})]))
+def test_any_document_is_a_policy_or_refused(document: Any) -> None:
+    body = json.dumps(document).encode(errors="replace")
+    for image in ("r.io/team/app", "debian"):
+        with suppress(SignatureError, UsageError):
+            requirements([Policy.parse(body, "/nowhere/policy.json")], Reference.parse(image))
