@@ -44,13 +44,13 @@ class LockedImage:
     @classmethod
     def of(cls, image: Image) -> LockedImage:
         """What is to be written of an image."""
-        layers = {each for one in image.artifacts for each in _sizes(one.manifest.layers)}
+        layers = [layer for one in image.artifacts for layer in one.manifest.layers]
         return cls(
             image.reference,
             image.asked,
             ALL_PLATFORMS if image.indexes else str(image.primary.config.platform),
             image.root.digest,
-            sum(size for _, size in layers),
+            sum({layer.digest: layer.size for layer in layers}.values()),
             image.signers,
         )
 
@@ -81,10 +81,6 @@ class LockedImage:
             "size": self.size,
             "signers": list(self.signers),
         }
-
-
-def _sizes(layers: Sequence[Any]) -> list[tuple[str, int]]:
-    return [(layer.digest, layer.size) for layer in layers]
 
 
 class Lock:
