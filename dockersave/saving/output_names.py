@@ -99,8 +99,12 @@ def _check_lock(lock: str, destination: Destination) -> None:
         raise OutputError(
             f"{argument('lock', shown(lock))} is also the output", "name another file"
         )
-    with writing(shown(lock)):
-        os.stat(os.path.join(os.path.dirname(lock) or ".", "."))
+    folder = os.path.dirname(lock) or "."
+    if not os.path.isdir(folder):
+        raise OutputError(
+            f"cannot write {shown(lock)}: there is no directory {shown(folder)}",
+            f"create it first, or choose another with {argument('lock')}",
+        )
     _check_names(lock, directory=False)
 
 
