@@ -37,7 +37,14 @@ def check_writable(
     for path in destination.paths:
         folder, name = os.path.split(path)
         with writing(shown(path)):
-            os.stat(os.path.join(folder or ".", "."))
+            try:
+                os.stat(os.path.join(folder or ".", "."))
+            except FileNotFoundError as failure:
+                raise OutputError(
+                    f"cannot write {shown(path)}: {failure.strerror}",
+                    "create the directory first, or choose another with "
+                    + argument(destination.chosen_by),
+                ) from failure
         most = _name_most(folder or ".")
         length = len(os.fsencode(name + _SUFFIX))
         if length > most:
