@@ -38,3 +38,14 @@ def content_of(path: str, what: str, most: int, *, guarded: str = "") -> bytes:
     if guarded and mode & stat.S_IWOTH:
         raise UsageError(f"{what} can be changed by everybody", guarded)
     return data
+
+
+def may_exist(path: str) -> bool:
+    """Whether there is a file, or something keeps it from being seen: reading it tells what."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True

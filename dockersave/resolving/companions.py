@@ -16,7 +16,7 @@ from ..model.descriptors import OCI_INDEX, Descriptor
 from ..model.digest import digest_of
 from ..model.image import Artifact, Companion, Image
 from ..model.kinds import parse_any
-from ..model.manifests import Manifest, parse_document, to_json
+from ..model.manifests import Manifest, to_json
 from ..model.reference import Reference
 from ..registry.attached import Attached, of_mirrors, referrers_tag, signature_tag
 from ..signatures.manifests import is_signature
@@ -47,9 +47,11 @@ class Companions:
         self._reader = reader
         self._reference = reference
         self._everything = everything
-        self._places = session.registry(reference.registry).attached(reference.repository)
+        self._registry = session.registry(reference.registry)
+        self._places = self._registry.attached(reference.repository)
         self._artifacts: dict[str, Artifact] = {}
         self._companions: dict[tuple[str, str], Companion] = {}
+        self._collected: set[str] = set()
 
     def of(self, image: Image) -> Image:
         """An image with all of it.
@@ -61,8 +63,9 @@ class Companions:
         inside = [artifact.manifest.descriptor.digest for artifact in image.artifacts]
         around = [digest for digest in self._reader.indexes if digest not in inside]
         digests = [*around, *(index.descriptor.digest for index in image.indexes), *inside]
-        for digest in dict.fromkeys(digests):
-            self._collect(digest, LIMITS.index_depth)
+        with self._reader.concealing():
+            for digest in dict.fromkeys(digests):
+                self._collect(digest, LIMITS.index_depth)
         if not self._companions:
             self._say("nothing refers to it" if self._everything else "it is not signed")
         kept = {index.descriptor.digest for index in image.indexes}
@@ -79,22 +82,23 @@ class Companions:
 
     def _collect(self, digest: str, depth: int) -> None:
         self._session.cancellation.check()
+        self._collected.add(digest)
         found: dict[str, Manifest] = {}
         for suffix in _ALL if self._everything else _ALL[:1]:
             self._tagged(signature_tag(digest, suffix))
         for entry in self._entries(digest):
             manifest = self._manifest(entry)
-            if manifest is not None and manifest.subject == digest and self._is_wanted(manifest):
+            if manifest is None or manifest.subject != digest:
+                continue
+            if self._is_wanted(manifest) and self._keep(manifest):
                 found[entry.digest] = manifest
         if not found:
             return
         body = _index_of(manifest for _, manifest in sorted(found.items()))
         descriptor = Descriptor(OCI_INDEX, digest_of(body), len(body))
         self._add(Companion(referrers_tag(digest), descriptor, body))
-        for inner, manifest in found.items():
-            is_new = inner not in self._artifacts
-            self._artifacts[inner] = Artifact(manifest, self._reader.config_body(manifest))
-            if is_new and self._everything:
+        for inner in found:
+            if self._everything and inner not in self._collected:
                 if depth == 0:
                     self._leave_out(inner, f"what refers to it is {LIMITS.index_depth} levels deep")
                 else:
@@ -106,13 +110,23 @@ class Companions:
         if found is None:
             return
         try:
-            document = parse_document(found.body, found.digest, found.media_type)
+            document = self._reader.kept(found)
         except ContentError as failure:
-            self._leave_out(tag, failure.marked)
+            self._leave_out(tag, self._registry.conceal(failure).marked)
             return
-        if not document.is_index and self._is_small(document):
-            self._artifacts[found.digest] = Artifact(document, self._reader.config_body(document))
+        if not document.is_index and self._is_small(document) and self._keep(document):
             self._add(Companion(tag, document.descriptor, found.body))
+
+    def _keep(self, manifest: Manifest) -> bool:
+        """Keep a manifest with its config; false if the registry does not have that."""
+        digest = manifest.descriptor.digest
+        try:
+            body = self._reader.config_body(manifest)
+        except (ContentError, NotFoundError) as failure:
+            self._leave_out(digest, self._registry.conceal(failure).marked)
+            return False
+        self._artifacts[digest] = Artifact(manifest, body)
+        return True
 
     def _add(self, companion: Companion) -> None:
         self._companions[companion.tag, companion.descriptor.digest] = companion
@@ -143,13 +157,14 @@ class Companions:
         except DockersaveError as failure:
             if not answered:
                 raise
-            self._say(f"only a mirror was asked for signatures: {failure.marked}")
+            why = self._registry.conceal(failure).marked
+            self._say(f"only a mirror was asked for signatures: {why}")
 
     def _manifest(self, entry: Descriptor) -> Manifest | None:
         try:
             document = self._reader.child(entry, parse_any)
         except (ContentError, NotFoundError) as failure:
-            self._leave_out(entry.digest, failure.marked)
+            self._leave_out(entry.digest, self._registry.conceal(failure).marked)
             return None
         return None if document.is_index else document
 

@@ -15,6 +15,7 @@ from ..model.kinds import image_config, may_be_manifest, parse_any
 from ..model.manifests import SCHEMA_1, Index, Manifest, SchemaOneError, parse_document
 from ..model.reference import Reference
 from ..model.weight import kept_of
+from ..registry.documents import Document
 from .documents import Documents
 
 
@@ -126,6 +127,16 @@ class DocumentReader:
         if is_known and (entry.media_type in INDEX_TYPES) != child.is_index:
             raise ContentError(f"{what} is not what the index says: {shown(entry.media_type)}")
         return self._noted(child)
+
+    def kept(self, document: Document) -> Manifest | Index:
+        """A document that was found otherwise, and is to be kept.
+
+        Raises:
+            ContentError: it is malformed, or too much with all others.
+        """
+        self._budget.keep(len(document.body) + kept_of(document.body))
+        with self._budget.taking(len(document.body)):
+            return parse_document(document.body, document.digest, document.media_type)
 
     def _noted(self, document: Manifest | Index) -> Manifest | Index:
         if document.is_index:

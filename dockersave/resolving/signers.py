@@ -11,7 +11,8 @@ from ..model.descriptors import Descriptor
 from ..model.manifests import Index, Manifest, parse_document
 from ..registry.attached import of_mirrors, signature_tag
 from ..signatures.manifests import Look, refusing, signed_in
-from ..signatures.refusals import Refusals, Refused
+from ..signatures.refusals import Refused
+from ..signatures.search import Search
 from ..signatures.signed import Requirement
 from ..trace import Trace
 
@@ -59,26 +60,16 @@ class Signers:
             SignatureError: there is none.
             CredentialsError, NetworkError, CancelledError: see there.
         """
-        missing = list(requirements)
-        found: list[PublicKey] = []
-        refusals = Refusals()
+        search = Search(requirements, lambda line: self._trace.say("signature", line))
         for number, look in enumerate(self._candidates()):
             self._check()
             if number >= LIMITS.signatures or self._requests < 0:
-                refusals.add(Refused("too many", str(number)))
+                search.leave(number)
                 break
-            for requirement in tuple(missing):
-                try:
-                    found.append(look().check(self._digests, requirement))
-                except Refused as refused:
-                    refusals.add(refused)
-                    self._trace.say("signature", f"does not count: {refused}")
-                else:
-                    missing.remove(requirement)
-                    self._trace.say("signature", f"by {found[-1].kind} {found[-1].fingerprint}")
-            if not missing:
-                return found
-        raise refusals.error(len({key.fingerprint for each in missing for key in each.keys}))
+            search.consider(look, self._digests)
+            if search.is_over:
+                break
+        return search.result()
 
     def _candidates(self) -> Iterator[Look]:
         """All signatures, the cheapest to find first, each to be read when it is needed."""
@@ -106,21 +97,19 @@ class Signers:
     def _bundles(self, place: Attached, digest: str) -> Iterator[Look]:
         """Signatures in manifests that refer to the image."""
         self._requests -= 1
-        for entry in self._entries(place, digest):
-            if entry.digest not in self._seen:
-                self._seen.add(entry.digest)
-                manifest = self._manifest(entry)
-                if manifest is not None and manifest.subject == digest:
-                    yield from signed_in(manifest, self._blob)
-
-    def _entries(self, place: Attached, digest: str) -> Iterator[Descriptor]:
         try:
             for number, entry in enumerate(place.referrers(digest)):
                 if number >= LIMITS.referrers or self._requests < 0:
                     return
-                yield entry
+                if entry.digest in self._seen:
+                    continue
+                self._seen.add(entry.digest)
+                manifest = self._manifest(entry)
+                # Lists may have what refers to the platform's manifest, not to the index.
+                if manifest is not None and manifest.subject in self._digests:
+                    yield from signed_in(manifest, self._blob)
         except ContentError as failure:
-            self._trace.say("signature", f"the list of {place.name} is skipped: {failure.marked}")
+            yield refusing(Refused.damaged(self._registry.conceal(failure).message))
 
     def _manifest(self, entry: Descriptor) -> Manifest | None:
         self._requests -= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..model.digest import is_digest
 from ..model.image import Image
 from ..model.platforms import ALL_PLATFORMS, Platform
 from ..model.reference import Reference
+from ..signatures.encodings import json_value
 from ..spelling import argument
 from ..values import dataclass, replace
 
@@ -44,13 +45,13 @@ class LockedImage:
     @classmethod
     def of(cls, image: Image) -> LockedImage:
         """What is to be written of an image."""
-        layers = [layer for one in image.artifacts for layer in one.manifest.layers]
+        layers = {each.digest: each.size for one in image.artifacts for each in one.manifest.layers}
         return cls(
             image.reference,
             image.asked,
             ALL_PLATFORMS if image.indexes else str(image.primary.config.platform),
             image.root.digest,
-            sum({layer.digest: layer.size for layer in layers}.values()),
+            sum(layers.values()),
             image.signers,
         )
 
@@ -91,6 +92,7 @@ class Lock:
     """
 
     def __init__(self, images: Sequence[LockedImage]) -> None:
+        self._pinned = {image.reference: image.pinned for image in images}
         self._images = {image.pinned: image for image in images}
 
     @classmethod
@@ -103,10 +105,11 @@ class Lock:
         name = f"the lock file {shown(path)}"
         body = content_of(path, name, LIMITS.lock_file)
         try:
-            document = json.loads(body)
+            # Written twice, a member would say something else than what is seen.
+            document = json_value(body)
             entries = document["images"] if document["version"] == _VERSION else ()
             images = [_parsed(entry) for entry in entries]
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             images = []
         if not images:
             raise UsageError(
@@ -126,21 +129,15 @@ class Lock:
         Raises:
             UsageError: one of them is not in the file.
         """
-        pinned = {image.reference: reference for reference, image in self._images.items()}
         for reference in wanted:
-            if reference not in pinned:
-                raise UsageError(
-                    f"{reference} is not in the lock file", f"it has {shown(_listed(pinned))}"
-                )
-        return [pinned[reference] for reference in wanted or pinned]
+            if reference not in self._pinned:
+                there = ", ".join(map(str, self._pinned))
+                raise UsageError(f"{reference} is not in the lock file", f"it has {shown(there)}")
+        return list(dict.fromkeys(self._pinned[each] for each in wanted or self._pinned))
 
     def __getitem__(self, reference: Reference) -> LockedImage:
         """The image of one of these references."""
         return self._images[reference]
-
-
-def _listed(references: Mapping[Reference, Reference]) -> str:
-    return ", ".join(map(str, references))
 
 
 def _parsed(entry: Any) -> LockedImage:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import DockersaveError, SaveFailures
+from ..files import may_exist
 from ..limits import LIMITS
 from ..model.image import Image, check_names, foreign_layers, notes
 from ..model.options import HOST_POLICY, Options
@@ -40,7 +40,7 @@ def resolve(job: Job, references: Sequence[Reference]) -> list[Image]:
         session.registry(reference.registry)
         if trust:
             trust.check(reference)
-    if (archive := job.options.from_archive) and os.path.lexists(HOST_POLICY):
+    if (archive := job.options.from_archive) and may_exist(HOST_POLICY):
         session.notify(
             f"{HOST_POLICY} is only for registries; an archive's signatures are checked by "
             f"{argument('check', archive)} {argument('policy', HOST_POLICY)}"
@@ -104,7 +104,7 @@ def _resolver(job: Job, reference: Reference) -> Resolver:
 
 def _trust(options: Options) -> Trust | None:
     """Whose signatures images need; None if nobody asks for any."""
-    if options.verify_keys or options.policy or os.path.lexists(HOST_POLICY):
+    if options.verify_keys or options.policy or may_exist(HOST_POLICY):
         from ..resolving.trust import Trust
         from ..signatures.policy import policies_of
 

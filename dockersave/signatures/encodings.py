@@ -158,8 +158,8 @@ def json_value(data: bytes, marks: int = LIMITS.json_marks) -> Any:
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    # Go ignores case.
-    if len({name.lower() for name in members}) < len(pairs):
+    # Go ignores case, that of the long s and of the Kelvin sign, too.
+    if len({name.casefold() for name in members}) < len(pairs):
         raise EncodingError("it names a member twice: readers disagree about which one counts")
     return members
 

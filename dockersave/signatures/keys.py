@@ -37,6 +37,8 @@ _CURVES = {
     bytes.fromhex("2b81040022"): (ecdsa.P384, "sha384"),
     bytes.fromhex("2b81040023"): (ecdsa.P521, "sha512"),
 }
+_SIGNATURE_MOST = rsa.BITS_MOST // 8
+"""Bytes of the longest signature: reading more takes memory for nothing."""
 _KINDS = "ECDSA P-256, P-384 or P-521, Ed25519, RSA of 2048 to 8192 bits"
 _CONVERT = "openssl pkey -in PRIVATE.pem -pubout writes the public key of a private one"
 _FORM = "a public key is PEM text: it begins with -----BEGIN PUBLIC KEY-----"
@@ -116,6 +118,8 @@ class PublicKey:
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether a signature of a message is by this key."""
+        if len(signature) > _SIGNATURE_MOST:
+            return False
         return any(check(signature, message) for check in self.checks.values())
 
 

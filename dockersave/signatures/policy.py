@@ -8,15 +8,16 @@ Dockersave's own form is described in `help/signatures.md`. The other form is th
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import SignatureError, UsageError, shown
-from ..files import content_of
+from ..files import content_of, may_exist
 from ..limits import LIMITS
 from ..model.options import HOST_POLICY, Options
-from ..model.reference import Reference
+from ..model.reference import DOCKER_HUB, Reference, is_docker_hub
 from ..spelling import argument
 from .encodings import EncodingError, json_object
 from .identities import identity_of
@@ -56,7 +57,11 @@ class Policy:
 
         Raises:
             UsageError: a key cannot be read or used.
+            TypeError: it is one file, not a list of files.
         """
+        if isinstance(keys, (str, bytes, os.PathLike)):
+            # Each letter would be a file.
+            raise TypeError(f"keys are several files: write [{keys!r}]")
         if not keys:
             raise UsageError("no key was given", f"add {argument('verify_keys')}")
         paths = [os.fspath(key) for key in keys]
@@ -117,7 +122,7 @@ def policies_of(options: Options, *, of_host: bool = False) -> list[Policy]:
         found.append(Policy.of_keys(options.verify_keys, notes))
     if options.policy:
         found.append(Policy.read(options.policy))
-    elif of_host and os.path.lexists(HOST_POLICY):
+    elif of_host and may_exist(HOST_POLICY):
         found.append(Policy.read(HOST_POLICY))
     return found
 
@@ -164,11 +169,12 @@ def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], li
     rules: dict[str, Any] = {}
     for scope, rule in images.items():
         _check_rule(name, scope, rule)
-        if rules.setdefault(_normal(name, scope), rule) is not rule:
+        if rules.setdefault(_canonical(_normal(name, scope)), rule) is not rule:
             raise _fault(name, f"{shown(scope)!r} is there twice")
 
     def find(reference: Reference) -> list[Requirement]:
-        scopes = (scope for scope in _parents(reference.name.lower()) if scope in rules)
+        names = _parents(_canonical(reference.name.lower()))
+        scopes = (scope for scope in names if scope in rules)
         rule = rules.get(next(scopes, ""), default)
         if rule == _REFUSE:
             raise _refused(name, "does not allow it")
@@ -214,6 +220,16 @@ def _parents(path: str) -> Iterator[str]:
         path = path.rpartition("/")[0]
 
 
+def _canonical(name: str) -> str:
+    """A name in the one spelling that policies go by, of those that mean the same registry."""
+    registry, slash, path = name.partition("/")
+    registry = DOCKER_HUB if is_docker_hub(registry) else _USUAL_PORT.sub("", registry.lower())
+    return f"{registry}{slash}{path}"
+
+
+_USUAL_PORT = re.compile(":(80|443)$")
+
+
 def _beside(name: str, path: str) -> str:
     return os.path.join(os.path.dirname(name), path)
 
@@ -224,6 +240,8 @@ def _beside(name: str, path: str) -> str:
 def _of_containers(
     document: Mapping[str, Any], name: str
 ) -> Callable[[Reference], list[Requirement]]:
+    if strange := sorted(document.keys() - {"default", "transports"}):
+        raise _fault(name, f"it has {shown(strange[0])!r}, which means nothing")
     transports = document.get("transports", {})
     if not isinstance(transports, dict) or not isinstance(document.get("default"), list):
         raise _fault(name, 'it needs a list "default", and an object "transports"')
@@ -244,12 +262,14 @@ def _of_containers(
 
 def _scopes(reference: Reference) -> Iterator[str]:
     """The names of what a policy of containers says of an image, the most specific first."""
-    if reference.tag:
-        yield f"{reference.name}:{reference.tag}"
-    if reference.digest:
-        yield f"{reference.name}@{reference.digest}"
-    yield from _parents(reference.name)
-    host = reference.registry.partition(":")[0]
+    name = _canonical(reference.name)
+    for spelling in dict.fromkeys((reference.name, name)):
+        if reference.tag:
+            yield f"{spelling}:{reference.tag}"
+        if reference.digest:
+            yield f"{spelling}@{reference.digest}"
+        yield from _parents(spelling)
+    host = name.partition("/")[0].partition(":")[0]
     while "." in host:
         host = host.partition(".")[2]
         yield f"*.{host}"

@@ -18,10 +18,11 @@ from dockersave.model.options import Network, Options
 from dockersave.saving.save import save
 from dockersave.signatures.policy import Policy
 from tests.images import Document, Store, image, index, layer
+from tests.images.documents import OCI_INDEX, OCI_MANIFEST
 from tests.images.layers import file
 from tests.registry.faults import Fault
 from tests.registry.real import Registries
-from tests.registry.simulator import Simulator
+from tests.registry.simulator import Auth, Simulator
 from tests.saving.from_simulator import PLAIN
 from tests.signatures import maker, recorded
 from tests.signatures.keyring import public
@@ -178,6 +179,53 @@ def test_what_is_damaged_is_left_out(capsys: pytest.CaptureFixture[str]) -> None
         gone.digest,
     ]
     assert not check_archive("a.tar").faults
+
+
+def test_what_has_no_config_is_left_out() -> None:
+    store = signed_store()
+    older = signatures(signed(payload(APP.digest)))
+    del store.repositories["app"].blobs[older.blobs[0].digest]
+    lines: list[str] = []
+    with Simulator(store) as registry:
+        options = Options(with_signatures=True, format="oci")
+        app = f"{registry.host}/app"
+        save(app, output="a.tar", options=options, network=PLAIN, notify=lines.append)
+    assert [line.split()[1] for line in lines[:2]] == [older.digest, bundle_of(APP).digest]
+    assert not check_archive("a.tar").faults
+
+
+def test_they_count_as_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those under tags are kept in memory like all others."""
+    store = signed_store()
+    body = json.loads(signatures(signed(payload(APP.digest))).manifest)
+    text = json.dumps(body | {"annotations": {"x": "x" * 100_000}}).encode()
+    large = Document(body["mediaType"], text, signatures(signed(payload(APP.digest))).blobs)
+    store.add("app", large, maker.tag_of(APP, ".sig"))
+    monkeypatch.setattr(type(LIMITS), "documents", 150_000, raising=False)
+    lines: list[str] = []
+    with Simulator(store) as registry:
+        options = Options(with_signatures=True, format="oci")
+        app = f"{registry.host}/app"
+        save(app, output="a.tar", options=options, network=PLAIN, notify=lines.append)
+    assert ".sig is left out: manifests and configs have more than" in lines[0]
+
+
+def test_what_a_registry_says_is_shown_without_secrets() -> None:
+    """It knows the password, and may write it into what it serves."""
+    secret, lines = "not-to-be-shown", list[str]()
+    store = signed_store()
+    odd = json.dumps({"schemaVersion": 2, "mediaType": secret}).encode()
+    store.add("app", Document(OCI_MANIFEST, odd), maker.tag_of(APP, ".sig"))
+    network = Network(insecure=True, retries=0, user="u", password=secret)
+    with Simulator(store, auth=Auth("basic", "u", secret)) as registry:
+        options = Options(with_signatures=True)
+        app = f"{registry.host}/app"
+        save(app, output="a.tar", options=options, network=network, notify=lines.append)
+        assert ".sig is left out: the manifest has the unknown type" in lines[1]
+        store.add("app", Document(OCI_INDEX, odd), maker.tag_of(APP))
+        with pytest.raises(ContentError, match="the manifest has the unknown type") as caught:
+            save(app, output="a.tar", options=options, network=network, notify=lines.append)
+    assert secret not in f"{lines} {caught.value} {caught.value.hint}"
 
 
 def test_that_there_are_none_is_said() -> None:

@@ -308,6 +308,42 @@ def test_a_list_of_signatures_that_is_too_large_is_damaged(folder: Path, key: st
 HUGE = Document(OCI_INDEX, b" " * (LIMITS.manifest + 1) + b"{}")
 
 
+def test_a_list_of_referrers_without_an_end_is_told(folder: Path, key: str) -> None:
+    with having(("", referrer(APP, b"x", "text/plain")), referring=True) as registry:
+        link = f'</v2/app/referrers/{APP.digest}?from=0>; rel="next"'
+        registry.faults.add(Fault.header("Link", link, on="referrers"))
+        error = refused(folder, f"{registry.host}/app", key)
+        assert error.message.endswith(f"the list of what refers to {APP.digest} never ends")
+
+
+@pytest.mark.parametrize("referring", [True, False], ids=["endpoint", "tag"])
+def test_a_list_may_have_what_refers_to_the_platforms_manifest(
+    referring: bool, folder: Path, key: str
+) -> None:
+    """It is read once, for whichever digest it is about."""
+    both = index([APP, OTHER_PLATFORM], "oci")
+    store = Store.of({"app": both})
+    for document in (both, APP):
+        store.add("app", referrers(bundle_of(APP)), maker.tag_of(document))
+    with Simulator(store, referrers=referring) as registry:
+        saving(f"{registry.host}/app", key)
+        bundle = referrers(bundle_of(APP)).children[0].digest
+        assert [each.reference for each in registry.requests].count(bundle) == 1
+
+
+OTHER_PLATFORM = image([layer([file("x", "x")], "none")], "linux/arm64", "oci")
+
+
+def test_each_signature_is_counted_once(folder: Path, key: str, tmp_path: Path) -> None:
+    policy = tmp_path.parent / f"{tmp_path.name}.json"
+    foreign = signed(payload(APP.digest), number=1)
+    with having(older(foreign, (payload(APP.digest), "%%%"))) as registry:
+        rules = {registry.host: {"keys": [key]}}
+        policy.write_text(json.dumps({"default": "refuse", "images": rules}))
+        error = refused(folder, f"{registry.host}/app", key, policy=policy)
+        assert error.message.endswith(": 1 by other keys, 1 damaged")
+
+
 def test_an_endpoint_that_is_a_web_page_is_none(folder: Path, key: str) -> None:
     with having(listed(bundle_of(APP)), referring=True) as registry:
         registry.faults.add(Fault.body(b"<html>", on="referrers"))

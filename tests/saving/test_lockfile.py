@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from dockersave.errors import ContentError, NotFoundError, OutputError, UsageError
+from dockersave.limits import LIMITS
 from dockersave.model.options import Options
 from dockersave.saving.lockfile import Lock
 from dockersave.saving.save import save
@@ -175,6 +176,27 @@ def test_what_is_no_lock_file(document: Any) -> None:
     assert caught.value.message.startswith("the lock file lock ")
     with pytest.raises(UsageError, match="cannot be read"):
         saving(locked="nowhere")
+
+
+def test_what_is_written_twice_is_no_lock_file() -> None:
+    """People see the first, and parsers take the last."""
+    text = json.dumps(GOOD)
+    Path("lock").write_text(text.replace('"image"', f'"image": "{made("2").digest}", "image"'))
+    with pytest.raises(UsageError, match="is not one that this version understands"):
+        saving(locked="lock")
+    many = [GOOD["images"][0] | {"reference": f"r.io/app:{n}"} for n in range(LIMITS.references)]  # type: ignore[index]
+    Path("lock").write_text(json.dumps({"version": 1, "images": many}, indent=1))
+    assert len(Lock.read("lock").references([])) == LIMITS.references
+
+
+def test_two_references_of_one_image() -> None:
+    with Simulator(Store.of({"app": made("1")})) as registry:
+        app = f"{registry.host}/app:latest"
+        both = (app, f"{app}@{made('1').digest}")
+        first = saving(*both, lock="lock")
+        assert saving(output="b.tar", locked="lock") == first
+        assert saving(*both, output="c.tar", locked="lock") == first
+        assert saving(app, output="d.tar", locked="lock") == first
 
 
 @settings(max_examples=200, deadline=None)

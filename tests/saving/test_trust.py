@@ -129,6 +129,18 @@ def test_a_policy_of_the_host_that_is_broken_refuses(
         save(f"{registry.host}/free", output="a.tar", network=PLAIN)
 
 
+def test_a_policy_of_the_host_that_cannot_be_seen_refuses(
+    registry: Simulator, of_the_host: Path
+) -> None:
+    """Whether it is there cannot be told, so nobody may do without it."""
+    for module in (resolve, module_of_policies):
+        module.HOST_POLICY = str(of_the_host.parent / "loop" / "policy.json")  # type: ignore[attr-defined, unused-ignore]
+    (of_the_host.parent / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=r"loop/policy.json cannot be read: Too many levels"):
+        save(f"{registry.host}/free", output="a.tar", network=PLAIN)
+    assert not registry.requests
+
+
 def test_keys_and_a_policy_must_both_be_met(
     store: Store, registry: Simulator, policy: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -260,3 +261,17 @@ def test_der_has_one_spelling(text: str) -> None:
     except EncodingError:
         numbers = []
     assert (numbers == [1, 1]) is (text == "3006020101020101")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signature_that_is_too_long_is_not_read(kind: str) -> None:
+    """Its numbers would take a hundred megabytes."""
+    body = b"\2\0" * 500_000
+    signature = b"\x30\x83" + len(body).to_bytes(3, "big") + body
+    key = PublicKey.of_pem(public(kind), "key")
+    tracemalloc.start()
+    try:
+        assert not key.verifies(signature, MESSAGE)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()

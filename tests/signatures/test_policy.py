@@ -69,10 +69,14 @@ OURS = {
         ("r.io/team/a:1", [(2, {"env": "prod"})]),
         ("r.io/team/free", []),
         ("r.io/team/free/not/at/all", "refused"),
-        ("r.io:443/a", "refused"),
+        ("r.io:443/a", [(1, {})]),
+        ("R.io:80/team", [(2, {"env": "prod"})]),
+        ("r.io:5000/a", "refused"),
+        ("r.io.evil.io/a", "refused"),
         ("localhost:5000/a", [(1, {})]),
         ("debian", []),
         ("index.docker.io/library/debian:12", []),
+        ("Registry-1.docker.io:443/library/debian:12", []),
         ("alpine", "refused"),
         ("x.io/r.io/team", "refused"),
     ],
@@ -137,6 +141,18 @@ def test_a_name_counts_in_every_spelling(folder: Path, scope: str, image: str) -
         ({"default": "accept", "images": {"r.io": {"keys": []}}}, "'r.io' needs a list"),
         ({"default": "accept", "images": {"r.io": {"keys": "a"}}}, "'r.io' needs a list"),
         (
+            {"default": "accept", "images": {"r.io/a": "accept", "R.io:443/a": "refuse"}},
+            "'R.io:443/a' is there twice",
+        ),
+        (
+            {"default": "accept", "images": {"docker.io": "accept", "index.docker.io": "refuse"}},
+            "'index.docker.io' is there twice",
+        ),
+        *(
+            ({"default": "accept", "images": {scope: "refuse"}}, f"{scope!r} is no name")
+            for scope in ("r.io/a:1", "*.r.io", "https://r.io/a", " r.io", "r.io//a")
+        ),
+        (
             {"default": "accept", "images": {"r.io": {"keys": ["a"], "key": "b"}}},
             "'r.io' needs \"accept\", \"refuse\"",
         ),
@@ -147,6 +163,7 @@ def test_a_name_counts_in_every_spelling(folder: Path, scope: str, image: str) -
         ({"default": [], "images": {}, "transports": {}}, "it mixes two forms"),
         ({"transports": {}}, 'it needs a list "default"'),
         ({"default": [], "transports": {"docker": []}}, 'its "transports" are malformed'),
+        ({"default": [], "transport": {}}, "it has 'transport', which means nothing"),
     ],
 )  # fmt: skip
 def test_what_is_no_policy(folder: Path, document: object, why: str) -> None:
@@ -174,6 +191,13 @@ def test_a_policy_that_cannot_be_relied_on(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     with pytest.raises(UsageError, match="is not a file"):
         Policy.read(folder / "pipe")
+
+
+def test_one_file_is_not_a_list_of_files(folder: Path) -> None:
+    for keys in (str(folder / "team.pem"), folder / "team.pem"):
+        with pytest.raises(TypeError, match=r"write \[.*team.pem'\)?\]"):
+            Policy.of_keys(keys)  # type: ignore[arg-type, unused-ignore]
+    assert Policy.of_keys([folder / "team.pem"])
 
 
 def test_a_key_that_everybody_can_change_is_refused(folder: Path) -> None:
@@ -214,6 +238,9 @@ def signed_by(folder: Path, **more: Any) -> dict[str, Any]:
         ("*.r.io", "r.io/a", False),
         ("", "x.io/a", True),
         ("docker.io/library/debian", "debian", True),
+        ("r.io/a:1", "R.io:443/a:1", True),
+        ("R.io:443/a", "R.io:443/a", True),
+        ("*.r.io", "X.R.io/a", True),
     ],
 )
 def test_names_in_policies_of_containers(

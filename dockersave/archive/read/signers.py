@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...errors import ContentError, SignatureError, UsageError
+from ...errors import ContentError, SignatureError, UsageError, shown
 from ...limits import LIMITS
 from ...model.descriptors import Descriptor
 from ...model.kinds import parse_any
 from ...model.manifests import Index, Manifest
 from ...model.reference import Reference
 from ...signatures.encodings import EncodingError, json_value
-from ...signatures.manifests import Look, signed_in
+from ...signatures.manifests import Look, refusing, signed_in
 from ...signatures.policy import Policy, requirements
-from ...signatures.refusals import Refusals, Refused
+from ...signatures.refusals import Refused
+from ...signatures.search import Search
 from ...signatures.signed import Requirement
 from ...values import replace
 from .findings import Fault
@@ -45,20 +45,21 @@ def check_signers(
         UsageError: a key cannot be read or used.
     """
     signatures = _Signatures(inventory)
-    checked: list[CheckedImage] = []
+    signers: dict[CheckedImage, tuple[str, ...]] = {}
     unsigned = list(_ambiguous(inventory))
     if "legacy" in references.formats:
         unsigned.append(Fault("", "it has an image in Docker's old format, which has no digest"))
-    for image in references.images:
-        keys: list[PublicKey] = []
-        with _refusing(image, unsigned):
-            keys = signatures.find([image.digest], _needed(policies, image))
-        fingerprints = dict.fromkeys(key.fingerprint for key in keys)
-        checked.append(replace(image, signers=tuple(fingerprints)))
-    for image in references.docker:
-        with _refusing(image, unsigned):
-            digests = signatures.manifests_of(image.digest)
-            signatures.find(digests, _needed(policies, image))
+    configs = set(references.docker)
+    for image in dict.fromkeys((*references.images, *references.docker)):
+        is_config = image in configs
+        digests = signatures.manifests_of(image.digest) if is_config else [image.digest]
+        try:
+            keys = signatures.find(digests, _needed(policies, image))
+        except SignatureError as failure:
+            unsigned.append(Fault(", ".join(image.names) or image.digest, failure.message))
+        else:
+            signers[image] = tuple(dict.fromkeys(key.fingerprint for key in keys))
+    checked = (replace(image, signers=signers.get(image, ())) for image in references.images)
     return tuple(checked), tuple(dict.fromkeys(unsigned))
 
 
@@ -67,17 +68,28 @@ def _ambiguous(inventory: Inventory) -> Iterator[Fault]:
     for path in ("index.json", "manifest.json", "repositories"):
         if inventory.find(path):
             try:
-                json_value(inventory.document(path))
+                _check_spelling(json_value(inventory.document(path)))
             except (ContentError, EncodingError) as failure:
                 yield Fault(path, str(failure))
 
 
-@contextmanager
-def _refusing(image: CheckedImage, unsigned: list[Fault]) -> Iterator[None]:
-    try:
-        yield
-    except SignatureError as failure:
-        unsigned.append(Fault(", ".join(image.names) or image.digest, failure.message))
+def _check_spelling(document: Any) -> None:
+    """Check that a list of images has no member whose name is one only if case is ignored."""
+    listed = document.get("manifests") if isinstance(document, dict) else document
+    for one in (document, *(listed if isinstance(listed, list) else ())):
+        for name in one if isinstance(one, dict) else ():
+            if _MEMBERS.get(name.casefold(), name) != name:
+                raise EncodingError(f"it has {shown(name)!r}, which only some readers know")
+
+
+_MEMBERS = {
+    name.casefold(): name
+    for name in (
+        *("manifests", "mediaType", "digest", "size", "annotations", "platform"),
+        *("Config", "RepoTags", "Layers", "LayerSources"),
+    )
+}
+"""The members of `index.json` and `manifest.json`. Go ignores their case."""
 
 
 def _needed(policies: Sequence[Policy], image: CheckedImage) -> list[Requirement]:
@@ -97,19 +109,22 @@ class _Signatures:
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
-        self._looks: list[Look] = []
-        self._indexes: list[Index] = []
+        self._about: dict[str, list[Look]] = {}
+        self._refused: list[Look] = []
+        self._parents: dict[str, dict[str, None]] = {}
         self._manifests: dict[str, list[str]] = {}
         for path in inventory.documents:
             document = self._document(path)
             if document is None:
                 continue
+            digest = document.descriptor.digest
             if document.is_index:
-                self._indexes.append(document)
+                for entry in filter(lambda entry: self._has(entry.digest), document.manifests):
+                    self._parents.setdefault(entry.digest, {})[digest] = None
             else:
-                digest = document.descriptor.digest
                 self._manifests.setdefault(document.config.digest, []).append(digest)
-                self._looks += signed_in(document, self._blob)
+                for look in signed_in(document, self._blob):
+                    self._add(look)
 
     def manifests_of(self, config: str) -> list[str]:
         """The digests of the manifests with a config, which says what its layers contain."""
@@ -125,32 +140,35 @@ class _Signatures:
         Raises:
             SignatureError: there is none.
         """
-        missing, refusals = list(needed), Refusals()
-        found: list[PublicKey] = []
-        around = self._around(digests)
-        for look in self._looks[: LIMITS.signatures] if missing else ():
-            for requirement in tuple(missing):
-                try:
-                    found.append(look().check(around, requirement))
-                except Refused as refused:
-                    # An archive has those of its other images, too.
-                    if refused.kind != "other image":
-                        refusals.add(refused)
-                else:
-                    missing.remove(requirement)
-        if missing:
-            raise refusals.error(len({key.fingerprint for each in missing for key in each.keys}))
-        return found
+        search, around = Search(needed), self._around(digests)
+        looks = [look for digest in around for look in self._about.get(digest, ())]
+        for look in (*looks[: LIMITS.signatures], *self._refused):
+            if search.is_over:
+                break
+            search.consider(look, around)
+        if len(looks) > LIMITS.signatures:
+            search.leave(LIMITS.signatures)
+        return search.result()
 
-    def _around(self, digests: Sequence[str]) -> set[str]:
+    def _add(self, look: Look) -> None:
+        try:
+            subjects = look().subjects
+        except Refused as refused:
+            # Nobody knows of which image.
+            if len(self._refused) < LIMITS.signatures:
+                self._refused.append(refusing(refused))
+            return
+        for digest in filter(self._has, subjects):
+            self._about.setdefault(digest, []).append(look)
+
+    def _has(self, digest: str) -> bool:
+        return self._inventory.find(f"blobs/{digest.replace(':', '/')}") is not None
+
+    def _around(self, digests: Sequence[str]) -> dict[str, None]:
         """The digests of an image, and of the indexes in the archive that it is part of."""
-        found = set(digests)
+        found = dict.fromkeys(digests)
         for _ in range(LIMITS.index_depth):
-            found |= {
-                index.descriptor.digest
-                for index in self._indexes
-                if any(entry.digest in found for entry in index.manifests)
-            }
+            found |= {above: None for digest in found for above in self._parents.get(digest, ())}
         return found
 
     def _document(self, path: str) -> Manifest | Index | None:

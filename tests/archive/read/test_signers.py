@@ -12,6 +12,7 @@ import pytest
 
 from dockersave.archive.read.verify import Report, check_archive
 from dockersave.errors import SignatureError
+from dockersave.limits import LIMITS
 from dockersave.model.options import Options
 from dockersave.saving.save import save
 from dockersave.signatures.policy import Policy
@@ -111,7 +112,7 @@ def test_a_second_image() -> None:
     assert len(report.unsigned) == 1
 
 
-@pytest.mark.parametrize("name", ["manifests", "Manifests", "MANIFESTS"])
+@pytest.mark.parametrize("name", ["manifests", "Manifests", "MANIFESTS", "manife\u017fts"])
 def test_a_list_that_readers_read_differently(name: str) -> None:
     """Go ignores the case of names, and takes the last of two; Python does neither."""
 
@@ -122,6 +123,72 @@ def test_a_list_that_readers_read_differently(name: str) -> None:
     report = checked(changed(saved(), "index.json", twice))
     assert not report.is_right
     assert "it names a member twice" in str(report.failure())
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("manifest.json", "RepoTags", "repoTags"),
+        ("index.json", "annotations", "Annotations"),
+        ("index.json", "annotations", "annotation\u017f"),
+    ],
+)
+def test_names_that_only_some_readers_see(path: str, old: str, new: str) -> None:
+    """A policy goes by names: those that Go reads must not be missed."""
+    members = saved()
+    host = checked(members).images[0].names[0].partition("/")[0]
+    policy = {"default": "accept", "images": {f"{host}/app": {"keys": ["key.pem"]}}}
+
+    def hide(document: Any) -> Any:
+        (entry, *_) = document["manifests"] if path == "index.json" else document
+        entry[new] = entry.pop(old)
+        return document
+
+    evil = members_of(Path("evil.tar"))
+    Path("a.tar").write_bytes(tar(*evil))
+    policies = [Policy.parse(json.dumps(policy).encode(), "policy.json")]
+    assert check_archive("a.tar", policies=policies).is_right, "it has another name"
+    Path("a.tar").write_bytes(tar(*changed(evil, path, hide)))
+    report = check_archive("a.tar", policies=policies)
+    assert "which only some readers know" in str(report.failure())
+
+
+def test_images_that_only_docker_names() -> None:
+    """They are listed by their configs, and signed by their manifests."""
+
+    def unname(document: Any) -> Any:
+        for entry in document["manifests"][:1]:
+            del entry["annotations"]
+        return document
+
+    report = checked(changed(saved(), "index.json", unname))
+    assert report.is_right
+    assert [len(each.signers) for each in report.images] == [1, 1]
+
+
+def test_an_archive_with_thousands_of_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read once, and then only for the images that it is about."""
+    store, count = Store(), 8
+    for number in range(count):
+        made = image([layer([file("x", str(number))], "none")], flavor="oci")
+        store.add("app", made, str(number))
+        many = [maker.signed(maker.payload(made.digest), number=1)] * 3
+        good = maker.signed(maker.payload(made.digest, {"n": number}))
+        store.add("app", maker.signatures(*many, good), maker.tag_of(made, ".sig"))
+    with Simulator(store) as registry:
+        save(
+            *(f"{registry.host}/app:{number}" for number in range(count)),
+            output="a.tar",
+            options=Options(with_signatures=True),
+            network=PLAIN,
+        )
+    monkeypatch.setattr(type(LIMITS), "signatures", 4, raising=False)
+    report = check_archive("a.tar", policies=[Policy.of_keys(["key.pem"])])
+    assert report.is_right
+    assert all(len(each.signers) == 1 for each in report.images)
+    monkeypatch.setattr(type(LIMITS), "signatures", 1, raising=False)
+    report = check_archive("a.tar", policies=[Policy.of_keys(["key.pem"])])
+    assert "1 by other keys, 1 not looked at" in str(report.failure())
 
 
 def test_layers_of_another_image() -> None:
