@@ -244,6 +244,26 @@ def test_nothing_is_waited_for_unless_that_was_asked_for() -> None:
     assert Policy().attempts.judge(failure, 0, now=NOW) == Verdict(failure)
 
 
+@pytest.mark.parametrize(
+    ("hint", "more"),
+    [
+        ("", ""),
+        ("is the name right?", "is the name right? "),
+        ("look at the network", "look at the network; "),
+    ],
+)
+def test_waiting_is_advised_unless_it_was_tried(hint: str, more: str) -> None:
+    failure = NetworkError("registry.example: host not found", hint, unreachable=True)
+    usual = failure.hint
+    policy = Policy(0, wait=1)
+    policy.attempts.judge(failure, 0, now=NOW)
+    assert policy.attempts.judge(failure, 0, now=NOW + 1).failure is failure
+    assert failure.hint == usual, "it was waited for, in vain"
+    for _ in range(2):  # the requests of several images may fail by one error
+        Policy().attempts.judge(failure, 0, now=NOW)
+        assert failure.hint == f"{more}wait= waits for it"
+
+
 def test_what_was_up_once_is_waited_for_too() -> None:
     """A network that comes up stumbles: `--wait` counts from the start of the run."""
     policy = Policy(1, wait=60)

@@ -24,7 +24,7 @@ _HINTS = {
     errno.EACCES: _ELSEWHERE,
     errno.EPERM: _ELSEWHERE,
     errno.EROFS: _ELSEWHERE,
-    errno.ENOENT: f"create the directory first, or choose another with {argument('working_dir')}",
+    errno.ENOENT: f"create the directory first, or {_ELSEWHERE}",
     errno.ENOTDIR: _ELSEWHERE,
     errno.EISDIR: f"remove that directory, or {_RENAME}",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another file system",
@@ -48,6 +48,20 @@ def writing(path: str) -> Iterator[None]:
         yield
     except OSError as failure:
         raise output_error(failure, path) from failure
+
+
+def sync(path: str, flags: int = 0) -> None:
+    """Bring a file, or the names in a directory, to the disk.
+
+    Args:
+        path: of the file or the directory.
+        flags: to open it with, beside the usual ones.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def free_room(fd: int) -> int | None:

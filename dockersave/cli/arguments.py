@@ -14,7 +14,15 @@ import sys
 from ..errors import UsageError, shown
 from ..values import names_of
 from .console.spelling import option_of
-from .other_tools import SEE_HELP, SYSTEMS, command_word, stray_file, stray_platform, suggestion
+from .other_tools import (
+    SEE_HELP,
+    SYSTEMS,
+    command_word,
+    stray_file,
+    stray_platform,
+    stray_tag,
+    suggestion,
+)
 from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE
 
 TYPE_CHECKING = False
@@ -70,23 +78,19 @@ def _default_jobs() -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,6}", text) else None
 
 
-def _float(text: str) -> float:
+def _seconds(name: str, text: str) -> float:
+    from ..model.options import Network
+
     try:
-        return float(text)
+        given: dict[str, Any] = {name: float(text)}
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
-
-
-def _seconds(text: str) -> float:
-    from ..model.options import Network
-
-    return Network(wait=_float(text)).wait
-
-
-def _timeout(text: str) -> float:
-    from ..model.options import Network
-
-    return Network(timeout=_float(text)).timeout
+        match = re.fullmatch(r"([0-9]{1,6})\s?([smh])[a-z]{0,6}", text.lower())
+        meant = int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 60
+        raise UsageError(
+            f"--{name}: {_short(ascii(text))} is not a number of seconds",
+            f"write it without a unit: --{name} {meant}",
+        ) from None
+    return float(getattr(Network(**given), name))
 
 
 def _registry(text: str) -> str:
@@ -113,8 +117,8 @@ _KINDS: Mapping[str, Callable[[str], object]] = {
     "size": _size,
     "count": _count,
     "jobs": _jobs,
-    "seconds": _seconds,
-    "timeout": _timeout,
+    "wait": functools.partial(_seconds, "wait"),
+    "timeout": functools.partial(_seconds, "timeout"),
     "registry": _registry,
     "topic": _topic,
 }
@@ -215,6 +219,12 @@ def check(arguments: argparse.Namespace) -> None:
         raise UsageError(
             f"{_short(ascii(stray))} is the name of a file, but an image was expected",
             f"to save into it: -o {shown(stray, 100)}",
+        )
+    if pair := stray_tag(arguments.images):
+        image, tag = pair
+        raise UsageError(
+            f"{_short(ascii(tag))} is a tag, but an image was expected",
+            f"write it with a colon: {shown(image, 100)}:{shown(tag, 100)}",
         )
     questions = [name for name in _POINTLESS if getattr(arguments, name)]
     if len(questions) > 1:

@@ -166,9 +166,6 @@ def _command(arguments: Namespace, console: Console) -> Callable[[Cancellation],
         from ..model.platforms import Platform
 
         Platform.parse(platform)
-    for path in arguments.reuse:
-        if not os.path.exists(path):
-            console.note(f"--reuse {path}: there is no such file, so nothing is reused")
     reached = _with_login(network(arguments), arguments, console)
     import_urllib3()
     request = _Request(arguments, references, chosen, reached, console)
@@ -261,7 +258,9 @@ class _Request:
                 try:
                     self._answer(registry, reference)
                 except DockersaveError as failure:
-                    failure.about(str(reference))
+                    # A list of tags is of no tag.
+                    is_of_name = self._arguments.tags
+                    failure.about(reference.familiar_name if is_of_name else str(reference))
                     raise
 
     def _answer(self, registry: Registry, reference: Reference) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ..errors import shown
 from .page import OPTIONS
 
@@ -142,6 +144,22 @@ def stray_file(images: Sequence[str]) -> str:
         if not word.startswith("@") and word.lower().endswith(_ARCHIVES):
             return word
     return ""
+
+
+def stray_tag(images: Sequence[str]) -> tuple[str, str] | None:
+    """An image and the word behind it, if that was meant as its tag: `debian 12`.
+
+    Docker Hub has no image of its own with such a name, and others have a `/` in theirs.
+
+    Args:
+        images: the words that are not options.
+    """
+    for image, word in pairwise(images):
+        number = word.removeprefix("v").partition("-")[0].replace(".", "")
+        if (number.isdecimal() or word == "latest") and not image.startswith("@"):
+            path, slash, name = image.partition("@")[0].rpartition("/")
+            return f"{path}{slash}{name.partition(':')[0]}", word
+    return None
 
 
 def suggestion(name: str) -> str:

@@ -148,7 +148,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
         _value("--retries", "N", "retries of each request; default: 5", kind="count"),
         _value("--timeout", "SECONDS", "to connect, or without data; default: 30", kind="timeout"),
         _value("--limit-rate", "RATE", "bytes per second, such as 500k or 2M", kind="size"),
-        _value("--wait", "SECONDS", "time to wait for the network; default: 0", kind="seconds"),
+        _value("--wait", "SECONDS", "time to wait for the network; default: 0", kind="wait"),
     ],
     OUTPUT: [
         _flag("-q --quiet", "print only errors"),

@@ -6,6 +6,7 @@ version 2, schema 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,13 @@ CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 ACCEPT = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 """Accepted types, in this order; schema 1 is left out so that registries convert nothing."""
 
+IMAGE_NAME = "io.containerd.image.name"
+"""The annotation with an image's full name; containerd and docker load it under that."""
+REF_NAME = "org.opencontainers.image.ref.name"
+"""The annotation with an image's tag, or another name (OCI annotations.md)."""
+
+_COMPANION = re.compile(r"sha(256|512)-[0-9a-f]{64,128}(\.[a-z]+)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
@@ -56,6 +64,18 @@ class Descriptor:
     def blob_path(self) -> str:
         """Its path in an OCI layout: `blobs/sha256/<hex>`."""
         return f"blobs/{self.digest.replace(':', '/')}"
+
+    @property
+    def name(self) -> str:
+        """What an archive's `index.json` calls it: a full name, only a tag, or empty."""
+        return self.annotations.get(IMAGE_NAME) or self.annotations.get(REF_NAME) or ""
+
+    @property
+    def is_companion(self) -> bool:
+        """Whether an entry of `index.json` is no image, but is attached to one: its tag is a digest
+        (OCI distribution specification 1.1, "Referrers Tag Schema"; cosign)."""
+        is_full = IMAGE_NAME in self.annotations
+        return not is_full and _COMPANION.fullmatch(self.name) is not None
 
     @property
     def is_attestation(self) -> bool:

@@ -40,7 +40,9 @@ class Platform:
             )
         parts = text.lower().split("/")
         if len(parts) == 1:
-            parts = ["linux", *parts]
+            # Of those that Go knows, none has a mark in its name: linux-arm64 is not one.
+            is_one = parts[0].isalnum() or parts[0] in _ARCHITECTURES
+            parts = ["linux", parts[0] if is_one else ""]
         if not 2 <= len(parts) <= 3 or not all(parts):
             raise UsageError(f"invalid platform {text!r}", "write OS/ARCH[/VARIANT]: linux/arm64")
         return cls.of(*parts)

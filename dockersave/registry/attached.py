@@ -7,19 +7,23 @@ sigstore/cosign, specs/SIGNATURE_SPEC.md ("Storage").
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-from ..errors import ContentError
+from ..errors import CancelledError, ContentError, DockersaveError
 from ..limits import LIMITS
 from ..model.descriptors import ACCEPT, OCI_INDEX, Descriptor
 from ..model.digest import digest_of
 from ..model.manifests import Index, parse_document
+from ..trace import Trace
 from .connections.transport import Transport
 from .documents import Document, media_type_of, name_of
 from .endpoint import Endpoint
 from .exchange import Answered
 from .links import UnreadableLinkError, next_query
 from .retry import Retry
+
+T = TypeVar("T")
 
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _REFUSED = frozenset({400, 403, 404, 405, 406, 415, 501})
@@ -39,6 +43,28 @@ def referrers_tag(digest: str) -> str:
     """The tag of an index of what refers to a manifest: `sha256-<hex>`."""
     algorithm, _, value = digest.partition(":")
     return f"{algorithm}-{value[:_SCHEMA]}"
+
+
+def of_mirrors(
+    mirrors: Iterable[Attached], ask: Callable[[Attached], Iterable[T]], trace: Trace
+) -> Iterator[T]:
+    """What mirrors answer, one after another. What one of them fails to say is left out.
+
+    Args:
+        mirrors: the places.
+        ask: asks one of them.
+        trace: gets a line for each that fails.
+
+    Raises:
+        CancelledError: the run was stopped.
+    """
+    for mirror in mirrors:
+        try:
+            yield from ask(mirror)
+        except CancelledError:
+            raise
+        except DockersaveError as failure:
+            trace.say("mirror", f"{mirror.name} is skipped: {failure.marked}")
 
 
 class Attached:

@@ -18,7 +18,7 @@ from ..model.image import Artifact, Companion, Image
 from ..model.kinds import parse_any
 from ..model.manifests import Manifest, to_json
 from ..model.reference import Reference
-from ..registry.attached import Attached, referrers_tag, signature_tag
+from ..registry.attached import Attached, of_mirrors, referrers_tag, signature_tag
 from ..signatures.manifests import is_signature
 from ..values import replace
 from .reader import DocumentReader
@@ -147,15 +147,9 @@ class Companions:
         """The answers of all places, in their order; the registry's must be one of them."""
         *mirrors, home = self._places
         answered = False
-        for mirror in mirrors:
-            try:
-                for answer in ask(mirror):
-                    answered = True
-                    yield answer
-            except CancelledError:
-                raise
-            except DockersaveError as failure:
-                self._session.trace.say("mirror", f"{mirror.name} is skipped: {failure.marked}")
+        for answer in of_mirrors(mirrors, ask, self._session.trace):
+            answered = True
+            yield answer
         try:
             yield from ask(home)
         except CancelledError:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..archive.read.inventory import Inventory
 from ..archive.read.listing import content_of, open_plain
-from ..archive.read.reader import Found, Members, read_directory, read_file
+from ..archive.read.reader import Members, read_directory, read_file
 from ..budget import Budget
 from ..errors import ContentError, DockersaveError, NotFoundError, UsageError, shown
 from ..limits import LIMITS
@@ -32,8 +32,6 @@ from ..registry.documents import Document
 from ..spelling import argument
 from ..transfer.sources import LocalStore
 
-_NAME = "io.containerd.image.name"
-_REF_NAME = "org.opencontainers.image.ref.name"
 _LISTED_MOST = 10
 
 
@@ -126,10 +124,7 @@ class ArchivedImage:
         for found, offset in read_file(fd):
             if found.kind == "file":
                 self._places[found.path] = offset, found.size
-            yield self._known(found, fd, offset)
-
-    def _known(self, found: Found, fd: int, offset: int) -> tuple[Found, Iterator[bytes]]:
-        return found, content_of(fd, offset, found.size)
+            yield found, content_of(fd, offset, found.size)
 
     def _images(self) -> Iterator[tuple[str, Descriptor]]:
         """The archive's images, each with a name, which may be empty."""
@@ -138,8 +133,8 @@ class ArchivedImage:
             entries = index.get("manifests") if isinstance(index, dict) else None
             for number, entry in enumerate(entries or ()):
                 descriptor = parse_descriptor(entry, f"manifests[{number}]")
-                notes = descriptor.annotations
-                yield notes.get(_NAME) or notes.get(_REF_NAME) or "", descriptor
+                if not descriptor.is_companion:
+                    yield descriptor.name, descriptor
         elif self._inventory.find("manifest.json"):
             entries = self._json("manifest.json")
             for entry in entries if isinstance(entries, list) else ():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
-from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
+from ..errors import ContentError, NotFoundError
 from ..limits import LIMITS
 from ..model.descriptors import Descriptor
 from ..model.manifests import parse_document
 from ..model.reference import Reference
+from ..registry.attached import of_mirrors
 from ..registry.client import RegistryClient
 from ..values import replace
 from .session import Session
@@ -30,20 +32,13 @@ def referring(
     """
     seen: set[str] = set()
     *mirrors, home = registry.attached(reference.repository)
-    for place in (*mirrors, home):
-        try:
-            for entry in place.referrers(digest):
-                if entry.digest in seen or len(seen) >= LIMITS.referrers:
-                    continue
-                seen.add(entry.digest)
-                if found := _read(registry, reference, entry, digest):
-                    yield found
-        except CancelledError:
-            raise
-        except DockersaveError as failure:
-            if place is home:
-                raise
-            session.trace.say("mirror", f"{place.name} is skipped: {failure.marked}")
+    elsewhere = of_mirrors(mirrors, lambda place: place.referrers(digest), session.trace)
+    for entry in chain(elsewhere, home.referrers(digest)):
+        if entry.digest in seen or len(seen) >= LIMITS.referrers:
+            continue
+        seen.add(entry.digest)
+        if found := _read(registry, reference, entry, digest):
+            yield found
 
 
 def _read(

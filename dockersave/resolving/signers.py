@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
+from ..errors import ContentError, NotFoundError
 from ..limits import LIMITS
 from ..model.descriptors import Descriptor
 from ..model.manifests import Index, Manifest, parse_document
-from ..registry.attached import signature_tag
+from ..registry.attached import of_mirrors, signature_tag
 from ..signatures.manifests import Look, refusing, signed_in
 from ..signatures.refusals import Refused
 from ..signatures.search import Search
@@ -74,13 +74,7 @@ class Signers:
     def _candidates(self) -> Iterator[Look]:
         """All signatures, the cheapest to find first, each to be read when it is needed."""
         *mirrors, home = self._registry.attached(self._repository)
-        for mirror in mirrors:
-            try:
-                yield from self._at(mirror)
-            except CancelledError:
-                raise
-            except DockersaveError as failure:
-                self._trace.say("mirror", f"{mirror.name} has no signatures: {failure.marked}")
+        yield from of_mirrors(mirrors, self._at, self._trace)
         yield from self._at(home)
 
     def _at(self, place: Attached) -> Iterator[Look]:

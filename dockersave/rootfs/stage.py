@@ -14,7 +14,7 @@ import stat
 from contextlib import suppress
 
 from .. import locks
-from ..archive.disk import writing
+from ..archive.disk import sync, writing
 from ..errors import OutputError
 from ..limits import LIMITS
 from ..spelling import argument
@@ -184,11 +184,7 @@ class Stage:
                 self._move_new()
             if replaces:
                 self._note(new)
-            folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync(os.path.dirname(self.path) or ".")
 
     def _rename_over(self) -> None:
         try:

@@ -166,6 +166,10 @@ def running(
         closing(local),
         closing(Session(network or Network(), stop, notify, Trace.of(trace))) as session,
     ):
+        for path in sorted(local.useless.intersection(options.reuse)):
+            exists = os.path.exists(path)
+            why = "no layers can be read from it" if exists else "there is no such file"
+            session.notify(f"{argument('reuse', path)}: {why}, so nothing is reused")
         try:
             with _minding_the_end():
                 job = Job(

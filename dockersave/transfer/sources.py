@@ -116,8 +116,17 @@ class LocalStore:
         self._files: list[IO[bytes]] = []
         self._blobs: dict[str, list[LocalBlob | LocalFile]] = {}
         self._parts: dict[str, IO[bytes]] = {}
+        self.useless: set[str] = set()
+        """Those of the paths that have no blobs."""
         for path in dict.fromkeys(paths):
+            known = self._count
             self.add(path)
+            if self._count == known:
+                self.useless.add(path)
+
+    @property
+    def _count(self) -> int:
+        return sum(map(len, self._blobs.values()))
 
     def add(self, path: str) -> None:
         """Index another archive or directory, if it exists."""

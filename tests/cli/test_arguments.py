@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave import Network, Options, UsageError
-from dockersave.cli import other_tools
 from dockersave.cli.arguments import check, network, options, parser
 from dockersave.cli.console.spelling import as_typed
 from dockersave.cli.page import OPTIONS, page
@@ -203,6 +202,22 @@ def test_what_is_refused(argv: list[str], words: str) -> None:
     assert failure.advice or "needs" in words
 
 
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--timeout", "30s"], "write it without a unit: --timeout 30"),
+        (["--wait", "2m"], "write it without a unit: --wait 120"),
+        (["--wait", "2 Minutes"], "write it without a unit: --wait 120"),
+        (["--wait", "1h"], "write it without a unit: --wait 3600"),
+        (["--wait", "soon"], "write it without a unit: --wait 60"),
+    ],
+)
+def test_seconds_have_no_unit(argv: list[str], hint: str) -> None:
+    failure = refusal(*argv, "debian")
+    assert failure.marked == f"{argv[0]}: '{argv[1]}' is not a number of seconds"
+    assert failure.advice == hint
+
+
 def test_an_architecture_may_have_a_variant() -> None:
     assert options(read("--arch", "arm/v7", "debian")).platform == "linux/arm/v7"
     assert "--platform" in refusal("--arch", "linux/arm/v7", "debian").advice
@@ -233,110 +248,6 @@ def test_of_an_option_given_twice_the_last_one_counts() -> None:
     assert (arguments.progress, arguments.retries) == ("auto", 1)
 
 
-def test_a_misspelt_option_is_guessed() -> None:
-    for name, right in {
-        "--platfrom": "--platform",
-        "--plat": "--platform",
-        "--work": "--working-dir",
-        "--insecue": "--insecure",
-        "--no-tars": "--no-tar",
-        "--Tags": "--tags",
-        "--cachedir": "--cache-dir",
-    }.items():
-        assert refusal(name, "debian").advice == f"did you mean {right}?", name
-    assert "--help" in refusal("--zzzzzzzz", "debian").advice
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("-t", "the tag is part of the name: debian:12"),
-        ("--tag", "--tags lists those there are"),
-        ("--gzip", "-o NAME.tar.gz compresses the whole archive"),
-        ("-z", "-o NAME.tar.gz compresses the whole archive"),
-        ("-f", "did you mean --output?"),
-        ("--all", "did you mean --platform all?"),
-        ("--tls-verify=false", "did you mean --skip-tls-verify?"),
-        ("--username", "did you mean --user?"),
-        ("--plain-http", "did you mean --insecure?"),
-        ("--no-cache", "nothing is cached"),
-        ("--proxy", "set HTTPS_PROXY"),
-        ("--all-tags", "--tags lists them"),
-        ("--load", "docker load -i FILE"),
-        ("-V", "did you mean --version?"),
-    ],
-)
-def test_an_option_of_another_tool(name: str, words: str) -> None:
-    assert words in refusal(name, "debian").advice
-
-
-@pytest.mark.parametrize(
-    "name", ["--gzip", "--no-gunzip", "--no-xz", "--tar", "--rm", "--no-insecure", "--secure"]
-)
-def test_what_looks_alike_and_means_something_else_is_not_suggested(name: str) -> None:
-    """Its opposite, above all."""
-    hint = refusal(name, "debian").advice
-    assert "did you mean" not in hint, hint
-
-
-def test_what_other_tools_call_it_is_known_here() -> None:
-    known = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
-    for right, names in other_tools._MEANT.items():
-        assert right.split()[0] in known
-        assert not known & set(names.split()), "an option of our own"
-    said = [name for names in other_tools._SAID.values() for name in names.split()]
-    assert not known & set(said)
-    every = [*said, *(name for names in other_tools._MEANT.values() for name in names.split())]
-    assert len(every) == len(set(every)), "one meaning each"
-
-
-@pytest.mark.parametrize(
-    ("words", "right"),
-    [
-        (["save", "debian"], "leave the word out: dockersave debian"),
-        (["pull", "debian:12"], "dockersave debian:12"),
-        (["docker", "pull", "debian"], "dockersave debian"),
-        (["docker", "save", "debian", "alpine"], "dockersave debian alpine"),
-        (["skopeo", "inspect", "debian"], "dockersave --metadata debian"),
-        (["pull"], "dockersave IMAGE; an image of that name is pull:latest"),
-        (["help"], "dockersave --help shows all options"),
-        (["version"], "dockersave --version"),
-        (["tags", "debian"], "dockersave --tags debian"),
-        (["inspect", "debian"], "dockersave --metadata debian"),
-        (["verify", "x.tar"], "dockersave --verify x.tar"),
-        (["verify"], "dockersave --verify FILE"),
-        (["login", "ghcr.io"], "docker login or podman login, or add --ilogin"),
-        (["load", "x.tar"], "docker load -i x.tar, or podman load -i x.tar"),
-        (["push", "x"], "skopeo copy"),
-        (["skopeo", "copy", "docker://debian"], "dockersave debian"),
-        (["inspect", "docker://r.io/a:1"], "dockersave --metadata r.io/a:1"),
-    ],
-)
-def test_a_command_of_another_tool(words: list[str], right: str) -> None:
-    failure = refusal(*words)
-    assert "unknown command" in failure.marked
-    assert right in failure.advice
-    if right.startswith("dockersave"):
-        assert failure.advice.partition(";")[0].removeprefix("leave the word out: ") in right
-
-
-def test_a_command_with_options_of_its_own() -> None:
-    """The command is what is wrong. Values of such options may be secret."""
-    assert "docker load -i FILE" in refusal("load", "-i", "x.tar").advice
-    assert "add --ilogin" in refusal("login", "-u", "me", "-p", SECRET, "r.io").advice
-    assert "IMAGE" in refusal("pull", "--pasword", SECRET, "debian").advice
-
-
-@pytest.mark.parametrize("name", ["x.tar", "X.TAR.GZ", "dir/x.tgz", "x.tar.zst"])
-def test_a_file_among_the_images(name: str) -> None:
-    failure = refusal("debian", name)
-    assert "is the name of a file" in failure.marked
-    assert failure.advice == f"to save into it: -o {name}"
-    assert read("debian", name, "-o", "b.tar").images == ["debian", name], "may be an image"
-    assert read(name).images == [name]
-    assert read("debian", "@x.tar").images, "a list"
-
-
 def test_an_option_without_its_value() -> None:
     assert refusal("--list", "--json", "x.tar").advice == "write --list FILE"
     assert refusal("debian", "-o").advice == "write --output FILE"
@@ -345,13 +256,6 @@ def test_an_option_without_its_value() -> None:
 def test_a_misspelt_topic_is_guessed() -> None:
     assert "did you mean troubleshooting?" in refusal("--help", "troubleshoot").marked
     assert "did you mean" not in refusal("--help", "zzz").marked
-
-
-@pytest.mark.parametrize(
-    "words", [["docker"], ["save:latest"], ["docker:24", "debian"], ["a/pull"]]
-)
-def test_an_image_that_is_called_like_a_command(words: list[str]) -> None:
-    assert read(*words).images == words
 
 
 @pytest.mark.parametrize(

@@ -177,10 +177,26 @@ def test_verbose_says_more(run: Runner, plain_registry: Registry) -> None:
         assert manifest["layers"][0]["digest"] not in quieter.stderr
 
 
-def test_what_cannot_be_reused_is_said(run: Runner, plain_registry: Registry) -> None:
+def test_what_cannot_be_reused_is_said(
+    run: Runner, plain_registry: Registry, tmp_path: Path
+) -> None:
     done = run("--insecure", plain_registry.reference("docker"), "--reuse", "nowhere.tar")
     assert done.returncode == 0
     assert "--reuse nowhere.tar: there is no such file" in done.stderr
+    (tmp_path / "notes.txt").write_text("no archive")
+    reuse = ("--reuse", "notes.txt", "--reuse", "docker-latest.tar")
+    done = run("--insecure", plain_registry.reference("docker"), *reuse, "-o", "x.tar")
+    assert done.returncode == 0
+    assert "--reuse notes.txt: no layers can be read from it, so nothing is reused" in done.stderr
+    assert "--reuse docker-latest.tar" not in done.stderr
+
+
+def test_a_list_of_tags_is_of_no_tag(run: Runner, plain_registry: Registry) -> None:
+    name = plain_registry.reference("no-such-image").removesuffix(":latest")
+    done = run("--insecure", "--tags", name)
+    assert done.returncode == 3
+    assert f"dockersave: error: {name}: " in done.stderr
+    assert ":latest" not in done.stderr
 
 
 def test_questions(run: Runner, plain_registry: Registry) -> None:

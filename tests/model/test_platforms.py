@@ -35,7 +35,20 @@ def test_platforms(text: str, platform: str) -> None:
     assert Platform.parse(platform) == Platform.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "/", "linux/", "/amd64", "linux//v7", "a/b/c/d"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "linux/",
+        "/amd64",
+        "linux//v7",
+        "a/b/c/d",
+        "linux-arm64",
+        "linux_arm64",
+        "linux:arm",
+    ],
+)
 def test_no_platforms(text: str) -> None:
     with pytest.raises(UsageError) as info:
         Platform.parse(text)

@@ -239,6 +239,16 @@ def test_that_there_are_none_is_said() -> None:
 
 
 @pytest.mark.parametrize("form", ["docker", "oci"])
+def test_they_are_no_images_to_choose_from(form: str) -> None:
+    with Simulator(signed_store()) as registry:
+        saving(f"{registry.host}/app", with_signatures=True, format=form)
+    chosen = Options(platform="linux/amd64", format="rootfs", from_archive="a.tar", output="b.tar")
+    save(options=chosen)
+    with tarfile.open("b.tar") as archive:
+        assert archive.getnames() == ["hello"]
+
+
+@pytest.mark.parametrize("form", ["docker", "oci"])
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64", "all"])
 def test_they_are_verified_without_a_network(platform: str, form: str) -> None:
     """Of an index, one platform is saved: the index comes along, because it was signed."""

@@ -133,7 +133,8 @@ def test_a_name_made_of_the_images_may_be_too_long() -> None:
 def test_a_directory_that_is_not_there() -> None:
     failure = refusal("no/such/x.tar")
     assert str(failure) == "cannot write no/such/x.tar: No such file or directory"
-    assert "create the directory first" in failure.hint
+    assert failure.hint.startswith("create the directory first, or choose another place with out")
+    assert "output=" in refusal("/no/such/x.tar").hint, "working_dir= could not help"
     assert "cannot write no/x: No such file" in str(refusal("no/x", tar=False, tree=True))
     Path("file").touch()
     assert "Not a directory" in str(refusal("file/x.tar"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...model.descriptors import OCI_INDEX, Descriptor
+from ...model.descriptors import IMAGE_NAME, OCI_INDEX, REF_NAME, Descriptor
 from ...model.image import Image, Variant
 from ...model.manifests import to_json
 from ...values import replace
@@ -77,13 +77,13 @@ def layout_index(images: Sequence[Image], *, companions: bool = False) -> Docume
         reference, config, root = image.reference, image.primary.config, image.root
         if reference.tag:
             annotations = {
-                "io.containerd.image.name": f"{reference.name}:{reference.tag}",
-                "org.opencontainers.image.ref.name": reference.tag
+                IMAGE_NAME: f"{reference.name}:{reference.tag}",
+                REF_NAME: reference.tag
                 if len(names[reference.tag]) == 1
                 else _reference_name(image),
             }
         else:
-            annotations = {"io.containerd.image.name": f"{reference.name}@{root.digest}"}
+            annotations = {IMAGE_NAME: f"{reference.name}@{root.digest}"}
         descriptor = Descriptor(root.media_type, root.digest, root.size, (), annotations).to_json()
         if not image.indexes:
             descriptor["platform"] = config.stated
@@ -91,25 +91,12 @@ def layout_index(images: Sequence[Image], *, companions: bool = False) -> Docume
             descriptors.append(descriptor)
     named = (each for image in images for each in image.companions if each.tag)
     for companion in named if companions else ():
-        notes = {"org.opencontainers.image.ref.name": companion.tag}
+        notes = {REF_NAME: companion.tag}
         descriptor = replace(companion.descriptor, annotations=notes).to_json()
         if descriptor not in descriptors:
             descriptors.append(descriptor)
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
     return Document("index.json", to_json(document))
-
-
-def is_companion(notes: Mapping[str, str]) -> bool:
-    """Whether an entry of `index.json` is no image, but is attached to one: its tag is a digest.
-
-    Args:
-        notes: the entry's annotations.
-    """
-    name = notes.get("org.opencontainers.image.ref.name", "")
-    return "io.containerd.image.name" not in notes and _COMPANION.fullmatch(name) is not None
-
-
-_COMPANION = re.compile(r"sha(256|512)-[0-9a-f]{64,128}(\.[a-z]+)?")
 
 
 def _reference_name(image: Image) -> str:

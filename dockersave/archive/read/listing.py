@@ -25,13 +25,10 @@ from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
 from ..formats import formats_in
-from ..formats.documents import is_companion
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
 
-_NAME = "io.containerd.image.name"
-_REF_NAME = "org.opencontainers.image.ref.name"
 _HEAD = 512
 """Bytes needed to recognise compression or a document."""
 _HINT = f"{argument('check')} lists everything that is wrong with it"
@@ -247,7 +244,7 @@ class _Contents:
         found: dict[str, tuple[ListedVariant, ...]] = {}
         for number, entry in enumerate(_list(_object(self._json("index.json")).get("manifests"))):
             descriptor = parse_descriptor(entry, f"manifests[{number}]")
-            if is_companion(descriptor.annotations):
+            if descriptor.is_companion:
                 continue
             variants = self._manifest(descriptor, LIMITS.index_depth)
             if variants is None:
@@ -256,9 +253,8 @@ class _Contents:
                 )
             found[descriptor.digest] = variants
             names.setdefault(descriptor.digest, [])
-            notes = descriptor.annotations
-            if name := notes.get(_NAME) or notes.get(_REF_NAME):
-                names[descriptor.digest].append(shown(name))
+            if descriptor.name:
+                names[descriptor.digest].append(shown(descriptor.name))
         return [
             ListedImage(tuple(names[digest]), digest, variants)
             for digest, variants in found.items()

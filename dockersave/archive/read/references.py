@@ -14,13 +14,9 @@ from ...model.kinds import image_config, may_be_image, parse_entry
 from ...model.manifests import Config, Index, Manifest, parse_config
 from ...values import dataclass
 from ..formats import formats_in
-from ..formats.documents import is_companion
 from .docker_entries import are_texts, checked_name, is_foreign
 from .findings import Findings
 from .inventory import Inventory, Item, named_digest
-
-_NAME = "io.containerd.image.name"
-_REF_NAME = "org.opencontainers.image.ref.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +138,8 @@ class References(Findings):
             named: dict[str, tuple[list[str], str]] = {}
             parsed = [parse_descriptor(each, f"manifests[{n}]") for n, each in enumerate(entries)]
             # What is attached to images comes after them: it is not read as an image.
-            for descriptor in sorted(parsed, key=lambda each: is_companion(each.annotations)):
-                if is_companion(notes := descriptor.annotations):
+            for descriptor in sorted(parsed, key=lambda each: each.is_companion):
+                if descriptor.is_companion:
                     self._companions.add(descriptor.digest)
                 platform = self._manifest(descriptor, "index.json", LIMITS.index_depth)
                 if platform is None:
@@ -151,8 +147,8 @@ class References(Findings):
                 if descriptor.digest in self._companions:
                     continue
                 names, _ = named.setdefault(descriptor.digest, ([], platform or ""))
-                if name := notes.get(_NAME) or notes.get(_REF_NAME):
-                    names.append(shown(name))
+                if descriptor.name:
+                    names.append(shown(descriptor.name))
             for where, message in self._unread:
                 self._fault(where, message)
             self.images += [

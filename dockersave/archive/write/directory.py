@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 from ...errors import OutputError
 from ...spelling import argument
-from ..disk import FileWriter, allocated, check_room, check_whole, reserve, write_all, writing
+from ..disk import FileWriter, allocated, check_room, check_whole, reserve, sync, write_all, writing
 from ..members import Document, Layer
 from ..partmap import PartMap
 from ..read.partial import is_there
@@ -254,8 +254,4 @@ def _holding_many() -> Iterator[None]:
 
 def _sync(path: str) -> None:
     if not os.path.islink(path):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync(path, os.O_NOFOLLOW)

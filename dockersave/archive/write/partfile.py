@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from ... import locks
 from ...errors import OutputError
 from ...spelling import argument
-from ..disk import writing
+from ..disk import sync, writing
 from ..partmap import PartMap
 from .ownership import MAP, not_ours, remove_members
 
@@ -286,11 +286,7 @@ class PartFile:
                 os.unlink(self.part)
             with suppress(OSError):
                 unmark(self.fd)
-            directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            sync(os.path.dirname(self.path) or ".")
 
     def check_is_here(self) -> None:
         """Check that `NAME.part` is still the open file.

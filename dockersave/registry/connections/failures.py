@@ -94,7 +94,7 @@ def _of_connect(cause: Unreached, where: str, answered: bool) -> NetworkError:
         f"{where} {cause.words}",
         f"is a firewall or a proxy (HTTPS_PROXY) in between? {argument('timeout')} waits longer"
         if cause.is_silent
-        else f"is the address right, and the service running? {argument('wait')} waits for it",
+        else "is the address right, and is the service running?",
         transient=answered,
         unreachable=True,
     )
@@ -152,13 +152,13 @@ def _of_name(
     if code == socket.EAI_AGAIN:
         return NetworkError(
             f"{where} the name server does not answer",
-            f"look at /etc/resolv.conf and the network; {argument('wait')} waits for it",
+            "look at /etc/resolv.conf and the network",
             transient=True,
             unreachable=True,
         )
     return NetworkError(
         f"{where} host not found",
-        f"is the name right? {argument('wait')} waits for a network that is not up yet",
+        "is the name right, and is the network up?",
         transient=answered,
         unreachable=True,
     )

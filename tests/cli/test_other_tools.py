@@ -1,0 +1,143 @@
+"""What other tools, or newcomers, call it: a hint says how it is written here."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockersave.cli import other_tools
+from dockersave.cli.page import OPTIONS
+from tests.cli.test_arguments import SECRET, read, refusal
+
+
+@pytest.mark.parametrize(
+    ("images", "hint"),
+    [
+        (["debian", "12"], "debian:12"),
+        (["alpine", "debian:11", "12.5-slim"], "debian:12.5-slim"),
+        (["localhost:5000/app", "v1.2.3"], "localhost:5000/app:v1.2.3"),
+        (["ghcr.io/org/app", "latest"], "ghcr.io/org/app:latest"),
+    ],
+)
+def test_a_tag_behind_a_space(images: list[str], hint: str) -> None:
+    failure = refusal(*images)
+    assert failure.marked == f"'{images[-1]}' is a tag, but an image was expected"
+    assert failure.advice == f"write it with a colon: {hint}"
+    assert refusal("--tags", *images).marked == failure.marked
+
+
+@pytest.mark.parametrize(
+    "images", [["12"], ["debian", "12:1"], ["debian", "3scale"], ["a", "b/12"], ["@list", "12"]]
+)
+def test_names_that_are_no_tags(images: list[str]) -> None:
+    assert read(*images).images == images
+
+
+def test_a_misspelt_option_is_guessed() -> None:
+    for name, right in {
+        "--platfrom": "--platform",
+        "--plat": "--platform",
+        "--work": "--working-dir",
+        "--insecue": "--insecure",
+        "--no-tars": "--no-tar",
+        "--Tags": "--tags",
+        "--cachedir": "--cache-dir",
+    }.items():
+        assert refusal(name, "debian").advice == f"did you mean {right}?", name
+    assert "--help" in refusal("--zzzzzzzz", "debian").advice
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("-t", "the tag is part of the name: debian:12"),
+        ("--tag", "--tags lists those there are"),
+        ("--gzip", "-o NAME.tar.gz compresses the whole archive"),
+        ("-z", "-o NAME.tar.gz compresses the whole archive"),
+        ("-f", "did you mean --output?"),
+        ("--all", "did you mean --platform all?"),
+        ("--tls-verify=false", "did you mean --skip-tls-verify?"),
+        ("--username", "did you mean --user?"),
+        ("--plain-http", "did you mean --insecure?"),
+        ("--no-cache", "nothing is cached"),
+        ("--proxy", "set HTTPS_PROXY"),
+        ("--all-tags", "--tags lists them"),
+        ("--load", "docker load -i FILE"),
+        ("-V", "did you mean --version?"),
+    ],
+)
+def test_an_option_of_another_tool(name: str, words: str) -> None:
+    assert words in refusal(name, "debian").advice
+
+
+@pytest.mark.parametrize(
+    "name", ["--gzip", "--no-gunzip", "--no-xz", "--tar", "--rm", "--no-insecure", "--secure"]
+)
+def test_what_looks_alike_and_means_something_else_is_not_suggested(name: str) -> None:
+    """Its opposite, above all."""
+    hint = refusal(name, "debian").advice
+    assert "did you mean" not in hint, hint
+
+
+def test_what_other_tools_call_it_is_known_here() -> None:
+    known = {word for group in OPTIONS.values() for names, _, _ in group for word in names.split()}
+    for right, names in other_tools._MEANT.items():
+        assert right.split()[0] in known
+        assert not known & set(names.split()), "an option of our own"
+    said = [name for names in other_tools._SAID.values() for name in names.split()]
+    assert not known & set(said)
+    every = [*said, *(name for names in other_tools._MEANT.values() for name in names.split())]
+    assert len(every) == len(set(every)), "one meaning each"
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        (["save", "debian"], "leave the word out: dockersave debian"),
+        (["pull", "debian:12"], "dockersave debian:12"),
+        (["docker", "pull", "debian"], "dockersave debian"),
+        (["docker", "save", "debian", "alpine"], "dockersave debian alpine"),
+        (["skopeo", "inspect", "debian"], "dockersave --metadata debian"),
+        (["pull"], "dockersave IMAGE; an image of that name is pull:latest"),
+        (["help"], "dockersave --help shows all options"),
+        (["version"], "dockersave --version"),
+        (["tags", "debian"], "dockersave --tags debian"),
+        (["inspect", "debian"], "dockersave --metadata debian"),
+        (["verify", "x.tar"], "dockersave --verify x.tar"),
+        (["verify"], "dockersave --verify FILE"),
+        (["login", "ghcr.io"], "docker login or podman login, or add --ilogin"),
+        (["load", "x.tar"], "docker load -i x.tar, or podman load -i x.tar"),
+        (["push", "x"], "skopeo copy"),
+        (["skopeo", "copy", "docker://debian"], "dockersave debian"),
+        (["inspect", "docker://r.io/a:1"], "dockersave --metadata r.io/a:1"),
+    ],
+)
+def test_a_command_of_another_tool(words: list[str], right: str) -> None:
+    failure = refusal(*words)
+    assert "unknown command" in failure.marked
+    assert right in failure.advice
+    if right.startswith("dockersave"):
+        assert failure.advice.partition(";")[0].removeprefix("leave the word out: ") in right
+
+
+def test_a_command_with_options_of_its_own() -> None:
+    """The command is what is wrong. Values of such options may be secret."""
+    assert "docker load -i FILE" in refusal("load", "-i", "x.tar").advice
+    assert "add --ilogin" in refusal("login", "-u", "me", "-p", SECRET, "r.io").advice
+    assert "IMAGE" in refusal("pull", "--pasword", SECRET, "debian").advice
+
+
+@pytest.mark.parametrize("name", ["x.tar", "X.TAR.GZ", "dir/x.tgz", "x.tar.zst"])
+def test_a_file_among_the_images(name: str) -> None:
+    failure = refusal("debian", name)
+    assert "is the name of a file" in failure.marked
+    assert failure.advice == f"to save into it: -o {name}"
+    assert read("debian", name, "-o", "b.tar").images == ["debian", name], "may be an image"
+    assert read(name).images == [name]
+    assert read("debian", "@x.tar").images, "a list"
+
+
+@pytest.mark.parametrize(
+    "words", [["docker"], ["save:latest"], ["docker:24", "debian"], ["a/pull"]]
+)
+def test_an_image_that_is_called_like_a_command(words: list[str]) -> None:
+    assert read(*words).images == words
