@@ -88,12 +88,12 @@ static int fill(const struct self *self, struct home *home, const sigset_t *forw
 /* Returns an exit code. */
 int install(const struct self *self, const char *directory, const sigset_t *forwarded, const struct caller *caller)
 {
-    if (!*directory) {
-        say("use it as " OPTION " DIRECTORY, with no other option");
+    if (!*directory || *directory == '-') { /* nobody means a directory called --help */
+        say("write " OPTION " DIRECTORY, with no other option");
         return 2;
     }
     if (is_installed(self)) {
-        say("%s is installed; to install it elsewhere or anew, use dockersave-static", self->path);
+        say("%s is installed; to install it again or elsewhere, use dockersave-static", self->path);
         return 1;
     }
     const struct place place = {.path = directory, .is_kept = true, .mask = caller->creation_mask | (S_IWGRP | S_IWOTH)};
@@ -115,7 +115,7 @@ int install(const struct self *self, const char *directory, const sigset_t *forw
             rmdir(directory);
         if (problem)
             say("cannot install in %s: %s", directory, problem);
-        return problem ? 1 : 128 - error;
+        return problem ? 7 : 128 - error;
     }
     fsync(home.parent); /* the link; and what it replaced can go */
     flock(home.fd, LOCK_SH);

@@ -136,9 +136,9 @@ static const char *insecurity(const char *path, const struct place *place)
             return "belongs to another user, or lies in a directory that does";
         bool is_shared = status.st_mode & (S_IWGRP | S_IWOTH);
         if (is_shared && place->is_kept && strcmp(part, path) == 0)
-            return "others may write there";
+            return "other users can write there";
         if (is_shared && !(status.st_mode & S_ISVTX))
-            return "others may write there, or in a directory above, without a sticky bit";
+            return "other users can write there, or in a directory above without a sticky bit";
         if (strcmp(part, "/") == 0)
             return NULL;
         char *slash = strrchr(part, '/');

@@ -92,6 +92,9 @@ _SAID = {
     "a tag is an image of its own: debian:11 debian:12; --tags lists them": "--all-tags",
     "set HTTPS_PROXY=http://HOST:PORT in the environment": "-x --proxy --http-proxy --https-proxy",
     "docker load -i FILE, or podman load -i FILE, loads an archive": "--load",
+    "only the static binary has it: dockersave-static --install DIRECTORY, without other options": (
+        "--install"
+    ),
 }
 """Hints for others."""
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ..archive.read.findings import NO_IMAGES, NO_IMAGES_HINT
 from ..archive.read.inventory import Inventory
 from ..archive.read.listing import content_of, open_plain
 from ..archive.read.reader import Members, read_directory, read_file
@@ -103,10 +104,7 @@ class ArchivedImage:
             else:
                 fd = open_plain(self._path)
                 if fd is None:
-                    raise UsageError(
-                        f"{self._path} is compressed, or no file: nothing in it can be found",
-                        "unpack it first, with gunzip, zstd -d or xz -d",
-                    )
+                    raise self._unreadable()
                 try:
                     inventory = Inventory.of(self._members(fd), hashed=False)
                 finally:
@@ -117,8 +115,21 @@ class ArchivedImage:
                 "name a saved archive that you can read",
             ) from failure
         if inventory.cut:
-            raise ContentError(f"{self._path}: {inventory.cut}")
+            raise ContentError(
+                f"{self._path}: {inventory.cut}", "save the image, or copy the archive, again"
+            )
         return inventory
+
+    def _unreadable(self) -> UsageError:
+        if os.path.isfile(self._path):
+            return UsageError(
+                f"{self._path} is compressed: nothing in it can be found",
+                "unpack it first, with gunzip, zstd -d or xz -d",
+            )
+        return UsageError(
+            f"{self._path} is no file: nothing in it can be found",
+            f"{argument('from_archive')} reads back and forth: write the archive to a file first",
+        )
 
     def _members(self, fd: int) -> Members:
         for found, offset in read_file(fd):
@@ -143,11 +154,7 @@ class ArchivedImage:
                 for name in names if names and isinstance(names, list) else [""]:
                     yield str(name), descriptor
         else:
-            raise ContentError(
-                f"{self._path} is no image archive that a file system can be made from: it has "
-                "neither index.json nor manifest.json",
-                f"{argument('check', self._path)} says what it is",
-            )
+            raise ContentError(f"{self._path}: {NO_IMAGES}", NO_IMAGES_HINT)
 
     def _json(self, path: str) -> Any:
         try:

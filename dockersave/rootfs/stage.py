@@ -122,7 +122,7 @@ class Stage:
         elif not known:
             why = "was not made by a save"
         elif fingerprint(self.path) not in known:
-            why = "was changed since it was saved"
+            why = "was changed since it was saved, or something is mounted in it"
         else:
             return
         raise OutputError(
@@ -244,6 +244,8 @@ class Stage:
 def fingerprint(path: str, folder: int | None = None) -> str:
     """A digest of what is in a directory: names, types, modes, sizes, times and targets of links.
 
+    No save mounts anything. So a mount makes another digest, and is not entered.
+
     Args:
         path: its name.
         folder: the directory that the name is in; None for the working directory.
@@ -254,13 +256,13 @@ def fingerprint(path: str, folder: int | None = None) -> str:
     seen = hashlib.sha256()
     top = os.open(path, _FOLDER, dir_fd=folder)
     try:
-        _look(top, b"", seen)
+        _look(top, os.fstat(top).st_dev, b"", seen)
     finally:
         os.close(top)
     return seen.hexdigest()
 
 
-def _look(folder: int, prefix: bytes, seen: hashlib._Hash) -> None:
+def _look(folder: int, device: int, prefix: bytes, seen: hashlib._Hash) -> None:
     if prefix.count(b"/") > LIMITS.rootfs_depth:
         # No save makes that.
         seen.update(b"deeper")
@@ -272,14 +274,16 @@ def _look(folder: int, prefix: bytes, seen: hashlib._Hash) -> None:
         size = 0 if is_directory else status.st_size
         facts = b"%d %d %d" % (status.st_mode, size, status.st_mtime_ns)
         seen.update(b"\0".join((prefix + name, facts, target, b"")))
-        if is_directory:
+        if is_directory and status.st_dev != device:
+            seen.update(b"mounted")
+        elif is_directory:
             try:
                 inner = os.open(name, _FOLDER, dir_fd=folder)
             except PermissionError:
                 # Its mode says so, and is a part of the digest.
                 continue
             try:
-                _look(inner, prefix + name + b"/", seen)
+                _look(inner, device, prefix + name + b"/", seen)
             finally:
                 os.close(inner)
 

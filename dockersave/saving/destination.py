@@ -78,7 +78,25 @@ class Destination:
 
 
 _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
-_MISLEADING = (".gz", ".zst", ".xz", ".bz2", ".tbz", ".tbz2", ".lz", ".lz4", ".lzma", ".zip", ".7z")
+_MISLEADING = (
+    ".gz",
+    ".zst",
+    ".xz",
+    ".bz2",
+    ".tbz",
+    ".tbz2",
+    ".lz",
+    ".lz4",
+    ".lzma",
+    ".zip",
+    ".7z",
+    ".squashfs",
+    ".sqfs",
+    ".erofs",
+    ".ext4",
+    ".iso",
+    ".cpio",
+)
 """What nobody expects to be a plain tar."""
 
 
@@ -137,8 +155,9 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
     for name in ("verify_keys", "policy", "lock", "locked", "with_signatures", "with_referrers"):
         if options.from_archive and getattr(options, name):
             raise UsageError(
-                f"{argument(name)} asks a registry, and {argument('from_archive')} asks none",
-                f"drop one; {argument('check', options.from_archive)} checks the archive",
+                f"{argument(name)} needs a registry, and {argument('from_archive')} asks none",
+                f"drop one; {argument('check', options.from_archive)} checks the archive, with "
+                f"{argument('verify_keys')} or {argument('policy')} its signatures, too",
             )
     if len(references) > 1 and format_named(options.format).is_file_system:
         raise UsageError(
@@ -177,8 +196,10 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
             )
     if options.output is not None and os.path.basename(options.output) in _NO_NAMES:
         path = os.path.join(options.output, references[0].file_stem)
-        raise UsageError(
-            f"{argument('output', repr(options.output))} names no file",
-            f"add the file name: {argument('output', f'{path}.tar')}",
-        )
+        named = options.output.rstrip("/")
+        if not options.tar and os.path.basename(named) not in _NO_NAMES:
+            hint = f"leave out the slash: {argument('output', named)}"
+        else:
+            hint = f"add the file name: {argument('output', f'{path}.tar')}"
+        raise UsageError(f"{argument('output', repr(options.output))} names no file", hint)
     format_named(options.format).check(options)

@@ -45,13 +45,13 @@ class LockedImage:
     @classmethod
     def of(cls, image: Image) -> LockedImage:
         """What is to be written of an image."""
-        layers = [layer for one in image.artifacts for layer in one.manifest.layers]
+        layers = {each.digest: each.size for one in image.artifacts for each in one.manifest.layers}
         return cls(
             image.reference,
             image.asked,
             ALL_PLATFORMS if image.indexes else str(image.primary.config.platform),
             image.root.digest,
-            sum({layer.digest: layer.size for layer in layers}.values()),
+            sum(layers.values()),
             image.signers,
         )
 

@@ -16,7 +16,9 @@ _NAME_MOST = 255
 """The most bytes of a file name if the file system does not tell."""
 
 
-def check_writable(destination: Destination, usual: str, lock: str | None = None) -> None:
+def check_writable(
+    destination: Destination, usual: str, lock: str | None = None, source: str | None = None
+) -> None:
     """Refuse names that cannot be written.
 
     A symbolic link is refused, as by newer Docker: replacing it would leave its target unchanged,
@@ -26,10 +28,11 @@ def check_writable(destination: Destination, usual: str, lock: str | None = None
         destination: the output paths.
         usual: the archive's default name, for hints.
         lock: the lock file to write.
+        source: the archive that is made into a file system.
 
     Raises:
-        OutputError: it is too long, its directory does not exist, or it is something that must not
-            be replaced: a link, a device, a directory.
+        OutputError: it is too long, its directory does not exist, it is also the lock file or the
+            source, or it is something that must not be replaced: a link, a device, a directory.
     """
     for path in destination.paths:
         folder, name = os.path.split(path)
@@ -49,6 +52,8 @@ def check_writable(destination: Destination, usual: str, lock: str | None = None
             )
     if destination.archive and not destination.is_stream:
         _check_archive(destination.archive, usual)
+        if source is not None:
+            _check_source(source, destination.archive)
     if lock is not None:
         _check_lock(lock, destination)
     tree = destination.tree
@@ -80,6 +85,13 @@ def _check_archive(archive: str, usual: str) -> None:
         )
     if not (_may_be_replaced(archive) and _may_be_replaced(f"{archive}.part")):
         _check_names(archive, directory=False)
+
+
+def _check_source(source: str, archive: str) -> None:
+    if os.path.exists(archive) and os.path.samefile(source, archive):
+        raise OutputError(
+            f"{argument('from_archive', shown(source))} is also the output", "name another file"
+        )
 
 
 def _check_lock(lock: str, destination: Destination) -> None:

@@ -14,6 +14,7 @@ from ..model.platforms import ALL_PLATFORMS, Platform
 from ..model.reference import Reference
 from ..parallel import in_parallel
 from ..resolving.resolver import Resolver
+from ..spelling import argument
 from ..transfer.gauge import FAR
 from ..values import replace
 
@@ -39,6 +40,11 @@ def resolve(job: Job, references: Sequence[Reference]) -> list[Image]:
         session.registry(reference.registry)
         if trust:
             trust.check(reference)
+    if (archive := job.options.from_archive) and may_exist(HOST_POLICY):
+        session.notify(
+            f"{HOST_POLICY} is only for registries; an archive's signatures are checked by "
+            f"{argument('check', archive)} {argument('policy', HOST_POLICY)}"
+        )
     images, failed = in_parallel(
         references,
         lambda reference: _image(job, trust, reference),

@@ -155,7 +155,8 @@ def running(
     if lock:
         references = lock.references(references)
     destination = Destination.of(options, references)
-    check_writable(destination, f"{references[0].file_stem}.tar", options.lock)
+    usual = f"{references[0].file_stem}.tar"
+    check_writable(destination, usual, options.lock, options.from_archive)
     archives = filter(None, [options.from_archive, *options.reuse])
     local = LocalStore([*archives, *destination.paths])
     if archived:

@@ -41,6 +41,7 @@ _SIGNATURE_MOST = rsa.BITS_MOST // 8
 """Bytes of the longest signature: reading more takes memory for nothing."""
 _KINDS = "ECDSA P-256, P-384 or P-521, Ed25519, RSA of 2048 to 8192 bits"
 _CONVERT = "openssl pkey -in PRIVATE.pem -pubout writes the public key of a private one"
+_FORM = "a public key is PEM text: it begins with -----BEGIN PUBLIC KEY-----"
 _INSTEAD = {
     "CERTIFICATE": (
         "is a certificate, not a public key",
@@ -84,18 +85,19 @@ class PublicKey:
         try:
             blocks = pem(text)
         except EncodingError as failure:
-            raise UsageError(f"{name} cannot be read: {failure}", _CONVERT) from None
+            raise UsageError(f"{name} cannot be read: {failure}", _FORM) from None
         if len(blocks) != 1:
             many = f"has {len(blocks)} PEM blocks, not one" if blocks else "is not a PEM file"
-            raise UsageError(f"{name} {many}", "give one public key in each file")
+            hint = "give one public key in each file" if blocks else _FORM
+            raise UsageError(f"{name} {many}", hint)
         label, body = blocks[0]
         if label in _INSTEAD:
             what, hint = _INSTEAD[label]
             raise UsageError(f"{name} {what}", hint)
         if "PRIVATE" in label:
-            raise UsageError(f"{name} is a private key, which belongs nowhere else", _CONVERT)
+            raise UsageError(f"{name} is a private key; give the public one", _CONVERT)
         if label != "PUBLIC KEY":
-            raise UsageError(f"{name} is no public key, but {shown(label, 40)}", _CONVERT)
+            raise UsageError(f"{name} is no public key, but {shown(label, 40)}", _FORM)
         try:
             return cls.of_der(body)
         except EncodingError as failure:

@@ -148,7 +148,7 @@ def requirements(policies: Sequence[Policy], reference: Reference) -> list[Requi
 def _refused(name: str, why: str) -> SignatureError:
     return SignatureError(
         f"the policy {shown(name)} {why}",
-        "ask who wrote it; " + argument("policy") + " names another one",
+        f"ask whoever wrote it; {argument('policy')} names another one",
     )
 
 
@@ -168,13 +168,13 @@ def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], li
         raise _fault(name, f'it needs "default": "{_OPEN}" or "{_REFUSE}", and "images"')
     rules: dict[str, Any] = {}
     for scope, rule in images.items():
-        _check_scope(name, scope)
         _check_rule(name, scope, rule)
-        if rules.setdefault(_canonical(scope.rstrip("/")), rule) is not rule:
-            raise _fault(name, f"it says two things of {shown(scope)!r}")
+        if rules.setdefault(_canonical(_normal(name, scope)), rule) is not rule:
+            raise _fault(name, f"{shown(scope)!r} is there twice")
 
     def find(reference: Reference) -> list[Requirement]:
-        scopes = (scope for scope in _parents(_canonical(reference.name)) if scope in rules)
+        names = _parents(_canonical(reference.name.lower()))
+        scopes = (scope for scope in names if scope in rules)
         rule = rules.get(next(scopes, ""), default)
         if rule == _REFUSE:
             raise _refused(name, "does not allow it")
@@ -186,30 +186,31 @@ def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], li
     return find
 
 
-def _check_scope(name: str, scope: str) -> None:
-    """Check that there can be images with a name: one that matches none would protect none."""
-    first = scope.partition("/")[0]
-    if not (first == "localhost" or set(".:") & set(first)):
-        raise _fault(name, f"{shown(scope)!r} names no registry: docker.io/library/debian does")
-    try:
-        Reference.parse(f"{scope.rstrip('/')}/name")
-    except UsageError:
-        raise _fault(
-            name, f"{shown(scope)!r} is neither a registry nor a repository, without a tag"
-        ) from None
-
-
 def _check_rule(name: str, scope: str, rule: object) -> None:
-    where = f"of {shown(scope)!r} it says"
+    where = f"{shown(scope)!r}"
     if rule in (_OPEN, _REFUSE):
         return
     if not isinstance(rule, dict) or rule.keys() - {"keys", "annotations"}:
-        raise _fault(name, f'{where} neither "{_OPEN}", "{_REFUSE}" nor which "keys"')
+        only = f'"{_OPEN}", "{_REFUSE}", or an object with "keys" and perhaps "annotations"'
+        raise _fault(name, f"{where} needs {only}")
     keys, notes = rule.get("keys"), rule.get("annotations", {})
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
-        raise _fault(name, f'{where} no list of "keys"')
+        raise _fault(name, f'{where} needs a list of "keys"')
     if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
-        raise _fault(name, f'{where} "annotations" that are not texts')
+        raise _fault(name, f'{where} has "annotations" that are not texts')
+
+
+def _normal(name: str, scope: str) -> str:
+    """How names of images begin that it means; a rule that none can meet would protect nothing."""
+    first = scope.partition("/")[0]
+    if not (first == "localhost" or set(".:") & set(first)):
+        raise _fault(name, f"{shown(scope)!r} names no registry: docker.io/library/debian does")
+    below = "/any/image"
+    try:
+        return Reference.parse(scope.lower().rstrip("/") + below).name.removesuffix(below)
+    except UsageError:
+        why = "is no name: there must be no tag, digest, scheme or * in it"
+        raise _fault(name, f"{shown(scope)!r} {why}") from None
 
 
 def _parents(path: str) -> Iterator[str]:

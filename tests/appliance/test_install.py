@@ -76,7 +76,7 @@ def test_signals_end_it_as_they_would_any_program(binary: Path, place: Path) -> 
 
 
 REFUSALS = {
-    "a directory that others may write": "others may write there",
+    "a directory that others may write": "other users can write there",
     "a directory of another user": "belongs to another user",
     "a file": "Not a directory",
     "a directory in one that is missing": "No such file or directory",
@@ -107,7 +107,7 @@ def test_refusals(binary: Path, place: Path, what: str) -> None:
             shutil.copy(binary, place / "dockersave")
     before = sorted(place.iterdir())
     done = install(binary, directory)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (7, "")
     assert done.stderr == f"dockersave: cannot install in {directory}: {REFUSALS[what]}\n" or (
         what == "a directory of another user" and REFUSALS[what] in done.stderr
     )
@@ -126,16 +126,25 @@ VOLUMES = {
 def test_volumes_that_will_not_do(bare: BareHost, volume: str) -> None:
     prepare, reason = VOLUMES[volume]
     done = bare.run("--install", "/opt", prepare=prepare)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (7, "")
     assert done.stderr == f"dockersave: cannot install in /opt: {reason}\n"
     assert leftovers(bare.root) == []
 
 
-@pytest.mark.parametrize("words", [["--install"], ["--install="], ["--install", "/opt", "x"]])
+WRONG = [
+    ["--install"],
+    ["--install="],
+    ["--install", "--help"],
+    ["--install", "-"],
+    ["--install", "/opt", "x"],
+]
+
+
+@pytest.mark.parametrize("words", WRONG)
 def test_wrong_usage(bare: BareHost, words: list[str]) -> None:
     done = bare.run(*words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "dockersave: use it as --install DIRECTORY, with no other option\n"
+    assert done.stderr == "dockersave: write --install DIRECTORY, with no other option\n"
     assert sorted(path.name for path in bare.root.iterdir()) == [COMMAND]
 
 

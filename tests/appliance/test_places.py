@@ -102,7 +102,7 @@ def test_runs_in_the_longest_path(bare: BareHost) -> None:
 
 
 REFUSALS = {
-    "others may write there": "chmod 777 $R/odd",
+    "other users can write there": "chmod 777 $R/odd",
     "belongs to another user": f"chown {OTHER} $R/odd",
     "its path is not UTF-8": "",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -114,6 +115,27 @@ def test_what_was_changed_since_is_not_replaced(
         stage.open()
     assert fingerprint(str(path)) == before
     assert names(path.parent) == ["root", "root.saved"]
+
+
+def test_a_mount_in_it_is_a_change_and_is_not_entered(path: Path) -> None:
+    with closing(Stage(str(path))) as stage:
+        os.mkdir("proc", 0o755, dir_fd=stage.open())
+        stage.commit()
+    proc = path / "proc"
+    made = proc.stat().st_mtime_ns
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", proc], check=True)
+    try:
+        # To the eye nothing has changed.
+        os.utime(proc, ns=(made, made))
+        before = fingerprint(str(path))
+        with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="is mounted in"):
+            stage.open()
+        (proc / "inner").touch()
+        os.utime(proc, ns=(made, made))
+        assert fingerprint(str(path)) == before
+    finally:
+        subprocess.run(["umount", proc], check=True)
+    publish(path, a="1")
 
 
 def test_what_is_changed_meanwhile_is_not_replaced(path: Path) -> None:

@@ -86,6 +86,7 @@ def test_how_it_is_compressed(options: dict[str, Any], compression: str) -> None
         ({"output": "a.tar.bz2"}, "a.tar.bz2 would not be what its name promises"),
         ({"tarname": "A.ZIP"}, "A.ZIP would not be"),
         ({"output": "a.gz"}, "a.gz would not be"),
+        ({"output": "root.squashfs", "format": "rootfs"}, "root.squashfs would not be"),
         ({"tar": False}, "neither"),
         ({"tarname": "a/b.tar"}, "a/b.tar"),
         ({"tarname": ""}, "tarname="),
@@ -109,6 +110,12 @@ def test_contradictions(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as caught:
         of(**options)
     assert said in str(caught.value)
+
+
+def test_a_directory_is_named_without_a_slash() -> None:
+    with pytest.raises(UsageError) as caught:
+        of(output="a/root/", tar=False, tree=True)
+    assert "leave out the slash: output='a/root'" in caught.value.hint
 
 
 def test_temporary_files_lie_where_the_output_does() -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from dockersave.errors import ContentError, DockersaveError, NotFoundError, UsageError
+from dockersave.archive.read.listing import list_archive
+from dockersave.archive.read.verify import check_archive
+from dockersave.errors import ContentError, DockersaveError, NotFoundError, OutputError, UsageError
 from dockersave.model.options import Network, Options
 from dockersave.saving.save import save
 from tests.engines.trees import built, differences, of_tar
@@ -139,12 +141,49 @@ def test_what_cannot_be_used_is_refused(saved: dict[str, Path], tmp_path: Path) 
         (saved["compressed"], UsageError, "is compressed"),
         (tmp_path / "nothing.tar", UsageError, "cannot read"),
         (tmp_path / "text.tar", ContentError, "not a tar archive"),
-        (tmp_path / "empty.tar", ContentError, "no image archive"),
-        (tmp_path / "folder", ContentError, "no image archive"),
+        (tmp_path / "empty.tar", ContentError, "not an archive of images"),
+        (tmp_path / "folder", ContentError, "not an archive of images"),
     ):
         with pytest.raises(DockersaveError, match=words) as caught:
             save(options=Options(format="rootfs", from_archive=path, output="-"))
         assert isinstance(caught.value, kind)
+
+
+def test_the_archive_itself_is_not_replaced(saved: dict[str, Path]) -> None:
+    path = saved["docker"]
+    before = path.read_bytes()
+    # In another spelling, too.
+    for output in (path, path.parent / ".." / path.parent.name / path.name):
+        with pytest.raises(OutputError, match="is also the output"):
+            save(options=Options(format="rootfs", from_archive=path, output=output))
+    assert path.read_bytes() == before
+
+
+def test_a_file_system_is_no_archive_of_images(saved: dict[str, Path]) -> None:
+    path = flattened(saved["docker"])
+    for read_it in (
+        lambda: save(options=Options(format="rootfs", from_archive=path, output="-")),
+        lambda: list_archive(path),
+    ):
+        with pytest.raises(ContentError) as caught:
+            read_it()
+        assert "is it a file system?" in caught.value.hint
+    failure = check_archive(path).failure()
+    assert "damaged" not in str(failure)
+    assert "is it a file system?" in failure.hint
+
+
+def test_hints_fit_an_archive(saved: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "cut.tar").write_bytes(saved["docker"].read_bytes()[:-2000])
+    os.mkfifo(tmp_path / "pipe")
+    for path, words, hint in (
+        (tmp_path / "cut.tar", "is truncated", "copy the archive, again"),
+        (tmp_path / "pipe", "is no file", "write the archive to a file first"),
+        ("-", "is no file", "write the archive to a file first"),
+    ):
+        with pytest.raises(DockersaveError, match=words) as caught:
+            save(options=Options(format="rootfs", from_archive=path, output="-"))
+        assert hint in caught.value.hint
 
 
 def test_it_is_for_file_systems_only(saved: dict[str, Path]) -> None:
@@ -167,8 +206,9 @@ def test_it_is_for_file_systems_only(saved: dict[str, Path]) -> None:
 def test_what_only_a_registry_can_answer_is_refused(
     options: dict[str, Any], saved: dict[str, Path]
 ) -> None:
-    with pytest.raises(UsageError, match="asks a registry, and"):
+    with pytest.raises(UsageError, match="needs a registry, and") as caught:
         save(options=Options(format="rootfs", from_archive=saved["docker"], **options))
+    assert "verify_keys= or policy= its signatures, too" in caught.value.hint
 
 
 @pytest.mark.parametrize("form", ["rootfs", "bundle"])

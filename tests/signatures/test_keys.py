@@ -232,6 +232,13 @@ def test_a_key_that_cannot_be_used(number: int) -> None:
     assert caught.value.advice
 
 
+def test_hints_fit_what_is_wrong() -> None:
+    for make, hint in ((_ec, "begins with -----BEGIN"), (lambda: private("Ed25519"), "-pubout")):
+        with pytest.raises(UsageError) as caught:
+            PublicKey.of_pem(make(), "key")
+        assert hint in caught.value.advice
+
+
 @pytest.mark.parametrize("text", ["QQ=", "QR==", "QQ==\n", " QQ==", "QQ", "Q-==", "ü", "QQ==QQ=="])
 def test_base64_has_one_spelling(text: str) -> None:
     assert encodings.base64("QQ==") == b"A"

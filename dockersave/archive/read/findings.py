@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from ...errors import ContentError, shown
 from ...values import dataclass
 
+NO_IMAGES = "it is not an archive of images: it has neither index.json nor manifest.json"
+NO_IMAGES_HINT = "is it a file system? only archives of images can be read"
 _FAULTS_MOST = 100
 _LINE_MOST = 1000
 """The longest fault or note: enough for two digests and the names of two members."""

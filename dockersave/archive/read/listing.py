@@ -25,6 +25,7 @@ from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
 from ..formats import formats_in
+from .findings import NO_IMAGES, NO_IMAGES_HINT
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
@@ -162,7 +163,7 @@ def list_archive(
             raise ContentError(inventory.cut)
         formats, images = _Contents(inventory).read()
     except ContentError as failure:
-        raise ContentError(f"{name}: {failure.said}", _HINT) from failure
+        raise ContentError(f"{name}: {failure.said}", failure.advice or _HINT) from failure
     return Listing(name, formats, reading.compression, images)
 
 
@@ -227,9 +228,7 @@ class _Contents:
                 images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
         elif not self._inventory.find("index.json"):
             if not self._inventory.find("repositories"):
-                raise ContentError(
-                    "this is not an image archive: it has neither manifest.json nor index.json"
-                )
+                raise ContentError(NO_IMAGES, NO_IMAGES_HINT)
             images = list(self._legacy())
         return formats_in(self._inventory.paths), tuple(images)
 

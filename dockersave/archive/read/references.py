@@ -15,7 +15,7 @@ from ...model.manifests import Config, Index, Manifest, parse_config
 from ...values import dataclass
 from ..formats import formats_in
 from .docker_entries import are_texts, checked_name, is_foreign
-from .findings import Findings
+from .findings import NO_IMAGES, Findings
 from .inventory import Inventory, Item, named_digest
 
 
@@ -89,9 +89,7 @@ class References(Findings):
         if self._inventory.find("repositories"):
             self._repositories()
         if not self.formats:
-            self._fault(
-                "", "this is not an image archive: it has neither manifest.json nor index.json"
-            )
+            self._fault("", NO_IMAGES)
         elif not self.images and not self.faults:
             self._fault("", "the archive lists no image")
 

@@ -21,7 +21,7 @@ from ...progress import Progress
 from ...signatures.policy import Policy
 from ...spelling import argument
 from ...values import dataclass
-from .findings import Fault
+from .findings import NO_IMAGES, NO_IMAGES_HINT, Fault
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
 from .references import CheckedImage, References
@@ -71,10 +71,13 @@ class Report:
             beside = f" (and {others} more like it)" * bool(others)
             return SignatureError(
                 f"{self.path}: {self.unsigned[0]}{beside}",
-                f"was it saved with {argument('with_signatures')}?",
+                "is it the right key? and an archive has signatures only if it was saved with "
+                f"{argument('with_signatures')}",
             )
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
         why = f"{self.faults[0]}{more}"
+        if self.faults[0].message == NO_IMAGES:
+            return ContentError(f"{self.path}: {why}", NO_IMAGES_HINT)
         if self.path.endswith(".part"):
             return ContentError(
                 f"{self.path} is incomplete: {why}", "save it again, which continues"

@@ -268,6 +268,7 @@ def test_the_command(folder: Path) -> None:
     error = run("--verify", "app.tar", "--verify-key", "other.pem")
     assert error.returncode == 8
     assert "it is signed, but not by this key" in error.stderr
+    assert "is it the right key?" in error.stderr
     assert "--with-signatures" in error.stderr
     done = run("--verify", "evil.tar", "--verify-key", "key.pem", "--progress", "json")
     events = [json.loads(line) for line in done.stderr.splitlines()]
