@@ -173,8 +173,7 @@ def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], li
             raise _fault(name, f"{shown(scope)!r} is there twice")
 
     def find(reference: Reference) -> list[Requirement]:
-        names = _parents(_canonical(reference.name.lower()))
-        scopes = (scope for scope in names if scope in rules)
+        scopes = (scope for scope in _parents(_canonical(reference.name)) if scope in rules)
         rule = rules.get(next(scopes, ""), default)
         if rule == _REFUSE:
             raise _refused(name, "does not allow it")
