@@ -76,12 +76,11 @@ class Policy:
             path: of the file; keys in it are relative to its directory.
 
         Raises:
-            UsageError: it cannot be read, is malformed, contradicts itself, or may be changed by
-                everybody.
+            UsageError: it cannot be read, is malformed, contradicts itself, or may be changed or
+                replaced by everybody.
         """
         name = os.fspath(path)
-        hint = f"chmod o-w {shown(name)}"
-        body = content_of(name, f"the policy {shown(name)}", LIMITS.policy_file, guarded=hint)
+        body = content_of(name, f"the policy {shown(name)}", LIMITS.policy_file, guarded=True)
         return cls.parse(body, name)
 
     @classmethod
@@ -308,8 +307,7 @@ def _decoded(name: str, text: str) -> bytes:
 
 
 def _key_in(path: str, *, guarded: bool = False) -> PublicKey:
-    hint = f"chmod o-w {shown(path)}" if guarded else ""
-    body = content_of(path, f"the key {shown(path)}", LIMITS.key_file, guarded=hint)
+    body = content_of(path, f"the key {shown(path)}", LIMITS.key_file, guarded=guarded)
     return _key_of(body, path)
 
 

@@ -179,6 +179,17 @@ def test_a_policy_that_cannot_be_relied_on(folder: Path) -> None:
     path.chmod(0o666)
     with pytest.raises(UsageError, match="can be changed by everybody"):
         Policy.read(path)
+    path.chmod(0o644)
+    folder.chmod(0o777)
+    with pytest.raises(UsageError, match="can be replaced by everybody") as caught:
+        Policy.read(path)
+    assert caught.value.hint == f"chmod o-w {folder}"
+    Path("link.json").symlink_to(path)
+    with pytest.raises(UsageError, match="can be replaced by everybody"):
+        Policy.read("link.json")
+    folder.chmod(0o1777)
+    assert Policy.read(path), "like /tmp, where others replace nothing"
+    folder.chmod(0o755)
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         Policy.read(folder)
     with pytest.raises(UsageError, match="cannot be read: No such file"):
