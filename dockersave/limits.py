@@ -101,6 +101,8 @@ class Limits:
     """Reported faulty members of one archive: more of them tell nothing new."""
     tar_extension: int = 1 * MIB
     """Extensions of one tar header: long names, extended attributes."""
+    tar_records: int = 1000
+    """Records in the extensions of one tar header: they are parsed again for each hard link."""
     tar_extensions: int = 64 * MIB
     """Extensions of all tar headers of an archive together."""
     path: int = 4096

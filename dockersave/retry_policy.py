@@ -31,12 +31,14 @@ class Verdict(NamedTuple):
         until: when to retry, in seconds of the caller's clock; at once if that is past.
         counts: whether it counts as an attempt.
         sheds: whether to use one connection less instead.
+        rests: whether to ask the server for nothing else until then: it did not answer.
     """
 
     failure: Exception | None = None
     until: float = -math.inf
     counts: bool = False
     sheds: bool = False
+    rests: bool = False
 
 
 class RetryPolicy:
@@ -97,7 +99,7 @@ class RetryPolicy:
         if is_refused and overtaken and not gained:
             return Verdict(until=now + self._jitter(0, _FIRST_PAUSE), sheds=True)
         if network and network.unreachable and now < self._wait_until:
-            return Verdict(until=self._when_it_may_be_up(network, now))
+            return Verdict(until=self._when_it_may_be_up(network, now), rests=alone)
         if failure.transient:
             # Wrong bytes are not progress, and a server that asks us to wait gets its way.
             is_progress = gained and network is not None and network.retry_after is None
@@ -105,7 +107,9 @@ class RetryPolicy:
                 return Verdict()
             # All threads that waited for one attempt count as one.
             if attempts < self._retries and (failure.is_shared or self._spend()):
-                return self._again(failure, attempts + 1, now)
+                again = self._again(failure, attempts + 1, now)
+                # Nobody gets through. Asking for each blob in turn would soon exhaust all retries.
+                return again._replace(rests=bool(is_refused and alone))
         if is_refused and not alone:
             return Verdict(sheds=True)
         if failure.transient:

@@ -295,3 +295,22 @@ def test_times_in_words(seconds: float, words: str) -> None:
 def test_no_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: pytest.fail("the caller's clock counts"))
     assert Policy().pauses(reset(), 1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("failure", "alone", "rests"),
+    [
+        (NetworkError("refused", transient=True, unreachable=True), True, True),
+        (NetworkError("refused", transient=True, unreachable=True), False, False),
+        (NetworkError("reset", transient=True), True, True),
+        (NetworkError("error 500", transient=True, answered=True), True, False),
+        (ContentError("wrong bytes", transient=True), True, False),
+    ],
+)
+@pytest.mark.parametrize("wait", [0, 60])
+def test_a_server_rests_that_answers_nobody(
+    failure: NetworkError | ContentError, alone: bool, rests: bool, wait: float
+) -> None:
+    verdict = Policy(wait=wait).attempts.judge(failure, 0, now=NOW, alone=alone)
+    assert not verdict.failure
+    assert verdict.rests == rests

@@ -93,7 +93,7 @@ class ArchivedImage:
             raise NotFoundError(
                 f"{self._path} does not hold {digest}", "was it saved for another platform?"
             )
-        return self._inventory.document(path)
+        return self._document(path)
 
     # The archive
 
@@ -142,7 +142,7 @@ class ArchivedImage:
         if self._inventory.find("index.json"):
             index = self._json("index.json")
             entries = index.get("manifests") if isinstance(index, dict) else None
-            for number, entry in enumerate(entries or ()):
+            for number, entry in enumerate(entries if isinstance(entries, list) else ()):
                 descriptor = parse_descriptor(entry, f"manifests[{number}]")
                 if not descriptor.is_companion:
                     yield descriptor.name, descriptor
@@ -157,10 +157,17 @@ class ArchivedImage:
             raise ContentError(f"{self._path}: {NO_IMAGES}", NO_IMAGES_HINT)
 
     def _json(self, path: str) -> Any:
+        body = self._document(path)
         try:
-            return json.loads(self._inventory.document(path))
+            return json.loads(body)
         except (ValueError, RecursionError):
             raise ContentError(f"{self._path}: {path} is not valid JSON") from None
+
+    def _document(self, path: str) -> bytes:
+        try:
+            return self._inventory.document(path)
+        except ContentError as failure:
+            raise ContentError(f"{self._path}: {shown(path)} {failure.message}") from None
 
     def _make(self, entry: object) -> Descriptor:
         """Make a manifest of an entry of `manifest.json`."""
@@ -168,7 +175,9 @@ class ArchivedImage:
         path = entry.get("Config") if isinstance(entry, dict) else None
         if not isinstance(path, str) or not isinstance(layers or [], list):
             raise ContentError(f"{self._path}: manifest.json is malformed")
-        body = self._inventory.document(path)
+        if not self._inventory.find(path):
+            raise ContentError(f"{self._path}: {shown(path)} is missing")
+        body = self._document(path)
         config = parse_config(body, len(layers or []))
         stored = []
         for name, diff_id in zip(layers or [], config.diff_ids, strict=True):

@@ -118,6 +118,7 @@ class Headers:
             ContentError: there is none, or it has something that no layer has.
         """
         extended: dict[bytes, bytes] = {}
+        start, records = offset, 0
         while block := self._read(offset, BLOCK):
             if not block[0] and not any(block):
                 if any(self._read(offset + BLOCK, BLOCK)):
@@ -126,22 +127,39 @@ class Headers:
             check_sum(block, offset)
             kind, offset = block[156], offset + BLOCK
             if kind in LONG_NAMES or kind in PAX or kind == PAX_GLOBAL:
-                body, offset = self._extension(block, offset)
+                body, offset = self._extension(block, offset, start)
                 if kind in LONG_NAMES:
                     extended[LONG_NAMES[kind].encode()] = body.partition(b"\x00")[0]
                 elif kind in PAX:
-                    extended.update(split_records(body))
+                    for key, value in split_records(body):
+                        extended[key] = value
+                        records += 1
+                        if records > LIMITS.tar_records:
+                            raise ContentError("an extended tar header has too many records")
                 continue
             return _member(block, extended, offset)
         if extended:
             raise ContentError("the layer is truncated: an extended header describes nothing")
         return None
 
-    def _extension(self, block: bytes, offset: int) -> tuple[bytes, int]:
+    def _extension(self, block: bytes, offset: int, start: int) -> tuple[bytes, int]:
+        """The content of an extension, and where the next header is.
+
+        Args:
+            block: its header.
+            offset: of its content.
+            start: of the member's first extension: all of them together are kept in memory.
+
+        Raises:
+            ContentError: it is too long, or truncated.
+        """
         size = number(block[124:136])
-        if size is None or not 0 <= size <= LIMITS.tar_extension:
+        if size is None or not 0 <= size <= LIMITS.tar_extension - (offset - BLOCK - start):
             raise ContentError(f"a tar header at byte {offset - BLOCK} has too long an extension")
-        return self._read(offset, size), offset + size + padding(size)
+        body = self._read(offset, size)
+        if len(body) < size:
+            raise ContentError("the layer is truncated in a header")
+        return body, offset + size + padding(size)
 
     def _read(self, offset: int, amount: int) -> bytes:
         """Exactly `amount` bytes, or none at the end.
@@ -149,11 +167,14 @@ class Headers:
         Raises:
             ContentError: it ends in between.
         """
-        start = offset - self._start
-        if not 0 <= start <= len(self._bytes) - amount:
-            self._bytes = self._content.read(offset, max(amount, self._window))
-            self._start, start = offset, 0
-        data = self._bytes[start : start + amount]
+        if amount > self._window:
+            # Not kept: there may be thousands of layers.
+            data = self._content.read(offset, amount)
+        else:
+            if not self._start <= offset <= self._start + len(self._bytes) - amount:
+                self._start, self._bytes = offset, self._content.read(offset, self._window)
+            start = offset - self._start
+            data = self._bytes[start : start + amount]
         if data and len(data) < amount:
             raise ContentError("the layer is truncated in a header")
         return data
@@ -173,8 +194,9 @@ def _member(block: bytes, extended: Mapping[bytes, bytes], offset: int) -> Membe
     mtime = number(block[136:148])
     xattrs = _NOTHING
     if extended:
-        name = extended.get(b"path", name)
-        target = extended.get(b"linkpath", target)
+        # An empty value restores what the header itself says (POSIX, pax, "Extended Header").
+        name = extended.get(b"path") or name
+        target = extended.get(b"linkpath") or target
         size = _decimal(extended, b"size", size)
         uid, gid = _decimal(extended, b"uid", uid), _decimal(extended, b"gid", gid)
         prefix = len(XATTR)
@@ -199,7 +221,7 @@ def _member(block: bytes, extended: Mapping[bytes, bytes], offset: int) -> Membe
         nanoseconds = (mtime or 0) * SECOND
     if mtime is None or abs(nanoseconds) > _TIME_MOST * SECOND:
         raise _wrong(name, "has an impossible time")
-    if kind == SYMBOLIC_LINK and not 0 < len(target) <= LIMITS.path:
+    if kind == SYMBOLIC_LINK and not 0 < len(target) < LIMITS.path:
         raise _wrong(name, "is a link to nothing, or to too long a path")
     if b"\x00" in name or b"\x00" in target or any(b"\x00" in key for key in xattrs):
         raise _wrong(name, "has a name that no file can have")
@@ -222,7 +244,6 @@ def _wrong(name: bytes, why: str) -> ContentError:
 def _decimal(extended: Mapping[bytes, bytes], key: bytes, otherwise: int | None) -> int | None:
     stated = extended.get(key)
     if not stated:
-        # An empty value restores what the header itself says (POSIX, pax, "Extended Header").
         return otherwise
     return int(stated) if stated.isdigit() and len(stated) <= 20 else None
 

@@ -127,7 +127,7 @@ class Tree(Nodes):
                 continue
             place = self._place[node]
             path = prefix + self._name(node)
-            if len(path) > LIMITS.path or len(stack) > LIMITS.rootfs_depth:
+            if len(path) >= LIMITS.path or len(stack) > LIMITS.rootfs_depth:
                 raise ContentError(f"{_shown(path)} is too long or too deep a path")
             same = b""
             if place in self._shared:

@@ -23,8 +23,12 @@ from .tarball import content
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)
 """Another owner: EINVAL if a user namespace has no such id."""
-_NO_XATTR = (*_DENIED, errno.EOPNOTSUPP, errno.E2BIG, errno.ERANGE, errno.ENOSPC)
-"""ext4 says ENOSPC if attributes are too large, however much space there is."""
+_NO_XATTR = (
+    *(*_DENIED, errno.EOPNOTSUPP, errno.E2BIG, errno.ERANGE),
+    *(errno.ENOSPC, errno.ENOENT),
+)
+"""ext4 says ENOSPC if attributes are too large, however much space there is. ENOENT is for those of
+a link where there is no /proc."""
 _SPECIAL = {
     CHARACTER_DEVICE: stat.S_IFCHR,
     BLOCK_DEVICE: stat.S_IFBLK,
@@ -70,6 +74,8 @@ class Placing:
         self._locked: list[tuple[bytes, int]] = []
         """Directories that their owner cannot enter, inner ones first, with their final modes."""
         self._path = b""
+        self._absent: set[bytes] = set()
+        """Devices that were not created: links to them are not either."""
 
     def write(self, tree: Tree, layers: Sequence[Content]) -> None:
         """Write all of it.
@@ -121,6 +127,8 @@ class Placing:
     def _create(self, entry: Entry, layer: Content) -> None:
         name, member = entry.path.rpartition(b"/")[2], entry.member
         parent = self._open[-1][0]
+        if entry.same in self._absent:
+            return
         if entry.same:
             os.link(
                 entry.same, name, src_dir_fd=self._root, dst_dir_fd=parent, follow_symlinks=False
@@ -142,9 +150,10 @@ class Placing:
             os.symlink(member.target, name, dir_fd=parent)
             self._own_name(parent, name, member)
         else:
-            self._create_special(parent, name, member)
+            self._create_special(parent, entry.path, member)
 
-    def _create_special(self, parent: int, name: bytes, member: Member) -> None:
+    def _create_special(self, parent: int, path: bytes, member: Member) -> None:
+        name = path.rpartition(b"/")[2]
         device = os.makedev(*member.device)
         try:
             os.mknod(name, _SPECIAL[member.kind] | 0o600, device, dir_fd=parent)
@@ -152,6 +161,7 @@ class Placing:
             if member.kind == PIPE or failure.errno not in _DENIED:
                 raise
             self.missing.devices += 1
+            self._absent.add(path)
             return
         is_ours = self._own_name(parent, name, member)
         # Just created in a directory of ours: it is no link.

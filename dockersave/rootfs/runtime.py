@@ -8,11 +8,13 @@ capabilities are those of Docker's containers.
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..errors import ContentError, shown
-from ..values import dataclass
+from ..errors import ContentError, UsageError, shown
+from ..spelling import argument
+from ..values import dataclass, replace
 
 _ANNOTATION = "org.opencontainers.image."
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -57,11 +59,21 @@ def runtime_config(
 
     Raises:
         ContentError: the config is malformed, or its user is not in the image.
+        UsageError: it is for another system than Linux.
     """
     image = json.loads(body)
+    if (system := _text(image.get("os"), "os")) not in ("", "linux"):
+        raise UsageError(
+            f"a bundle is for Linux, but the image is for {shown(system)}",
+            f"choose another {argument('platform')}, or {argument('format', 'rootfs')}",
+        )
     config = _mapping(image.get("config"), "config")
     user = _user(_text(config.get("User"), "User"), read)
-    env = _texts(config.get("Env"), "Env")
+    if rootless is not None:
+        # The only user that there is in there.
+        user = replace(user, uid=0, gid=0, groups=())
+    # No runtime takes others, and containerd leaves them out.
+    env = [each for each in _texts(config.get("Env"), "Env") if each.find("=") > 0]
     names = {each.partition("=")[0] for each in env}
     env = [*([] if "PATH" in names else [_PATH]), *env]
     if "HOME" not in names:
@@ -72,7 +84,7 @@ def runtime_config(
         "user": {"uid": user.uid, "gid": user.gid},
         "args": args or ["sh"],
         "env": env,
-        "cwd": _text(config.get("WorkingDir"), "WorkingDir") or "/",
+        "cwd": posixpath.join("/", _text(config.get("WorkingDir"), "WorkingDir")),
         # As in Docker, a user who is not root has none.
         "capabilities": dict.fromkeys(
             ("bounding",) if user.uid else ("bounding", "effective", "permitted"), _CAPABILITIES
@@ -100,7 +112,7 @@ def _user(stated: str, read: Read) -> _User:
     is_number = name.isascii() and name.isdigit()
     uid, gid, home = int(name) if is_number and len(name) < 11 else -1, 0, ""
     for known, number, own, where in _people(read(b"etc/passwd")):
-        if known == name or number == uid:
+        if number == uid if is_number else known == name:
             uid, gid, home = number, own, where
             break
     else:
@@ -114,7 +126,7 @@ def _user(stated: str, read: Read) -> _User:
         if not is_number and not colon and name in members and number != gid:
             groups.append(number)
     if group:
-        gid = found if found >= 0 else int(group) if group.isascii() and group.isdigit() else -1
+        gid = int(group) if group.isascii() and group.isdigit() else found
         if not 0 <= gid <= _ID_MOST:
             raise ContentError(f"the image's group, {shown(group)}, is not in its /etc/group")
     if uid > _ID_MOST:

@@ -11,7 +11,8 @@ import errno
 import hashlib
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from .. import locks
 from ..archive.disk import sync, writing
@@ -52,14 +53,18 @@ class Stage:
                 was not made by a save, or was changed since.
         """
         with writing(self._part):
-            self._take()
-            self._check_is_ours()
+            if not self._take():
+                self._check_is_ours()
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(_MARK, flags, 0o600, dir_fd=self._fd))
+            self._is_ours = True
             for name in _INSIDE:
                 if name == "old" and not os.path.lexists(self.path) and self._has("old"):
                     # A run was killed between its two last steps.
                     os.rename("old", self.path, src_dir_fd=self._fd)
                 remove(self._fd, name)
-            self._check_may_be_replaced()
+            with self._replaceable():
+                pass
             os.mkdir("new", 0o700, dir_fd=self._fd)
             self._new = os.open("new", _FOLDER, dir_fd=self._fd)
         return self._new
@@ -70,13 +75,17 @@ class Stage:
         Raises:
             OutputError: it has, or it cannot be told.
         """
-        with writing(self.path):
-            self._check_may_be_replaced()
+        with writing(self.path), self._replaceable():
+            pass
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
+        """Open and lock it; returns whether it was made just now."""
         while True:
-            with suppress(FileExistsError):
+            try:
                 os.mkdir(self._part, 0o700)
+                is_new = True
+            except FileExistsError:
+                is_new = False
             try:
                 self._fd = locks.open_to_lock(self._part, _FOLDER)
             except FileNotFoundError:
@@ -89,7 +98,7 @@ class Stage:
                 )
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._fd), os.lstat(self._part)):
-                    return
+                    return is_new
             locks.close(self._fd)
             self._fd = -1
 
@@ -98,40 +107,48 @@ class Stage:
 
     def _check_is_ours(self) -> None:
         names = set(os.listdir(self._fd))
+        if os.fstat(self._fd).st_uid != os.geteuid():
+            # Its owner could exchange what is in it at any time.
+            raise self._refusal("belongs to another user", self._part)
         if names and (_MARK not in names or names - {_MARK, *_INSIDE}):
-            raise OutputError(
-                f"cannot write {self.path}: {self._part} exists, but was not left by a save",
-                f"move it away, or choose another name with {argument('output')}",
-            )
-        os.close(os.open(_MARK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._fd))
-        self._is_ours = True
+            raise self._refusal("was not left by a save", self._part)
+        os.fchmod(self._fd, stat.S_IRWXU)
 
-    def _check_may_be_replaced(self) -> None:
-        """Refuse to replace anything else than what a save made.
+    @contextmanager
+    def _replaceable(self) -> Iterator[tuple[int, str] | None]:
+        """What has the name, open, and its fingerprint; None if nothing has.
 
         Raises:
-            OutputError: `NAME` is something else, or was changed since.
+            OutputError: it is not what a save made.
         """
-        known = self._known()
+        known, writer = self._known()
+        if not os.path.lexists(self.path):
+            yield None
+            return
+        status = os.lstat(self.path)
+        if not stat.S_ISDIR(status.st_mode):
+            raise self._refusal("is not a directory")
+        # A note by somebody else counts for a directory of theirs only.
+        if not known or writer not in (os.geteuid(), status.st_uid):
+            raise self._refusal("was not made by a save")
+        held = os.open(self.path, _FOLDER)
         try:
-            mode = os.lstat(self.path).st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISDIR(mode):
-            why = "is not a directory"
-        elif not known:
-            why = "was not made by a save"
-        elif fingerprint(self.path) not in known:
-            why = "was changed since it was saved, or something is mounted in it"
-        else:
-            return
-        raise OutputError(
-            f"cannot write {self.path}: it exists, and {why}",
+            seen = fingerprint(held)
+            if seen not in known:
+                raise self._refusal("was changed since it was saved, or something is mounted in it")
+            yield held, seen
+        finally:
+            os.close(held)
+
+    def _refusal(self, why: str, found: str = "") -> OutputError:
+        what = f"{found or 'it'} exists, {'but' if found else 'and'} {why}"
+        return OutputError(
+            f"cannot write {self.path}: {what}",
             f"move it away, or choose another name with {argument('output')}",
         )
 
-    def _known(self) -> list[str]:
-        """The fingerprints of what saves made under this name.
+    def _known(self) -> tuple[list[str], int]:
+        """The fingerprints of what saves made under this name, and the user who noted them.
 
         Raises:
             OutputError: the file for them is something else.
@@ -139,17 +156,15 @@ class Stage:
         try:
             fd = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            return []
+            return [], -1
         try:
+            writer = os.fstat(fd).st_uid
             magic, *known = os.read(fd, LIMITS.error_body).split() or [b""]
         finally:
             os.close(fd)
         if magic != _MAGIC:
-            raise OutputError(
-                f"cannot write {self.path}: {self._saved} exists, but was not written by a save",
-                f"move it away, or choose another name with {argument('output')}",
-            )
-        return [each.decode("ascii", "replace") for each in known]
+            raise self._refusal("was not written by a save", self._saved)
+        return [each.decode("ascii", "replace") for each in known], writer
 
     def _note(self, *fingerprints: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -173,35 +188,44 @@ class Stage:
             self._check_is_here()
             # There is no call for one file system, and one for each file takes far longer.
             os.sync()
-            new = fingerprint("new", self._fd)
-            self._check_may_be_replaced()
-            replaces = os.path.lexists(self.path)
-            # Killed in between, the next run knows either of them.
-            self._note(*(fingerprint(self.path), new) if replaces else (new,))
-            if replaces:
-                self._rename_over()
-            else:
-                self._move_new()
-            if replaces:
-                self._note(new)
+            new = fingerprint(self._new)
+            with self._replaceable() as old:
+                # Killed in between, the next run knows either of them.
+                self._note(*([old[1]] if old else []), new)
+                if old:
+                    self._replace(old[0])
+                    self._note(new)
+                else:
+                    self._move_new()
             sync(os.path.dirname(self.path) or ".")
 
-    def _rename_over(self) -> None:
+    def _replace(self, held: int) -> None:
+        """Give the name to the new one.
+
+        Args:
+            held: what has had it, open.
+        """
+        mode = stat.S_IMODE(os.fstat(held).st_mode)
         try:
             if os.geteuid():
-                os.chmod(self.path, stat.S_IRWXU)
+                os.fchmod(held, mode | stat.S_IRWXU)
             os.rename(self.path, "old", dst_dir_fd=self._fd)
-        except OSError as failure:
-            if failure.errno != errno.EBUSY:
+            try:
+                moved = os.stat("old", dir_fd=self._fd, follow_symlinks=False)
+                if not os.path.samestat(moved, os.fstat(held)):
+                    raise self._refusal("was changed since it was saved")
+                self._move_new()
+            except BaseException:
+                os.rename("old", self.path, src_dir_fd=self._fd)
                 raise
-            raise OutputError(
-                f"cannot write {self.path}: something is mounted there",
-                f"unmount it, or choose another name with {argument('output')}",
-            ) from failure
-        try:
-            self._move_new()
-        except BaseException:
-            os.rename("old", self.path, src_dir_fd=self._fd)
+        except BaseException as failure:
+            with suppress(OSError):
+                os.fchmod(held, mode)
+            if isinstance(failure, OSError) and failure.errno == errno.EBUSY:
+                raise OutputError(
+                    f"cannot write {self.path}: something is mounted there",
+                    f"unmount it, or choose another name with {argument('output')}",
+                ) from failure
             raise
 
     def _move_new(self) -> None:
@@ -241,24 +265,19 @@ class Stage:
             self._fd = -1
 
 
-def fingerprint(path: str, folder: int | None = None) -> str:
+def fingerprint(folder: int) -> str:
     """A digest of what is in a directory: names, types, modes, sizes, times and targets of links.
 
     No save mounts anything. So a mount makes another digest, and is not entered.
 
     Args:
-        path: its name.
-        folder: the directory that the name is in; None for the working directory.
+        folder: the directory, open.
 
     Raises:
         OSError: it cannot be read.
     """
     seen = hashlib.sha256()
-    top = os.open(path, _FOLDER, dir_fd=folder)
-    try:
-        _look(top, os.fstat(top).st_dev, b"", seen)
-    finally:
-        os.close(top)
+    _look(folder, os.fstat(folder).st_dev, b"", seen)
     return seen.hexdigest()
 
 

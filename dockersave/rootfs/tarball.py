@@ -34,23 +34,27 @@ def pieces(
         tree: the file system.
         layers: those that it was made of.
         prefix: as for `header`.
-        check: called now and then; may raise to stop.
+        check: called for each path; may raise to stop.
 
     Raises:
         ContentError: a layer ends in the middle of a file, or a path is too long.
     """
     ready = bytearray()
-    for entry in tree.entries():
-        ready += header(entry, prefix)
-        size = content_size(entry)
-        for data in content(layers[entry.layer], entry.member.content, size):
-            ready += data
-            if len(ready) >= LIMITS.read:
-                check()
-                yield bytes(ready)
-                ready.clear()
-        ready += bytes(padding(size))
+    for data in _blocks_of(tree, layers, prefix):
+        ready += data
+        check()
+        if len(ready) >= LIMITS.read:
+            yield bytes(ready)
+            ready.clear()
     yield bytes(ready + END)
+
+
+def _blocks_of(tree: Tree, layers: Sequence[Content], prefix: bytes) -> Iterator[bytes]:
+    for entry in tree.entries():
+        yield header(entry, prefix)
+        size = content_size(entry)
+        yield from content(layers[entry.layer], entry.member.content, size)
+        yield bytes(padding(size))
 
 
 def content(layer: Content, offset: int, size: int) -> Iterator[bytes]:

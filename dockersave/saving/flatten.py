@@ -117,7 +117,8 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
         job.size = placing.size
     if left_out := _left_out(placing.missing):
         job.session.notify(
-            f"{path}: left out, because only root may set it: {left_out}; a tar keeps everything"
+            f"{path}: left out, because it takes root or another file system: {left_out}; "
+            "a tar keeps everything"
         )
 
 

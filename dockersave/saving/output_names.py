@@ -6,7 +6,7 @@ import os
 import stat
 
 from ..archive.disk import writing
-from ..errors import OutputError, shown
+from ..errors import OutputError, UsageError, shown
 from ..spelling import argument
 from .destination import Destination
 
@@ -28,11 +28,12 @@ def check_writable(
         destination: the output paths.
         usual: the archive's default name, for hints.
         lock: the lock file to write.
-        source: the archive that is made into a file system.
+        source: the archive that the image is taken from.
 
     Raises:
-        OutputError: it is too long, its directory does not exist, it is also the lock file or the
-            source, or it is something that must not be replaced: a link, a device, a directory.
+        UsageError: it is that archive.
+        OutputError: it is too long, its directory does not exist, or it is something that must not
+            be replaced: a link, a device, a directory.
     """
     for path in destination.paths:
         folder, name = os.path.split(path)
@@ -52,8 +53,9 @@ def check_writable(
             )
     if destination.archive and not destination.is_stream:
         _check_archive(destination.archive, usual)
-        if source is not None:
-            _check_source(source, destination.archive)
+        if source and os.path.exists(destination.archive):
+            with writing(shown(destination.archive)):
+                _check_is_another(destination.archive, source)
     if lock is not None:
         _check_lock(lock, destination)
     tree = destination.tree
@@ -64,6 +66,14 @@ def check_writable(
             Stage(tree).check_names()
         else:
             _check_names(tree, directory=True)
+
+
+def _check_is_another(archive: str, source: str) -> None:
+    if os.path.samefile(archive, source):
+        raise UsageError(
+            f"{shown(archive)} is the archive that the image is taken from, and would be replaced",
+            f"choose another name with {argument('output')}",
+        )
 
 
 def _check_archive(archive: str, usual: str) -> None:
@@ -85,13 +95,6 @@ def _check_archive(archive: str, usual: str) -> None:
         )
     if not (_may_be_replaced(archive) and _may_be_replaced(f"{archive}.part")):
         _check_names(archive, directory=False)
-
-
-def _check_source(source: str, archive: str) -> None:
-    if os.path.exists(archive) and os.path.samefile(source, archive):
-        raise OutputError(
-            f"{argument('from_archive', shown(source))} is also the output", "name another file"
-        )
 
 
 def _check_lock(lock: str, destination: Destination) -> None:

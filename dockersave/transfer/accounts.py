@@ -6,7 +6,7 @@ They are changed only here; decisions are made elsewhere.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from ..errors import CancelledError, ContentError
 from .blobs import Blob, Lease, Source
@@ -129,6 +129,17 @@ class Accounts:
             left = (lease.position, lease.stop)
             self._set_missing(lease.blob, merged([*lease.blob.missing, left]))
             lease.stop = lease.position
+
+    def _postpone(self, blob: Blob, until: float, server: Hashable | None) -> None:
+        """A blob waits; if its server does not answer, so do all that it serves, equally long."""
+        blob.not_before = max(blob.not_before, until)
+        if server is not None:
+            waiting = [
+                one for one in self._wanting if one.sources and one.sources[0].server == server
+            ]
+            latest = max(one.not_before for one in [blob, *waiting])
+            for one in waiting:
+                one.not_before = latest
 
     def _set_missing(self, blob: Blob, missing: list[Span]) -> None:
         self.unassigned += total(missing) - total(blob.missing)

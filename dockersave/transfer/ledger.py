@@ -322,7 +322,7 @@ class Ledger(Accounts):
             blob.round += 1
         if verdict.sheds:
             self._shed()
-        blob.not_before = max(blob.not_before, verdict.until)
+        self._postpone(blob, verdict.until, lease.source.server if verdict.rests else None)
         self._tell("failed", f"{blob.digest} at {lease.position}: {failure.marked}")
 
     @property

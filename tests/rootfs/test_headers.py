@@ -143,6 +143,38 @@ def test_what_no_layer_has_is_refused(data: bytes, words: str) -> None:
         members(data)
 
 
+def test_extensions_are_limited_together() -> None:
+    def extended(*bodies: bytes, kind: str = "x") -> bytes:
+        heads = (block(tar([file("x")])[:512], at_156=kind.encode(), at_124=b"%011o\0" % len(body))
+                 + body.ljust(-len(body) % 512 + len(body), b"\0") for body in bodies)  # fmt: skip
+        return b"".join(heads) + tar([file("a")])
+
+    big = b"600013 a=" + b"x" * 600_003 + b"\n"
+    assert only(extended(big)).name == b"a"
+    for kind in "xg":
+        with pytest.raises(ContentError, match="too long an extension"):
+            members(extended(big, big, kind=kind))
+    with pytest.raises(ContentError, match="too many records"):
+        members(extended(b"6 a=b\n" * 600, b"6 a=b\n" * 600))
+    with pytest.raises(ContentError, match="truncated"):
+        members(extended(big)[:512])
+
+
+def test_no_more_than_the_window_is_kept() -> None:
+    data = tar([Item("a", pax={"SCHILY.xattr.user.a": "x" * 500_000})])
+    headers = Headers(Bytes(data), 4096)
+    found = headers.at(0)
+    assert found is not None
+    assert len(found.xattrs[b"user.a"]) == 500_000
+    assert len(headers._bytes) <= 4096
+
+
+def test_empty_records_say_what_the_header_says() -> None:
+    empty = {"path": "", "linkpath": "", "uid": "", "size": "", "mtime": ""}
+    found = only(tar([Item("s", tarfile.SYMTYPE, target="t", owner=(7, 8), pax=empty)]))
+    assert (found.name, found.target, found.uid) == (b"s", b"t", 7)
+
+
 def test_a_layer_may_end_without_its_end() -> None:
     data = tar([file("a", "x")])
     assert only(data[:1024]).name == b"a"

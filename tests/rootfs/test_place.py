@@ -124,6 +124,35 @@ def test_names_with_nul_are_refused(pax: dict[str, str], below: Path) -> None:
         place([tar([Item("a", pax=pax)])], below)
 
 
+def test_the_longest_paths_and_targets_that_linux_has(below: Path) -> None:
+    longest = "/".join(["d" * 250] * 17)[:4095]
+    _, tars = merged_facts([[file(longest), link("z", longest), symlink("s", "x" * 4095)]])
+    assert place(tars, below) == Missing()
+    assert (below / "z").stat().st_nlink == 2
+    assert len(os.readlink(below / "s")) == 4095
+    with pytest.raises(ContentError, match="too long a path"):
+        merged_facts([[symlink("s", "x" * 4096)]])
+    with pytest.raises(ContentError, match="too long or too deep"):
+        merged_facts([[file(f"{longest}d")]])
+
+
+def test_without_proc_links_have_no_attributes(
+    monkeypatch: pytest.MonkeyPatch, below: Path
+) -> None:
+    whole = os.setxattr
+
+    def without_proc(path: object, *arguments: object, **more: object) -> None:
+        if not isinstance(path, int):
+            raise FileNotFoundError(2, "No such file or directory")
+        whole(path, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "setxattr", without_proc)
+    xattr = {"SCHILY.xattr.trusted.a": "b"}
+    layer = [Item("s", tarfile.SYMTYPE, target="t", pax=xattr), Item("f", pax=xattr)]
+    assert place([tar(layer)], below) == Missing(xattrs=1)
+    assert os.getxattr(below / "f", "trusted.a") == b"b"
+
+
 AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
@@ -140,6 +169,7 @@ NOBODYS = [
     Item("setuid", data=b"x", mode=0o6755, owner=(0, 0)),
     Item("mine", data=b"x", mode=0o4755, owner=(65534, 65534)),
     Item("null", tarfile.CHRTYPE, device=(1, 3)),
+    link("same-null", "null"),
     Item("pipe", tarfile.FIFOTYPE),
     Item("caps", data=b"y", pax={"SCHILY.xattr.security.capability": "x" * 20}),
     Item("user", data=b"z", pax={"SCHILY.xattr.user.a": "b"}),
@@ -162,10 +192,10 @@ def test_as_nobody_the_rest_is_there(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     owners, setuid, devices, xattrs = json.loads(done.stdout)
     assert (setuid, devices, xattrs) == (1, 1, 1)
-    assert owners == len(NOBODYS) - 3  # mine, the device, and the link
+    assert owners == len(NOBODYS) - 4  # mine, the device, and the links
     found = of_directory(home / "root")
     expected = of_tree(Tree([Bytes(tar(NOBODYS))]), [tar(NOBODYS)])
-    assert found.keys() == expected.keys() - {"null"}
+    assert found.keys() == expected.keys() - {"null", "same-null"}
     for path, each in found.items():
         mode, owner, *rest = each
         assert owner == (65534, 65534)

@@ -24,11 +24,13 @@ from tests.saving.from_simulator import PLAIN, names_in, serving
 PASSWD = b"""\
 root:x:0:0:root:/root:/bin/sh
 broken line
+1234:x:5:5:a number is no name:/:/bin/sh
 app:x:1000:1000:App:/home/app:/bin/false
 huge:x:99999999999:1:::
 """
 GROUP = b"""\
 root:x:0:
+7:x:70:
 app:x:1000:
 video:x:44:app,other
 audio:x:29:other
@@ -64,6 +66,11 @@ def test_entrypoint_and_command(config: object, args: list[str]) -> None:
 def test_environment_and_directory() -> None:
     process = converted({"Env": ["A=1", "PATH=/x"], "WorkingDir": "/srv"})["process"]
     assert process["env"] == ["A=1", "PATH=/x", "HOME=/root"]
+    assert process["cwd"] == "/srv"
+    odd = {"Env": ["PATH", "HOME", "=C:=x", "A=b=c", "E="], "WorkingDir": "srv"}
+    process = converted(odd)["process"]
+    assert process["env"][1:] == ["A=b=c", "E=", "HOME=/root"]
+    assert process["env"][0].startswith("PATH=/")
     assert process["cwd"] == "/srv"
     process = converted({"Env": ["HOME=/y"]})["process"]
     assert [each.partition("=")[0] for each in process["env"]] == ["PATH", "HOME"]
@@ -146,6 +153,14 @@ def test_a_user_who_is_not_root_is_root_in_there() -> None:
     assert linux["uidMappings"] == [{"containerID": 0, "hostID": 1000, "size": 1}]
     assert linux["gidMappings"] == [{"containerID": 0, "hostID": 100, "size": 1}]
     assert "uidMappings" not in converted({})["linux"]
+    process = converted({"User": "app"}, (1000, 100))["process"]
+    assert process["user"] == {"uid": 0, "gid": 0}
+    assert "HOME=/home/app" in process["env"]
+
+
+def test_another_system_has_no_bundle() -> None:
+    with pytest.raises(UsageError, match="for Linux, but the image is for windows"):
+        converted({}, image={"os": "windows"})
 
 
 def programs() -> list[Entry]:

@@ -13,6 +13,7 @@ import pytest
 
 from dockersave.errors import OutputError
 from dockersave.rootfs.stage import Stage, fingerprint, remove
+from tests.rootfs.layouts import of_directory
 
 
 def fill(fd: int, **files: str) -> None:
@@ -110,11 +111,20 @@ def test_what_was_changed_since_is_not_replaced(
         os.symlink("target", "s", dir_fd=new)
         stage.commit()
     change(path)
-    before = fingerprint(str(path))
+    before = of_directory(path)
     with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="was changed since"):
         stage.open()
-    assert fingerprint(str(path)) == before
+    assert of_directory(path) == before
     assert names(path.parent) == ["root", "root.saved"]
+
+
+def seen(path: Path) -> str:
+    """The fingerprint of a directory."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        return fingerprint(folder)
+    finally:
+        os.close(folder)
 
 
 def test_a_mount_in_it_is_a_change_and_is_not_entered(path: Path) -> None:
@@ -127,12 +137,12 @@ def test_a_mount_in_it_is_a_change_and_is_not_entered(path: Path) -> None:
     try:
         # To the eye nothing has changed.
         os.utime(proc, ns=(made, made))
-        before = fingerprint(str(path))
+        before = seen(path)
         with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="is mounted in"):
             stage.open()
         (proc / "inner").touch()
         os.utime(proc, ns=(made, made))
-        assert fingerprint(str(path)) == before
+        assert seen(path) == before
     finally:
         subprocess.run(["umount", proc], check=True)
     publish(path, a="1")
@@ -179,6 +189,102 @@ def test_a_part_that_is_none_is_kept(name: str, path: Path) -> None:
     with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not left by a save"):
         stage.open()
     assert files_in(part) == {name: "precious"}
+
+
+NOBODY = 65534
+
+
+def test_a_part_of_another_user_is_kept(path: Path) -> None:
+    # Whoever owns it could exchange what is in it while it is published.
+    part = path.with_name("root.part")
+    part.mkdir()
+    (part / ".dockersave").touch()
+    for folder in (part, part / ".dockersave"):
+        os.chown(folder, NOBODY, NOBODY)
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="another user"):
+        stage.open()
+    assert names(part) == [".dockersave"]
+
+
+def test_a_part_is_closed_to_others(path: Path) -> None:
+    path.with_name("root.part").mkdir(mode=0o755)
+    with closing(Stage(str(path))) as stage:
+        stage.open()
+        assert stat.S_IMODE(path.with_name("root.part").stat().st_mode) == 0o700
+
+
+def test_a_note_of_another_user_is_not_believed(path: Path) -> None:
+    publish(path, a="1")
+    os.chown(path.with_name("root.saved"), NOBODY, NOBODY)
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not made by a save"):
+        stage.open()
+    assert files_in(path) == {"a": "1"}
+    # About their own directory it is.
+    os.chown(path, NOBODY, NOBODY)
+    publish(path, a="2")
+    assert files_in(path) == {"a": "2"}
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+@pytest.mark.parametrize("what", ["directory", "link"])
+def test_what_takes_its_place_at_the_last_moment_is_kept(
+    what: str, user: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(path, a="1")
+    mine = path.with_name("mine")
+    mine.mkdir(mode=0o755)
+    (mine / "file").write_text("precious")
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    # Whoever runs it owns all this.
+    for each in (path, path.with_name("root.saved"), mine):
+        os.chown(each, user, user)
+    whole = os.rename
+
+    def late(source: str, target: str, **more: int) -> None:
+        if source == str(path):
+            whole(path, path.with_name("moved"))
+            if what == "link":
+                path.symlink_to(mine)
+            else:
+                whole(mine, path)
+        whole(source, target, **more)
+
+    with closing(Stage(str(path))) as stage:
+        fill(stage.open(), a="2")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", late)
+            with pytest.raises(OutputError, match="was changed since"):
+                stage.commit()
+    assert files_in(path) == {"file": "precious"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert path.is_symlink() is (what == "link")
+
+
+def test_what_cannot_be_replaced_keeps_its_mode(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Stage(str(path))) as stage:
+        new = stage.open()
+        fill(new, a="1")
+        os.fchmod(new, 0o555)
+        stage.commit()
+    # The mode is only changed for users who are not root.
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    for each in (path, path.with_name("root.saved")):
+        os.chown(each, NOBODY, NOBODY)
+
+    def busy(*arguments: object, **more: object) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    with closing(Stage(str(path))) as stage:
+        fill(stage.open(), a="2")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", busy)
+            patch.setattr(stage, "_note", lambda *fingerprints: None)
+            with pytest.raises(OutputError, match="is mounted there"):
+                stage.commit()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o555
+    assert files_in(path) == {"a": "1"}
 
 
 def test_a_part_that_is_a_link_is_not_followed(path: Path) -> None:

@@ -9,21 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockersave.archive.tar import padding
+from dockersave.limits import LIMITS
 from dockersave.rootfs.headers import Headers, Member
 from dockersave.rootfs.merge import Entry, Tree
-from dockersave.rootfs.tarball import content_size, document, header
+from dockersave.rootfs.tarball import document, header, pieces
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 
 
 def written(tree: Tree, contents: list[bytes], prefix: bytes = b"") -> bytes:
     """Return the tar of a merged file system."""
-    parts = []
-    for entry in tree.entries():
-        start, size = entry.member.content, content_size(entry)
-        data = contents[entry.layer][start : start + size]
-        parts += [header(entry, prefix), data, bytes(padding(size))]
-    return b"".join([*parts, bytes(1024)])
+    return b"".join(pieces(tree, [Bytes(data) for data in contents], prefix))
 
 
 ITEMS = [
@@ -54,6 +49,20 @@ def test_read_back_it_is_the_same() -> None:
         return entry.path, entry.same, member
 
     assert list(map(facts, one)) == list(map(facts, two))
+
+
+def test_many_entries_without_content_come_in_small_pieces() -> None:
+    data = tar([symlink(f"{number}", "x") for number in range(5000)])
+    layers, checks = [Bytes(data)], 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+
+    made = list(pieces(Tree(layers), layers, check=check))
+    assert sum(map(len, made)) == 5000 * 512 + 1024
+    assert max(map(len, made)) <= LIMITS.read + 1024
+    assert checks >= 5000
 
 
 def test_the_standard_library_reads_it() -> None:

@@ -306,7 +306,7 @@ def test_what_only_root_may_set_is_told(tmp_path: Path) -> None:
             command, capture_output=True, text=True, cwd=home, env={"PYTHONPATH": os.getcwd()}
         )
     assert done.returncode == 0, done.stderr
-    assert "root: left out, because only root may set it: " in done.stdout
+    assert "root: left out, because it takes root or another file system: " in done.stdout
     assert "owners, 1 setuid bit; a tar keeps everything" in done.stdout
     assert not (home / "root/usr/bin/privileged").stat().st_mode & 0o6000
     assert {each.stat().st_uid for each in (home / "root").iterdir()} == {65534}

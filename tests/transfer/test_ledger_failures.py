@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dockersave.errors import ContentError, CredentialsError, NetworkError, NotFoundError
+from dockersave.retry_policy import RetryPolicy
 from dockersave.spelling import argument
-from dockersave.transfer.blobs import Step
+from dockersave.transfer.blobs import Lease, Step, Wait
+from dockersave.transfer.ledger import Ledger
 from tests.transfer.invariants import check
 from tests.transfer.ledger_driver import BROKEN, CROWDED, G, LedgerDriver, blob, disk, wrong
 from tests.transfer.outcomes import NamedSource, small_limits
@@ -105,6 +107,60 @@ def test_a_server_that_refuses_one_more_is_asked_for_one_less_until_it_has_serve
         driver.write(lease)
         driver.ledger.ended(lease)
     assert driver.ledger.capacity == 2, "what it served before counts no more"
+
+
+@pytest.mark.parametrize("unreachable", [True, False], ids=["refused", "reset"])
+@pytest.mark.parametrize("connections", [1, 8])
+def test_a_server_that_is_away_is_waited_for_not_asked_for_each_blob(
+    connections: int, unreachable: bool
+) -> None:
+    """With many layers, all retries of a run would be used up within seconds."""
+    away = NetworkError("away", transient=True, unreachable=unreachable)
+    policy = RetryPolicy(20, wait_until=-math.inf, jitter=lambda low, high: high)
+    ledger = Ledger([blob(name=f"{n}") for n in range(40)], policy, most=connections)
+    now = 0.0
+    rounds: list[int] = []
+    while not ledger.failure:
+        leases: list[Lease] = []
+        while isinstance(task := ledger.next(now), Lease):
+            leases.append(task)
+        assert isinstance(task, Wait)
+        if not leases:
+            now = task.until
+            continue
+        rounds.append(len(leases))
+        for lease in leases:
+            ledger.failed(lease, away, now)
+        check(ledger, now)
+    assert rounds == [connections] * 21
+    assert now == sum(min(0.5 * 2**count, 60) for count in range(1, 21))
+
+
+def test_only_what_the_server_that_is_away_has_waits_for_it() -> None:
+    away = NetworkError("refused", transient=True, unreachable=True)
+    policy = RetryPolicy(2, wait_until=-math.inf, jitter=lambda low, high: high)
+    one, same = blob(name="a"), blob(name="b")
+    other = blob(sources=[NamedSource("other", 4 * G)], name="c")
+    here = blob(sources=[disk(), NamedSource("server", 4 * G)], name="d")
+    last = blob(name="e")
+    last.not_before = 9.0
+    ledger = Ledger([one, same, other, here, last], policy, most=1)
+    task = ledger.next(0.0)
+    assert isinstance(task, Lease)
+    ledger.failed(task, away, 0.0)
+    waits = [each.not_before for each in ledger.blobs]
+    assert waits == [9.0, 9.0, -math.inf, -math.inf, 9.0]
+
+
+def test_what_is_refused_beside_others_makes_nothing_else_wait() -> None:
+    away = NetworkError("refused", transient=True, unreachable=True)
+    first, second, third = blob(name="a"), blob(name="b"), blob(name="c")
+    driver = LedgerDriver(first, second, third, most=2)
+    lease = driver.open()
+    driver.open()
+    third.not_before = 9.0
+    driver.ledger.failed(lease, away, 1.0)
+    assert (first.not_before, second.not_before) == (1.0, -math.inf)
 
 
 def test_the_last_connection_is_not_given_up() -> None:
