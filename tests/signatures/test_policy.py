@@ -227,6 +227,14 @@ def test_a_key_that_is_needed_must_be_there(folder: Path) -> None:
         verdict(found, "r.io/a")
 
 
+def test_a_key_is_read_once(folder: Path) -> None:
+    """What was checked before the first request is what signatures are checked with."""
+    ours, theirs = policy(folder, OURS), policy(folder, containers(signed_by(folder)))
+    assert verdict(ours, "r.io/a") == verdict(theirs, "r.io/team/app") == [(1, {})]
+    (folder / "team.pem").write_bytes(b"something else")
+    assert verdict(ours, "r.io/b") == verdict(theirs, "r.io/team/app:2") == [(1, {})]
+
+
 def containers(*rules: dict[str, Any], scope: str = "r.io/team", default: str = "reject") -> Any:
     """A policy in the form of containers."""
     return {"default": [{"type": default}], "transports": {"docker": {scope: list(rules)}}}
