@@ -66,6 +66,28 @@ def of_mirrors(
             trace.say("mirror", f"{mirror.name} is skipped: {failure.marked}")
 
 
+def distinct(entries: Iterable[Descriptor], digest: str) -> Iterator[Descriptor]:
+    """Each of the manifests that refer to an image once.
+
+    Args:
+        entries: what places say of them.
+        digest: of the image.
+
+    Raises:
+        ContentError: there are too many.
+    """
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.digest not in seen:
+            seen.add(entry.digest)
+            if len(seen) > LIMITS.referrers:
+                raise ContentError(
+                    f"more than {LIMITS.referrers} manifests refer to {digest}",
+                    "have those that are outdated removed from the registry",
+                )
+            yield entry
+
+
 class Attached:
     """Asks one place, a registry or a mirror, what is attached to images.
 
