@@ -44,6 +44,7 @@ check: venv ## lint, formatting, types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy build/*.py
 
 format: venv ## format the sources
 	$(VENV)/bin/ruff check --fix .

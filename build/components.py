@@ -226,7 +226,7 @@ def _of_wheel(name: str) -> Component:
         if path.parts[0].endswith(".dist-info")
         and path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING", "NOTICE"))
     )
-    expression = wheel.metadata.get("License-Expression", "")
+    expression = str(wheel.metadata.json.get("license_expression", ""))
     return Component(name, wheel.version, "pypi", text, expression)
 
 

@@ -18,19 +18,10 @@ from typing import Any
 from dockersave.archive.formats import format_named
 from dockersave.archive.tar import lay_out
 from dockersave.archive.write.file import ArchiveFile
+from dockersave.model.descriptors import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from dockersave.model.digest import digest_of
 from dockersave.model.image import Image, Variant
-from dockersave.model.manifests import (
-    OCI_CONFIG,
-    OCI_INDEX,
-    OCI_LAYER,
-    OCI_MANIFEST,
-    Index,
-    Manifest,
-    parse_config,
-    parse_document,
-    to_json,
-)
+from dockersave.model.manifests import Index, Manifest, parse_config, parse_document, to_json
 from dockersave.model.platforms import Platform
 from dockersave.model.reference import Reference
 

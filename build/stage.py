@@ -13,6 +13,7 @@ What comes out depends on nothing but the bytes that go in.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import shutil
 import struct
@@ -150,39 +151,48 @@ def without_stubs(files: Files) -> Files:
     return files
 
 
-def what_is_read(file: tuple[bool, bytes]) -> bytes:
-    """Return a file's content, with zeros where nothing is ever read.
+def unread_in(file: tuple[bool, bytes]) -> list[tuple[int, int]]:
+    """Return where the blocks of a file begin and end, in bytes, that nothing ever reads.
 
     These are tables for unwinding the stack: a fifteenth of all code. Debuggers and the exceptions
     of C++ are for others; and where a thread is cancelled, libgcc finds that its stack ends here.
+    And what is between segments, which linkers align to the largest page, is not mapped.
     """
     from elftools.elf.elffile import ELFFile
 
     is_code, content = file
-    read = bytearray(content)
-    for section in ELFFile(io.BytesIO(content)).iter_sections() if is_code else ():
-        if section.name in {".eh_frame", ".eh_frame_hdr"}:
-            begin = -(-section["sh_offset"] // BLOCK) * BLOCK
-            end = (section["sh_offset"] + section["sh_size"]) // BLOCK * BLOCK
-            read[begin:end] = bytes(max(0, end - begin))
-    return bytes(read)
+    if not is_code:
+        return []
+    elf = ELFFile(io.BytesIO(content))
+    unread = [
+        (section["sh_offset"], section["sh_offset"] + section["sh_size"])
+        for section in elf.iter_sections()
+        if section.name in {".eh_frame", ".eh_frame_hdr"}
+    ]
+    mapped = sorted(
+        (segment["p_offset"], segment["p_offset"] + segment["p_filesz"])
+        for segment in elf.iter_segments("PT_LOAD")
+    )
+    unread += [(end, start) for (_, end), (start, _) in itertools.pairwise(mapped)]
+    blocks = ((-(-begin // BLOCK) * BLOCK, end // BLOCK * BLOCK) for begin, end in unread)
+    return sorted((begin, end) for begin, end in blocks if begin < end)
 
 
-def parts_of(content: bytes) -> list[tuple[int, int]]:
-    """Return where the parts of a file begin that are written, and their sizes, in bytes.
+def written_of(
+    content: bytes, unread: list[tuple[int, int]]
+) -> tuple[bytes, list[tuple[int, int]]]:
+    """Return a file's content, and where the parts of it begin that are written, with their sizes.
 
-    Between them are the largest holes: whole blocks of zeros. Linkers leave many, for they align
-    what is mapped to the largest page.
+    Between them are holes: the largest of what nothing reads. The rest of it is zeros. Other zeros
+    are no holes: where the file system is full, whoever reads a hole in a mapped file is killed.
     """
-    holes: list[tuple[int, int]] = []
-    for begin in range(0, len(content) - BLOCK + 1, BLOCK):
-        if not any(content[begin : begin + BLOCK]):
-            start = holes.pop()[0] if holes and holes[-1][1] == begin else begin
-            holes.append((start, begin + BLOCK))
-    largest = sorted(sorted(holes, key=lambda hole: hole[0] - hole[1])[: PARTS - 1])
-    starts = [0, *(end for _, end in largest)]
-    ends = [*(start for start, _ in largest), len(content)]
-    return [(start, end - start) for start, end in zip(starts, ends, strict=True)]
+    made = bytearray(content)
+    for begin, end in unread:
+        made[begin:end] = bytes(end - begin)
+    holes = sorted(sorted(unread, key=lambda hole: hole[0] - hole[1])[: PARTS - 1])
+    starts = [0, *(end for _, end in holes)]
+    ends = [*(start for start, _ in holes), len(content)]
+    return bytes(made), [(start, end - start) for start, end in zip(starts, ends, strict=True)]
 
 
 def tar_of(files: Files, names: Iterable[str]) -> bytes:
@@ -194,8 +204,7 @@ def tar_of(files: Files, names: Iterable[str]) -> bytes:
         entry.type, entry.mode = tarfile.DIRTYPE, 0o700
         archive.write(entry.tobuf(tarfile.GNU_FORMAT))
     for name in names:
-        content = what_is_read(files[name])
-        parts = parts_of(content)
+        content, parts = written_of(files[name][1], unread_in(files[name]))
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode = sum(size for _, size in parts), 0o700 if files[name][0] else 0o600
         header = entry.tobuf(tarfile.GNU_FORMAT)
@@ -284,13 +293,14 @@ def compress(content: bytes, level: int) -> bytes:
     import zstandard
 
     parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=WINDOW_LOG)
-    return zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+    frame: bytes = zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+    return frame
 
 
 def space(files: Iterable[tuple[bool, bytes]]) -> int:
     """Return the bytes that files take on a file system, with a block more for each entry."""
     return sum(
-        BLOCK + sum(-size // BLOCK * -BLOCK for _, size in parts_of(what_is_read(file)))
+        BLOCK + sum(-size // BLOCK * -BLOCK for _, size in written_of(file[1], unread_in(file))[1])
         for file in files
     )
 

@@ -189,7 +189,7 @@ def test_a_clock_that_is_slow(bare: BareHost) -> None:
     assert done.stderr.splitlines() == [
         f"dockersave: error: {server.host}/app:latest: "
         f"{server.host}: its certificate is not yet valid",
-        f"  this host's clock says {now:%Y-%m-%d}: set it",
+        f"  this host's clock says {now:%Y-%m-%d}: set it; --wait waits for it",
     ]
 
 

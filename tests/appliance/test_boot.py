@@ -177,7 +177,9 @@ def test_init_script_goes_on_with_the_image_of_the_day_before(script: Script) ->
     saved = archive.read_bytes()
     assert script.run("start", instead=hurry, offline=True) == (0, said)
     code, said = script.run("start", instead=("app:1.2", "app:1.3"))
-    assert (code, "there is no" in said) == (1, True), "a wrong name is not the network's fault"
+    assert (code, ": has no manifest of" in said) == (1, True), (
+        "a wrong name is not the network's fault"
+    )
     assert archive.read_bytes() == saved
 
 

@@ -69,6 +69,44 @@ def test_pages_of_the_largest_size() -> None:
         assert min(alignments(code)) >= int(TARGET["PAGE"]), name
 
 
+HOLES = """
+import io, os, runpy, sys
+from elftools.elf.elffile import ELFFile
+unread_in = runpy.run_path("build/stage.py")["unread_in"]
+count = 0
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        content = file.read()
+    elf = ELFFile(io.BytesIO(content))
+    read = bytearray(len(content))
+    for segment in elf.iter_segments("PT_LOAD"):
+        start, size = segment["p_offset"], segment["p_filesz"]
+        read[start : start + size] = bytes([1]) * size
+    for section in elf.iter_sections():
+        if section.name.startswith(".eh_frame"):
+            start, size = section["sh_offset"], section["sh_size"]
+            read[start : start + size] = bytes(size)
+    for begin, end in unread_in((True, content)):
+        count += 1
+        if any(read[begin:end]):
+            sys.exit(f"{path}: {begin} to {end} is mapped")
+print(count)
+"""
+
+
+def test_what_a_program_reads_is_no_hole(tmp_path: Path) -> None:
+    """Whoever reads a hole in a mapped file is killed where the file system is full."""
+    paths = []
+    for number, (_, code) in enumerate(contents()):
+        paths.append(tmp_path / str(number))
+        paths[-1].write_bytes(code)
+    done = subprocess.run(
+        [STATIC_PYTHON, "-c", HOLES, *paths], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 10
+
+
 COLUMNS = """
 import marshal, sys, zipfile
 library = zipfile.ZipFile(sys.argv[1])
