@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import stat
 
-from .errors import UsageError
+from .errors import UsageError, shown
 
 _HINT = "is the path right?"
 
 
-def content_of(path: str, what: str, most: int, *, guarded: str = "") -> bytes:
+def content_of(path: str, what: str, most: int, *, guarded: bool = False) -> bytes:
     """The content of a file.
 
     Args:
         path: of the file.
         what: it is, for messages.
         most: bytes that it may have.
-        guarded: a hint; then everybody may not be able to write to the file.
+        guarded: whether it is an error if everybody may change the file, or replace it.
 
     Raises:
         UsageError: it cannot be read, is no file, too large, or not guarded.
@@ -28,6 +28,8 @@ def content_of(path: str, what: str, most: int, *, guarded: str = "") -> bytes:
         with open(fd, "rb") as file:
             mode = os.fstat(fd).st_mode
             data = file.read(most + 1) if stat.S_ISREG(mode) else b""
+        folder = os.path.dirname(os.path.realpath(path))
+        around = os.stat(folder).st_mode
     except (OSError, ValueError) as failure:
         reason = getattr(failure, "strerror", None) or "this is not a path"
         raise UsageError(f"{what} cannot be read: {reason}", _HINT) from failure
@@ -36,7 +38,9 @@ def content_of(path: str, what: str, most: int, *, guarded: str = "") -> bytes:
     if len(data) > most:
         raise UsageError(f"{what} has more than {most} bytes", _HINT)
     if guarded and mode & stat.S_IWOTH:
-        raise UsageError(f"{what} can be changed by everybody", guarded)
+        raise UsageError(f"{what} can be changed by everybody", f"chmod o-w {shown(path)}")
+    if guarded and around & stat.S_IWOTH and not around & stat.S_ISVTX:
+        raise UsageError(f"{what} can be replaced by everybody", f"chmod o-w {shown(folder)}")
     return data
 
 

@@ -64,6 +64,8 @@ class Limits:
     signature_requests: int = 1200
     """Requests for signatures of one image: whoever may push to its repository can add any
     number."""
+    signature_bytes: int = 64 * MIB
+    """What is read for them: a thousand real ones have 10 MiB."""
     signatures: int = 1200
     """Signatures of one image that are checked: each takes some milliseconds for each key."""
     referrers: int = 2000

@@ -303,11 +303,18 @@ class Options:
             raise UsageError(
                 f"unknown format {self.format!r}", f"choose one of {', '.join(every_format())}"
             )
+        noted: dict[str, str] = {}
         for text in self.annotations:
-            if not text.partition("=")[0] or "=" not in text:
+            key, mark, value = text.partition("=")
+            if not key or not mark:
                 raise UsageError(
                     f"{argument('annotations', repr(shown(text)))} is not KEY=VALUE",
                     f"write {argument('annotations', 'env=prod')}",
+                )
+            if noted.setdefault(key, value) != value:
+                raise UsageError(
+                    f"{argument('annotations', repr(shown(text)))} contradicts another one",
+                    "what was signed has one value for each key",
                 )
         if self.annotations and not self.verify_keys:
             raise UsageError(

@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from ..errors import CancelledError, ContentError, DockersaveError
 from ..limits import LIMITS
-from ..model.descriptors import ACCEPT, OCI_INDEX, Descriptor
+from ..model.descriptors import OCI_INDEX, Descriptor
 from ..model.digest import digest_of
 from ..model.manifests import Index, parse_document
 from ..trace import Trace
 from .connections.transport import Transport
-from .documents import Document, media_type_of, name_of
+from .documents import Document, accepting, media_type_of, name_of
 from .endpoint import Endpoint
 from .exchange import Answered
 from .links import UnreadableLinkError, next_query
@@ -25,7 +25,6 @@ from .retry import Retry
 
 T = TypeVar("T")
 
-_ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _REFUSED = frozenset({400, 403, 404, 405, 406, 415, 501})
 """How registries without the endpoint answer; what is in front of them may not know its path."""
 _TAG = 128
@@ -65,6 +64,28 @@ def of_mirrors(
             raise
         except DockersaveError as failure:
             trace.say("mirror", f"{mirror.name} is skipped: {failure.marked}")
+
+
+def distinct(entries: Iterable[Descriptor], digest: str) -> Iterator[Descriptor]:
+    """Each of the manifests that refer to an image once.
+
+    Args:
+        entries: what places say of them.
+        digest: of the image.
+
+    Raises:
+        ContentError: there are too many.
+    """
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.digest not in seen:
+            seen.add(entry.digest)
+            if len(seen) > LIMITS.referrers:
+                raise ContentError(
+                    f"more than {LIMITS.referrers} manifests refer to {digest}",
+                    "have those that are outdated removed from the registry",
+                )
+            yield entry
 
 
 class Attached:
@@ -113,7 +134,7 @@ class Attached:
 
         def fetch() -> Document | None:
             path = f"{self._repository}/manifests/{tag}"
-            answered = self._endpoint.get(path, self._repository, _ACCEPT)
+            answered = self._endpoint.get(path, self._repository, accepting())
             if answered.response.status == 404:
                 self._transport.discard(answered.response)
                 return None

@@ -18,7 +18,7 @@ from ..model.image import Artifact, Companion, Image
 from ..model.kinds import parse_any
 from ..model.manifests import Manifest, to_json
 from ..model.reference import Reference
-from ..registry.attached import Attached, of_mirrors, referrers_tag, signature_tag
+from ..registry.attached import Attached, distinct, of_mirrors, referrers_tag, signature_tag
 from ..signatures.manifests import is_signature
 from ..values import replace
 from .reader import DocumentReader
@@ -132,16 +132,7 @@ class Companions:
         self._companions[companion.tag, companion.descriptor.digest] = companion
 
     def _entries(self, digest: str) -> Iterator[Descriptor]:
-        seen: set[str] = set()
-        for entry in self._asking(lambda place: place.referrers(digest)):
-            if entry.digest not in seen:
-                seen.add(entry.digest)
-                if len(seen) > LIMITS.referrers:
-                    raise ContentError(
-                        f"more than {LIMITS.referrers} manifests refer to {digest}",
-                        "have those that are outdated removed from the registry",
-                    )
-                yield entry
+        return distinct(self._asking(lambda place: place.referrers(digest)), digest)
 
     def _asking(self, ask: Callable[[Attached], Iterable[T]]) -> Iterator[T]:
         """The answers of all places, in their order; the registry's must be one of them."""

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from itertools import chain
 
 from ..errors import ContentError, NotFoundError
-from ..limits import LIMITS
 from ..model.descriptors import Descriptor
 from ..model.manifests import parse_document
 from ..model.reference import Reference
-from ..registry.attached import of_mirrors
+from ..registry.attached import distinct, of_mirrors
 from ..registry.client import RegistryClient
 from ..values import replace
 from .session import Session
@@ -30,13 +29,9 @@ def referring(
     Raises:
         CredentialsError, NetworkError, ContentError, CancelledError: see there.
     """
-    seen: set[str] = set()
     *mirrors, home = registry.attached(reference.repository)
     elsewhere = of_mirrors(mirrors, lambda place: place.referrers(digest), session.trace)
-    for entry in chain(elsewhere, home.referrers(digest)):
-        if entry.digest in seen or len(seen) >= LIMITS.referrers:
-            continue
-        seen.add(entry.digest)
+    for entry in distinct(chain(elsewhere, home.referrers(digest)), digest):
         if found := _read(registry, reference, entry, digest):
             yield found
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import ContentError, NotFoundError
 from ..limits import LIMITS
 from ..model.descriptors import Descriptor
-from ..model.manifests import Index, Manifest, parse_document
+from ..model.manifests import Manifest, parse_document
 from ..registry.attached import of_mirrors, signature_tag
 from ..signatures.manifests import Look, refusing, signed_in
 from ..signatures.refusals import Refused
@@ -19,6 +19,7 @@ from ..trace import Trace
 if TYPE_CHECKING:
     from ..registry.attached import Attached
     from ..registry.client import RegistryClient
+    from ..registry.documents import Document
     from ..signatures.keys import PublicKey
 
 
@@ -47,6 +48,7 @@ class Signers:
         self._trace = trace
         self._check = check
         self._requests = LIMITS.signature_requests
+        self._bytes = LIMITS.signature_bytes
         self._seen: set[str] = set()
         self._last: tuple[str, bytes] = ("", b"")
 
@@ -63,7 +65,7 @@ class Signers:
         search = Search(requirements, lambda line: self._trace.say("signature", line))
         for number, look in enumerate(self._candidates()):
             self._check()
-            if number >= LIMITS.signatures or self._requests < 0:
+            if number >= LIMITS.signatures or self._is_spent:
                 search.leave(number)
                 break
             search.consider(look, self._digests)
@@ -90,8 +92,8 @@ class Signers:
         except ContentError as failure:
             yield refusing(Refused.damaged(failure.message))
             return
-        document = _parsed(found.body, found.digest, found.media_type) if found else None
-        if isinstance(document, Manifest):
+        document = self._parsed(found) if found else None
+        if document is not None:
             yield from signed_in(document, self._blob)
 
     def _bundles(self, place: Attached, digest: str) -> Iterator[Look]:
@@ -99,7 +101,8 @@ class Signers:
         self._requests -= 1
         try:
             for number, entry in enumerate(place.referrers(digest)):
-                if number >= LIMITS.referrers or self._requests < 0:
+                if number >= LIMITS.referrers or self._is_spent:
+                    yield refusing(Refused("too many", str(number)))
                     return
                 if entry.digest in self._seen:
                     continue
@@ -118,8 +121,7 @@ class Signers:
         except (ContentError, NotFoundError) as failure:
             self._trace.say("signature", f"{entry.digest} cannot be read: {failure.marked}")
             return None
-        document = _parsed(found.body, found.digest, found.media_type)
-        return document if isinstance(document, Manifest) else None
+        return self._parsed(found)
 
     def _blob(self, layer: Descriptor) -> bytes:
         if layer.digest != self._last[0]:
@@ -128,14 +130,22 @@ class Signers:
             self._requests -= 1
             try:
                 body = self._registry.read_blob(self._repository, layer, LIMITS.signature)
+                self._bytes -= len(body)
             except (ContentError, NotFoundError) as failure:
                 raise Refused.damaged(self._registry.conceal(failure).message) from None
             self._last = (layer.digest, body)
         return self._last[1]
 
+    def _parsed(self, found: Document) -> Manifest | None:
+        """The manifest that was found, if it is one."""
+        self._bytes -= len(found.body)
+        try:
+            with self._registry.budget.taking(len(found.body)):
+                document = parse_document(found.body, found.digest, found.media_type)
+        except ContentError:
+            return None
+        return None if document.is_index else document
 
-def _parsed(body: bytes, digest: str, media_type: str) -> Manifest | Index | None:
-    try:
-        return parse_document(body, digest, media_type)
-    except ContentError:
-        return None
+    @property
+    def _is_spent(self) -> bool:
+        return self._requests < 0 or self._bytes < 0

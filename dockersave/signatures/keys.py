@@ -41,6 +41,7 @@ _SIGNATURE_MOST = rsa.BITS_MOST // 8
 """Bytes of the longest signature: reading more takes memory for nothing."""
 _KINDS = "ECDSA P-256, P-384 or P-521, Ed25519, RSA of 2048 to 8192 bits"
 _CONVERT = "openssl pkey -in PRIVATE.pem -pubout writes the public key of a private one"
+_CONVERT_OF_COSIGN = "cosign public-key --key PRIVATE.key writes the public key of a private one"
 _FORM = "a public key is PEM text: it begins with -----BEGIN PUBLIC KEY-----"
 _INSTEAD = {
     "CERTIFICATE": (
@@ -95,7 +96,10 @@ class PublicKey:
             what, hint = _INSTEAD[label]
             raise UsageError(f"{name} {what}", hint)
         if "PRIVATE" in label:
-            raise UsageError(f"{name} is a private key; give the public one", _CONVERT)
+            # Cosign encrypts its own in a form of its own.
+            is_of_cosign = "COSIGN" in label or "SIGSTORE" in label
+            hint = _CONVERT_OF_COSIGN if is_of_cosign else _CONVERT
+            raise UsageError(f"{name} is a private key; give the public one", hint)
         if label != "PUBLIC KEY":
             raise UsageError(f"{name} is no public key, but {shown(label, 40)}", _FORM)
         try:

@@ -7,6 +7,7 @@ Dockersave's own form is described in `help/signatures.md`. The other form is th
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from base64 import b64decode
@@ -76,12 +77,11 @@ class Policy:
             path: of the file; keys in it are relative to its directory.
 
         Raises:
-            UsageError: it cannot be read, is malformed, contradicts itself, or may be changed by
-                everybody.
+            UsageError: it cannot be read, is malformed, contradicts itself, or may be changed or
+                replaced by everybody.
         """
         name = os.fspath(path)
-        hint = f"chmod o-w {shown(name)}"
-        body = content_of(name, f"the policy {shown(name)}", LIMITS.policy_file, guarded=hint)
+        body = content_of(name, f"the policy {shown(name)}", LIMITS.policy_file, guarded=True)
         return cls.parse(body, name)
 
     @classmethod
@@ -172,15 +172,16 @@ def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], li
         if rules.setdefault(_canonical(_normal(name, scope)), rule) is not rule:
             raise _fault(name, f"{shown(scope)!r} is there twice")
 
+    key_in = _reading_once()
+
     def find(reference: Reference) -> list[Requirement]:
-        names = _parents(_canonical(reference.name.lower()))
-        scopes = (scope for scope in names if scope in rules)
+        scopes = (scope for scope in _parents(_canonical(reference.name)) if scope in rules)
         rule = rules.get(next(scopes, ""), default)
         if rule == _REFUSE:
             raise _refused(name, "does not allow it")
         if rule == _OPEN:
             return []
-        keys = tuple(_key_in(_beside(name, path), guarded=True) for path in rule["keys"])
+        keys = tuple(key_in(_beside(name, path)) for path in rule["keys"])
         return [Requirement(keys, rule.get("annotations", {}))]
 
     return find
@@ -249,12 +250,14 @@ def _of_containers(
     if not isinstance(rules, dict):
         raise _fault(name, 'its "transports" are malformed')
 
+    key_in = _reading_once()
+
     def find(reference: Reference) -> list[Requirement]:
         scope = next((scope for scope in _scopes(reference) if scope in rules), None)
         rule = document["default"] if scope is None else rules[scope]
         if not isinstance(rule, list) or not rule:
             raise _refused(name, "requires nothing of it, not even nothing: the list is empty")
-        found = (_of_sigstore(name, each, reference) for each in rule)
+        found = (_of_sigstore(name, each, reference, key_in) for each in rule)
         return [each for each in found if each]
 
     return find
@@ -276,7 +279,9 @@ def _scopes(reference: Reference) -> Iterator[str]:
     yield ""
 
 
-def _of_sigstore(name: str, rule: Any, reference: Reference) -> Requirement | None:
+def _of_sigstore(
+    name: str, rule: Any, reference: Reference, key_in: Callable[[str], PublicKey]
+) -> Requirement | None:
     kind = rule.get("type") if isinstance(rule, dict) else None
     if kind == "insecureAcceptAnything":
         return None
@@ -292,7 +297,7 @@ def _of_sigstore(name: str, rule: Any, reference: Reference) -> Requirement | No
     if len(sources) != 1 or not values or not all(isinstance(each, str) for each in values):
         raise _fault(name, "sigstoreSigned needs one of keyPath, keyPaths, keyData and keyDatas")
     if "keyPath" in rule or "keyPaths" in rule:
-        keys = tuple(_key_in(path, guarded=True) for path in values)
+        keys = tuple(map(key_in, values))
     else:
         keys = tuple(_key_of(_decoded(name, each), name) for each in values)
     identity = identity_of(rule.get("signedIdentity"), reference)
@@ -308,9 +313,13 @@ def _decoded(name: str, text: str) -> bytes:
         raise _fault(name, "a key in it is not base64") from None
 
 
+def _reading_once() -> Callable[[str], PublicKey]:
+    """Reads a policy's keys, each once: thousands of images may need the same."""
+    return functools.cache(functools.partial(_key_in, guarded=True))
+
+
 def _key_in(path: str, *, guarded: bool = False) -> PublicKey:
-    hint = f"chmod o-w {shown(path)}" if guarded else ""
-    body = content_of(path, f"the key {shown(path)}", LIMITS.key_file, guarded=hint)
+    body = content_of(path, f"the key {shown(path)}", LIMITS.key_file, guarded=guarded)
     return _key_of(body, path)
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 import dockersave
-from dockersave import Policy, Registry, SignatureError, UsageError, verify_signature
+from dockersave import (
+    ContentError,
+    Policy,
+    Registry,
+    SignatureError,
+    UsageError,
+    verify_signature,
+)
+from dockersave.limits import LIMITS
 from tests.images import Store, image, index, layer
 from tests.images.layers import file
 from tests.registry.simulator import Simulator
@@ -92,3 +100,18 @@ def test_what_refers_to_an_image(store: Store) -> None:
             inside = registry.referrers(f"{serving.host}/inside", "linux/amd64")
             assert [each.digest for each in inside] == [bundle_of(APP).digest]
     assert issubclass(SignatureError, dockersave.DockersaveError)
+
+
+def test_what_refers_to_an_image_is_not_cut_off(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [referrer(BOTH, b"%d" % number, "text/plain") for number in range(3)]
+    store.add("app", referrers(*few, *few), maker.tag_of(BOTH))
+    with Simulator(store) as serving, Registry(PLAIN) as registry:
+        for limit, is_enough in ((3, True), (2, False)):
+            monkeypatch.setattr(type(LIMITS), "referrers", limit, raising=False)
+            if is_enough:
+                assert len(list(registry.referrers(f"{serving.host}/app"))) == 3
+            else:
+                with pytest.raises(ContentError, match="more than 2 manifests refer to"):
+                    list(registry.referrers(f"{serving.host}/app"))

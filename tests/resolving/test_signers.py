@@ -274,6 +274,19 @@ def test_they_are_not_looked_at_without_an_end(
     assert "5 by other keys, 1 not looked at" in error.message
 
 
+def test_they_are_not_read_without_an_end(
+    folder: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may push could let every device fetch gigabytes before it refuses."""
+    monkeypatch.setattr(type(LIMITS), "signature_bytes", 50_000, raising=False)
+    bundles = [bundle(APP.digest, number=1, junk=str(n) * 10_000) for n in range(9)]
+    with having(listed(*(referrer(APP, each) for each in bundles))) as registry:
+        error = refused(folder, f"{registry.host}/app", key)
+        assert error.message.endswith(" by other keys, 1 not looked at")
+        read = [each for each in registry.of("blob") if each.status == 200]
+        assert len(read) < 1 + len(bundles)
+
+
 @pytest.mark.parametrize("endless", [True, False])
 def test_a_list_of_referrers_ends(endless: bool, folder: Path, key: str) -> None:
     many = [("", referrer(APP, b"%d" % number, "text/plain")) for number in range(8)]

@@ -193,6 +193,8 @@ def test_the_command(registry: Simulator, store: Store, policy: Path) -> None:
     store.add("app", NEW, "latest")
     assert "it is not signed" in error_of(run("--policy", str(policy)), 8)
     assert "needs --verify-key" in error_of(run("--annotation", "env=prod"), 2)
+    twice = ("--annotation", "env=prod", "--annotation", "env=test")
+    assert "env=test' contradicts another one" in error_of(run("--verify-key", key, *twice), 2)
     assert "is not KEY=VALUE" in error_of(run("--verify-key", key, "--annotation", "env"), 2)
     assert "cannot be read" in error_of(run("--verify-key", "none.pem"), 2)
     assert main(["--sha", "--verify-key", key, app]) == 2, "it has no effect"

@@ -233,7 +233,12 @@ def test_a_key_that_cannot_be_used(number: int) -> None:
 
 
 def test_hints_fit_what_is_wrong() -> None:
-    for make, hint in ((_ec, "begins with -----BEGIN"), (lambda: private("Ed25519"), "-pubout")):
+    cosigns = _armoured("ENCRYPTED SIGSTORE PRIVATE KEY", b"x")
+    for make, hint in (
+        (_ec, "begins with -----BEGIN"),
+        (lambda: private("Ed25519"), "-pubout"),
+        (lambda: cosigns, "cosign public-key"),
+    ):
         with pytest.raises(UsageError) as caught:
             PublicKey.of_pem(make(), "key")
         assert hint in caught.value.advice

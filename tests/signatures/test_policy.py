@@ -124,7 +124,8 @@ def test_a_name_counts_in_every_spelling(folder: Path, scope: str, image: str) -
 @pytest.mark.parametrize(
     ("document", "why"),
     [
-        (b"", "it is not JSON"),
+        (b"\xff", "it is not JSON"),
+        (b'{\n  "default": refuse\n}\n', "it is not JSON from line 2, column 14 on"),
         (b"[]", "it is not a JSON object"),
         (b'{"default": "accept", "default": "refuse"}', "it names a member twice"),
         ({}, 'it needs "default"'),
@@ -179,6 +180,17 @@ def test_a_policy_that_cannot_be_relied_on(folder: Path) -> None:
     path.chmod(0o666)
     with pytest.raises(UsageError, match="can be changed by everybody"):
         Policy.read(path)
+    path.chmod(0o644)
+    folder.chmod(0o777)
+    with pytest.raises(UsageError, match="can be replaced by everybody") as caught:
+        Policy.read(path)
+    assert caught.value.hint == f"chmod o-w {folder}"
+    Path("link.json").symlink_to(path)
+    with pytest.raises(UsageError, match="can be replaced by everybody"):
+        Policy.read("link.json")
+    folder.chmod(0o1777)
+    assert Policy.read(path), "like /tmp, where others replace nothing"
+    folder.chmod(0o755)
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         Policy.read(folder)
     with pytest.raises(UsageError, match="cannot be read: No such file"):
@@ -214,6 +226,14 @@ def test_a_key_that_is_needed_must_be_there(folder: Path) -> None:
     assert verdict(found, "debian") == [], "it is not needed"
     with pytest.raises(UsageError, match=r"the key .*/team.pem cannot be read"):
         verdict(found, "r.io/a")
+
+
+def test_a_key_is_read_once(folder: Path) -> None:
+    """What was checked before the first request is what signatures are checked with."""
+    ours, theirs = policy(folder, OURS), policy(folder, containers(signed_by(folder)))
+    assert verdict(ours, "r.io/a") == verdict(theirs, "r.io/team/app") == [(1, {})]
+    (folder / "team.pem").write_bytes(b"something else")
+    assert verdict(ours, "r.io/b") == verdict(theirs, "r.io/team/app:2") == [(1, {})]
 
 
 def containers(*rules: dict[str, Any], scope: str = "r.io/team", default: str = "reject") -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import ContentError, shown
 from ...limits import LIMITS
-from ...model.descriptors import Descriptor, parse_descriptor
+from ...model.descriptors import REF_NAME, Descriptor, parse_descriptor
 from ...model.kinds import image_config, may_be_image, parse_entry
 from ...model.manifests import Config, Index, Manifest, parse_config
 from ...values import dataclass
@@ -47,6 +47,7 @@ class References(Findings):
         super().__init__()
         self.images: list[CheckedImage] = []
         self.docker: list[CheckedImage] = []  # listed by manifest.json
+        self.other_names: dict[str, list[str]] = {}  # for readers who do not know containerd's
         self._inventory = inventory
         self._seen: set[tuple[str, str]] = set()
         self._platforms: dict[str, str] = {}
@@ -147,6 +148,8 @@ class References(Findings):
                 names, _ = named.setdefault(descriptor.digest, ([], platform or ""))
                 if descriptor.name:
                     names.append(shown(descriptor.name))
+                if "/" in (other := descriptor.annotations.get(REF_NAME, "")):
+                    self.other_names.setdefault(descriptor.digest, []).append(shown(other))
             for where, message in self._unread:
                 self._fault(where, message)
             self.images += [

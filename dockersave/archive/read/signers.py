@@ -54,7 +54,8 @@ def check_signers(
         is_config = image in configs
         digests = signatures.manifests_of(image.digest) if is_config else [image.digest]
         try:
-            keys = signatures.find(digests, _needed(policies, image))
+            names = (*image.names, *references.other_names.get(image.digest, ()))
+            keys = signatures.find(digests, _needed(policies, image.digest, names))
         except SignatureError as failure:
             unsigned.append(Fault(", ".join(image.names) or image.digest, failure.message))
         else:
@@ -92,10 +93,10 @@ _MEMBERS = {
 """The members of `index.json` and `manifest.json`. Go ignores their case."""
 
 
-def _needed(policies: Sequence[Policy], image: CheckedImage) -> list[Requirement]:
+def _needed(policies: Sequence[Policy], digest: str, names: Sequence[str]) -> list[Requirement]:
     """What an image needs, by all its names; without one, as if it had any name."""
     found: list[Requirement] = []
-    for name in image.names or (f"localhost/unnamed@{image.digest}",):
+    for name in dict.fromkeys(names) or (f"localhost/unnamed@{digest}",):
         try:
             reference = Reference.parse(name)
         except UsageError:

@@ -253,6 +253,24 @@ def test_policies_go_by_all_names(folder: Path) -> None:
     assert "does not allow it" in str(report.failure())
 
 
+def test_policies_go_by_names_for_other_readers() -> None:
+    """Skopeo goes by the name that containerd does not look at if there is one of its own."""
+    members = saved("oci")
+    host = checked(members).images[0].names[0].partition("/")[0]
+    rules = {f"{host}/app": {"keys": ["key.pem"]}}
+    policy = Policy.parse(json.dumps({"default": "accept", "images": rules}).encode(), "p.json")
+
+    def name(document: Any) -> Any:
+        (entry,) = document["manifests"]
+        entry["annotations"]["org.opencontainers.image.ref.name"] = f"{host}/app:latest"
+        return document
+
+    evil = members_of(Path("evil.tar"))
+    for archive, is_right in ((evil, True), (changed(evil, "index.json", name), False)):
+        Path("a.tar").write_bytes(tar(*archive))
+        assert check_archive("a.tar", policies=[policy]).is_right is is_right
+
+
 def test_the_command(folder: Path) -> None:
     saved()
     (folder / "other.pem").write_bytes(public(maker.KIND, 1))
