@@ -185,9 +185,6 @@ def _member(block: bytes, extended: Mapping[bytes, bytes], offset: int) -> Membe
     name = block[:100].partition(b"\x00")[0]
     if block[345] and block[257:263] == POSIX:
         name = block[345:500].partition(b"\x00")[0] + b"/" + name
-    if kind == 0 and name.endswith(b"/"):
-        # Before POSIX, a directory was a file whose name ended in a slash.
-        kind = DIRECTORY
     target = block[157:257].partition(b"\x00")[0] if kind in (SYMBOLIC_LINK, HARD_LINK) else b""
     size = number(block[124:136])
     uid, gid = number(block[108:116]), number(block[116:124])
@@ -201,6 +198,9 @@ def _member(block: bytes, extended: Mapping[bytes, bytes], offset: int) -> Membe
         uid, gid = _decimal(extended, b"uid", uid), _decimal(extended, b"gid", gid)
         prefix = len(XATTR)
         xattrs = {key[prefix:]: extended[key] for key in extended if key.startswith(XATTR)}
+    if kind == 0 and name.endswith(b"/"):
+        # Before POSIX, a directory was a file whose name ended in a slash.
+        kind = DIRECTORY
     if kind == GNU_SPARSE or (extended and any(key.startswith(SPARSE_KEYS) for key in extended)):
         raise _wrong(name, "is a sparse file, which is not supported")
     if kind in FILES:

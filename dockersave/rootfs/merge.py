@@ -26,6 +26,8 @@ from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
+_AUFS_LINKS = b".wh..wh.plnk"
+"""What is in it is only for hard links of the same layer, as in Docker and containerd."""
 _EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
 """The attributes of directories that no layer describes."""
 _STEPS_BETWEEN = 4096
@@ -204,6 +206,8 @@ class Tree(Nodes):
             if self._headers > LIMITS.rootfs_headers:
                 raise ContentError(f"the layers have more than {LIMITS.rootfs_headers} members")
             self._add(offset, member)
+        if node := self._find(ROOT, _AUFS_LINKS):
+            self._remove(node)
 
     def _add(self, offset: int, member: Member) -> None:
         parts = _parts(member.name)
@@ -220,8 +224,9 @@ class Tree(Nodes):
         if name.startswith(_WHITEOUT):
             self._hide(parts, name)
             return
-        if b"/.wh." in member.name or member.name.startswith(_WHITEOUT):
-            # Nothing is in a whiteout, except in those of aufs.
+        is_inside = b"/.wh." in member.name or member.name.startswith(_WHITEOUT)
+        if is_inside and parts != [_AUFS_LINKS]:
+            # Nothing is in a whiteout.
             return
         size = member.size
         if member.kind == HARD_LINK:

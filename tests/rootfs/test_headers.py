@@ -102,6 +102,8 @@ def test_devices() -> None:
 
 def test_a_directory_of_old_programs() -> None:
     assert chr(only(block(tar([directory("d/")]), at_156=b"\0", at_0=b"d/\0")).kind) == "5"
+    named = tar([Item("x", pax={"path": "d/"})])
+    assert chr(only(named[:1024] + block(named[1024:], at_156=b"\0")).kind) == "5"
 
 
 def test_links_have_no_content_whatever_they_state() -> None:

@@ -54,6 +54,14 @@ def test_marks_of_aufs_are_ignored() -> None:
     assert paths([file("d/x")], [file("d/.wh..wh.orph")]) == ["d", "d/x"]
 
 
+def test_hard_links_to_what_aufs_put_aside() -> None:
+    layer = [file(".wh..wh.plnk/1.2", "x"), link("a", ".wh..wh.plnk/1.2"),
+             link("b", "/.wh..wh.plnk/1.2"), directory(".wh..wh.plnk")]  # fmt: skip
+    assert seen(merged(layer, []), [layer, []]) == {"a": ("file", "x"), "b": ("link", "a")}
+    with pytest.raises(ContentError, match="which is no file"):
+        merged(layer, [link("c", ".wh..wh.plnk/1.2")])
+
+
 def test_a_hard_link_is_the_file_that_had_the_name() -> None:
     lower = [file("a", "old")]
     upper = [link("b", "a"), file("a", "new")]
