@@ -121,8 +121,9 @@ class Limits:
     rootfs_headers: int = 1 << 23
     """Members of all layers of an image together: bounds the time for reading them."""
     rootfs_steps: int = 1 << 28
-    """Names followed on the way to all members, links included: each member may have a path of
-    2,000 names, each of them a link. Real images have ten for each member."""
+    """Names followed on the way to all members, links included, and blocks of headers read again:
+    each member may have a path of 2,000 names, each of them a link, or be a link to a file with a
+    header of 1 MiB. Real images have ten for each member."""
     rootfs_links: int = 40
     """Symbolic links followed on the way to one member, as in Linux."""
     rootfs_depth: int = 500

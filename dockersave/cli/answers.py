@@ -10,7 +10,7 @@ from ..errors import in_one_line
 from ..model.platforms import Offer
 from ..model.reference import Reference
 from ..saving.forecast import Forecast
-from ..units import in_bytes
+from ..units import counted, in_bytes
 
 
 def platforms(reference: Reference, offers: Sequence[Offer], *, as_json: bool) -> Iterator[str]:
@@ -52,8 +52,7 @@ def listing(found: Listing, *, as_json: bool) -> Iterator[str]:
         several = [variant.digest for variant in image.variants] != [image.digest]
         yield f"{name}  {image.digest}" if several else name
         for variant in image.variants:
-            count = len(variant.layers)
-            layers = f"{count} layer{'s' * (count != 1)}, {in_bytes(variant.size)}"
+            layers = f"{counted(len(variant.layers), 'layer')}, {in_bytes(variant.size)}"
             yield "  " + "  ".join(filter(None, (variant.platform, variant.digest, layers)))
             for layer in variant.layers:
                 absent = "" if layer.is_here else ", not in the archive"

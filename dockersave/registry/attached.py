@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from ..errors import CancelledError, ContentError, DockersaveError
 from ..limits import LIMITS
-from ..model.descriptors import ACCEPT, OCI_INDEX, Descriptor
+from ..model.descriptors import OCI_INDEX, Descriptor
 from ..model.digest import digest_of
 from ..model.manifests import Index, parse_document
 from ..trace import Trace
 from .connections.transport import Transport
-from .documents import Document, media_type_of, name_of
+from .documents import Document, accepting, media_type_of, name_of
 from .endpoint import Endpoint
 from .exchange import Answered
 from .links import UnreadableLinkError, next_query
@@ -25,7 +25,6 @@ from .retry import Retry
 
 T = TypeVar("T")
 
-_ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _REFUSED = frozenset({400, 403, 404, 405, 406, 415, 501})
 """How registries without the endpoint answer; what is in front of them may not know its path."""
 _TAG = 128
@@ -135,7 +134,7 @@ class Attached:
 
         def fetch() -> Document | None:
             path = f"{self._repository}/manifests/{tag}"
-            answered = self._endpoint.get(path, self._repository, _ACCEPT)
+            answered = self._endpoint.get(path, self._repository, accepting())
             if answered.response.status == 404:
                 self._transport.discard(answered.response)
                 return None

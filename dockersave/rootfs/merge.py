@@ -28,6 +28,8 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
 """The attributes of directories that no layer describes."""
+_STEPS_BETWEEN = 4096
+"""How many steps are between two checks."""
 _NEAR = 4096
 """How many bytes to read for the headers of one member."""
 
@@ -66,6 +68,7 @@ class Tree(Nodes):
     ) -> None:
         super().__init__()
         self._layers = layers
+        self._check = check
         self._near = [Headers(layer, _NEAR) for layer in layers]
         self._shared: set[int] = set()
         """Places of files with several names."""
@@ -75,7 +78,7 @@ class Tree(Nodes):
         self._above: set[int] = set()
         self._last: tuple[bytes, int] | None = None
         for number, layer in enumerate(layers):
-            self._apply(number, Headers(layer), check)
+            self._apply(number, Headers(layer))
         del self._pruned
 
     # Reading
@@ -169,21 +172,35 @@ class Tree(Nodes):
         place = self._place[node]
         if place & IMPLICIT:
             return _EMPTY_DIRECTORY
-        member = self._near[place >> LAYER].at(place & OFFSET)
+        offset = place & OFFSET
+        member = self._near[place >> LAYER].at(offset)
         if member is None:
             raise ContentError("a layer was changed in the meantime")
+        self._step((member.content - offset) // BLOCK)
         return member
+
+    def _step(self, count: int = 1) -> None:
+        """Count what takes time: names that are followed, blocks of headers that are read again.
+
+        Raises:
+            ContentError: it is too much.
+        """
+        before = self._steps
+        self._steps += count
+        if self._steps > LIMITS.rootfs_steps:
+            raise ContentError("the layers take too many steps to apply")
+        if before // _STEPS_BETWEEN != self._steps // _STEPS_BETWEEN:
+            self._check()
 
     # Applying a layer
 
-    def _apply(self, number: int, headers: Headers, check: Callable[[], object]) -> None:
+    def _apply(self, number: int, headers: Headers) -> None:
         self._number = number
         self._pruned.clear()
         self._last = None
         for offset, member in headers:
             self._headers += 1
-            if not self._headers & 0xFFF:
-                check()
+            self._step()
             if self._headers > LIMITS.rootfs_headers:
                 raise ContentError(f"the layers have more than {LIMITS.rootfs_headers} members")
             self._add(offset, member)
@@ -291,9 +308,7 @@ class Tree(Nodes):
         pending = parts[::-1]
         node, links = ROOT, 0
         while pending:
-            self._steps += 1
-            if self._steps > LIMITS.rootfs_steps:
-                raise ContentError("the layers have too many links")
+            self._step()
             name = pending.pop()
             if name == b"..":
                 node = self._parent[node]

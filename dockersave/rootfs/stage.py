@@ -287,7 +287,12 @@ def _look(folder: int, device: int, prefix: bytes, seen: hashlib._Hash) -> None:
         seen.update(b"deeper")
         return
     for name in sorted(map(os.fsencode, os.listdir(folder))):
-        status = os.lstat(name, dir_fd=folder)
+        try:
+            status = os.lstat(name, dir_fd=folder)
+        except PermissionError:
+            # Who may read a directory, but not enter it, knows names only.
+            seen.update(prefix + name + b"\0")
+            continue
         is_directory = stat.S_ISDIR(status.st_mode)
         target = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else b""
         size = 0 if is_directory else status.st_size

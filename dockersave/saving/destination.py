@@ -27,6 +27,7 @@ class Destination:
         working_dir: directory for unnamed temporary files.
         compression: of the archive: `gzip`, `zstd`, `xz`; empty for none.
         is_file_system: whether the directory is a file system, instead of an archive's members.
+        chosen_by: the field of `Options` that says which directory all of it is in.
     """
 
     archive: str | None
@@ -34,6 +35,7 @@ class Destination:
     working_dir: str
     compression: str = ""
     is_file_system: bool = False
+    chosen_by: str = "working_dir"
 
     @property
     def is_stream(self) -> bool:
@@ -55,15 +57,17 @@ class Destination:
         _check(options, references)
         form = format_named(options.format)
         stem = references[0].file_stem + form.suffix
+        beside = os.path.dirname(options.output or "")
+        chosen_by = "output" if beside else "working_dir"
         tree = None
         if options.tree:
             # Next to the archive, even if none is written.
-            beside = os.path.dirname(options.output or "")
             name = options.layers_dir or _stem(options, stem)
             tree = os.path.join(options.working_dir, beside, name)
         if not options.tar:
             where = os.path.dirname(tree or "")
-            return cls(None, tree, where, is_file_system=form.is_file_system)
+            is_file_system = form.is_file_system
+            return cls(None, tree, where, is_file_system=is_file_system, chosen_by=chosen_by)
         if options.output == STDOUT:
             return cls(STDOUT, tree, options.working_dir, _compression(options))
         compression = _compression(options)
@@ -74,7 +78,7 @@ class Destination:
                 f"archive and directory would both be {archive}",
                 f"name the directory: {argument('layers_dir')}",
             )
-        return cls(archive, tree, os.path.dirname(archive), compression)
+        return cls(archive, tree, os.path.dirname(archive), compression, chosen_by=chosen_by)
 
 
 _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}

@@ -38,7 +38,14 @@ def check_writable(
     for path in destination.paths:
         folder, name = os.path.split(path)
         with writing(shown(path)):
-            os.stat(os.path.join(folder or ".", "."))
+            try:
+                os.stat(os.path.join(folder or ".", "."))
+            except FileNotFoundError as failure:
+                raise OutputError(
+                    f"cannot write {shown(path)}: {failure.strerror}",
+                    "create the directory first, or choose another with "
+                    + argument(destination.chosen_by),
+                ) from failure
         most = _name_most(folder or ".")
         length = len(os.fsencode(name + _SUFFIX))
         if length > most:
@@ -102,8 +109,12 @@ def _check_lock(lock: str, destination: Destination) -> None:
         raise OutputError(
             f"{argument('lock', shown(lock))} is also the output", "name another file"
         )
-    with writing(shown(lock)):
-        os.stat(os.path.join(os.path.dirname(lock) or ".", "."))
+    folder = os.path.dirname(lock) or "."
+    if not os.path.isdir(folder):
+        raise OutputError(
+            f"cannot write {shown(lock)}: there is no directory {shown(folder)}",
+            f"create it first, or choose another with {argument('lock')}",
+        )
     _check_names(lock, directory=False)
 
 

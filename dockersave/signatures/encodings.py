@@ -151,6 +151,9 @@ def json_value(data: bytes, marks: int = LIMITS.json_marks) -> Any:
         )
     except EncodingError:
         raise
+    except json.JSONDecodeError as failure:
+        where = f"line {failure.lineno}, column {failure.colno}"
+        raise EncodingError(f"it is not JSON from {where} on") from None
     except (ValueError, RecursionError):
         raise EncodingError("it is not JSON") from None
     return document

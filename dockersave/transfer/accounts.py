@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
+from typing import Literal
 
 from ..errors import CancelledError, ContentError
 from .blobs import Blob, Lease, Source
@@ -32,6 +33,8 @@ class Accounts:
         # Derived from the blobs, to avoid searching all of them each time.
         self._active: list[Lease] = []
         """All leases."""
+        self._leaving: list[Lease] = []
+        """Leases that were taken away: their connections are open until the workers report."""
         self._undone = list(blobs)
         """Blobs that are not verified yet."""
         self._wanting = [blob for blob in blobs if blob.missing]
@@ -52,7 +55,7 @@ class Accounts:
     @property
     def connections(self) -> int:
         """How many connections are in use."""
-        return sum(not lease.source.is_local for lease in self._active)
+        return sum(not lease.source.is_local for lease in (*self._active, *self._leaving))
 
     def stop(self) -> None:
         """Nothing more is to be done."""
@@ -105,6 +108,7 @@ class Accounts:
     def _restart(self, blob: Blob, failure: ContentError | None) -> None:
         for lease in blob.leases:
             self._active.remove(lease)
+        self._leaving += blob.leases
         blob.leases.clear()
         blob.epoch += 1
         self.memory.release(blob)
@@ -118,6 +122,19 @@ class Accounts:
 
     def _fail(self, failure: Exception) -> None:
         self.failure = self.failure or failure
+
+    def _leaves(self, lease: Lease) -> Literal[False]:
+        """A worker hears that it has lost its lease: its connection is open until it is closed."""
+        self._leaving.append(lease)
+        return False
+
+    def _was_taken_away(self, lease: Lease) -> bool:
+        """Whether a worker, which is at an end with a lease, has none any more."""
+        if lease in lease.blob.leases:
+            return False
+        if lease in self._leaving:
+            self._leaving.remove(lease)
+        return True
 
     def _release(self, lease: Lease) -> None:
         self._give_back(lease)

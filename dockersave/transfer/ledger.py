@@ -182,7 +182,7 @@ class Ledger(Accounts):
             # Such a server misunderstands ranges; only whole blobs are reliable.
             blob.whole = True
             self.failed(lease, ContentError("sent other bytes than requested", transient=True), now)
-            return False
+            return self._leaves(lease)
         blob.has_answered = True
         if ranged or lease.whole or blob.sequential or asked == (0, blob.size):
             return True
@@ -191,7 +191,7 @@ class Ledger(Accounts):
             self._tell("ranges", f"{lease.source.server} sends whole blobs only")
         if any(other.whole for other in blob.leases):
             self._release(lease)
-            return False
+            return self._leaves(lease)
         # It brings the whole blob: take everything missing from it, not just this range.
         self._give_back(lease)
         lease.whole = True
@@ -264,7 +264,7 @@ class Ledger(Accounts):
 
     def ended(self, lease: Lease) -> None:
         """A lease's worker stops reading, without an error."""
-        if lease not in lease.blob.leases:
+        if self._was_taken_away(lease):
             return
         if lease.gained and lease.position == lease.stop and not lease.is_cut:
             self._idles(lease)
@@ -287,7 +287,7 @@ class Ledger(Accounts):
             now: seconds from a fixed moment.
         """
         blob = lease.blob
-        if lease not in blob.leases:
+        if self._was_taken_away(lease):
             return
         has_progressed = lease.has_progressed
         self._release(lease)

@@ -172,7 +172,7 @@ def test_every_limit_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rootfs_entries", 10, "more than 10 paths"),
         ("rootfs_names", 10, "names have more than 10 bytes"),
         ("rootfs_headers", 10, "more than 10 members"),
-        ("rootfs_steps", 10, "too many links"),
+        ("rootfs_steps", 10, "too many steps"),
     ):
         limits = replace(LIMITS, **{name: most})
         for module in (merge, nodes):
@@ -193,6 +193,32 @@ def test_a_run_can_be_stopped() -> None:
     layer = Bytes(tar([file(str(number)) for number in range(5000)]))
     with pytest.raises(Stopped):
         Tree([layer], stop)
+
+
+def test_the_way_to_one_member_can_be_stopped() -> None:
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+
+    deep = "d/" * 2000
+    Tree([Bytes(tar(file(f"{deep}{number}/a") for number in range(20)))], check)
+    assert checks >= 20 * 2000 // 4096
+
+
+def test_headers_that_are_read_again_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from dockersave.limits import LIMITS
+
+    big = Item("a", pax={"SCHILY.xattr.user.a": "x" * 512 * 1000})
+    layer = Bytes(tar([big, *(link(f"{number}", "a") for number in range(50))]))
+    for module in (merge, nodes):
+        monkeypatch.setattr(module, "LIMITS", replace(LIMITS, rootfs_steps=40_000))
+    tree = Tree([layer])
+    with pytest.raises(ContentError, match="too many steps"):
+        list(tree.entries())
 
 
 def test_opaque_markers_cost_no_more_than_what_they_hide(monkeypatch: pytest.MonkeyPatch) -> None:

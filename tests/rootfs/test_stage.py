@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -285,6 +286,39 @@ def test_what_cannot_be_replaced_keeps_its_mode(
                 stage.commit()
     assert stat.S_IMODE(path.stat().st_mode) == 0o555
     assert files_in(path) == {"a": "1"}
+
+
+AS_NOBODY = """
+import os
+from pathlib import Path
+from tests.rootfs.test_stage import *
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+path = Path("root")
+for text in "12":
+    with closing(Stage(str(path))) as stage:
+        new = stage.open()
+        fill(new, a=text)
+        for mode in range(0, 0o1000, 0o100):
+            os.mkdir(f"{mode:o}", 0o700, dir_fd=new)
+            os.mkdir(f"{mode:o}/inner", 0o700, dir_fd=new)
+            os.chmod(f"{mode:o}", mode, dir_fd=new)
+        stage.commit()
+"""
+
+
+def test_directories_that_their_owner_cannot_enter_are_published_and_replaced(
+    tmp_path: Path,
+) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    command = [sys.executable, "-c", AS_NOBODY]
+    source = {"PYTHONPATH": os.getcwd()}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=source)
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path) == ["root", "root.saved"]
+    assert (tmp_path / "root" / "a").read_text() == "2"
+    assert (tmp_path / "root" / "400" / "inner").is_dir()
 
 
 def test_a_part_that_is_a_link_is_not_followed(path: Path) -> None:

@@ -122,8 +122,9 @@ def test_it_is_written_only_if_all_went_well(folder: Path) -> None:
             saving(app, f"{registry.host}/none", lock="lock")
         for path in ("none/lock", "a.tar", "folder"):
             os.makedirs("folder", exist_ok=True)
-            with pytest.raises(OutputError):
+            with pytest.raises(OutputError) as caught:
                 saving(app, lock=path)
+            assert path != "none/lock" or "another with lock=" in caught.value.hint
         assert not registry.of("blob"), "it was found out before"
     assert names_in(folder) == ["folder"]
 

@@ -133,8 +133,11 @@ def test_a_name_made_of_the_images_may_be_too_long() -> None:
 def test_a_directory_that_is_not_there() -> None:
     failure = refusal("no/such/x.tar")
     assert str(failure) == "cannot write no/such/x.tar: No such file or directory"
-    assert failure.hint.startswith("create the directory first, or choose another place with out")
-    assert "output=" in refusal("/no/such/x.tar").hint, "working_dir= could not help"
+    assert failure.hint == "create the directory first, or choose another with output="
+    working_dir = Options(working_dir="/no/such")
+    with pytest.raises(OutputError) as caught:
+        check_writable(Destination.of(working_dir, [Reference.parse("debian")]), "debian.tar")
+    assert caught.value.hint.endswith("choose another with working_dir=")
     assert "cannot write no/x: No such file" in str(refusal("no/x", tar=False, tree=True))
     Path("file").touch()
     assert "Not a directory" in str(refusal("file/x.tar"))

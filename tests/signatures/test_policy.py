@@ -124,7 +124,8 @@ def test_a_name_counts_in_every_spelling(folder: Path, scope: str, image: str) -
 @pytest.mark.parametrize(
     ("document", "why"),
     [
-        (b"", "it is not JSON"),
+        (b"\xff", "it is not JSON"),
+        (b'{\n  "default": refuse\n}\n', "it is not JSON from line 2, column 14 on"),
         (b"[]", "it is not a JSON object"),
         (b'{"default": "accept", "default": "refuse"}', "it names a member twice"),
         ({}, 'it needs "default"'),

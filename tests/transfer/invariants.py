@@ -27,7 +27,7 @@ def check_account(ledger: Ledger) -> None:
     for blob in ledger.blobs:
         _check_bytes(blob)
         _check_hash(blob)
-    leases = [lease for blob in ledger.blobs for lease in blob.leases]
+    leases = [*ledger._leaving, *(lease for blob in ledger.blobs for lease in blob.leases)]
     remote = sum(not lease.source.is_local for lease in leases)
     assert remote == ledger.connections <= ledger.most, "3: more connections than there may be"
     assert ledger.unassigned == sum(total(blob.missing) for blob in ledger.blobs)
@@ -86,4 +86,4 @@ def is_stuck(ledger: Ledger, task: object) -> bool:
 
 
 def _held(ledger: Ledger) -> list[Lease]:
-    return [lease for blob in ledger.blobs for lease in blob.leases]
+    return [*ledger._leaving, *(lease for blob in ledger.blobs for lease in blob.leases)]

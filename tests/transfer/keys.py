@@ -13,7 +13,10 @@ def key_of(world: World) -> Hashable:
     """The same for states that behave the same."""
     ledger, now = world.ledger, world.now
     is_timed = world.case.pause > 0
-    leases = {lease: _lease_key(lease, now, is_timed=is_timed) for lease in ledger._active}
+    leases = {
+        lease: (lease in ledger._leaving, *_lease_key(lease, now, is_timed=is_timed))
+        for lease in (*ledger._active, *ledger._leaving)
+    }
     active = sorted(leases, key=leases.__getitem__)
     numbers = {id(lease): number for number, lease in enumerate(active)}
     is_short = ledger.capacity < ledger._granted

@@ -24,7 +24,7 @@ from tests.transfer.world import Case, World
 _TOLD_APART = {
     *("blobs", "failure", "most", "capacity", "_granted", "horizon", "latency", "_served"),
     *("_whole_only", "_active", "_undone", "_wanting", "_begun", "unassigned", "spread"),
-    *("_idle", "memory"),
+    *("_idle", "memory", "_leaving"),
 }
 _OF_NO_CONSEQUENCE = {"received", "_policy", "_piece_most", "_tell"}
 _OF_BLOBS = {

@@ -301,8 +301,10 @@ def test_wrong_bytes_found_early_take_the_leases_away() -> None:
     lease = driver.open()
     driver.ledger.hashed(task, ContentError("wrong"))
     assert not only.leases
-    assert driver.ledger.connections == 0
     assert driver.ledger.step(lease, G) == Step(0, 0)
+    assert driver.ledger.connections == 1, "it is open until its worker has closed it"
+    driver.ledger.ended(lease)
+    assert driver.ledger.connections == 0
     assert driver.ledger.unassigned == 4 * G
     check(driver.ledger, 0.0)
 

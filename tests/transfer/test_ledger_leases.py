@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dockersave.errors import CancelledError
-from dockersave.transfer.blobs import Step
+from dockersave.transfer.blobs import Step, Wait
 from tests.transfer.invariants import check
 from tests.transfer.ledger_driver import BROKEN, G, LedgerDriver, blob, disk
 from tests.transfer.outcomes import small_limits
@@ -87,6 +87,8 @@ def test_other_bytes_than_asked_are_not_read_and_ranges_not_asked_for_again() ->
     assert only.whole
     assert (only.attempts, only.round, only.has_answered) == (1, 1, False)
     assert driver.told == [("failed", "a at 0: sent other bytes than requested")]
+    assert isinstance(driver.ledger.next(0.0), Wait), "its connection is still open"
+    driver.ledger.ended(lease)
     again = driver.lease()
     assert again.whole
     assert again.round == 1

@@ -197,7 +197,7 @@ def _meaning(
     if status == 404:
         return NotFoundError(
             f"{host}: has no {what.removeprefix('the ')}{said}",
-            f"is the name right? {argument('tags')} lists the tags",
+            "is the digest right? or the registry has deleted it" if "@" in what else "",
         )
     if status == 407:
         return NetworkError(

@@ -224,6 +224,12 @@ def test_what_a_refusal_means(
     assert hint in error.hint
 
 
+def test_a_digest_that_is_not_there_is_in_no_list_of_tags() -> None:
+    error = failures.of_answer(404, {}, b"", "r.io", f"the manifest of a@sha256:{'a' * 64}")
+    assert "is the digest right?" in error.hint
+    assert "tags" not in error.hint
+
+
 @pytest.mark.parametrize("status", [400, 407, 429, 500, 502, 503, 504])
 def test_who_refuses_has_answered(status: int) -> None:
     """Another connection would fare no better, unlike after a reset."""
