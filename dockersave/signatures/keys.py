@@ -41,7 +41,7 @@ _SIGNATURE_MOST = rsa.BITS_MOST // 8
 """Bytes of the longest signature: reading more takes memory for nothing."""
 _KINDS = "ECDSA P-256, P-384 or P-521, Ed25519, RSA of 2048 to 8192 bits"
 _CONVERT = "openssl pkey -in PRIVATE.pem -pubout writes the public key of a private one"
-_CONVERT_OF_COSIGN = "cosign public-key --key PRIVATE.key writes the public key of a private one"
+_CONVERT_OF_COSIGN = "cosign public-key writes the public key of a private one"
 _FORM = "a public key is PEM text: it begins with -----BEGIN PUBLIC KEY-----"
 _INSTEAD = {
     "CERTIFICATE": (

@@ -15,6 +15,7 @@ from dockersave.limits import LIMITS
 from dockersave.model.options import Network, Options
 from dockersave.saving.save import Saved, save
 from dockersave.signatures.keys import PublicKey
+from dockersave.signatures.signed import BUNDLE, CERTIFICATE, SIGNATURE
 from tests.images import Document, Store, image, index, layer
 from tests.images.documents import OCI_INDEX
 from tests.images.layers import file
@@ -142,6 +143,13 @@ def keyless() -> bytes:
     return bundle(APP.digest, verificationMaterial=certificate)
 
 
+def certified() -> tuple[str, Document]:
+    """A signature in the older form, with a certificate beside it."""
+    body, text = signed(payload(APP.digest))
+    notes = {"annotations": {SIGNATURE: text, CERTIFICATE: "-----BEGIN CERTIFICATE-----"}}
+    return maker.tag_of(APP, ".sig"), signatures((body, text), layers=notes)
+
+
 UNSIGNED: dict[str, tuple[Callable[[], list[tuple[str, Document]]], str]] = {
     "nothing": (list, "it is not signed"),
     "by another key": (
@@ -181,6 +189,14 @@ UNSIGNED: dict[str, tuple[Callable[[], list[tuple[str, Document]]], str]] = {
     "with a certificate": (
         lambda: [listed(referrer(APP, keyless()))],
         "it is signed with a certificate instead of a key (keyless), which is not checked",
+    ),
+    "with a certificate, in the older form": (
+        lambda: [certified()],
+        "it is signed with a certificate instead of a key (keyless), which is not checked",
+    ),
+    "a bundle of another version": (
+        lambda: [listed(referrer(APP, bundle(APP.digest), BUNDLE.replace("0.3", "0.4")))],
+        "its signature is damaged: its bundle is not of version 0.3",
     ),
     "several": (
         lambda: [
@@ -262,6 +278,24 @@ def test_one_of_a_thousand_counts(folder: Path, key: str) -> None:
     with having(older(*many, signed(payload(APP.digest)))) as registry:
         assert saving(f"{registry.host}/app", key).images[0].signers
         assert len(registry.requests) == OWN + 2, "they have the same payload"
+
+
+def test_one_that_is_listed_again_counts_once(
+    folder: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(LIMITS), "signatures", 2, raising=False)
+    with having(older(*[junk(0)] * 5, signed(payload(APP.digest)))) as registry:
+        assert saving(f"{registry.host}/app", key).images[0].signers
+
+
+def test_an_index_under_its_own_digest_as_a_tag_is_no_list(folder: Path, key: str) -> None:
+    """GitLab answers with the image itself: its platforms do not refer to it."""
+    both = index([APP, OTHER_PLATFORM], "oci")
+    store = Store.of({"app": both})
+    store.add("app", both, maker.tag_of(both))
+    with Simulator(store) as registry:
+        refused(folder, f"{registry.host}/app", key)
+        assert OTHER_PLATFORM.digest not in [each.reference for each in registry.requests]
 
 
 def test_they_are_not_looked_at_without_an_end(

@@ -213,6 +213,17 @@ def test_annotations_are_what_was_signed() -> None:
             signed.check([DIGEST], required(notes=notes))
 
 
+def test_annotations_are_those_of_every_digest_that_counts() -> None:
+    """An index and a platform in it, of which one is for production."""
+    statement = maker.statement(DIGEST, OTHER, notes={"env": "prod"})
+    statement["subject"][1]["annotations"] = {"env": "test"}
+    signed = Signed.of_bundle(json.dumps(maker.bundle(json.dumps(statement).encode())).encode())
+    assert signed.check([DIGEST], required(notes=PROD))
+    for digests in ([OTHER], [DIGEST, OTHER]):
+        with pytest.raises(Refused, match="annotation"):
+            signed.check(digests, required(notes=PROD))
+
+
 def test_names_are_what_was_signed() -> None:
     named = Requirement(required().keys, {}, lambda name: name == "r.io/app:1")
     right = maker.payload(DIGEST, name="r.io/app:1")

@@ -191,6 +191,15 @@ def test_an_archive_with_thousands_of_signatures(monkeypatch: pytest.MonkeyPatch
     assert "1 by other keys, 1 not looked at" in str(report.failure())
 
 
+def test_a_manifest_in_place_of_a_signed_one() -> None:
+    """Its name is a digest that was signed, and its content is not."""
+    path = f"blobs/{GOOD.digest.replace(':', '/')}"
+    members = changed(saved(), path, lambda document: EVIL.manifest)
+    report = checked(changed(members, "manifest.json", lambda document: of_evil("manifest.json")))
+    assert f"{path}: hashes to {EVIL.digest}" in map(str, report.faults)
+    assert [each.message for each in report.unsigned] == ["it is not signed"]
+
+
 def test_layers_of_another_image() -> None:
     def exchange(document: Any) -> Any:
         return [document[0] | {"Layers": of_evil("manifest.json")[0]["Layers"]}]
