@@ -6,8 +6,8 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,40 +15,7 @@ import pytest
 from dockersave.errors import OutputError
 from dockersave.rootfs.stage import Stage, fingerprint, remove
 from tests.rootfs.layouts import of_directory
-
-
-def fill(fd: int, **files: str) -> None:
-    """Write files into an open directory."""
-    for name, text in files.items():
-        file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=fd)
-        os.write(file, text.encode())
-        os.close(file)
-    os.fchmod(fd, 0o755)
-
-
-def publish(path: Path, **files: str) -> None:
-    """Make a directory with these files."""
-    with closing(Stage(str(path))) as stage:
-        fill(stage.open(), **files)
-        stage.commit()
-
-
-def files_in(path: Path) -> dict[str, str]:
-    """Return the files of a directory."""
-    return {each.name: each.read_text() for each in path.iterdir()}
-
-
-def names(folder: Path) -> list[str]:
-    """Return what a directory holds."""
-    return sorted(each.name for each in folder.iterdir())
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
-    """Return the name of a directory; no descriptor may stay open."""
-    before = len(os.listdir("/proc/self/fd"))
-    yield tmp_path / "root"
-    assert len(os.listdir("/proc/self/fd")) == before
+from tests.rootfs.staging import NOBODY, files_in, fill, names, publish
 
 
 def test_it_has_its_name_when_it_is_complete(path: Path) -> None:
@@ -192,40 +159,6 @@ def test_a_part_that_is_none_is_kept(name: str, path: Path) -> None:
     assert files_in(part) == {name: "precious"}
 
 
-NOBODY = 65534
-
-
-def test_a_part_of_another_user_is_kept(path: Path) -> None:
-    # Whoever owns it could exchange what is in it while it is published.
-    part = path.with_name("root.part")
-    part.mkdir()
-    (part / ".dockersave").touch()
-    for folder in (part, part / ".dockersave"):
-        os.chown(folder, NOBODY, NOBODY)
-    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="another user"):
-        stage.open()
-    assert names(part) == [".dockersave"]
-
-
-def test_a_part_is_closed_to_others(path: Path) -> None:
-    path.with_name("root.part").mkdir(mode=0o755)
-    with closing(Stage(str(path))) as stage:
-        stage.open()
-        assert stat.S_IMODE(path.with_name("root.part").stat().st_mode) == 0o700
-
-
-def test_a_note_of_another_user_is_not_believed(path: Path) -> None:
-    publish(path, a="1")
-    os.chown(path.with_name("root.saved"), NOBODY, NOBODY)
-    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not made by a save"):
-        stage.open()
-    assert files_in(path) == {"a": "1"}
-    # About their own directory it is.
-    os.chown(path, NOBODY, NOBODY)
-    publish(path, a="2")
-    assert files_in(path) == {"a": "2"}
-
-
 @pytest.mark.parametrize("user", [0, NOBODY])
 @pytest.mark.parametrize("what", ["directory", "link"])
 def test_what_takes_its_place_at_the_last_moment_is_kept(
@@ -337,48 +270,6 @@ def test_two_runs_at_once(path: Path) -> None:
             two.open()
         one.commit()
     assert files_in(path) == {"a": "1"}
-
-
-class Killed(BaseException):
-    """The process has ended."""
-
-
-@pytest.mark.parametrize("step", range(12))
-def test_killed_at_any_step_the_next_run_goes_on(
-    step: int, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(path, a="1")
-    left = step
-    with monkeypatch.context() as patch:
-
-        def dying(name: str) -> Callable[..., object]:
-            whole = getattr(os, name)
-
-            def call(*arguments: object, **more: object) -> object:
-                nonlocal left
-                left -= 1
-                if left < 0:
-                    raise Killed
-                return whole(*arguments, **more)
-
-            return call
-
-        stage = Stage(str(path))
-        fill(stage.open(), a="2")
-        for name in ("rename", "sync", "fsync", "mkdir", "unlink", "rmdir"):
-            patch.setattr(os, name, dying(name))
-        try:
-            stage.commit()
-            stage.close()
-        except Killed:
-            # The kernel closes what a killed process had open.
-            for fd in (stage._fd, stage._new):
-                with suppress(OSError):
-                    os.close(fd)
-    assert not path.exists() or files_in(path) in ({"a": "1"}, {"a": "2"})
-    publish(path, a="3")
-    assert files_in(path) == {"a": "3"}
-    assert names(path.parent) == ["root", "root.saved"]
 
 
 def test_a_part_that_is_replaced_is_not_published(path: Path) -> None:
