@@ -13,7 +13,6 @@ What comes out depends on nothing but the bytes that go in.
 from __future__ import annotations
 
 import io
-import itertools
 import os
 import shutil
 import struct
@@ -156,7 +155,7 @@ def unread_in(file: tuple[bool, bytes]) -> list[tuple[int, int]]:
 
     These are tables for unwinding the stack: a fifteenth of all code. Debuggers and the exceptions
     of C++ are for others; and where a thread is cancelled, libgcc finds that its stack ends here.
-    And what is between segments, which linkers align to the largest page, is not mapped.
+    And the zeros between segments, which linkers align to the largest page, are not mapped.
     """
     from elftools.elf.elffile import ELFFile
 
@@ -169,11 +168,12 @@ def unread_in(file: tuple[bool, bytes]) -> list[tuple[int, int]]:
         for section in elf.iter_sections()
         if section.name in {".eh_frame", ".eh_frame_hdr"}
     ]
-    mapped = sorted(
-        (segment["p_offset"], segment["p_offset"] + segment["p_filesz"])
-        for segment in elf.iter_segments("PT_LOAD")
-    )
-    unread += [(end, start) for (_, end), (start, _) in itertools.pairwise(mapped)]
+    # Segments may be in others (that of .bss has no bytes, and may begin anywhere).
+    mapped = 0
+    for segment in sorted(elf.iter_segments("PT_LOAD"), key=lambda segment: segment["p_offset"]):
+        if mapped < segment["p_offset"] and not any(content[mapped : segment["p_offset"]]):
+            unread.append((mapped, segment["p_offset"]))
+        mapped = max(mapped, segment["p_offset"] + segment["p_filesz"])
     blocks = ((-(-begin // BLOCK) * BLOCK, end // BLOCK * BLOCK) for begin, end in unread)
     return sorted((begin, end) for begin, end in blocks if begin < end)
 

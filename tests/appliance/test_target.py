@@ -78,7 +78,7 @@ for path in sys.argv[1:]:
     with open(path, "rb") as file:
         content = file.read()
     elf = ELFFile(io.BytesIO(content))
-    read = bytearray(len(content))
+    read = bytearray(content.translate(bytes([0]) + bytes([1]) * 255))
     for segment in elf.iter_segments("PT_LOAD"):
         start, size = segment["p_offset"], segment["p_filesz"]
         read[start : start + size] = bytes([1]) * size
@@ -89,7 +89,7 @@ for path in sys.argv[1:]:
     for begin, end in unread_in((True, content)):
         count += 1
         if any(read[begin:end]):
-            sys.exit(f"{path}: {begin} to {end} is mapped")
+            sys.exit(f"{path}: {begin} to {end} is read")
 print(count)
 """
 
