@@ -49,6 +49,9 @@ class Signers:
         self._check = check
         self._requests = self._bytes = 0
         self._seen: set[str] = set()
+        self._reading = ""
+        self.proofs: list[str] = []
+        """The digests of the manifests with the signatures that were found."""
         self._last: tuple[str, bytes] = ("", b"")
 
     def find(self, requirements: Sequence[Requirement]) -> list[PublicKey]:
@@ -64,7 +67,8 @@ class Signers:
         search = Search(requirements, lambda line: self._trace.say("signature", line))
         for look in self._candidates():
             self._check()
-            search.consider(look, self._digests)
+            if search.consider(look, self._digests):
+                self.proofs.append(self._reading)
             if search.is_over:
                 break
         return search.result()
@@ -165,6 +169,7 @@ class Signers:
 
     def _parsed(self, found: Document) -> Manifest | None:
         """The manifest that was found, if it is one."""
+        self._reading = found.digest
         self._bytes -= len(found.body)
         try:
             with self._registry.budget.taking(len(found.body)):

@@ -6,8 +6,22 @@ from collections.abc import Sequence
 
 from ..model.reference import Reference
 from ..signatures.policy import Policy, requirements
+from ..values import dataclass
 from .session import Session
 from .signers import Signers
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Who signed an image.
+
+    Args:
+        signers: fingerprints of the keys.
+        manifests: digests of the manifests that have the signatures.
+    """
+
+    signers: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
 
 
 class Trust:
@@ -29,9 +43,7 @@ class Trust:
         """
         requirements(self._policies, reference)
 
-    def signers(
-        self, session: Session, reference: Reference, digests: Sequence[str]
-    ) -> tuple[str, ...]:
+    def proof(self, session: Session, reference: Reference, digests: Sequence[str]) -> Proof:
         """Check who signed an image.
 
         Args:
@@ -39,16 +51,14 @@ class Trust:
             reference: the image.
             digests: of what the reference names, and of what was chosen from that.
 
-        Returns:
-            The fingerprints of the keys.
-
         Raises:
             SignatureError: nobody whose signature it needs.
             DockersaveError: signatures cannot be fetched.
         """
         needed = requirements(self._policies, reference)
         if not needed:
-            return ()
+            return Proof()
         registry, check = session.registry(reference.registry), session.cancellation.check
         signers = Signers(registry, reference.repository, digests, session.trace, check)
-        return tuple(dict.fromkeys(key.fingerprint for key in signers.find(needed)))
+        keys = dict.fromkeys(key.fingerprint for key in signers.find(needed))
+        return Proof(tuple(keys), tuple(signers.proofs))

@@ -76,14 +76,16 @@ def _image(job: Job, trust: Trust | None, reference: Reference) -> Image:
     image = replace(image, unpacked=unpacked, absent=absent, asked=resolver.asked)
     if lock:
         lock[reference].check(image)
+    proven: tuple[str, ...] = ()
     if trust:
-        signers = trust.signers(job.session, reference, (image.asked, image.root.digest))
-        image = replace(image, signers=signers)
+        proof = trust.proof(job.session, reference, (image.asked, image.root.digest))
+        image, proven = replace(image, signers=proof.signers), proof.manifests
     if options.carries:
         from ..resolving.companions import Companions
 
         everything = options.with_referrers
-        image = Companions(job.session, resolver, reference, everything=everything).of(image)
+        beside = Companions(job.session, resolver, reference, proven, everything=everything)
+        image = beside.of(image)
     return image
 
 
