@@ -34,6 +34,7 @@ from ..spelling import argument
 from ..transfer.sources import LocalStore
 
 _LISTED_MOST = 10
+_AGAIN = "save the image, or copy the archive, again"
 
 
 class ArchivedImage:
@@ -93,7 +94,10 @@ class ArchivedImage:
             raise NotFoundError(
                 f"{self._path} does not hold {digest}", "was it saved for another platform?"
             )
-        return self._document(path)
+        body = self._document(path)
+        if (there := digest_of(body, digest.partition(":")[0])) != digest:
+            raise ContentError(f"{self._path}: {digest} hashes to {there}", _AGAIN)
+        return body
 
     # The archive
 
@@ -115,9 +119,7 @@ class ArchivedImage:
                 "name a saved archive that you can read",
             ) from failure
         if inventory.cut:
-            raise ContentError(
-                f"{self._path}: {inventory.cut}", "save the image, or copy the archive, again"
-            )
+            raise ContentError(f"{self._path}: {inventory.cut}", _AGAIN)
         return inventory
 
     def _unreadable(self) -> UsageError:
