@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..model.reference import Reference
 from ..signatures.policy import Policy, requirements
 from ..values import dataclass
 from .session import Session
 from .signers import Signers
+
+if TYPE_CHECKING:
+    from .offline import ArchivedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,19 @@ class Trust:
         signers = Signers(registry, reference.repository, digests, session.trace, check)
         keys = dict.fromkeys(key.fingerprint for key in signers.find(needed))
         return Proof(tuple(keys), tuple(signers.proofs))
+
+    def proof_in(self, archive: ArchivedImage, digests: Sequence[str]) -> Proof:
+        """Check who signed an image in an archive, without a network.
+
+        What it is called there does not matter: whoever wrote the archive chose that.
+
+        Args:
+            archive: the image.
+            digests: as for `proof`.
+
+        Raises:
+            SignatureError: nobody whose signature it needs, or the archive does not have that.
+        """
+        needed = requirements(self._policies, None)
+        signers = archive.signers(digests, needed) if needed else ()
+        return Proof(tuple(dict.fromkeys(key.fingerprint for key in signers)))

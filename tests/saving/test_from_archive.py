@@ -184,8 +184,6 @@ def test_it_is_for_file_systems_only(saved: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"verify_keys": ["key.pem"]},
-        {"policy": "policy.json"},
         {"lock": "images.lock"},
         {"locked": "images.lock"},
         {"with_signatures": True},
@@ -196,9 +194,8 @@ def test_it_is_for_file_systems_only(saved: dict[str, Path]) -> None:
 def test_what_only_a_registry_can_answer_is_refused(
     options: dict[str, Any], saved: dict[str, Path]
 ) -> None:
-    with pytest.raises(UsageError, match="needs a registry, and") as caught:
+    with pytest.raises(UsageError, match="needs a registry, and"):
         save(options=Options(format="rootfs", from_archive=saved["docker"], **options))
-    assert "verify_keys= or policy= its signatures, too" in caught.value.hint
 
 
 @pytest.mark.parametrize("form", ["rootfs", "bundle"])
