@@ -32,8 +32,8 @@ _SECURITY = "its export has no extended attributes but `security.capability`"
 _TRUSTED = "leaves out what only root can see"
 _ALONE = "unpacks each layer alone, and does not look for files or links of lower ones"
 _AFTER = (
-    "removes what the same layer has put there, and then misses it; but whiteouts are for lower "
-    'layers only (OCI image specification, layer.md, "Whiteouts")'
+    "removes what the same layer has put there, and misses it; whiteouts are for lower layers only "
+    "(OCI layer.md)"
 )
 _ITS_OWN = "gives the file these attributes, under all its names; GNU tar does not"
 _NOW = "has the time of unpacking there, which is never the same"
