@@ -20,6 +20,7 @@ from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
+from .content import whole
 from .headers import FILE, Content, Headers, Member
 from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
 
@@ -75,6 +76,7 @@ class Tree(Nodes):
         self._shared: set[int] = set()
         """Places of files with several names."""
         self._number = self._steps = self._headers = 0
+        self._is_sparse = False
         self._pruned: set[int] = set()
         self._wanted: set[int] = {ROOT}
         self._above: set[int] = set()
@@ -153,13 +155,26 @@ class Tree(Nodes):
         if found is None or found[1].kind != FILE:
             return b""
         layer, member = found
-        return layers[layer].read(member.content, min(member.size, most))
+        body = b""
+        for data in whole(layers[layer], member):
+            body += data
+            if len(body) >= most:
+                break
+        return body[:most]
+
+    @property
+    def holes(self) -> int:
+        """How much of the files' content are holes, in bytes."""
+        if not self._is_sparse:
+            return 0
+        members = (entry.member for entry in self.entries() if not entry.same)
+        return sum(member.size - member.stored for member in members)
 
     @property
     def content(self) -> int:
         """How much content the files have together, each rounded up to blocks of 512, in bytes."""
         if ROOT not in self._wanted:
-            sizes = (entry.member.size for entry in self.entries() if not entry.same)
+            sizes = (entry.member.stored for entry in self.entries() if not entry.same)
             return sum(BLOCK + size + padding(size) for size in sizes)
         seen: set[int] = set()
         total = 0
@@ -178,7 +193,7 @@ class Tree(Nodes):
         member = self._near[place >> LAYER].at(offset)
         if member is None:
             raise ContentError("a layer was changed in the meantime")
-        self._step((member.content - offset) // BLOCK)
+        self._step((member.content - offset) // BLOCK + len(member.pieces))
         return member
 
     def _step(self, count: int = 1) -> None:
@@ -228,7 +243,9 @@ class Tree(Nodes):
         if is_inside and parts != [_AUFS_LINKS]:
             # Nothing is in a whiteout.
             return
-        size = member.size
+        size = member.stored
+        if member.sparse_map is not None:
+            self._is_sparse = True
         if member.kind == HARD_LINK:
             place, size = self._linked(member)
         self._put(self._directory(parts), name, place, size)

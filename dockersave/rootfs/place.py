@@ -17,9 +17,9 @@ from ..archive.disk import writing
 from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
 from ..errors import OutputError, shown
 from ..values import dataclass
+from .content import pieces
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
 from .merge import Entry, Tree
-from .tarball import content
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)
 """Another owner: EINVAL if a user namespace has no such id."""
@@ -139,10 +139,14 @@ class Placing:
         elif member.kind == FILE:
             fd = os.open(name, _NEW, 0o600, dir_fd=parent)
             try:
-                for data in content(layer, member.content, member.size):
+                end = 0
+                for position, data in pieces(layer, member):
                     self._check()
-                    _write(fd, data)
-                self.size += member.size
+                    _write(fd, data, position)
+                    end = position + len(data)
+                if end < member.size:
+                    os.ftruncate(fd, member.size)
+                self.size += member.stored
                 self._finish(fd, member)
             finally:
                 os.close(fd)
@@ -264,10 +268,11 @@ def write_file(folder: int, name: str, body: bytes) -> None:
             os.close(fd)
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes, position: int = 0) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        written = os.pwrite(fd, view, position)
+        view, position = view[written:], position + written
 
 
 def _shown(path: bytes) -> str:

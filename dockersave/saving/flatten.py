@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import ContentError, UsageError
+from ..errors import ContentError, OutputError, UsageError
 from ..limits import LIMITS
 from ..model.image import Image
 from ..spelling import argument
-from ..units import counted
+from ..units import counted, in_bytes
 from ..values import dataclass
 from .destination import STDOUT, Destination
 from .job import Job
@@ -82,8 +82,14 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
         output.begin(job.format.layers([image]), job.session.cancellation.check)
         job.leave_room(output.unreserved)
         with _merged(job, image) as (tree, layers):
+            zeros = tree.holes
+            if zeros > LIMITS.sparse_zeros:
+                raise OutputError(
+                    f"cannot write {path}: holes of files are {in_bytes(zeros)} of zeros there",
+                    f"write a directory, where holes take no space, with {argument('tar')}",
+                )
             if path != STDOUT and not destination.compression:
-                Room((path,), tree.content, 0, is_exact=False).check()
+                Room((path,), tree.content + zeros, 0, is_exact=False).check()
             prefix = job.format.root.encode()
             if prefix:
                 output.write(document(_CONFIG.encode(), _runtime_config(image, tree, layers)))

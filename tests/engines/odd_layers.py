@@ -49,6 +49,19 @@ LAYERS: dict[str, list[list[Item]]] = {
     "GNU tar's headers, names that are not UTF-8": [
         [file("\udcff", "x"), link("\udcfe", "\udcff")]
     ],
+    "sparse files": [
+        [
+            Item(
+                "a",
+                data=b"abcde",
+                pax={
+                    "GNU.sparse.size": "12",
+                    "GNU.sparse.numblocks": "2",
+                    "GNU.sparse.map": "0,3,10,2",
+                },
+            )
+        ]
+    ],
     "times": [
         [Item("new", mtime=1_600_000_000), Item("link", tarfile.SYMTYPE, target="x", mtime=5)]
     ],
