@@ -98,12 +98,8 @@ class Tree(Nodes):
         """
         self._wanted, self._above = set(), set()
         for path in paths:
-            *parts, name = _parts(os.fsencode(path)) or [b""]
-            above = self._walk(parts, create=False)
-            node = above
-            if name and above is not None:
-                node = self._find(above, name) or None
-            if node is None or not self._place[node]:
+            node = self._node(os.fsencode(path), follow=False)
+            if node is None:
                 raise NotFoundError(
                     f"the image has no {shown(path)}",
                     "write the path as in the image, such as etc/os-release",
@@ -119,6 +115,7 @@ class Tree(Nodes):
         Raises:
             ContentError: a path is too long or too deep.
         """
+        self._steps = 0
         first: dict[int, int] = {}
         if not self._place[ROOT] & IMPLICIT:
             yield Entry(b"", 0, self._member(ROOT), 0, b"")
@@ -144,10 +141,27 @@ class Tree(Nodes):
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
-    def find(self, path: bytes) -> tuple[int, Member] | None:
-        """The layer and the member at a path, its links followed; None if there is none."""
-        node = self._walk(_parts(path), create=False)
+    def find(self, path: bytes, *, follow: bool = True) -> tuple[int, Member] | None:
+        """The layer and the member at a path; None if there is none.
+
+        Args:
+            path: from the root. Links on the way are followed.
+            follow: whether the last name is, too.
+
+        Raises:
+            ContentError: there are too many links.
+        """
+        self._steps = 0
+        node = self._node(path, follow=follow)
         return None if node is None else (self._place[node] >> LAYER, self._member(node))
+
+    def _node(self, path: bytes, *, follow: bool) -> int | None:
+        *parts, name = _parts(path) or [b".."]
+        if follow or name == b"..":
+            return self._walk([*parts, name], create=False)
+        above = self._walk(parts, create=False)
+        node = 0 if above is None else self._find(above, name)
+        return node if node and self._place[node] else None
 
     def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
         """The start of a file, at most so many bytes; nothing if there is no such file."""

@@ -53,21 +53,11 @@ def flatten(job: Job, image: Image, destination: Destination) -> None:
     """
     from ..archive.write import beginning_anew
 
-    if image.absent:
-        raise UsageError(
-            f"{image.reference}: {len(image.absent)} of its layers are hosted elsewhere",
-            f"{argument('foreign')} fetches them",
-        )
-    try:
-        with beginning_anew():
-            if destination.tree:
-                _into_directory(job, image, destination.tree)
-            else:
-                _into_tar(job, image, destination)
-    except ContentError as failure:
-        if archive := job.options.from_archive:
-            failure.hint = f"{argument('check', archive)} lists all that is wrong with the archive"
-        raise
+    with beginning_anew():
+        if destination.tree:
+            _into_directory(job, image, destination.tree)
+        else:
+            _into_tar(job, image, destination)
 
 
 def _into_tar(job: Job, image: Image, destination: Destination) -> None:
@@ -81,7 +71,7 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
     with closing(output):
         output.begin(job.format.layers([image]), job.session.cancellation.check)
         job.leave_room(output.unreserved)
-        with _merged(job, image) as (tree, layers):
+        with merged(job, image) as (tree, layers):
             zeros = tree.holes
             if zeros > LIMITS.sparse_zeros:
                 raise OutputError(
@@ -111,7 +101,7 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
             ending.callback(os.close, root)
         placing = Placing(root, job.session.cancellation.check)
         job.leave_room(room_to_leave(job.format.layers([image])))
-        with _merged(job, image) as (tree, layers):
+        with merged(job, image) as (tree, layers):
             Room((path,), tree.content, 0, is_exact=False).check()
             if root != top:
                 whose = (os.geteuid(), os.getegid())
@@ -129,18 +119,41 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
 
 
 @contextmanager
-def _merged(job: Job, image: Image) -> Iterator[tuple[Tree, list[LayerFile]]]:
-    """What the layers make, and the layers."""
+def merged(job: Job, image: Image) -> Iterator[tuple[Tree, list[LayerFile]]]:
+    """Fetch, unpack and merge layers; they are there as long as the context.
+
+    Args:
+        job: what is saved or read.
+        image: the image.
+
+    Returns:
+        What the layers make, and the layers, bottom first.
+
+    Raises:
+        UsageError: a layer is hosted elsewhere.
+        ContentError: a layer is not what it claims to be.
+        NotFoundError: the image has nothing of `options.only`.
+    """
     from ..rootfs.merge import Tree
 
-    with job.unpacked([image]) as unpacked:
-        job.progress.phase("publishing")
-        stored = [layer.digest for _, layer in image.layers(image.primary)]
-        layers = [LayerFile(unpacked[digest]) for digest in stored]
-        tree = Tree(layers, job.session.cancellation.check)
-        if job.options.only:
-            tree.select(job.options.only)
-        yield tree, layers
+    if image.absent:
+        raise UsageError(
+            f"{image.reference}: {len(image.absent)} of its layers are hosted elsewhere",
+            f"{argument('foreign')} fetches them",
+        )
+    try:
+        with job.unpacked([image]) as unpacked:
+            job.progress.phase("publishing")
+            stored = [layer.digest for _, layer in image.layers(image.primary)]
+            layers = [LayerFile(unpacked[digest]) for digest in stored]
+            tree = Tree(layers, job.session.cancellation.check)
+            if job.options.only:
+                tree.select(job.options.only)
+            yield tree, layers
+    except ContentError as failure:
+        if archive := job.options.from_archive:
+            failure.hint = f"{argument('check', archive)} lists all that is wrong with the archive"
+        raise
 
 
 def _runtime_config(
