@@ -61,17 +61,22 @@ class Tree(Nodes):
     Args:
         layers: bottom first.
         check: called now and then; may raise to stop.
+        note: called for each member: with its layer's number, the offset of its headers, and it.
 
     Raises:
         ContentError: they are not what layers are, or exceed a limit.
     """
 
     def __init__(
-        self, layers: Sequence[Content], check: Callable[[], object] = lambda: None
+        self,
+        layers: Sequence[Content],
+        check: Callable[[], object] = lambda: None,
+        note: Callable[[int, int, Member], object] = lambda number, offset, member: None,
     ) -> None:
         super().__init__()
         self._layers = layers
         self._check = check
+        self._note = note
         self._near = [Headers(layer, _NEAR) for layer in layers]
         self._shared: set[int] = set()
         """Places of files with several names."""
@@ -144,19 +149,21 @@ class Tree(Nodes):
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
-    def find(self, path: bytes) -> tuple[int, Member] | None:
-        """The layer and the member at a path, its links followed; None if there is none."""
+    def find(self, path: bytes) -> Entry | None:
+        """What is at a path, its links followed; None if there is nothing."""
         node = self._walk(_parts(path), create=False)
-        return None if node is None else (self._place[node] >> LAYER, self._member(node))
+        if node is None:
+            return None
+        found = self._path(node)
+        return Entry(found, found.count(b"/"), self._member(node), self._place[node] >> LAYER, b"")
 
     def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
         """The start of a file, at most so many bytes; nothing if there is no such file."""
         found = self.find(path)
-        if found is None or found[1].kind != FILE:
+        if found is None or found.member.kind != FILE:
             return b""
-        layer, member = found
         body = b""
-        for data in whole(layers[layer], member):
+        for data in whole(layers[found.layer], found.member):
             body += data
             if len(body) >= most:
                 break
@@ -220,6 +227,7 @@ class Tree(Nodes):
             self._step()
             if self._headers > LIMITS.rootfs_headers:
                 raise ContentError(f"the layers have more than {LIMITS.rootfs_headers} members")
+            self._note(number, offset, member)
             self._add(offset, member)
         if node := self._find(ROOT, _AUFS_LINKS):
             self._remove(node)
