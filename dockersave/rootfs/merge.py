@@ -20,8 +20,7 @@ from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
-from .content import whole
-from .headers import FILE, Content, Headers, Member
+from .headers import Content, Headers, Member
 from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
 
 _WHITEOUT = b".wh."
@@ -61,17 +60,22 @@ class Tree(Nodes):
     Args:
         layers: bottom first.
         check: called now and then; may raise to stop.
+        note: called for each member: with its layer's number, the offset of its headers, and it.
 
     Raises:
         ContentError: they are not what layers are, or exceed a limit.
     """
 
     def __init__(
-        self, layers: Sequence[Content], check: Callable[[], object] = lambda: None
+        self,
+        layers: Sequence[Content],
+        check: Callable[[], object] = lambda: None,
+        note: Callable[[int, int, Member], object] = lambda number, offset, member: None,
     ) -> None:
         super().__init__()
         self._layers = layers
         self._check = check
+        self._note = note
         self._near = [Headers(layer, _NEAR) for layer in layers]
         self._shared: set[int] = set()
         """Places of files with several names."""
@@ -141,19 +145,19 @@ class Tree(Nodes):
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
-    def find(self, path: bytes, *, follow: bool = True) -> tuple[int, Member] | None:
-        """The layer and the member at a path; None if there is none.
+    def find(self, path: bytes, *, follow: bool = True) -> Entry | None:
+        """What is at a path, the links on its way followed; None if there is nothing.
 
         Args:
-            path: from the root. Links on the way are followed.
-            follow: whether the last name is, too.
-
-        Raises:
-            ContentError: there are too many links.
+            path: from the root.
+            follow: whether its last name is followed, too.
         """
         self._steps = 0
         node = self._node(path, follow=follow)
-        return None if node is None else (self._place[node] >> LAYER, self._member(node))
+        if node is None:
+            return None
+        found = self._path(node)
+        return Entry(found, found.count(b"/"), self._member(node), self._place[node] >> LAYER, b"")
 
     def _node(self, path: bytes, *, follow: bool) -> int | None:
         *parts, name = _parts(path) or [b".."]
@@ -162,19 +166,6 @@ class Tree(Nodes):
         above = self._walk(parts, create=False)
         node = 0 if above is None else self._find(above, name)
         return node if node and self._place[node] else None
-
-    def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
-        """The start of a file, at most so many bytes; nothing if there is no such file."""
-        found = self.find(path)
-        if found is None or found[1].kind != FILE:
-            return b""
-        layer, member = found
-        body = b""
-        for data in whole(layers[layer], member):
-            body += data
-            if len(body) >= most:
-                break
-        return body[:most]
 
     @property
     def holes(self) -> int:
@@ -234,6 +225,7 @@ class Tree(Nodes):
             self._step()
             if self._headers > LIMITS.rootfs_headers:
                 raise ContentError(f"the layers have more than {LIMITS.rootfs_headers} members")
+            self._note(number, offset, member)
             self._add(offset, member)
         if node := self._find(ROOT, _AUFS_LINKS):
             self._remove(node)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from ..rootfs.headers import Member
-    from ..rootfs.merge import Tree
+    from ..rootfs.merge import Entry, Tree
 
 AnyPath = str | os.PathLike[str]
 
@@ -154,7 +154,7 @@ class FileSystem:
             UsageError: the file system is closed.
         """
         with self._lock:
-            _, member = self._find(path, follow=follow_symlinks)
+            member = self._find(path, follow=follow_symlinks).member
         return FileStat(
             type=_TYPES[chr(member.kind)],
             mode=member.mode,
@@ -179,11 +179,11 @@ class FileSystem:
             UsageError: it is not a file, or the file system is closed.
         """
         with self._lock:
-            layer, member = self._find(path, follow=True)
-            what = _TYPES[chr(member.kind)]
+            entry = self._find(path, follow=True)
+            what = _TYPES[chr(entry.member.kind)]
             if what != "file":
                 raise UsageError(f"{_shown(path)} is a {what}, not a file", "stat tells the type")
-            return io.BufferedReader(_File(self._layers[layer].file, member))
+            return io.BufferedReader(_File(self._layers[entry.layer].file, entry.member))
 
     def close(self) -> None:
         """Free the space of the layers. Can be called twice."""
@@ -202,8 +202,8 @@ class FileSystem:
             raise UsageError("the file system is closed", "read from it before you close it")
         return self._tree
 
-    def _find(self, path: AnyPath, *, follow: bool) -> tuple[int, Member]:
-        """The layer and the member at a path. The lock is held."""
+    def _find(self, path: AnyPath, *, follow: bool) -> Entry:
+        """What is at a path. The lock is held."""
         try:
             found = self._opened().find(os.fsencode(path), follow=follow)
         except UnicodeEncodeError:
