@@ -107,6 +107,12 @@ class Limits:
     """Records in the extensions of one tar header: they are parsed again for each hard link."""
     tar_extensions: int = 64 * MIB
     """Extensions of all tar headers of an archive together."""
+    sparse_pieces: int = 1 << 16
+    """Pieces of one sparse file between its holes: a disk of 64 GiB in pieces of 1 MiB."""
+    sparse_file: int = 1 << 44
+    """One sparse file with its holes: the largest that ext4 has."""
+    sparse_zeros: int = 64 * GIB
+    """What the holes of all sparse files add to a tar, as zeros: a few bytes may state any size."""
     path: int = 4096
     """Characters of a member's name or a link's target, as for a path in Linux."""
     folders: int = 50

@@ -20,7 +20,7 @@ from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
-from .headers import FILE, Content, Headers, Member
+from .headers import Content, Headers, Member
 from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
 
 _WHITEOUT = b".wh."
@@ -60,21 +60,27 @@ class Tree(Nodes):
     Args:
         layers: bottom first.
         check: called now and then; may raise to stop.
+        note: called for each member: with its layer's number, the offset of its headers, and it.
 
     Raises:
         ContentError: they are not what layers are, or exceed a limit.
     """
 
     def __init__(
-        self, layers: Sequence[Content], check: Callable[[], object] = lambda: None
+        self,
+        layers: Sequence[Content],
+        check: Callable[[], object] = lambda: None,
+        note: Callable[[int, int, Member], object] = lambda number, offset, member: None,
     ) -> None:
         super().__init__()
         self._layers = layers
         self._check = check
+        self._note = note
         self._near = [Headers(layer, _NEAR) for layer in layers]
         self._shared: set[int] = set()
         """Places of files with several names."""
         self._number = self._steps = self._headers = 0
+        self._is_sparse = False
         self._pruned: set[int] = set()
         self._wanted: set[int] = {ROOT}
         self._above: set[int] = set()
@@ -96,12 +102,8 @@ class Tree(Nodes):
         """
         self._wanted, self._above = set(), set()
         for path in paths:
-            *parts, name = _parts(os.fsencode(path)) or [b""]
-            above = self._walk(parts, create=False)
-            node = above
-            if name and above is not None:
-                node = self._find(above, name) or None
-            if node is None or not self._place[node]:
+            node = self._node(os.fsencode(path), follow=False)
+            if node is None:
                 raise NotFoundError(
                     f"the image has no {shown(path)}",
                     "write the path as in the image, such as etc/os-release",
@@ -117,6 +119,7 @@ class Tree(Nodes):
         Raises:
             ContentError: a path is too long or too deep.
         """
+        self._steps = 0
         first: dict[int, int] = {}
         if not self._place[ROOT] & IMPLICIT:
             yield Entry(b"", 0, self._member(ROOT), 0, b"")
@@ -142,24 +145,41 @@ class Tree(Nodes):
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
-    def find(self, path: bytes) -> tuple[int, Member] | None:
-        """The layer and the member at a path, its links followed; None if there is none."""
-        node = self._walk(_parts(path), create=False)
-        return None if node is None else (self._place[node] >> LAYER, self._member(node))
+    def find(self, path: bytes, *, follow: bool = True) -> Entry | None:
+        """What is at a path, the links on its way followed; None if there is nothing.
 
-    def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
-        """The start of a file, at most so many bytes; nothing if there is no such file."""
-        found = self.find(path)
-        if found is None or found[1].kind != FILE:
-            return b""
-        layer, member = found
-        return layers[layer].read(member.content, min(member.size, most))
+        Args:
+            path: from the root.
+            follow: whether its last name is followed, too.
+        """
+        self._steps = 0
+        node = self._node(path, follow=follow)
+        if node is None:
+            return None
+        found = self._path(node)
+        return Entry(found, found.count(b"/"), self._member(node), self._place[node] >> LAYER, b"")
+
+    def _node(self, path: bytes, *, follow: bool) -> int | None:
+        *parts, name = _parts(path) or [b".."]
+        if follow or name == b"..":
+            return self._walk([*parts, name], create=False)
+        above = self._walk(parts, create=False)
+        node = 0 if above is None else self._find(above, name)
+        return node if node and self._place[node] else None
+
+    @property
+    def holes(self) -> int:
+        """How much of the files' content are holes, in bytes."""
+        if not self._is_sparse:
+            return 0
+        members = (entry.member for entry in self.entries() if not entry.same)
+        return sum(member.size - member.stored for member in members)
 
     @property
     def content(self) -> int:
         """How much content the files have together, each rounded up to blocks of 512, in bytes."""
         if ROOT not in self._wanted:
-            sizes = (entry.member.size for entry in self.entries() if not entry.same)
+            sizes = (entry.member.stored for entry in self.entries() if not entry.same)
             return sum(BLOCK + size + padding(size) for size in sizes)
         seen: set[int] = set()
         total = 0
@@ -178,7 +198,7 @@ class Tree(Nodes):
         member = self._near[place >> LAYER].at(offset)
         if member is None:
             raise ContentError("a layer was changed in the meantime")
-        self._step((member.content - offset) // BLOCK)
+        self._step((member.content - offset) // BLOCK + len(member.pieces))
         return member
 
     def _step(self, count: int = 1) -> None:
@@ -205,6 +225,7 @@ class Tree(Nodes):
             self._step()
             if self._headers > LIMITS.rootfs_headers:
                 raise ContentError(f"the layers have more than {LIMITS.rootfs_headers} members")
+            self._note(number, offset, member)
             self._add(offset, member)
         if node := self._find(ROOT, _AUFS_LINKS):
             self._remove(node)
@@ -228,7 +249,9 @@ class Tree(Nodes):
         if is_inside and parts != [_AUFS_LINKS]:
             # Nothing is in a whiteout.
             return
-        size = member.size
+        size = member.stored
+        if member.sparse_map is not None:
+            self._is_sparse = True
         if member.kind == HARD_LINK:
             place, size = self._linked(member)
         self._put(self._directory(parts), name, place, size)

@@ -41,8 +41,13 @@ def flattening(bench: Bench) -> Iterator[Row]:
     yield Row(f"--format rootfs, {_MANY:,} files, as a tar", "", most, 96, "MiB")
 
 
-def _usual(files: int) -> Image:
-    """Three layers: the upper ones replace a sixth of the files, and remove some."""
+def _usual(files: int, *, is_newer: bool = False) -> Image:
+    """Three layers: the upper ones replace a sixth of the files.
+
+    Parameters:
+        files: how many.
+        is_newer: whether a fourth one replaces a hundredth of them.
+    """
     body = text(1, 37_000)
     folders = [directory(f"usr/share/d{number}") for number in range(files // 50)]
 
@@ -52,14 +57,13 @@ def _usual(files: int) -> Image:
             name = f"usr/share/d{number // 50}/file-{number}-of-a-usual-name"
             yield file(name, b"%d %d\n" % (kind, number) + body[:size])
 
-    return image(
-        [
-            layer([*folders, *some(range(files), 1)], level=6),
-            layer(some(range(0, files, 8), 2), level=6),
-            layer(some(range(0, files, 24), 3), level=6),
-        ],
-        flavor="oci",
-    )
+    layers = [
+        layer([*folders, *some(range(files), 1)], level=6),
+        layer(some(range(0, files, 8), 2), level=6),
+        layer(some(range(0, files, 24), 3), level=6),
+    ]
+    newer = [layer(some(range(0, files, 100), 4), level=6)] if is_newer else []
+    return image([*layers, *newer], flavor="oci")
 
 
 def _many(files: int) -> Image:

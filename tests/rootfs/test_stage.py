@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dockersave.errors import OutputError
-from dockersave.rootfs.stage import Stage, fingerprint, remove
+from dockersave.rootfs.stage import Stage
+from dockersave.rootfs.walk import fingerprint, remove
 from tests.rootfs.layouts import of_directory
 from tests.rootfs.staging import NOBODY, files_in, fill, names, publish
 
@@ -214,7 +215,7 @@ def test_what_cannot_be_replaced_keeps_its_mode(
         fill(stage.open(), a="2")
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", busy)
-            patch.setattr(stage, "_note", lambda *fingerprints: None)
+            patch.setattr(stage, "_note", lambda *fingerprints, record: None)
             with pytest.raises(OutputError, match="is mounted there"):
                 stage.commit()
     assert stat.S_IMODE(path.stat().st_mode) == 0o555

@@ -101,7 +101,7 @@ KEYS = st.binary(min_size=1).filter(lambda key: not {0, ord("=")} & {*key})
         st.integers(0, 2**32 - 2), st.integers(0, 2**32 - 2),
         st.integers(-(2**33) * 10**9, 2**33 * 10**9), st.just(b""),
         st.integers(0, 2**36), st.just(0), st.just((0, 0)),
-        st.dictionaries(KEYS, st.binary()),
+        st.dictionaries(KEYS, st.binary()), st.none(),
     ),
     st.lists(st.binary(min_size=1, max_size=255), min_size=1, max_size=9),
 )  # fmt: skip
