@@ -28,7 +28,7 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _AUFS_LINKS = b".wh..wh.plnk"
 """What is in it is only for hard links of the same layer, as in Docker and containerd."""
-_EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
+EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
 """The attributes of directories that no layer describes."""
 _STEPS_BETWEEN = 4096
 """How many steps are between two checks."""
@@ -146,7 +146,7 @@ class Tree(Nodes):
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
     def find(self, path: bytes, *, follow: bool = True) -> Entry | None:
-        """What is at a path, the links on its way followed; None if there is nothing.
+        """What is at a path, the links on its way followed; None if that has no entry.
 
         Args:
             path: from the root.
@@ -154,10 +154,16 @@ class Tree(Nodes):
         """
         self._steps = 0
         node = self._node(path, follow=follow)
-        if node is None:
+        if node is None or not self._is_selected(node):
             return None
         found = self._path(node)
         return Entry(found, found.count(b"/"), self._member(node), self._place[node] >> LAYER, b"")
+
+    def _is_selected(self, node: int) -> bool:
+        above = node
+        while above != ROOT and above not in self._wanted:
+            above = self._parent[above]
+        return above in self._wanted or node in self._above
 
     def _node(self, path: bytes, *, follow: bool) -> int | None:
         *parts, name = _parts(path) or [b".."]
@@ -193,7 +199,7 @@ class Tree(Nodes):
     def _member(self, node: int) -> Member:
         place = self._place[node]
         if place & IMPLICIT:
-            return _EMPTY_DIRECTORY
+            return EMPTY_DIRECTORY
         offset = place & OFFSET
         member = self._near[place >> LAYER].at(offset)
         if member is None:

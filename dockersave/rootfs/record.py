@@ -18,7 +18,7 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import accumulate, chain
 from typing import NamedTuple
 
@@ -108,6 +108,11 @@ class Record:
     def pieces(self) -> Iterator[bytes]:
         """All of it, as it is."""
         return _pieces(self._file, self._start, os.fstat(self._file).st_size)
+
+    @property
+    def known(self) -> Set[str]:
+        """The diff_ids of the layers whose headers it has: those that were fetched."""
+        return self._sections.keys() - {""}
 
     def section(self, digest: str) -> tuple[int, Iterator[bytes]]:
         """How many members a layer has, and its section, as it is."""

@@ -7,7 +7,7 @@ alone are merged. What upper layers hide is never written.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,9 +17,10 @@ from ..limits import LIMITS
 from ..model.image import Image
 from ..spelling import argument
 from ..units import counted, in_bytes
-from ..values import dataclass
 from .destination import STDOUT, Destination
 from .job import Job
+from .layer_files import LaterLayer, LayerFile
+from .selection import needed, stand_ins
 
 if TYPE_CHECKING:
     from ..rootfs.earlier import Earlier
@@ -30,44 +31,6 @@ if TYPE_CHECKING:
 
 
 _CONFIG = "config.json"
-
-
-@dataclass(frozen=True, slots=True)
-class LayerFile:
-    """A layer in a file.
-
-    Args:
-        file: its descriptor.
-    """
-
-    file: int
-
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer only at the end."""
-        return os.pread(self.file, amount, offset)
-
-
-class LaterLayer:
-    """A layer that is fetched when it is needed.
-
-    Args:
-        fetch: fetches it.
-    """
-
-    def __init__(self, fetch: Callable[[], LayerFile]) -> None:
-        self._fetch = fetch
-        self._layer: LayerFile | None = None
-
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer only at the end."""
-        return os.pread(self.file, amount, offset)
-
-    @property
-    def file(self) -> int:
-        """Its descriptor."""
-        if self._layer is None:
-            self._layer = self._fetch()
-        return self._layer.file
 
 
 def flatten(job: Job, image: Image, destination: Destination) -> None:
@@ -179,40 +142,51 @@ def merged(
     from ..transfer.window import spool
 
     digests = _diff_ids(image)
-    known = set(record.layers).intersection(digests) if record else set()
     with _explaining(job, image), ExitStack() as ending:
 
-        def fetch(digest: str) -> LayerFile:
-            return LayerFile(ending.enter_context(job.unpacked([image], {digest}))[digest])
+        def fetch(wanted: Collection[str]) -> dict[str, LayerFile]:
+            files = ending.enter_context(job.unpacked([image], wanted))
+            return {digest: LayerFile(file) for digest, file in files.items()}
 
-        files = ending.enter_context(job.unpacked([image], set(digests) - known))
-        job.progress.phase("publishing")
-        layers: dict[str, LayerFile | LaterLayer] = {
-            digest: LayerFile(file) for digest, file in files.items()
-        }
-        headers: dict[str, Content] = dict(layers)
+        def fetch_one(digest: str) -> LayerFile:
+            return fetch({digest})[digest]
+
+        def unnamed() -> int:
+            file = spool(job.working_dir)
+            ending.callback(os.close, file)
+            return file
+
+        known: dict[str, Content] = {}
         if record:
-            for digest in known:
-                layers[digest] = LaterLayer(partial(fetch, digest))
-                file = spool(job.working_dir)
-                ending.callback(os.close, file)
-                headers[digest] = record.skeleton(digest, file)
-        heads = {digests.index(digest): Heads() for digest in files} if recording else {}
+            for digest in record.known & set(digests):
+                known[digest] = record.skeleton(digest, unnamed())
+        guessed = stand_ins(job, image, set(digests) - known.keys(), unnamed)
+        fetched: dict[str, LayerFile] = {}
+        missing: Collection[str] = set(digests) - known.keys() - guessed.keys()
+        while True:
+            fetched |= fetch(missing)
+            headers = [{**guessed, **known, **fetched}[digest] for digest in digests]
+            missing = needed(job, digests, headers, guessed.keys() - fetched.keys())
+            if not missing:
+                break
+        job.progress.phase("publishing")
+        heads = {digests.index(digest): Heads() for digest in fetched} if recording else {}
 
         def note(number: int, offset: int, member: Member) -> None:
             if number in heads:
                 heads[number].note(offset, member)
 
-        tree = Tree([headers[digest] for digest in digests], job.session.cancellation.check, note)
+        tree = Tree(headers, job.session.cancellation.check, note)
         if recording:
             for number, found in heads.items():
-                recording.layer(digests[number], headers[digests[number]], found)
+                recording.layer(digests[number], headers[number], found)
             if record:
                 for digest in known:
                     recording.copy(digest, record)
         if job.options.only:
             tree.select(job.options.only)
-        yield tree, [layers[digest] for digest in digests]
+        later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}
+        yield tree, [fetched.get(digest) or later[digest] for digest in digests]
 
 
 @contextmanager
