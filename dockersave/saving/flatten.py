@@ -7,8 +7,8 @@ alone are merged. What upper layers hide is never written.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..rootfs.headers import Content, Member
     from ..rootfs.merge import Tree
     from ..rootfs.missing import Missing
-    from ..rootfs.record import Record, Recording
+    from ..rootfs.record import Record, Recording, Skeleton
 
 
 _CONFIG = "config.json"
@@ -134,13 +134,17 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
         if job.format.root:
             root = make_directory(top, job.format.root)
             ending.callback(os.close, root)
-        record, folder = stage.earlier() or (None, -1)
-        earlier = Earlier(record, folder, _diff_ids(image)) if record else None
-        recording = Recording(spool(job.working_dir), _diff_ids(image))
-        ending.callback(recording.close)
-        placing = Placing(root, job.session.cancellation.check, earlier)
+        digests, check = _diff_ids(image), job.session.cancellation.check
+        unnamed = partial(spool, job.working_dir)
+        recording = ending.enter_context(closing(Recording(unnamed(), digests)))
+        record, folder = stage.earlier(unnamed) or (None, -1)
+        earlier = Earlier(record, folder, digests, check) if record else None
+        placing = Placing(root, check, earlier)
         job.leave_room(room_to_leave(job.format.layers([image])))
-        with _merged(job, image, recording, record) as (tree, layers):
+        with (
+            _merged(job, image, recording, record) as (tree, layers),
+            closing(record) if record else nullcontext(),
+        ):
             if not record:
                 Room((path,), tree.content, 0, is_exact=False).check()
             if root != top:
@@ -174,9 +178,8 @@ def _merged(
         recording: gets their headers.
         record: has headers of some of them. These layers are fetched only when they are read.
     """
+    from ..rootfs.headers import Headers
     from ..rootfs.merge import Tree
-    from ..rootfs.record import Heads
-    from ..transfer.window import spool
 
     digests = _diff_ids(image)
     known = set(record.layers).intersection(digests) if record else set()
@@ -188,26 +191,25 @@ def _merged(
         files = ending.enter_context(job.unpacked([image], set(digests) - known))
         job.progress.phase("publishing")
         layers: dict[str, Content] = {digest: LayerFile(file) for digest, file in files.items()}
-        headers = dict(layers)
+        skeletons: dict[str, Skeleton] = {}
         if record:
             for digest in known:
                 layers[digest] = LaterLayer(partial(fetch, digest))
-                file = spool(job.working_dir)
-                ending.callback(os.close, file)
-                headers[digest] = record.skeleton(digest, file)
-        heads = {digests.index(digest): Heads() for digest in files} if recording else {}
+                skeletons[digest] = record.skeleton(digest)
 
-        def note(number: int, offset: int, member: Member) -> None:
-            if number in heads:
-                heads[number].note(offset, member)
+        def members(number: int) -> Iterable[tuple[int, Member]]:
+            digest = digests[number]
+            if digest in skeletons:
+                return skeletons[digest].members()
+            if recording and digests.index(digest) == number:
+                return recording.layer(digest, layers[digest])
+            return Headers(layers[digest])
 
-        tree = Tree([headers[digest] for digest in digests], job.session.cancellation.check, note)
-        if recording:
-            for number, found in heads.items():
-                recording.layer(digests[number], headers[digests[number]], found)
-            if record:
-                for digest in known:
-                    recording.copy(digest, record)
+        heads = [skeletons.get(digest) or layers[digest] for digest in digests]
+        tree = Tree(heads, job.session.cancellation.check, members)
+        if recording and record:
+            for digest in known:
+                recording.copy(digest, record)
         if job.options.only:
             tree.select(job.options.only)
         yield tree, [layers[digest] for digest in digests]
