@@ -313,7 +313,7 @@ def test_a_host_that_booted_in_1970(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         )
         monkeypatch.setattr(time, "strftime", lambda *_: "1970-01-01")
         failure = failure_of(server.host, ca_file=str(tmp_path / "ca.pem"))
-    assert failure.hint == "this host's clock says 1970-01-01: set it"
+    assert failure.hint == "this host's clock says 1970-01-01: set it; wait= waits for it"
 
 
 def test_a_clock_that_is_set_while_we_wait(tmp_path: Path) -> None:
