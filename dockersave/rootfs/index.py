@@ -14,8 +14,8 @@ from typing import Any
 from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import END
 from ..errors import ContentError
+from .entry import Entry
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Member
-from .merge import Entry
 from .tarball import header
 
 _KINDS = {
@@ -59,7 +59,7 @@ def stand_in(index: bytes, more: Iterable[str] = ()) -> Iterator[bytes]:
 def _header(name: str, kind: int, target: str) -> bytes:
     path = name.encode()
     member = Member(path, kind, 0, 0, 0, 0, target.encode(), 0, 0, (0, 0), {})
-    return header(Entry(path, 0, member, 0, b""))
+    return header(Entry(path, 0, kind, b"", lambda: member))
 
 
 def _known(name: object) -> str:

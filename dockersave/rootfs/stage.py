@@ -77,8 +77,11 @@ class Stage:
             self._new = os.open("new", FOLDER, dir_fd=self._fd)
         return self._new
 
-    def earlier(self) -> tuple[Record, int] | None:
+    def earlier(self, spool: Callable[[], int]) -> tuple[Record, int] | None:
         """What this user's last save remembers of what has the name.
+
+        Args:
+            spool: makes unnamed files.
 
         Returns:
             The record, and the root of its file system, open; `close` closes both. None if there is
@@ -94,7 +97,7 @@ class Stage:
             saved = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             self._ending.callback(os.close, saved)
             with suppress(ValueError, FileNotFoundError):
-                record = Record(saved, size)
+                record = Record(saved, size, spool)
                 folder = os.open(os.path.join(self.path, record.root), FOLDER)
                 self._ending.callback(os.close, folder)
                 self._record = record

@@ -7,8 +7,8 @@ alone are merged. What upper layers hide is never written.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..rootfs.headers import Content, Member
     from ..rootfs.merge import Tree
     from ..rootfs.missing import Missing
-    from ..rootfs.record import Record, Recording
+    from ..rootfs.record import Record, Recording, Skeleton
 
 
 _CONFIG = "config.json"
@@ -92,13 +92,17 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
         if job.format.root:
             root = make_directory(top, job.format.root)
             ending.callback(os.close, root)
-        record, folder = stage.earlier() or (None, -1)
-        earlier = Earlier(record, folder, _diff_ids(image)) if record else None
-        recording = Recording(spool(job.working_dir), _diff_ids(image))
-        ending.callback(recording.close)
-        placing = Placing(root, job.session.cancellation.check, earlier)
+        digests, check = _diff_ids(image), job.session.cancellation.check
+        unnamed = partial(spool, job.working_dir)
+        recording = ending.enter_context(closing(Recording(unnamed(), digests)))
+        record, folder = stage.earlier(unnamed) or (None, -1)
+        earlier = Earlier(record, folder, digests, check) if record else None
+        placing = Placing(root, check, earlier)
         job.leave_room(room_to_leave(job.format.layers([image])))
-        with merged(job, image, recording, record) as (tree, layers):
+        with (
+            merged(job, image, recording, record) as (tree, layers),
+            closing(record) if record else nullcontext(),
+        ):
             if not record:
                 Room((path,), tree.content, 0, is_exact=False).check()
             if root != top:
@@ -137,8 +141,8 @@ def merged(
         ContentError: a layer is not what it claims to be.
         NotFoundError: the image has nothing of `options.only`.
     """
+    from ..rootfs.headers import Headers
     from ..rootfs.merge import Tree
-    from ..rootfs.record import Heads
     from ..transfer.window import spool
 
     digests = _diff_ids(image)
@@ -156,33 +160,37 @@ def merged(
             ending.callback(os.close, file)
             return file
 
-        known: dict[str, Content] = {}
+        known: dict[str, Skeleton] = {}
         if record:
-            for digest in record.known & set(digests):
-                known[digest] = record.skeleton(digest, unnamed())
+            known = {each: record.skeleton(each) for each in record.known & set(digests)}
         guessed = stand_ins(job, image, set(digests) - known.keys(), unnamed)
         fetched: dict[str, LayerFile] = {}
+
+        def merge(recording: Recording | None) -> Tree:
+            heads = [{**guessed, **known, **fetched}[digest] for digest in digests]
+
+            def members(number: int) -> Iterable[tuple[int, Member]]:
+                digest = digests[number]
+                if digest in known:
+                    return known[digest].members()
+                if recording and digest in fetched and digests.index(digest) == number:
+                    return recording.layer(digest, fetched[digest])
+                return Headers(heads[number])
+
+            return Tree(heads, job.session.cancellation.check, members)
+
         missing: Collection[str] = set(digests) - known.keys() - guessed.keys()
         while True:
             fetched |= fetch(missing)
-            headers = [{**guessed, **known, **fetched}[digest] for digest in digests]
-            missing = needed(job, digests, headers, guessed.keys() - fetched.keys())
+            merge_now = partial(merge, None)
+            missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
             if not missing:
                 break
         job.progress.phase("publishing")
-        heads = {digests.index(digest): Heads() for digest in fetched} if recording else {}
-
-        def note(number: int, offset: int, member: Member) -> None:
-            if number in heads:
-                heads[number].note(offset, member)
-
-        tree = Tree(headers, job.session.cancellation.check, note)
-        if recording:
-            for number, found in heads.items():
-                recording.layer(digests[number], headers[number], found)
-            if record:
-                for digest in known:
-                    recording.copy(digest, record)
+        tree = merge(recording)
+        if recording and record:
+            for digest in known:
+                recording.copy(digest, record)
         if job.options.only:
             tree.select(job.options.only)
         later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}

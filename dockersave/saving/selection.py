@@ -18,6 +18,7 @@ from .layer_files import LayerFile
 
 if TYPE_CHECKING:
     from ..rootfs.headers import Content
+    from ..rootfs.merge import Tree
 
 
 def stand_ins(
@@ -62,22 +63,22 @@ def stand_ins(
 
 
 def needed(
-    job: Job, digests: Sequence[str], headers: Sequence[Content], without: Collection[str]
+    job: Job, digests: Sequence[str], merge: Callable[[], Tree], without: Collection[str]
 ) -> Collection[str]:
     """Which layers something that is saved comes from, although only stand-ins are there.
 
     Args:
         job: the run.
         digests: diff_ids of all layers, bottom first.
-        headers: of these layers.
+        merge: merges them as they are.
         without: diff_ids of those with a stand-in.
     """
     if not without:
         return ()
-    from ..rootfs.merge import EMPTY_DIRECTORY, Tree
+    from ..rootfs.merge import EMPTY_DIRECTORY
 
     try:
-        tree = Tree(headers, job.session.cancellation.check)
+        tree = merge()
         tree.select(job.options.only)
         sources = {
             digests[entry.layer] for entry in tree.entries() if entry.member is not EMPTY_DIRECTORY
