@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from .content import whole
 from .headers import Content, Headers, Member
-from .merge import Entry
+from .nodes import Entry
 from .record import Record, Row
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -22,7 +22,7 @@ from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from .content import whole
 from .headers import FILE, Content, Headers, Member
-from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
+from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Entry, Nodes
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -35,39 +35,6 @@ _STEPS_BETWEEN = 4096
 """How many steps are between two checks."""
 _NEAR = 4096
 """How many bytes to read for the headers of one member."""
-
-
-class Entry:
-    """A path of the merged file system.
-
-    Args:
-        path: from the root, without a slash at either end.
-        depth: how many directories it is in.
-        place: as in `nodes`.
-        same: an earlier path of the same file, or empty.
-        read: reads its headers, when they are needed.
-    """
-
-    __slots__ = ("_member", "_read", "depth", "kind", "layer", "offset", "path", "same")
-
-    def __init__(
-        self, path: bytes, depth: int, place: int, same: bytes, read: Callable[[], Member]
-    ) -> None:
-        self.path = path
-        self.depth = depth
-        self.layer = place >> LAYER
-        self.offset = place & OFFSET
-        self.kind = place & KIND
-        self.same = same
-        self._read = read
-        self._member: Member | None = None
-
-    @property
-    def member(self) -> Member:
-        """What it is."""
-        if self._member is None:
-            self._member = self._read()
-        return self._member
 
 
 class Tree(Nodes):

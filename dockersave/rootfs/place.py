@@ -20,8 +20,9 @@ from ..errors import OutputError, shown
 from .content import pieces
 from .earlier import Earlier
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
-from .merge import Entry, Tree
+from .merge import Tree
 from .missing import SETUID, Missing, lacking
+from .nodes import Entry
 from .record import Placed
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)

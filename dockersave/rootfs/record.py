@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from ..limits import LIMITS
 from .headers import Content, Headers, Member
-from .merge import Entry
+from .nodes import Entry
 from .walk import Seen
 
 _ROW = struct.Struct("<IQQQQI")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dockersave.limits import LIMITS
 from dockersave.rootfs.headers import Headers, Member
-from dockersave.rootfs.merge import Entry, Tree
+from dockersave.rootfs.merge import Tree
+from dockersave.rootfs.nodes import Entry
 from dockersave.rootfs.tarball import document, header, pieces
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 
