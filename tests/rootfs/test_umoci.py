@@ -104,8 +104,8 @@ def test_umoci_makes_the_same_of_any_layers(layers: list[list[Item]]) -> None:
         try:
             found = of_directory(by_umoci(Path(folder), tars))
         except Refused as failure:
-            # It removes what has the name first: there is no link to itself.
-            assert "link: no such file or directory" in str(failure)
-            assert any(item.type == tarfile.LNKTYPE for items in layers for item in items)
-            return
+            if "link: no such file or directory" in str(failure):
+                # It removes what has the name first: there is no link to itself.
+                return
+            raise
     assert without_time_of_directories(found) == without_time_of_directories(expected)
