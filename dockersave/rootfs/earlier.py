@@ -13,8 +13,8 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 
 from .content import whole
-from .entry import Entry
 from .headers import Content, Headers, Member
+from .nodes import Entry
 from .record import Record, Row
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -14,8 +14,8 @@ from typing import Any
 from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import END
 from ..errors import ContentError
-from .entry import Entry
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Member
+from .nodes import Entry
 from .tarball import header
 
 _KINDS = {

@@ -20,9 +20,8 @@ from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
-from .entry import Entry
 from .headers import Content, Headers, Member
-from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
+from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Entry, Nodes
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"

@@ -19,10 +19,10 @@ from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
 from ..errors import OutputError, shown
 from .content import pieces
 from .earlier import Earlier
-from .entry import Entry
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
 from .merge import Tree
 from .missing import SETUID, Missing, lacking
+from .nodes import Entry
 from .record import Placed
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)

@@ -25,8 +25,8 @@ from functools import partial
 from typing import NamedTuple
 
 from ..limits import LIMITS
-from .entry import Entry
 from .headers import Content, Headers, Member
+from .nodes import Entry
 from .walk import Seen
 
 _ROW = struct.Struct("<IQQQQI")
@@ -34,6 +34,8 @@ _MEMBER = struct.Struct("<IQIQBI")
 """Both begin with the size of the bytes that follow: a path; a name and a target."""
 _SIZE = struct.Struct("<I")
 _SUM = hashlib.sha256().digest_size
+_FORM = 1
+"""Which form of a record this is."""
 _LEVEL = 1
 """Of compression: most of a header is zeros."""
 _Frame = tuple[tuple[int, ...], bytes]
@@ -108,7 +110,7 @@ class Record:
         spool: makes unnamed files; `close` closes them.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: it is damaged, or of another version.
     """
 
     def __init__(self, file: int, start: int, spool: Callable[[], int]) -> None:
@@ -122,6 +124,8 @@ class Record:
             raise ValueError("the record is damaged")
         (size,) = _SIZE.unpack(os.pread(file, _SIZE.size, end - _SIZE.size))
         table = json.loads(os.pread(file, size, end - _SIZE.size - size))
+        if table.get("form") != _FORM:
+            raise ValueError("the record is of another version")
         self.root: str = table["root"]
         """The folder of the file system in the directory: empty, or it ends in a slash."""
         self.layers: list[str] = table["layers"]
@@ -275,7 +279,12 @@ class Recording:
         rows = placed.rows(seen, os.fsencode(root))
         lines = (_ROW.pack(len(path), *numbers) + path for path, *numbers in rows)
         self._sections.append((_FILES, self._write(_packed(lines))))
-        table = {"root": root, "layers": self._layers, "sections": self._sections}
+        table = {
+            "form": _FORM,
+            "root": root,
+            "layers": self._layers,
+            "sections": self._sections,
+        }
         body = json.dumps(table).encode()
         self._write([body, _SIZE.pack(len(body))])
         self._write([_sum(_pieces(self._file, 0, self._size))])

@@ -14,9 +14,9 @@ from ..archive.read.headers import DIRECTORY, HARD_LINK
 from ..archive.tar import BLOCK, END, padding
 from ..limits import LIMITS
 from .content import whole
-from .entry import Entry
 from .headers import FILE, SECOND, XATTR, Content, Member
 from .merge import Tree
+from .nodes import Entry
 
 _NAME = 100
 _ID = 1 << 21

@@ -25,9 +25,9 @@ from .save import SavedImage, running
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from ..rootfs.entry import Entry
     from ..rootfs.headers import Member
     from ..rootfs.merge import Tree
+    from ..rootfs.nodes import Entry
 
 AnyPath = str | os.PathLike[str]
 

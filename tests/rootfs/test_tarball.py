@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockersave.limits import LIMITS
-from dockersave.rootfs.entry import Entry
 from dockersave.rootfs.headers import Headers, Member
 from dockersave.rootfs.merge import Tree
+from dockersave.rootfs.nodes import Entry
 from dockersave.rootfs.tarball import document, header, pieces
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 
