@@ -46,7 +46,6 @@ class Stage:
         self._saved = f"{path}.saved"
         self._fd = self._new = -1
         self._is_ours = False
-        self._found = ""
         self._ending = ExitStack()
         self._record: Record | None = None
 
@@ -58,7 +57,7 @@ class Stage:
 
         Raises:
             OutputError: it cannot be written, another run is writing it, or `NAME` or `NAME.part`
-                was not made by a save, or was changed since.
+                was not made by a save. Whether `NAME` was changed since, `check_names` says.
         """
         with writing(self._part):
             if not self._take():
@@ -71,14 +70,17 @@ class Stage:
                     # A run was killed between its two last steps.
                     os.rename("old", self.path, src_dir_fd=self._fd)
                 remove(self._fd, name)
-            with self._replaceable() as old:
-                self._found = old[1] if old else ""
+            with self._ours():
+                pass
             os.mkdir("new", 0o700, dir_fd=self._fd)
             self._new = os.open("new", FOLDER, dir_fd=self._fd)
         return self._new
 
-    def earlier(self) -> tuple[Record, int] | None:
+    def earlier(self, spool: Callable[[], int]) -> tuple[Record, int] | None:
         """What this user's last save remembers of what has the name.
+
+        Args:
+            spool: makes unnamed files.
 
         Returns:
             The record, and the root of its file system, open; `close` closes both. None if there is
@@ -89,12 +91,12 @@ class Stage:
         """
         with writing(self.path):
             known, writer, size = self._known()
-            if not self._found or known[:1] != [self._found] or writer != os.geteuid():
+            if not known or writer != os.geteuid():
                 return None
             saved = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             self._ending.callback(os.close, saved)
             with suppress(ValueError, FileNotFoundError):
-                record = Record(saved, size)
+                record = Record(saved, size, spool)
                 folder = os.open(os.path.join(self.path, record.root), FOLDER)
                 self._ending.callback(os.close, folder)
                 self._record = record
@@ -153,6 +155,23 @@ class Stage:
         Raises:
             OutputError: it is not what a save made.
         """
+        with self._ours() as ours:
+            if ours is None:
+                yield None
+                return
+            held, known = ours
+            seen = fingerprint(held)
+            if seen not in known:
+                raise self._refusal("was changed since it was saved, or something is mounted in it")
+            yield held, seen
+
+    @contextmanager
+    def _ours(self) -> Iterator[tuple[int, list[str]] | None]:
+        """What has the name, open, and fingerprints of what saves made; None if nothing has.
+
+        Raises:
+            OutputError: no save made it.
+        """
         known, writer, _ = self._known()
         if not os.path.lexists(self.path):
             yield None
@@ -165,10 +184,7 @@ class Stage:
             raise self._refusal("was not made by a save")
         held = os.open(self.path, FOLDER)
         try:
-            seen = fingerprint(held)
-            if seen not in known:
-                raise self._refusal("was changed since it was saved, or something is mounted in it")
-            yield held, seen
+            yield held, known
         finally:
             os.close(held)
 

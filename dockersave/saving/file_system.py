@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from ..rootfs.headers import Member
-    from ..rootfs.merge import Entry, Tree
+    from ..rootfs.merge import Tree
+    from ..rootfs.nodes import Entry
 
 AnyPath = str | os.PathLike[str]
 
