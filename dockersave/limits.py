@@ -107,6 +107,12 @@ class Limits:
     """Records in the extensions of one tar header: they are parsed again for each hard link."""
     tar_extensions: int = 64 * MIB
     """Extensions of all tar headers of an archive together."""
+    sparse_pieces: int = 1 << 16
+    """Pieces of one sparse file between its holes: a disk of 64 GiB in pieces of 1 MiB."""
+    sparse_file: int = 1 << 44
+    """One sparse file with its holes: the largest that ext4 has."""
+    sparse_zeros: int = 64 * GIB
+    """What the holes of all sparse files add to a tar, as zeros: a few bytes may state any size."""
     path: int = 4096
     """Characters of a member's name or a link's target, as for a path in Linux."""
     folders: int = 50
@@ -130,6 +136,9 @@ class Limits:
     """Directories in one another. One file descriptor is open for each while they are written."""
     rootfs_name: int = 255
     """Bytes of one name: no file system of Linux has longer ones."""
+    layer_index: int = 8 * MIB
+    """An index of a layer, which tells what is in it: some 300 bytes for each file. Of a layer with
+    a larger one, all is fetched."""
     accounts: int = 1 * MIB
     """/etc/passwd or /etc/group of an image, as far as they are read."""
     json_marks: int = 400_000

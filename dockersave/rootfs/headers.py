@@ -1,13 +1,15 @@
 """What the headers of an untrusted layer say, in full. Only headers are read.
 
 Sources: as for `archive.read.headers`; extended attributes in `SCHILY.xattr.` records as Go's
-archive/tar writes them. Global extended headers are ignored, as by all engines.
+archive/tar writes them. Global extended headers are ignored, as by all engines. Sparse files: see
+`sparse`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from ..archive.read.headers import (
@@ -19,7 +21,6 @@ from ..archive.read.headers import (
     PAX,
     PAX_GLOBAL,
     POSIX,
-    SPARSE_KEYS,
     SYMBOLIC_LINK,
     check_sum,
     number,
@@ -28,6 +29,7 @@ from ..archive.read.headers import (
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, shown
 from ..limits import LIMITS
+from .sparse import Piece, is_sparse, read_map, with_map
 
 FILE, CHARACTER_DEVICE, BLOCK_DEVICE, PIPE = b"0346"
 KINDS = frozenset({HARD_LINK, SYMBOLIC_LINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, PIPE})
@@ -62,10 +64,11 @@ class Member(NamedTuple):
         uid, gid: its owner.
         mtime: in nanoseconds since 1970.
         target: of a link.
-        size: of its content, in bytes.
+        size: of the file, in bytes; 0 of anything else.
         content: the content's offset in the layer.
         device: major and minor number.
         xattrs: extended attributes.
+        sparse_map: of a sparse file: the pieces of its content.
     """
 
     name: bytes
@@ -79,11 +82,23 @@ class Member(NamedTuple):
     content: int
     device: tuple[int, int]
     xattrs: Mapping[bytes, bytes]
+    sparse_map: Sequence[Piece] | None = None
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """Where in the file its content goes, piece by piece; the rest of it are holes."""
+        return ((0, self.size),) if self.sparse_map is None else self.sparse_map
+
+    @property
+    def stored(self) -> int:
+        """How much content it has in the layer, in bytes."""
+        return sum(length for _, length in self.pieces)
 
     @property
     def end(self) -> int:
         """The offset of the next header."""
-        return self.content + self.size + padding(self.size)
+        stored = self.stored
+        return self.content + stored + padding(stored)
 
 
 class Headers:
@@ -117,8 +132,8 @@ class Headers:
         Raises:
             ContentError: there is none, or it has something that no layer has.
         """
-        extended: dict[bytes, bytes] = {}
-        start, records = offset, 0
+        records: list[Iterable[tuple[bytes, bytes]]] = []
+        start = offset
         while block := self._read(offset, BLOCK):
             if not block[0] and not any(block):
                 if any(self._read(offset + BLOCK, BLOCK)):
@@ -129,16 +144,19 @@ class Headers:
             if kind in LONG_NAMES or kind in PAX or kind == PAX_GLOBAL:
                 body, offset = self._extension(block, offset, start)
                 if kind in LONG_NAMES:
-                    extended[LONG_NAMES[kind].encode()] = body.partition(b"\x00")[0]
+                    records.append([(LONG_NAMES[kind].encode(), body.partition(b"\x00")[0])])
                 elif kind in PAX:
-                    for key, value in split_records(body):
-                        extended[key] = value
-                        records += 1
-                        if records > LIMITS.tar_records:
-                            raise ContentError("an extended tar header has too many records")
+                    records.append(split_records(body))
                 continue
-            return _member(block, extended, offset)
-        if extended:
+            extended = with_map(chain.from_iterable(records)) if records else _NOTHING
+            member = _member(block, extended, offset)
+            if is_sparse(block, extended):
+                if member.kind != FILE:
+                    raise _wrong(member.name, "is sparse, but not a file")
+                size, pieces, content = read_map(block, extended, offset, member.size, self._read)
+                member = member._replace(size=size, content=content, sparse_map=pieces)
+            return member
+        if records:
             raise ContentError("the layer is truncated: an extended header describes nothing")
         return None
 
@@ -192,7 +210,7 @@ def _member(block: bytes, extended: Mapping[bytes, bytes], offset: int) -> Membe
     xattrs = _NOTHING
     if extended:
         # An empty value restores what the header itself says (POSIX, pax, "Extended Header").
-        name = extended.get(b"path") or name
+        name = extended.get(b"GNU.sparse.name") or extended.get(b"path") or name
         target = extended.get(b"linkpath") or target
         size = _decimal(extended, b"size", size)
         uid, gid = _decimal(extended, b"uid", uid), _decimal(extended, b"gid", gid)
@@ -201,9 +219,7 @@ def _member(block: bytes, extended: Mapping[bytes, bytes], offset: int) -> Membe
     if kind == 0 and name.endswith(b"/"):
         # Before POSIX, a directory was a file whose name ended in a slash.
         kind = DIRECTORY
-    if kind == GNU_SPARSE or (extended and any(key.startswith(SPARSE_KEYS) for key in extended)):
-        raise _wrong(name, "is a sparse file, which is not supported")
-    if kind in FILES:
+    if kind in FILES or kind == GNU_SPARSE:
         kind = FILE
     elif kind in KINDS:
         size = 0

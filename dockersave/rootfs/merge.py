@@ -13,45 +13,27 @@ something open, this does as containerd and umoci do:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
-from .headers import FILE, Content, Headers, Member
-from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
+from .headers import Content, Headers, Member
+from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Entry, Nodes
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _AUFS_LINKS = b".wh..wh.plnk"
 """What is in it is only for hard links of the same layer, as in Docker and containerd."""
-_EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
+EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
 """The attributes of directories that no layer describes."""
 _STEPS_BETWEEN = 4096
 """How many steps are between two checks."""
 _NEAR = 4096
 """How many bytes to read for the headers of one member."""
-
-
-class Entry(NamedTuple):
-    """A path of the merged file system.
-
-    Args:
-        path: from the root, without a slash at either end.
-        depth: how many directories it is in.
-        member: what it is.
-        layer: the number of the layer that has its content.
-        same: an earlier path of the same file, or empty.
-    """
-
-    path: bytes
-    depth: int
-    member: Member
-    layer: int
-    same: bytes
 
 
 class Tree(Nodes):
@@ -60,13 +42,18 @@ class Tree(Nodes):
     Args:
         layers: bottom first.
         check: called now and then; may raise to stop.
+        members: the members of the layer with that number, each with the offset of its headers; by
+            default, what its headers say.
 
     Raises:
         ContentError: they are not what layers are, or exceed a limit.
     """
 
     def __init__(
-        self, layers: Sequence[Content], check: Callable[[], object] = lambda: None
+        self,
+        layers: Sequence[Content],
+        check: Callable[[], object] = lambda: None,
+        members: Callable[[int], Iterable[tuple[int, Member]]] | None = None,
     ) -> None:
         super().__init__()
         self._layers = layers
@@ -75,12 +62,14 @@ class Tree(Nodes):
         self._shared: set[int] = set()
         """Places of files with several names."""
         self._number = self._steps = self._headers = 0
+        self._is_sparse = False
         self._pruned: set[int] = set()
         self._wanted: set[int] = {ROOT}
         self._above: set[int] = set()
         self._last: tuple[bytes, int] | None = None
-        for number, layer in enumerate(layers):
-            self._apply(number, Headers(layer))
+        members = members or (lambda number: Headers(layers[number]))
+        for number in range(len(layers)):
+            self._apply(number, members(number))
         del self._pruned
 
     # Reading
@@ -96,12 +85,8 @@ class Tree(Nodes):
         """
         self._wanted, self._above = set(), set()
         for path in paths:
-            *parts, name = _parts(os.fsencode(path)) or [b""]
-            above = self._walk(parts, create=False)
-            node = above
-            if name and above is not None:
-                node = self._find(above, name) or None
-            if node is None or not self._place[node]:
+            node = self._node(os.fsencode(path), follow=False)
+            if node is None:
                 raise NotFoundError(
                     f"the image has no {shown(path)}",
                     "write the path as in the image, such as etc/os-release",
@@ -117,9 +102,10 @@ class Tree(Nodes):
         Raises:
             ContentError: a path is too long or too deep.
         """
+        self._steps = 0
         first: dict[int, int] = {}
         if not self._place[ROOT] & IMPLICIT:
-            yield Entry(b"", 0, self._member(ROOT), 0, b"")
+            yield Entry(b"", 0, self._place[ROOT], b"", partial(self._member, ROOT))
         stack = [(b"", self._sorted(ROOT), ROOT in self._wanted)]
         while stack:
             prefix, nodes, is_whole = stack[-1]
@@ -138,28 +124,52 @@ class Tree(Nodes):
             if place in self._shared:
                 known = first.setdefault(place, node)
                 same = self._path(known) if known != node else b""
-            yield Entry(path, len(stack) - 1, self._member(node), place >> LAYER, same)
+            yield Entry(path, len(stack) - 1, place, same, partial(self._member, node))
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
-    def find(self, path: bytes) -> tuple[int, Member] | None:
-        """The layer and the member at a path, its links followed; None if there is none."""
-        node = self._walk(_parts(path), create=False)
-        return None if node is None else (self._place[node] >> LAYER, self._member(node))
+    def find(self, path: bytes, *, follow: bool = True) -> Entry | None:
+        """What is at a path, the links on its way followed; None if that has no entry.
 
-    def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
-        """The start of a file, at most so many bytes; nothing if there is no such file."""
-        found = self.find(path)
-        if found is None or found[1].kind != FILE:
-            return b""
-        layer, member = found
-        return layers[layer].read(member.content, min(member.size, most))
+        Args:
+            path: from the root.
+            follow: whether its last name is followed, too.
+        """
+        self._steps = 0
+        node = self._node(path, follow=follow)
+        if node is None or not self._is_selected(node):
+            return None
+        found = self._path(node)
+        read = partial(self._member, node)
+        return Entry(found, found.count(b"/"), self._place[node], b"", read)
+
+    def _is_selected(self, node: int) -> bool:
+        above = node
+        while above != ROOT and above not in self._wanted:
+            above = self._parent[above]
+        return above in self._wanted or node in self._above
+
+    def _node(self, path: bytes, *, follow: bool) -> int | None:
+        *parts, name = _parts(path) or [b".."]
+        if follow or name == b"..":
+            return self._walk([*parts, name], create=False)
+        above = self._walk(parts, create=False)
+        node = 0 if above is None else self._find(above, name)
+        return node if node and self._place[node] else None
+
+    @property
+    def holes(self) -> int:
+        """How much of the files' content are holes, in bytes."""
+        if not self._is_sparse:
+            return 0
+        members = (entry.member for entry in self.entries() if not entry.same)
+        return sum(member.size - member.stored for member in members)
 
     @property
     def content(self) -> int:
         """How much content the files have together, each rounded up to blocks of 512, in bytes."""
         if ROOT not in self._wanted:
-            sizes = (entry.member.size for entry in self.entries() if not entry.same)
+            sizes = (entry.member.stored for entry in self.entries() if not entry.same)
             return sum(BLOCK + size + padding(size) for size in sizes)
         seen: set[int] = set()
         total = 0
@@ -173,12 +183,12 @@ class Tree(Nodes):
     def _member(self, node: int) -> Member:
         place = self._place[node]
         if place & IMPLICIT:
-            return _EMPTY_DIRECTORY
+            return EMPTY_DIRECTORY
         offset = place & OFFSET
         member = self._near[place >> LAYER].at(offset)
         if member is None:
             raise ContentError("a layer was changed in the meantime")
-        self._step((member.content - offset) // BLOCK)
+        self._step((member.content - offset) // BLOCK + len(member.pieces))
         return member
 
     def _step(self, count: int = 1) -> None:
@@ -196,7 +206,7 @@ class Tree(Nodes):
 
     # Applying a layer
 
-    def _apply(self, number: int, headers: Headers) -> None:
+    def _apply(self, number: int, headers: Iterable[tuple[int, Member]]) -> None:
         self._number = number
         self._pruned.clear()
         self._last = None
@@ -228,7 +238,9 @@ class Tree(Nodes):
         if is_inside and parts != [_AUFS_LINKS]:
             # Nothing is in a whiteout.
             return
-        size = member.size
+        size = member.stored
+        if member.sparse_map is not None:
+            self._is_sparse = True
         if member.kind == HARD_LINK:
             place, size = self._linked(member)
         self._put(self._directory(parts), name, place, size)

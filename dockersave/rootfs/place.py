@@ -12,14 +12,18 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from ..archive.disk import writing
 from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
 from ..errors import OutputError, shown
-from ..values import dataclass
+from .content import pieces
+from .earlier import Earlier
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
-from .merge import Entry, Tree
-from .tarball import content
+from .merge import Tree
+from .missing import SETUID, Missing, lacking
+from .nodes import Entry
+from .record import Placed
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)
 """Another owner: EINVAL if a user namespace has no such id."""
@@ -36,24 +40,6 @@ _SPECIAL = {
 }
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_SETUID = stat.S_ISUID | stat.S_ISGID
-
-
-@dataclass(slots=True)
-class Missing:
-    """What could not be had.
-
-    Args:
-        owners: how many files belong to this user instead of their owners.
-        devices: how many devices were not created.
-        xattrs: how many extended attributes were not set.
-        setuid: how many setuid and setgid bits were dropped, because the owner is another one.
-    """
-
-    owners: int = 0
-    devices: int = 0
-    xattrs: int = 0
-    setuid: int = 0
 
 
 class Placing:
@@ -62,14 +48,22 @@ class Placing:
     Args:
         root: the directory, open; owned by this process and closed to others.
         check: called for each path; may raise to stop.
+        earlier: what an earlier save has left.
     """
 
-    def __init__(self, root: int, check: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        root: int,
+        check: Callable[[], object] = lambda: None,
+        earlier: Earlier | None = None,
+    ) -> None:
         self.missing = Missing()
+        self.placed = Placed()
         self.size = 0
         """Bytes of all files that were written."""
         self._root = root
         self._check = check
+        self._earlier = earlier
         self._open: list[tuple[int, bytes, Member | None]] = []
         self._locked: list[tuple[bytes, int]] = []
         """Directories that their owner cannot enter, inner ones first, with their final modes."""
@@ -125,32 +119,55 @@ class Placing:
             raise OutputError(f"cannot write {_shown(self._path)}: {cause}") from failure
 
     def _create(self, entry: Entry, layer: Content) -> None:
-        name, member = entry.path.rpartition(b"/")[2], entry.member
-        parent = self._open[-1][0]
+        name, parent = entry.path.rpartition(b"/")[2], self._open[-1][0]
         if entry.same in self._absent:
             return
+        if not entry.same and entry.kind == FILE and self._earlier:
+            kept = self._earlier.keep(entry, layer, parent, name)
+            if kept:
+                if kept.lacks:
+                    self.missing.add(Missing.of(kept.lacks))
+                self.placed.add(entry, kept.inode, kept.lacks)
+                return
+        member = entry.member
         if entry.same:
             os.link(
                 entry.same, name, src_dir_fd=self._root, dst_dir_fd=parent, follow_symlinks=False
             )
+            if member.kind == FILE:
+                status = os.lstat(name, dir_fd=parent)
+                where = b"/proc/self/fd/%d/%b" % (parent, name)
+                lacks = lacking(member, status, partial(_xattr, where))
+                self.placed.add(entry, status.st_ino, lacks.packed)
         elif member.kind == DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
             self._open.append((os.open(name, _FOLDER, dir_fd=parent), entry.path, member))
         elif member.kind == FILE:
-            fd = os.open(name, _NEW, 0o600, dir_fd=parent)
-            try:
-                for data in content(layer, member.content, member.size):
-                    self._check()
-                    _write(fd, data)
-                self.size += member.size
-                self._finish(fd, member)
-            finally:
-                os.close(fd)
+            self._create_file(parent, name, entry, layer)
         elif member.kind == SYMBOLIC_LINK:
             os.symlink(member.target, name, dir_fd=parent)
             self._own_name(parent, name, member)
         else:
             self._create_special(parent, entry.path, member)
+
+    def _create_file(self, parent: int, name: bytes, entry: Entry, layer: Content) -> None:
+        member = entry.member
+        fd = os.open(name, _NEW, 0o600, dir_fd=parent)
+        try:
+            end = 0
+            for position, data in pieces(layer, member):
+                self._check()
+                _write(fd, data, position)
+                end = position + len(data)
+            if end < member.size:
+                os.ftruncate(fd, member.size)
+            self.size += member.stored
+            self._finish(fd, member)
+            status = os.fstat(fd)
+            lacks = lacking(member, status, partial(_xattr, fd))
+            self.placed.add(entry, status.st_ino, lacks.packed)
+        finally:
+            os.close(fd)
 
     def _create_special(self, parent: int, path: bytes, member: Member) -> None:
         name = path.rpartition(b"/")[2]
@@ -215,10 +232,10 @@ class Placing:
         return True
 
     def _mode(self, member: Member, *, is_ours: bool) -> int:
-        if is_ours or not member.mode & _SETUID:
+        if is_ours or not member.mode & SETUID:
             return member.mode
         self.missing.setuid += 1
-        return member.mode & ~_SETUID
+        return member.mode & ~SETUID
 
     def _set(self, where: int | bytes, key: bytes, value: bytes) -> None:
         try:
@@ -264,10 +281,18 @@ def write_file(folder: int, name: str, body: bytes) -> None:
             os.close(fd)
 
 
-def _write(fd: int, data: bytes) -> None:
+def _xattr(where: int | bytes, key: bytes) -> bytes | None:
+    try:
+        return os.getxattr(where, key)
+    except OSError:
+        return None
+
+
+def _write(fd: int, data: bytes, position: int = 0) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        written = os.pwrite(fd, view, position)
+        view, position = view[written:], position + written
 
 
 def _shown(path: bytes) -> str:

@@ -3,6 +3,9 @@
 `NAME.part` is a directory of ours, which nobody else can enter. In it, `new` is being made, and
 `old` is what `new` has replaced. `NAME.saved` says what a save made: only a directory that is still
 that is replaced. So nothing is deleted that somebody has put there, or changed.
+
+`NAME.saved` begins with a line for what it is, and a line for each fingerprint. After an empty line
+follows a `record` of the directory with the first of them.
 """
 
 from __future__ import annotations
@@ -11,21 +14,23 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from .. import locks
-from ..archive.disk import sync, writing
+from ..archive.disk import sync, write_all, writing
 from ..errors import OutputError
-from ..limits import LIMITS
 from ..spelling import argument
+from .record import Record
+from .walk import FOLDER, Seen, fingerprint, look, remove
 
 _MARK = ".dockersave"
 """The file that makes `NAME.part` ours."""
 _MAGIC = b"dockersave"
 """What `NAME.saved` begins with."""
+_LINES = 4096
+"""The most that its lines have, in bytes."""
 _INSIDE = ("new", "old", "note")
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Stage:
@@ -41,6 +46,8 @@ class Stage:
         self._saved = f"{path}.saved"
         self._fd = self._new = -1
         self._is_ours = False
+        self._ending = ExitStack()
+        self._record: Record | None = None
 
     def open(self) -> int:
         """Take it, and remove what an earlier run left.
@@ -50,7 +57,7 @@ class Stage:
 
         Raises:
             OutputError: it cannot be written, another run is writing it, or `NAME` or `NAME.part`
-                was not made by a save, or was changed since.
+                was not made by a save. Whether `NAME` was changed since, `check_names` says.
         """
         with writing(self._part):
             if not self._take():
@@ -63,11 +70,38 @@ class Stage:
                     # A run was killed between its two last steps.
                     os.rename("old", self.path, src_dir_fd=self._fd)
                 remove(self._fd, name)
-            with self._replaceable():
+            with self._ours():
                 pass
             os.mkdir("new", 0o700, dir_fd=self._fd)
-            self._new = os.open("new", _FOLDER, dir_fd=self._fd)
+            self._new = os.open("new", FOLDER, dir_fd=self._fd)
         return self._new
+
+    def earlier(self, spool: Callable[[], int]) -> tuple[Record, int] | None:
+        """What this user's last save remembers of what has the name.
+
+        Args:
+            spool: makes unnamed files.
+
+        Returns:
+            The record, and the root of its file system, open; `close` closes both. None if there is
+            no such save, or the record is damaged.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+        with writing(self.path):
+            known, writer, size = self._known()
+            if not known or writer != os.geteuid():
+                return None
+            saved = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._ending.callback(os.close, saved)
+            with suppress(ValueError, FileNotFoundError):
+                record = Record(saved, size, spool)
+                folder = os.open(os.path.join(self.path, record.root), FOLDER)
+                self._ending.callback(os.close, folder)
+                self._record = record
+                return record, folder
+        return None
 
     def check_names(self) -> None:
         """Refuse a name that has something else than what a save made.
@@ -87,7 +121,7 @@ class Stage:
             except FileExistsError:
                 is_new = False
             try:
-                self._fd = locks.open_to_lock(self._part, _FOLDER)
+                self._fd = locks.open_to_lock(self._part, FOLDER)
             except FileNotFoundError:
                 # Another run has just finished.
                 continue
@@ -121,7 +155,24 @@ class Stage:
         Raises:
             OutputError: it is not what a save made.
         """
-        known, writer = self._known()
+        with self._ours() as ours:
+            if ours is None:
+                yield None
+                return
+            held, known = ours
+            seen = fingerprint(held)
+            if seen not in known:
+                raise self._refusal("was changed since it was saved, or something is mounted in it")
+            yield held, seen
+
+    @contextmanager
+    def _ours(self) -> Iterator[tuple[int, list[str]] | None]:
+        """What has the name, open, and fingerprints of what saves made; None if nothing has.
+
+        Raises:
+            OutputError: no save made it.
+        """
+        known, writer, _ = self._known()
         if not os.path.lexists(self.path):
             yield None
             return
@@ -131,12 +182,9 @@ class Stage:
         # A note by somebody else counts for a directory of theirs only.
         if not known or writer not in (os.geteuid(), status.st_uid):
             raise self._refusal("was not made by a save")
-        held = os.open(self.path, _FOLDER)
+        held = os.open(self.path, FOLDER)
         try:
-            seen = fingerprint(held)
-            if seen not in known:
-                raise self._refusal("was changed since it was saved, or something is mounted in it")
-            yield held, seen
+            yield held, known
         finally:
             os.close(held)
 
@@ -147,8 +195,8 @@ class Stage:
             f"move it away, or choose another name with {argument('output')}",
         )
 
-    def _known(self) -> tuple[list[str], int]:
-        """The fingerprints of what saves made under this name, and the user who noted them.
+    def _known(self) -> tuple[list[str], int, int]:
+        """The fingerprints of what saves made under this name, who noted them, and their size.
 
         Raises:
             OutputError: the file for them is something else.
@@ -156,30 +204,38 @@ class Stage:
         try:
             fd = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            return [], -1
+            return [], -1, 0
         try:
             writer = os.fstat(fd).st_uid
-            magic, *known = os.read(fd, LIMITS.error_body).split() or [b""]
+            lines, gap, _ = os.read(fd, _LINES).partition(b"\n\n")
+            magic, *known = lines.split() or [b""]
         finally:
             os.close(fd)
         if magic != _MAGIC:
             raise self._refusal("was not written by a save", self._saved)
-        return [each.decode("ascii", "replace") for each in known], writer
+        names = [each.decode("ascii", "replace") for each in known]
+        return names, writer, len(lines) + len(gap)
 
-    def _note(self, *fingerprints: str) -> None:
+    def _note(self, *fingerprints: str, record: Iterable[bytes] = ()) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         # Written where nobody else writes, then renamed.
         fd = os.open("note", flags, 0o600, dir_fd=self._fd)
         try:
             os.fchmod(fd, 0o644)
-            os.write(fd, b"\n".join([_MAGIC, *map(str.encode, fingerprints), b""]))
+            size = 0
+            for data in (b"\n".join([_MAGIC, *map(str.encode, fingerprints), b"", b""]), *record):
+                write_all(fd, data, size)
+                size += len(data)
             os.fsync(fd)
         finally:
             os.close(fd)
         os.rename("note", self._saved, src_dir_fd=self._fd)
 
-    def commit(self) -> None:
+    def commit(self, recorded: Callable[[Iterator[Seen]], Iterator[bytes]] | None = None) -> None:
         """Bring it to the disk and give it its name; then remove what had it.
+
+        Args:
+            recorded: makes the record, of all that is in the directory.
 
         Raises:
             OutputError: it cannot be published, or what has the name was changed meanwhile.
@@ -191,13 +247,35 @@ class Stage:
             new = fingerprint(self._new)
             with self._replaceable() as old:
                 # Killed in between, the next run knows either of them.
-                self._note(*([old[1]] if old else []), new)
+                record = self._record.pieces() if self._record else ()
+                self._note(*([old[1]] if old else []), new, record=record)
                 if old:
                     self._replace(old[0])
-                    self._note(new)
                 else:
                     self._move_new()
             sync(os.path.dirname(self.path) or ".")
+            # It is published. Without what follows, the next save cannot keep files.
+            with suppress(OSError):
+                # Of files with two names this removes one, which changes their inodes once more.
+                remove(self._fd, "old")
+                self._note(new, record=self._recorded(new, recorded) if recorded else ())
+
+    def _recorded(
+        self, expected: str, recorded: Callable[[Iterator[Seen]], Iterator[bytes]]
+    ) -> Iterator[bytes]:
+        """The record of what was published; nothing if somebody has changed that already."""
+        digest = hashlib.sha256()
+
+        def all_seen() -> Iterator[Seen]:
+            for seen in look(self._new):
+                digest.update(seen.facts)
+                yield seen
+
+        with suppress(ValueError):
+            pieces = recorded(all_seen())
+            if digest.hexdigest() == expected:
+                return pieces
+        return iter(())
 
     def _replace(self, held: int) -> None:
         """Give the name to the new one.
@@ -250,6 +328,7 @@ class Stage:
 
     def close(self) -> None:
         """Remove whatever is left of it."""
+        self._ending.close()
         if self._new >= 0:
             os.close(self._new)
             self._new = -1
@@ -263,79 +342,3 @@ class Stage:
         if self._fd >= 0:
             locks.close(self._fd)
             self._fd = -1
-
-
-def fingerprint(folder: int) -> str:
-    """A digest of what is in a directory: names, types, modes, sizes, times and targets of links.
-
-    No save mounts anything. So a mount makes another digest, and is not entered.
-
-    Args:
-        folder: the directory, open.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    seen = hashlib.sha256()
-    _look(folder, os.fstat(folder).st_dev, b"", seen)
-    return seen.hexdigest()
-
-
-def _look(folder: int, device: int, prefix: bytes, seen: hashlib._Hash) -> None:
-    if prefix.count(b"/") > LIMITS.rootfs_depth:
-        # No save makes that.
-        seen.update(b"deeper")
-        return
-    for name in sorted(map(os.fsencode, os.listdir(folder))):
-        try:
-            status = os.lstat(name, dir_fd=folder)
-        except PermissionError:
-            # Who may read a directory, but not enter it, knows names only.
-            seen.update(prefix + name + b"\0")
-            continue
-        is_directory = stat.S_ISDIR(status.st_mode)
-        target = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else b""
-        size = 0 if is_directory else status.st_size
-        facts = b"%d %d %d" % (status.st_mode, size, status.st_mtime_ns)
-        seen.update(b"\0".join((prefix + name, facts, target, b"")))
-        if is_directory and status.st_dev != device:
-            seen.update(b"mounted")
-        elif is_directory:
-            try:
-                inner = os.open(name, _FOLDER, dir_fd=folder)
-            except PermissionError:
-                # Its mode says so, and is a part of the digest.
-                continue
-            try:
-                _look(inner, device, prefix + name + b"/", seen)
-            finally:
-                os.close(inner)
-
-
-def remove(folder: int, name: str | bytes) -> None:
-    """Remove a file, or a directory with all that is in it, if it exists.
-
-    Args:
-        folder: the directory that it is in, open.
-        name: its name.
-
-    Raises:
-        OSError: it cannot be removed.
-    """
-    try:
-        status = os.lstat(name, dir_fd=folder)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(status.st_mode):
-        os.unlink(name, dir_fd=folder)
-        return
-    if os.geteuid() and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
-        # Not followed: it is a directory, in a directory that only this user can enter.
-        os.chmod(name, stat.S_IRWXU, dir_fd=folder)
-    inner = os.open(name, _FOLDER, dir_fd=folder)
-    try:
-        for each in os.listdir(inner):
-            remove(inner, each)
-    finally:
-        os.close(inner)
-    os.rmdir(name, dir_fd=folder)

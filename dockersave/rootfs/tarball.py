@@ -3,6 +3,7 @@
 Source: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header": an extended header
 only where a plain one is too small, for times with fractions, and for extended attributes. Names
 that are no UTF-8, which extended headers cannot have, are written as GNU tar writes long ones.
+Holes are written as zeros: every reader takes them, and the layer's format makes no difference.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..archive.read.headers import DIRECTORY, HARD_LINK
 from ..archive.tar import BLOCK, END, padding
-from ..errors import ContentError
 from ..limits import LIMITS
+from .content import whole
 from .headers import FILE, SECOND, XATTR, Content, Member
-from .merge import Entry, Tree
+from .merge import Tree
+from .nodes import Entry
 
 _NAME = 100
 _ID = 1 << 21
@@ -52,28 +54,9 @@ def pieces(
 def _blocks_of(tree: Tree, layers: Sequence[Content], prefix: bytes) -> Iterator[bytes]:
     for entry in tree.entries():
         yield header(entry, prefix)
-        size = content_size(entry)
-        yield from content(layers[entry.layer], entry.member.content, size)
-        yield bytes(padding(size))
-
-
-def content(layer: Content, offset: int, size: int) -> Iterator[bytes]:
-    """The content of a file, piece by piece.
-
-    Args:
-        layer: the layer that has it.
-        offset, size: where, in bytes.
-
-    Raises:
-        ContentError: the layer ends before.
-    """
-    stop = offset + size
-    while offset < stop:
-        data = layer.read(offset, min(stop - offset, LIMITS.read))
-        if not data:
-            raise ContentError("a layer is truncated in the middle of a file")
-        offset += len(data)
-        yield data
+        if not entry.same:
+            yield from whole(layers[entry.layer], entry.member)
+            yield bytes(padding(entry.member.size))
 
 
 def header(entry: Entry, prefix: bytes = b"") -> bytes:
@@ -90,11 +73,6 @@ def header(entry: Entry, prefix: bytes = b"") -> bytes:
     if member.kind == DIRECTORY:
         path = path.rstrip(b"/") + b"/" if path else b"./"
     return _blocks(path, member.kind, member, member.size, member.target)
-
-
-def content_size(entry: Entry) -> int:
-    """How much content follows its header, in bytes, without padding."""
-    return entry.member.size if entry.member.kind == FILE and not entry.same else 0
 
 
 def document(path: bytes, body: bytes) -> bytes:

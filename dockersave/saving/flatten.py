@@ -7,40 +7,30 @@ alone are merged. What upper layers hide is never written.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import ContentError, UsageError
+from ..errors import ContentError, OutputError, UsageError
 from ..limits import LIMITS
 from ..model.image import Image
 from ..spelling import argument
-from ..units import counted
-from ..values import dataclass
+from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
 from .job import Job
+from .layer_files import LaterLayer, LayerFile
+from .selection import needed, stand_ins
 
 if TYPE_CHECKING:
+    from ..rootfs.earlier import Earlier
+    from ..rootfs.headers import Content, Member
     from ..rootfs.merge import Tree
-    from ..rootfs.place import Missing
+    from ..rootfs.missing import Missing
+    from ..rootfs.record import Record, Recording, Skeleton
 
 
 _CONFIG = "config.json"
-
-
-@dataclass(frozen=True, slots=True)
-class LayerFile:
-    """A layer in a file.
-
-    Args:
-        file: its descriptor.
-    """
-
-    file: int
-
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer only at the end."""
-        return os.pread(self.file, amount, offset)
 
 
 def flatten(job: Job, image: Image, destination: Destination) -> None:
@@ -53,21 +43,11 @@ def flatten(job: Job, image: Image, destination: Destination) -> None:
     """
     from ..archive.write import beginning_anew
 
-    if image.absent:
-        raise UsageError(
-            f"{image.reference}: {len(image.absent)} of its layers are hosted elsewhere",
-            f"{argument('foreign')} fetches them",
-        )
-    try:
-        with beginning_anew():
-            if destination.tree:
-                _into_directory(job, image, destination.tree)
-            else:
-                _into_tar(job, image, destination)
-    except ContentError as failure:
-        if archive := job.options.from_archive:
-            failure.hint = f"{argument('check', archive)} lists all that is wrong with the archive"
-        raise
+    with beginning_anew():
+        if destination.tree:
+            _into_directory(job, image, destination.tree)
+        else:
+            _into_tar(job, image, destination)
 
 
 def _into_tar(job: Job, image: Image, destination: Destination) -> None:
@@ -81,9 +61,15 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
     with closing(output):
         output.begin(job.format.layers([image]), job.session.cancellation.check)
         job.leave_room(output.unreserved)
-        with _merged(job, image) as (tree, layers):
+        with merged(job, image) as (tree, layers):
+            zeros = tree.holes
+            if zeros > LIMITS.sparse_zeros:
+                raise OutputError(
+                    f"cannot write {path}: holes of files are {in_bytes(zeros)} of zeros there",
+                    f"write a directory, where holes take no space, with {argument('tar')}",
+                )
             if path != STDOUT and not destination.compression:
-                Room((path,), tree.content, 0, is_exact=False).check()
+                Room((path,), tree.content + zeros, 0, is_exact=False).check()
             prefix = job.format.root.encode()
             if prefix:
                 output.write(document(_CONFIG.encode(), _runtime_config(image, tree, layers)))
@@ -95,25 +81,37 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
 def _into_directory(job: Job, image: Image, path: str) -> None:
     from ..archive.write import room_to_leave
     from ..archive.write.room import Room
+    from ..rootfs.earlier import Earlier
     from ..rootfs.place import Placing, make_directory, write_file
+    from ..rootfs.record import Recording
     from ..rootfs.stage import Stage
+    from ..transfer.window import spool
 
     with closing(Stage(path)) as stage, ExitStack() as ending:
         top = root = stage.open()
         if job.format.root:
             root = make_directory(top, job.format.root)
             ending.callback(os.close, root)
-        placing = Placing(root, job.session.cancellation.check)
+        digests, check = _diff_ids(image), job.session.cancellation.check
+        unnamed = partial(spool, job.working_dir)
+        recording = ending.enter_context(closing(Recording(unnamed(), digests)))
+        record, folder = stage.earlier(unnamed) or (None, -1)
+        earlier = Earlier(record, folder, digests, check) if record else None
+        placing = Placing(root, check, earlier)
         job.leave_room(room_to_leave(job.format.layers([image])))
-        with _merged(job, image) as (tree, layers):
-            Room((path,), tree.content, 0, is_exact=False).check()
+        with (
+            merged(job, image, recording, record) as (tree, layers),
+            closing(record) if record else nullcontext(),
+        ):
+            if not record:
+                Room((path,), tree.content, 0, is_exact=False).check()
             if root != top:
                 whose = (os.geteuid(), os.getegid())
-                config = _runtime_config(image, tree, layers, whose if whose[0] else None)
+                config = _runtime_config(image, tree, layers, whose if whose[0] else None, earlier)
                 write_file(top, _CONFIG, config)
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
-        stage.commit()
+        stage.commit(partial(recording.finish, job.format.root, placing.placed))
         job.size = placing.size
     if left_out := _left_out(placing.missing):
         job.session.notify(
@@ -122,28 +120,116 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
         )
 
 
-@contextmanager
-def _merged(job: Job, image: Image) -> Iterator[tuple[Tree, list[LayerFile]]]:
-    """What the layers make, and the layers."""
-    from ..rootfs.merge import Tree
+def _diff_ids(image: Image) -> list[str]:
+    return [stored.digest for _, stored in image.layers(image.primary)]
 
-    with job.unpacked([image]) as unpacked:
+
+@contextmanager
+def merged(
+    job: Job, image: Image, recording: Recording | None = None, record: Record | None = None
+) -> Iterator[tuple[Tree, list[LayerFile | LaterLayer]]]:
+    """What the layers make, and the layers, bottom first, as long as the context lasts.
+
+    Args:
+        job: the run.
+        image: whose layers.
+        recording: gets their headers.
+        record: has headers of some of them. These layers are fetched only when they are read.
+
+    Raises:
+        UsageError: a layer is hosted elsewhere.
+        ContentError: a layer is not what it claims to be.
+        NotFoundError: the image has nothing of `options.only`.
+    """
+    from ..rootfs.headers import Headers
+    from ..rootfs.merge import Tree
+    from ..transfer.window import spool
+
+    digests = _diff_ids(image)
+    with _explaining(job, image), ExitStack() as ending:
+
+        def fetch(wanted: Collection[str]) -> dict[str, LayerFile]:
+            files = ending.enter_context(job.unpacked([image], wanted))
+            return {digest: LayerFile(file) for digest, file in files.items()}
+
+        def fetch_one(digest: str) -> LayerFile:
+            return fetch({digest})[digest]
+
+        def unnamed() -> int:
+            file = spool(job.working_dir)
+            ending.callback(os.close, file)
+            return file
+
+        known: dict[str, Skeleton] = {}
+        if record:
+            known = {each: record.skeleton(each) for each in record.known & set(digests)}
+        guessed = stand_ins(job, image, set(digests) - known.keys(), unnamed)
+        fetched: dict[str, LayerFile] = {}
+
+        def merge(recording: Recording | None) -> Tree:
+            heads = [{**guessed, **known, **fetched}[digest] for digest in digests]
+
+            def members(number: int) -> Iterable[tuple[int, Member]]:
+                digest = digests[number]
+                if digest in known:
+                    return known[digest].members()
+                if recording and digest in fetched and digests.index(digest) == number:
+                    return recording.layer(digest, fetched[digest])
+                return Headers(heads[number])
+
+            return Tree(heads, job.session.cancellation.check, members)
+
+        missing: Collection[str] = set(digests) - known.keys() - guessed.keys()
+        while True:
+            fetched |= fetch(missing)
+            merge_now = partial(merge, None)
+            missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
+            if not missing:
+                break
         job.progress.phase("publishing")
-        stored = [layer.digest for _, layer in image.layers(image.primary)]
-        layers = [LayerFile(unpacked[digest]) for digest in stored]
-        tree = Tree(layers, job.session.cancellation.check)
+        tree = merge(recording)
+        if recording and record:
+            for digest in known:
+                recording.copy(digest, record)
         if job.options.only:
             tree.select(job.options.only)
-        yield tree, layers
+        later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}
+        yield tree, [fetched.get(digest) or later[digest] for digest in digests]
+
+
+@contextmanager
+def _explaining(job: Job, image: Image) -> Iterator[None]:
+    if image.absent:
+        raise UsageError(
+            f"{image.reference}: {len(image.absent)} of its layers are hosted elsewhere",
+            f"{argument('foreign')} fetches them",
+        )
+    try:
+        yield
+    except ContentError as failure:
+        if archive := job.options.from_archive:
+            failure.hint = f"{argument('check', archive)} lists all that is wrong with the archive"
+        raise
 
 
 def _runtime_config(
-    image: Image, tree: Tree, layers: Sequence[LayerFile], rootless: tuple[int, int] | None = None
+    image: Image,
+    tree: Tree,
+    layers: Sequence[Content],
+    rootless: tuple[int, int] | None = None,
+    earlier: Earlier | None = None,
 ) -> bytes:
+    from ..rootfs.content import start_of
     from ..rootfs.runtime import runtime_config
 
     def read(path: bytes) -> bytes:
-        return tree.read(path, layers, LIMITS.accounts)
+        found = tree.find(path)
+        if found is None:
+            return b""
+        kept = earlier.read(found, LIMITS.accounts) if earlier else None
+        return (
+            start_of(layers[found.layer], found.member, LIMITS.accounts) if kept is None else kept
+        )
 
     hostname = image.root.hex[:12]
     return runtime_config(image.primary.config_body, read, hostname, rootless)

@@ -4,7 +4,7 @@ append; then commit."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -201,9 +201,16 @@ class Job:
         return [image.with_sizes(found) for image in images]
 
     @contextmanager
-    def unpacked(self, images: Sequence[Image]) -> Iterator[Mapping[str, int]]:
-        """All layers, unpacked and verified: the descriptors of unnamed files, by diff_ids."""
-        members = self.format.layers(images)
+    def unpacked(
+        self, images: Sequence[Image], digests: Collection[str]
+    ) -> Iterator[Mapping[str, int]]:
+        """Layers, unpacked and verified: the descriptors of unnamed files, by diff_ids.
+
+        Args:
+            images: the images that have them.
+            digests: their diff_ids.
+        """
+        members = [each for each in self.format.layers(images) if each.digest in digests]
         layers = [self._unpacking(images, member, number) for number, member in enumerate(members)]
         files: dict[str, int] = {}
 
@@ -213,10 +220,11 @@ class Job:
                     files[layer.diff_id] = layer.take()
             return len(files) == len(layers)
 
-        workers, _ = self._unpackers(layers)
-        workers.grant_room(len(layers))
         try:
-            self._run(workers, take, watched=layers)
+            if layers:
+                workers, _ = self._unpackers(layers)
+                workers.grant_room(len(layers))
+                self._run(workers, take, watched=layers)
             yield files
         finally:
             for file in files.values():
@@ -325,7 +333,7 @@ class Job:
             raise
 
     def _count(self, transfers: Sequence[Transfer]) -> None:
-        if self._counted:
+        if self._counted and not self.format.is_file_system:
             # The second output is made from the first.
             return
         self._counted = True

@@ -7,9 +7,12 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from dockersave.rootfs.content import whole
 from dockersave.rootfs.merge import Tree
 
 MTIME = 1_600_000_000
+CAPABILITY = "\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+"""CAP_NET_RAW, permitted, as the kernel keeps it (include/uapi/linux/capability.h, revision 2)."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,28 @@ def tar(items: Iterable[Item], form: int = tarfile.PAX_FORMAT) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=form) as archive:
         for item in items:
-            info = tarfile.TarInfo(item.name)
-            info.type, info.size, info.linkname = item.type, len(item.data), item.target
-            info.mode, info.mtime = item.mode, item.mtime
-            info.uid, info.gid = item.owner
-            info.devmajor, info.devminor = item.device
-            info.pax_headers = dict(item.pax)
-            archive.addfile(info, io.BytesIO(item.data))
+            archive.addfile(_info(item), io.BytesIO(item.data))
     return made.getvalue()
+
+
+def member(item: Item) -> bytes:
+    """Write one member, without the end of a tar."""
+    return _info(item).tobuf(tarfile.PAX_FORMAT) + padded(item.data)
+
+
+def padded(data: bytes) -> bytes:
+    """Fill up the last block."""
+    return data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def _info(item: Item) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(item.name)
+    info.type, info.size, info.linkname = item.type, len(item.data), item.target
+    info.mode, info.mtime = item.mode, item.mtime
+    info.uid, info.gid = item.owner
+    info.devmajor, info.devminor = item.device
+    info.pax_headers = dict(item.pax)
+    return info
 
 
 @dataclass(frozen=True)
@@ -98,8 +115,7 @@ def seen(tree: Tree, layers: Iterable[Iterable[Item]]) -> dict[str, tuple[str, o
         if entry.same:
             found[path] = ("link", entry.same.decode())
         elif kind == "0":
-            end = member.content + member.size
-            found[path] = ("file", contents[entry.layer][member.content : end].decode())
+            found[path] = ("file", b"".join(whole(Bytes(contents[entry.layer]), member)).decode())
         else:
             found[path] = (kind, member.target.decode())
     return found

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from dockersave.rootfs.content import whole
 from dockersave.rootfs.merge import Tree
 from tests.images import image, raw_layer, read
 from tests.processes import program
@@ -98,7 +99,7 @@ def of_tree(tree: Tree, layers: Sequence[bytes]) -> Facts:
         member, kind = entry.member, chr(entry.member.kind)
         content: object = b""
         if kind == "0":
-            content = layers[entry.layer][member.content : member.content + member.size]
+            content = b"".join(whole(Bytes(layers[entry.layer]), member))
         elif kind == "2":
             content = os.fsdecode(member.target)
         elif kind in "34":

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 
 from dockersave.errors import ContentError, OutputError
 from dockersave.rootfs.merge import Tree
-from dockersave.rootfs.place import Missing, Placing
+from dockersave.rootfs.missing import Missing
+from dockersave.rootfs.place import Placing
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 from tests.rootfs.layouts import merged_facts, of_directory, of_tree
 from tests.rootfs.test_merge import LAYERS

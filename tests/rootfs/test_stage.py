@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dockersave.errors import OutputError
-from dockersave.rootfs.stage import Stage, fingerprint, remove
+from dockersave.rootfs.stage import Stage
+from dockersave.rootfs.walk import fingerprint, remove
 from tests.rootfs.layouts import of_directory
 from tests.rootfs.staging import NOBODY, files_in, fill, names, publish
 
@@ -80,8 +81,12 @@ def test_what_was_changed_since_is_not_replaced(
         stage.commit()
     change(path)
     before = of_directory(path)
-    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="was changed since"):
-        stage.open()
+    with closing(Stage(str(path))) as stage:
+        with pytest.raises(OutputError, match="was changed since"):
+            stage.check_names()
+        fill(stage.open(), a="2")
+        with pytest.raises(OutputError, match="was changed since"):
+            stage.commit()
     assert of_directory(path) == before
     assert names(path.parent) == ["root", "root.saved"]
 
@@ -107,7 +112,7 @@ def test_a_mount_in_it_is_a_change_and_is_not_entered(path: Path) -> None:
         os.utime(proc, ns=(made, made))
         before = seen(path)
         with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="is mounted in"):
-            stage.open()
+            stage.check_names()
         (proc / "inner").touch()
         os.utime(proc, ns=(made, made))
         assert seen(path) == before
@@ -214,7 +219,7 @@ def test_what_cannot_be_replaced_keeps_its_mode(
         fill(stage.open(), a="2")
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", busy)
-            patch.setattr(stage, "_note", lambda *fingerprints: None)
+            patch.setattr(stage, "_note", lambda *fingerprints, record: None)
             with pytest.raises(OutputError, match="is mounted there"):
                 stage.commit()
     assert stat.S_IMODE(path.stat().st_mode) == 0o555

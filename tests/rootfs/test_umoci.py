@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dockersave.errors import ContentError
-from tests.rootfs.layers import Item, directory, file, link, symlink
-from tests.rootfs.layouts import Facts, by_umoci, merged_facts, of_directory
+from dockersave.rootfs.merge import Tree
+from tests.rootfs.layers import CAPABILITY, Bytes, Item, directory, file, link, symlink
+from tests.rootfs.layouts import Facts, Refused, by_umoci, merged_facts, of_directory, of_tree
+from tests.rootfs.sparse import FORMATS, Holed, sparse
 from tests.rootfs.test_merge import LAYERS, OPAQUE
 
 pytestmark = pytest.mark.engines
 
-CAPABILITY = "\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-"""CAP_NET_RAW, permitted, as the kernel keeps it (include/uapi/linux/capability.h, revision 2)."""
 
 CASES: dict[str, list[list[Item]]] = {
     "attributes": [
@@ -80,6 +80,15 @@ def test_umoci_makes_the_same(name: str, tmp_path: Path) -> None:
     assert without_time_of_directories(found) == without_time_of_directories(expected)
 
 
+def test_umoci_makes_the_same_of_holes(tmp_path: Path) -> None:
+    holed = Holed(50_000, [(512 * number, b"x" * 512) for number in range(0, 80, 3)])
+    # It takes none of GNU tar's old format.
+    tars = [sparse(form, holed, form) for form in FORMATS if form != "old"]
+    found = of_directory(by_umoci(tmp_path, tars))
+    assert found == of_tree(Tree([Bytes(data) for data in tars]), tars)
+    assert {each[3] for each in found.values()} == {holed.content}
+
+
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -90,5 +99,11 @@ def test_umoci_makes_the_same_of_any_layers(layers: list[list[Item]]) -> None:
     except ContentError:
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = of_directory(by_umoci(Path(folder), tars))
+        try:
+            found = of_directory(by_umoci(Path(folder), tars))
+        except Refused as failure:
+            if "link: no such file or directory" in str(failure):
+                # It removes what has the name first: there is no link to itself.
+                return
+            raise
     assert without_time_of_directories(found) == without_time_of_directories(expected)

@@ -21,7 +21,7 @@ PAX, PAX_GLOBAL = frozenset(b"xX"), ord("g")
 EXTENSIONS = frozenset(LONG_NAMES) | PAX | {PAX_GLOBAL}
 """Kinds whose content extends the next header, or all headers."""
 
-POSIX, _GNU = b"ustar\x00", b"ustar "
+POSIX, GNU = b"ustar\x00", b"ustar "
 SPARSE_KEYS = b"GNU.sparse"
 """How the keys of records begin that describe a sparse file."""
 _KEYS = frozenset({b"path", b"linkpath", b"size"})
