@@ -6,7 +6,7 @@ DESTDIR ?=
 # More arguments for pytest, as in: make test ARGS='-k digest -x'
 ARGS ?=
 # Processes that run tests at once; much of what they do is waiting. One alone: make test WORKERS=0 ARGS='--pdb'
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+WORKERS ?= $(shell echo $$((4 + $$(nproc))))
 
 export PYTHON DESTDIR
 VENV := .venv

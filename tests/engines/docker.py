@@ -29,10 +29,9 @@ class Docker(Judge):
 
     def _answers(self) -> bool:
         try:
-            self.docker("version")
+            return self.socket.exists() and bool(self.docker("version"))
         except Refused:
             return False
-        return True
 
     def docker(self, *arguments: str | Path) -> str:
         """Run Docker's client against the judge's own daemon."""
