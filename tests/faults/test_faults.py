@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def registry(*, storage: bool = True) -> Iterator[Simulator]:
         yield server
 
 
-def save_into(server: Simulator, folder: Path, way: str = "file", **wishes: float) -> str:
+def save_into(server: Simulator, folder: Path, way: str = "file", **wishes: Any) -> str:
     """Save, and return what came of it, whatever the registry's port."""
     output, options = folder / "image.tar", WAYS[way]
     if options.tree:
