@@ -191,6 +191,8 @@ def merged(
             missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
             if not missing:
                 break
+        for digest in guessed.keys() - fetched.keys():
+            job.session.trace.say("index", f"layer {digest} is not needed")
         job.progress.phase("publishing")
         tree = merge(recording)
         tree.owners = parse_owner_map(job.options.owner_map)
