@@ -28,14 +28,18 @@ demo: ## save, verify and list a sample image from a small registry on loopback
 	@PYTHONPATH=.demo/lib/dockersave $(PYTHON) -m tests.demo --command .demo/bin/dockersave
 
 test: needs-test venv ## run the tests (installs the engines that they talk to)
-	$(PYTEST) -n $(WORKERS) -m "not long and not appliance"
+	$(PYTEST) -n $(WORKERS) -m "not long and not appliance and not signers"
 
 test-long: needs-test venv ## run the tests that take minutes
 	$(VENV)/bin/python -m pip --quiet install --require-hashes --requirement build/requirements/long.txt
 	$(PYTEST) -m "long and not appliance" --timeout 3600
 
-test-engines: needs-test venv ## load every kind of archive into every engine
-	$(PYTEST) tests/engines -m engines
+test-engines: needs-test venv build/out/signers/made ## load every kind of archive into every engine, and have cosign verify
+	$(PYTEST) tests/engines -m "engines or signers"
+
+build/out/signers/made: tests/engines/signers.lock build/sysroot.py
+	$(PYTHON) build/sysroot.py unpack $< build/out/packages $(@D)
+	@touch $@
 
 bench: needs-test venv ## measure speed, memory and disk against the peers
 	$(VENV)/bin/python -m tests.bench --write

@@ -42,6 +42,14 @@ Any saved archive can be checked without a registry, whichever program wrote it:
     >>> dockersave.check_archive("debian.tar").is_right
     True
 
+Read the files of an image, or of a saved archive (`archive="debian.tar"`):
+
+    >>> with dockersave.FileSystem("debian:12") as files:
+    ...     files.stat("etc/os-release").type
+    ...     files.open("etc/os-release").read(3)
+    'file'
+    b'NAM'
+
 List what an archive contains, or preview what a save would do:
 
     >>> dockersave.list_archive("debian.tar").images[0].names
@@ -84,6 +92,7 @@ if TYPE_CHECKING:
     from .progress import Progress, Transfer
     from .resolving.questions import Registry, ResolvedImage, SignedImage, verify_signature
     from .saving.asynchronous import save_async
+    from .saving.file_system import FileStat, FileSystem
     from .saving.forecast import Forecast, ForecastLayer, forecast
     from .saving.save import Saved, SavedImage, save
     from .signatures.policy import Policy
@@ -99,6 +108,8 @@ __all__ = [
     "Descriptor",
     "DockersaveError",
     "Fault",
+    "FileStat",
+    "FileSystem",
     "Forecast",
     "ForecastLayer",
     "ListedImage",
@@ -142,6 +153,7 @@ _HOMES = {
     "archive.read.references": ("CheckedImage",),
     "archive.read.verify": ("Report", "check_archive"),
     "archive.write.room": ("Room",),
+    "saving.file_system": ("FileStat", "FileSystem"),
     "saving.forecast": ("Forecast", "ForecastLayer", "forecast"),
     "archive.read.listing": (
         "ListedImage",

@@ -19,3 +19,13 @@ def write_between(mark: str, text: str, path: Path) -> None:
     before, start, rest = document.partition(f"<!-- {mark} -->\n")
     _, end, after = rest.partition(_END)
     path.write_text(f"{before}{start}{text}{end}{after}" if start and end else text)
+
+
+def between(mark: str, path: Path) -> str:
+    """Return what stands in a document between a mark and the next `so far`.
+
+    Parameters:
+        mark: what the comment says that begins the part.
+        path: of the document.
+    """
+    return path.read_text().partition(f"<!-- {mark} -->\n")[2].partition(_END)[0]

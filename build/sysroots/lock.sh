@@ -1,5 +1,6 @@
 #!/bin/sh
-# Renews build/sysroots/SUITE/*.lock: where each of Debian's packages is, and its hash, as apt says it and has checked it.
+# Renews build/sysroots/SUITE/*.lock and the one of what signs images in tests: where each of Debian's packages is, and
+# its hash, as apt says it and has checked it.
 #
 #   build/sysroots/lock.sh
 set -eu
@@ -9,27 +10,28 @@ cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-lock() { # SUITE NAME ARCHITECTURE LIST
-    of=$work/$1/$2
+lock() { # SUITE LOCK ARCHITECTURE LIST
+    of=$work/$1/$(basename "$2")
     (
         use_suite "$of" "$1" "$3"
         grep -v '^#' "$4" | xargs apt-get -qq download --print-uris >"$of/uris"
     )
     sed -n "s|^'.*/\(debian[^/]*/pool/[^']*\)' .* SHA256:\([0-9a-f]*\).*|\2  \1|p" "$of/uris" | LC_ALL=C sort -k 2 >"$of/lock"
     if [ "$(wc -l <"$of/lock")" != "$(grep -cv '^#' "$4")" ]; then
-        echo "sysroots: $1/$2: not every package of $4 was found" >&2
+        echo "sysroots: $2: not every package of $4 was found" >&2
         exit 1
     fi
-    mv "$of/lock" "$1/$2.lock"
+    mv "$of/lock" "$2"
 }
 
 for list in */tools.in; do
-    lock "${list%/*}" tools amd64 "$list"
+    lock "${list%/*}" "${list%.in}.lock" amd64 "$list"
 done
 for target in ../targets/*.env; do
     name=$(basename "$target" .env)
     suite=$(sed -n 's/^SUITE=//p' "$target")
     if [ -n "$suite" ]; then
-        lock "$suite" "$name" "$name" "$suite/target.in"
+        lock "$suite" "$suite/$name.lock" "$name" "$suite/target.in"
     fi
 done
+lock forky ../../tests/engines/signers.lock amd64 ../../tests/engines/signers.in

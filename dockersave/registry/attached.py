@@ -144,6 +144,11 @@ class Attached:
 
         return self._retry.call(fetch)
 
+    @property
+    def has_endpoint(self) -> bool:
+        """Whether it has the referrers endpoint, as far as it was asked."""
+        return self._has_endpoint
+
     def referrers(self, digest: str) -> Iterator[Descriptor]:
         """The manifests that say that they are about an image, as far as an index tells.
 
@@ -153,21 +158,34 @@ class Attached:
         Raises:
             As `tagged`.
         """
-        query: str | None = ""
         found = False
+        for entry in self.listed(digest):
+            found = True
+            yield entry
+        if not found:
+            # Also where an endpoint has nothing to say: pull-through caches have it, and know only
+            # what was pushed to them.
+            yield from self.listed_by_tag(digest)
+
+    def listed(self, digest: str) -> Iterator[Descriptor]:
+        """What the referrers endpoint says of an image; nothing if there is none."""
+        query: str | None = ""
         for _ in range(LIMITS.referrers_pages):
             page = self._retry.call(functools.partial(self._page, digest, query or ""))
             index, query = page or (None, None)
-            for entry in index.manifests if index else ():
-                found = True
-                yield entry
+            yield from index.manifests if index else ()
             if query is None:
-                if not found:
-                    # Also where an endpoint has nothing to say: pull-through caches have it, and
-                    # know only what was pushed to them.
-                    yield from self._tagged_referrers(digest)
                 return
         raise ContentError(f"{self.name}: the list of what refers to {digest} never ends")
+
+    def listed_by_tag(self, digest: str) -> Iterator[Descriptor]:
+        """What the index with a tag made of an image's digest says of it."""
+        found = self.tagged(referrers_tag(digest))
+        # GitLab answers with the image itself.
+        if found is not None and found.digest != digest:
+            document = parse_document(found.body, found.digest, found.media_type)
+            if isinstance(document, Index):
+                yield from document.manifests
 
     def _page(self, digest: str, query: str) -> tuple[Index, str | None] | None:
         if not self._has_endpoint:
@@ -190,11 +208,3 @@ class Attached:
         # A web page, for example: there is no such endpoint, or one that is of no use.
         self._has_endpoint = False
         return None
-
-    def _tagged_referrers(self, digest: str) -> Iterator[Descriptor]:
-        found = self.tagged(referrers_tag(digest))
-        # GitLab answers with the image itself.
-        if found is not None and found.digest != digest:
-            document = parse_document(found.body, found.digest, found.media_type)
-            if isinstance(document, Index):
-                yield from document.manifests

@@ -7,10 +7,16 @@ specs/SIGNATURE_SPEC.md). So whoever pushes the archive can push it, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
-from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
+from ..errors import (
+    CancelledError,
+    ContentError,
+    DockersaveError,
+    NetworkError,
+    NotFoundError,
+)
 from ..limits import LIMITS
 from ..model.descriptors import OCI_INDEX, Descriptor
 from ..model.digest import digest_of
@@ -37,16 +43,26 @@ class Companions:
         session: the run's.
         reader: of the documents of this reference.
         reference: the reference.
+        proven: digests of manifests with signatures that were asked for: of several with a tag,
+            one of these keeps it.
         everything: not only signatures.
     """
 
     def __init__(
-        self, session: Session, reader: DocumentReader, reference: Reference, *, everything: bool
+        self,
+        session: Session,
+        reader: DocumentReader,
+        reference: Reference,
+        proven: Collection[str] = (),
+        *,
+        everything: bool,
     ) -> None:
         self._session = session
         self._reader = reader
         self._reference = reference
+        self._proven = proven
         self._everything = everything
+        self._failure: DockersaveError | None = None
         self._registry = session.registry(reference.registry)
         self._places = self._registry.attached(reference.repository)
         self._artifacts: dict[str, Artifact] = {}
@@ -105,17 +121,25 @@ class Companions:
                     self._collect(inner, depth - 1)
 
     def _tagged(self, tag: str) -> None:
-        """Keep the manifest with a tag."""
-        found = next(self._asking(lambda place: filter(None, [place.tagged(tag)])), None)
-        if found is None:
-            return
-        try:
-            document = self._reader.kept(found)
-        except ContentError as failure:
-            self._leave_out(tag, self._registry.conceal(failure).marked)
-            return
-        if not document.is_index and self._is_small(document) and self._keep(document):
-            self._add(Companion(tag, document.descriptor, found.body))
+        """Keep the manifests that places have with a tag.
+
+        One of them keeps the tag: one that proves what was asked for, else the registry's own. The
+        others are found by whoever reads the archive.
+        """
+        answers = self._asking(lambda place: filter(None, [place.tagged(tag)]))
+        found = {each.digest: each for each in answers}
+        is_free = True
+        for each in sorted(found.values(), key=lambda each: each.digest not in self._proven):
+            try:
+                document = self._reader.kept(each)
+            except ContentError as failure:
+                self._leave_out(tag, self._registry.conceal(failure).marked)
+                continue
+            if document.is_index or not self._is_small(document) or not self._keep(document):
+                continue
+            if is_free:
+                self._add(Companion(tag, document.descriptor, each.body))
+                is_free = False
 
     def _keep(self, manifest: Manifest) -> bool:
         """Keep a manifest with its config; false if the registry does not have that."""
@@ -131,23 +155,34 @@ class Companions:
     def _add(self, companion: Companion) -> None:
         self._companions[companion.tag, companion.descriptor.digest] = companion
 
-    def _entries(self, digest: str) -> Iterator[Descriptor]:
-        return distinct(self._asking(lambda place: place.referrers(digest)), digest)
+    def _entries(self, digest: str) -> Iterable[Descriptor]:
+        found: dict[str, Descriptor] = {}
+        # As many of each: a mirror with too many is skipped.
+        for entry in self._asking(lambda place: distinct(place.referrers(digest), digest)):
+            found.setdefault(entry.digest, entry)
+        return found.values()
 
     def _asking(self, ask: Callable[[Attached], Iterable[T]]) -> Iterator[T]:
-        """The answers of all places, in their order; the registry's must be one of them."""
+        """The answers of all places, the registry's first; without it, a mirror must have one."""
         *mirrors, home = self._places
+        failure = self._failure
+        if failure is None:
+            try:
+                yield from ask(home)
+            except CancelledError:
+                raise
+            except DockersaveError as found:
+                failure = found
+                if isinstance(found, NetworkError):
+                    # It has been asked often enough.
+                    self._failure = found
         answered = False
         for answer in of_mirrors(mirrors, ask, self._session.trace):
             answered = True
             yield answer
-        try:
-            yield from ask(home)
-        except CancelledError:
-            raise
-        except DockersaveError as failure:
+        if failure:
             if not answered:
-                raise
+                raise failure
             why = self._registry.conceal(failure).marked
             self._say(f"only a mirror was asked for signatures: {why}")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..archive.read.findings import NO_IMAGES, NO_IMAGES_HINT
 from ..archive.read.inventory import Inventory
@@ -33,7 +33,12 @@ from ..registry.documents import Document
 from ..spelling import argument
 from ..transfer.sources import LocalStore
 
+if TYPE_CHECKING:
+    from ..signatures.keys import PublicKey
+    from ..signatures.signed import Requirement
+
 _LISTED_MOST = 10
+_AGAIN = "save the image, or copy the archive, again"
 
 
 class ArchivedImage:
@@ -83,6 +88,20 @@ class ArchivedImage:
         for digest, offset, size in self._layers:
             local.add_part(digest, self._path, offset, size)
 
+    def signers(self, digests: Sequence[str], needed: Sequence[Requirement]) -> Sequence[PublicKey]:
+        """Who signed an image, as the archive itself proves it.
+
+        Args:
+            digests: of what its name refers to, and of what was chosen from that.
+            needed: whose signatures it needs.
+
+        Raises:
+            SignatureError: they are not there.
+        """
+        from ..archive.read.signers import Signatures
+
+        return Signatures(self._inventory).find(digests, needed)
+
     def conceal(self, error: DockersaveError) -> DockersaveError:
         """Nothing in an archive is secret."""
         return error
@@ -93,7 +112,10 @@ class ArchivedImage:
             raise NotFoundError(
                 f"{self._path} does not hold {digest}", "was it saved for another platform?"
             )
-        return self._document(path)
+        body = self._document(path)
+        if (there := digest_of(body, digest.partition(":")[0])) != digest:
+            raise ContentError(f"{self._path}: {digest} hashes to {there}", _AGAIN)
+        return body
 
     # The archive
 
@@ -115,9 +137,7 @@ class ArchivedImage:
                 "name a saved archive that you can read",
             ) from failure
         if inventory.cut:
-            raise ContentError(
-                f"{self._path}: {inventory.cut}", "save the image, or copy the archive, again"
-            )
+            raise ContentError(f"{self._path}: {inventory.cut}", _AGAIN)
         return inventory
 
     def _unreadable(self) -> UsageError:

@@ -198,9 +198,8 @@ class Registry:
             wanted = Platform.parse(platform) if platform else None
             digests = [resolver.image(wanted).root.digest]
         asked = resolver.asked
-        return SignedImage(
-            reference, asked, trust.signers(self._session, reference, [asked, *digests])
-        )
+        proof = trust.proof(self._session, reference, [asked, *digests])
+        return SignedImage(reference, asked, proof.signers)
 
     def open(self, image: str | Reference, blob: Descriptor) -> BinaryIO:
         """Open a blob of an image's repository as a stream that verifies itself.

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..model.reference import Reference
 from ..signatures.policy import Policy, requirements
+from ..values import dataclass
 from .session import Session
 from .signers import Signers
+
+if TYPE_CHECKING:
+    from .offline import ArchivedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Who signed an image.
+
+    Args:
+        signers: fingerprints of the keys.
+        manifests: digests of the manifests that have the signatures.
+    """
+
+    signers: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
 
 
 class Trust:
@@ -29,9 +47,7 @@ class Trust:
         """
         requirements(self._policies, reference)
 
-    def signers(
-        self, session: Session, reference: Reference, digests: Sequence[str]
-    ) -> tuple[str, ...]:
+    def proof(self, session: Session, reference: Reference, digests: Sequence[str]) -> Proof:
         """Check who signed an image.
 
         Args:
@@ -39,16 +55,30 @@ class Trust:
             reference: the image.
             digests: of what the reference names, and of what was chosen from that.
 
-        Returns:
-            The fingerprints of the keys.
-
         Raises:
             SignatureError: nobody whose signature it needs.
             DockersaveError: signatures cannot be fetched.
         """
         needed = requirements(self._policies, reference)
         if not needed:
-            return ()
+            return Proof()
         registry, check = session.registry(reference.registry), session.cancellation.check
         signers = Signers(registry, reference.repository, digests, session.trace, check)
-        return tuple(dict.fromkeys(key.fingerprint for key in signers.find(needed)))
+        keys = dict.fromkeys(key.fingerprint for key in signers.find(needed))
+        return Proof(tuple(keys), tuple(signers.proofs))
+
+    def proof_in(self, archive: ArchivedImage, digests: Sequence[str]) -> Proof:
+        """Check who signed an image in an archive, without a network.
+
+        What it is called there does not matter: whoever wrote the archive chose that.
+
+        Args:
+            archive: the image.
+            digests: as for `proof`.
+
+        Raises:
+            SignatureError: nobody whose signature it needs, or the archive does not have that.
+        """
+        needed = requirements(self._policies, None)
+        signers = archive.signers(digests, needed) if needed else ()
+        return Proof(tuple(dict.fromkeys(key.fingerprint for key in signers)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..errors import ContentError
 from ..limits import LIMITS
-from .headers import Content, Member
+from .headers import FILE, Content, Member
 
 
 def pieces(layer: Content, member: Member) -> Iterator[tuple[int, bytes]]:
@@ -43,6 +43,20 @@ def whole(layer: Content, member: Member) -> Iterator[bytes]:
         yield data
         end = position + len(data)
     yield from zeros(member.size - end)
+
+
+def start_of(layer: Content, member: Member, most: int) -> bytes:
+    """At most so many of its first bytes; none of what is no file.
+
+    Raises:
+        ContentError: the layer ends before.
+    """
+    body = b""
+    for data in whole(layer, member) if member.kind == FILE else ():
+        body += data
+        if len(body) >= most:
+            break
+    return body[:most]
 
 
 def zeros(count: int) -> Iterator[bytes]:

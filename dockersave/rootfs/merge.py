@@ -20,8 +20,7 @@ from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
-from .content import whole
-from .headers import FILE, Content, Headers, Member
+from .headers import Content, Headers, Member
 from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Entry, Nodes
 
 _WHITEOUT = b".wh."
@@ -29,7 +28,7 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _AUFS_LINKS = b".wh..wh.plnk"
 """What is in it is only for hard links of the same layer, as in Docker and containerd."""
-_EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
+EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
 """The attributes of directories that no layer describes."""
 _STEPS_BETWEEN = 4096
 """How many steps are between two checks."""
@@ -86,12 +85,8 @@ class Tree(Nodes):
         """
         self._wanted, self._above = set(), set()
         for path in paths:
-            *parts, name = _parts(os.fsencode(path)) or [b""]
-            above = self._walk(parts, create=False)
-            node = above
-            if name and above is not None:
-                node = self._find(above, name) or None
-            if node is None or not self._place[node]:
+            node = self._node(os.fsencode(path), follow=False)
+            if node is None:
                 raise NotFoundError(
                     f"the image has no {shown(path)}",
                     "write the path as in the image, such as etc/os-release",
@@ -107,6 +102,7 @@ class Tree(Nodes):
         Raises:
             ContentError: a path is too long or too deep.
         """
+        self._steps = 0
         first: dict[int, int] = {}
         if not self._place[ROOT] & IMPLICIT:
             yield Entry(b"", 0, self._place[ROOT], b"", partial(self._member, ROOT))
@@ -132,26 +128,34 @@ class Tree(Nodes):
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
-    def find(self, path: bytes) -> Entry | None:
-        """What is at a path, its links followed; None if there is nothing."""
-        node = self._walk(_parts(path), create=False)
-        if node is None:
+    def find(self, path: bytes, *, follow: bool = True) -> Entry | None:
+        """What is at a path, the links on its way followed; None if that has no entry.
+
+        Args:
+            path: from the root.
+            follow: whether its last name is followed, too.
+        """
+        self._steps = 0
+        node = self._node(path, follow=follow)
+        if node is None or not self._is_selected(node):
             return None
         found = self._path(node)
         read = partial(self._member, node)
         return Entry(found, found.count(b"/"), self._place[node], b"", read)
 
-    def read(self, path: bytes, layers: Sequence[Content], most: int) -> bytes:
-        """The start of a file, at most so many bytes; nothing if there is no such file."""
-        found = self.find(path)
-        if found is None or found.kind != FILE:
-            return b""
-        body = b""
-        for data in whole(layers[found.layer], found.member):
-            body += data
-            if len(body) >= most:
-                break
-        return body[:most]
+    def _is_selected(self, node: int) -> bool:
+        above = node
+        while above != ROOT and above not in self._wanted:
+            above = self._parent[above]
+        return above in self._wanted or node in self._above
+
+    def _node(self, path: bytes, *, follow: bool) -> int | None:
+        *parts, name = _parts(path) or [b".."]
+        if follow or name == b"..":
+            return self._walk([*parts, name], create=False)
+        above = self._walk(parts, create=False)
+        node = 0 if above is None else self._find(above, name)
+        return node if node and self._place[node] else None
 
     @property
     def holes(self) -> int:
@@ -179,7 +183,7 @@ class Tree(Nodes):
     def _member(self, node: int) -> Member:
         place = self._place[node]
         if place & IMPLICIT:
-            return _EMPTY_DIRECTORY
+            return EMPTY_DIRECTORY
         offset = place & OFFSET
         member = self._near[place >> LAYER].at(offset)
         if member is None:

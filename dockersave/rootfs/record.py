@@ -19,7 +19,7 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
@@ -144,6 +144,11 @@ class Record:
     def pieces(self) -> Iterator[bytes]:
         """All of it, as it is."""
         return _pieces(self._file, self._start, os.fstat(self._file).st_size)
+
+    @property
+    def known(self) -> Set[str]:
+        """The diff_ids of the layers whose headers it has: those that were fetched."""
+        return self._sections.keys() - {_FILES}
 
     def sections(self, name: str) -> list[Iterator[bytes]]:
         """The sections of a layer, or of the files, as they are."""

@@ -156,12 +156,11 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
             f"{argument('from_archive')} is for file systems; this would only copy the archive",
             f"add {argument('format', 'rootfs')} or {argument('format', 'bundle')}",
         )
-    for name in ("verify_keys", "policy", "lock", "locked", "with_signatures", "with_referrers"):
+    for name in ("lock", "locked", "with_signatures", "with_referrers"):
         if options.from_archive and getattr(options, name):
             raise UsageError(
                 f"{argument(name)} needs a registry, and {argument('from_archive')} asks none",
-                f"drop one; {argument('check', options.from_archive)} checks the archive, with "
-                f"{argument('verify_keys')} or {argument('policy')} its signatures, too",
+                "drop one of them",
             )
     if len(references) > 1 and format_named(options.format).is_file_system:
         raise UsageError(

@@ -7,7 +7,7 @@ alone are merged. What upper layers hide is never written.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,9 +17,10 @@ from ..limits import LIMITS
 from ..model.image import Image
 from ..spelling import argument
 from ..units import counted, in_bytes
-from ..values import dataclass
 from .destination import STDOUT, Destination
 from .job import Job
+from .layer_files import LaterLayer, LayerFile
+from .selection import needed, stand_ins
 
 if TYPE_CHECKING:
     from ..rootfs.earlier import Earlier
@@ -32,39 +33,6 @@ if TYPE_CHECKING:
 _CONFIG = "config.json"
 
 
-@dataclass(frozen=True, slots=True)
-class LayerFile:
-    """A layer in a file.
-
-    Args:
-        file: its descriptor.
-    """
-
-    file: int
-
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer only at the end."""
-        return os.pread(self.file, amount, offset)
-
-
-class LaterLayer:
-    """A layer that is fetched when it is read.
-
-    Args:
-        fetch: fetches it.
-    """
-
-    def __init__(self, fetch: Callable[[], LayerFile]) -> None:
-        self._fetch = fetch
-        self._layer: LayerFile | None = None
-
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer only at the end."""
-        if self._layer is None:
-            self._layer = self._fetch()
-        return self._layer.read(offset, amount)
-
-
 def flatten(job: Job, image: Image, destination: Destination) -> None:
     """Save the file system of an image.
 
@@ -75,21 +43,11 @@ def flatten(job: Job, image: Image, destination: Destination) -> None:
     """
     from ..archive.write import beginning_anew
 
-    if image.absent:
-        raise UsageError(
-            f"{image.reference}: {len(image.absent)} of its layers are hosted elsewhere",
-            f"{argument('foreign')} fetches them",
-        )
-    try:
-        with beginning_anew():
-            if destination.tree:
-                _into_directory(job, image, destination.tree)
-            else:
-                _into_tar(job, image, destination)
-    except ContentError as failure:
-        if archive := job.options.from_archive:
-            failure.hint = f"{argument('check', archive)} lists all that is wrong with the archive"
-        raise
+    with beginning_anew():
+        if destination.tree:
+            _into_directory(job, image, destination.tree)
+        else:
+            _into_tar(job, image, destination)
 
 
 def _into_tar(job: Job, image: Image, destination: Destination) -> None:
@@ -103,7 +61,7 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
     with closing(output):
         output.begin(job.format.layers([image]), job.session.cancellation.check)
         job.leave_room(output.unreserved)
-        with _merged(job, image) as (tree, layers):
+        with merged(job, image) as (tree, layers):
             zeros = tree.holes
             if zeros > LIMITS.sparse_zeros:
                 raise OutputError(
@@ -142,7 +100,7 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
         placing = Placing(root, check, earlier)
         job.leave_room(room_to_leave(job.format.layers([image])))
         with (
-            _merged(job, image, recording, record) as (tree, layers),
+            merged(job, image, recording, record) as (tree, layers),
             closing(record) if record else nullcontext(),
         ):
             if not record:
@@ -167,52 +125,91 @@ def _diff_ids(image: Image) -> list[str]:
 
 
 @contextmanager
-def _merged(
+def merged(
     job: Job, image: Image, recording: Recording | None = None, record: Record | None = None
-) -> Iterator[tuple[Tree, list[Content]]]:
-    """What the layers make, and the layers.
+) -> Iterator[tuple[Tree, list[LayerFile | LaterLayer]]]:
+    """What the layers make, and the layers, bottom first, as long as the context lasts.
 
     Args:
         job: the run.
         image: whose layers.
         recording: gets their headers.
         record: has headers of some of them. These layers are fetched only when they are read.
+
+    Raises:
+        UsageError: a layer is hosted elsewhere.
+        ContentError: a layer is not what it claims to be.
+        NotFoundError: the image has nothing of `options.only`.
     """
     from ..rootfs.headers import Headers
     from ..rootfs.merge import Tree
+    from ..transfer.window import spool
 
     digests = _diff_ids(image)
-    known = set(record.layers).intersection(digests) if record else set()
-    with ExitStack() as ending:
+    with _explaining(job, image), ExitStack() as ending:
 
-        def fetch(digest: str) -> LayerFile:
-            return LayerFile(ending.enter_context(job.unpacked([image], {digest}))[digest])
+        def fetch(wanted: Collection[str]) -> dict[str, LayerFile]:
+            files = ending.enter_context(job.unpacked([image], wanted))
+            return {digest: LayerFile(file) for digest, file in files.items()}
 
-        files = ending.enter_context(job.unpacked([image], set(digests) - known))
-        job.progress.phase("publishing")
-        layers: dict[str, Content] = {digest: LayerFile(file) for digest, file in files.items()}
-        skeletons: dict[str, Skeleton] = {}
+        def fetch_one(digest: str) -> LayerFile:
+            return fetch({digest})[digest]
+
+        def unnamed() -> int:
+            file = spool(job.working_dir)
+            ending.callback(os.close, file)
+            return file
+
+        known: dict[str, Skeleton] = {}
         if record:
-            for digest in known:
-                layers[digest] = LaterLayer(partial(fetch, digest))
-                skeletons[digest] = record.skeleton(digest)
+            known = {each: record.skeleton(each) for each in record.known & set(digests)}
+        guessed = stand_ins(job, image, set(digests) - known.keys(), unnamed)
+        fetched: dict[str, LayerFile] = {}
 
-        def members(number: int) -> Iterable[tuple[int, Member]]:
-            digest = digests[number]
-            if digest in skeletons:
-                return skeletons[digest].members()
-            if recording and digests.index(digest) == number:
-                return recording.layer(digest, layers[digest])
-            return Headers(layers[digest])
+        def merge(recording: Recording | None) -> Tree:
+            heads = [{**guessed, **known, **fetched}[digest] for digest in digests]
 
-        heads = [skeletons.get(digest) or layers[digest] for digest in digests]
-        tree = Tree(heads, job.session.cancellation.check, members)
+            def members(number: int) -> Iterable[tuple[int, Member]]:
+                digest = digests[number]
+                if digest in known:
+                    return known[digest].members()
+                if recording and digest in fetched and digests.index(digest) == number:
+                    return recording.layer(digest, fetched[digest])
+                return Headers(heads[number])
+
+            return Tree(heads, job.session.cancellation.check, members)
+
+        missing: Collection[str] = set(digests) - known.keys() - guessed.keys()
+        while True:
+            fetched |= fetch(missing)
+            merge_now = partial(merge, None)
+            missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
+            if not missing:
+                break
+        job.progress.phase("publishing")
+        tree = merge(recording)
         if recording and record:
             for digest in known:
                 recording.copy(digest, record)
         if job.options.only:
             tree.select(job.options.only)
-        yield tree, [layers[digest] for digest in digests]
+        later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}
+        yield tree, [fetched.get(digest) or later[digest] for digest in digests]
+
+
+@contextmanager
+def _explaining(job: Job, image: Image) -> Iterator[None]:
+    if image.absent:
+        raise UsageError(
+            f"{image.reference}: {len(image.absent)} of its layers are hosted elsewhere",
+            f"{argument('foreign')} fetches them",
+        )
+    try:
+        yield
+    except ContentError as failure:
+        if archive := job.options.from_archive:
+            failure.hint = f"{argument('check', archive)} lists all that is wrong with the archive"
+        raise
 
 
 def _runtime_config(
@@ -222,12 +219,17 @@ def _runtime_config(
     rootless: tuple[int, int] | None = None,
     earlier: Earlier | None = None,
 ) -> bytes:
+    from ..rootfs.content import start_of
     from ..rootfs.runtime import runtime_config
 
     def read(path: bytes) -> bytes:
         found = tree.find(path)
-        kept = earlier.read(found, LIMITS.accounts) if earlier and found else None
-        return tree.read(path, layers, LIMITS.accounts) if kept is None else kept
+        if found is None:
+            return b""
+        kept = earlier.read(found, LIMITS.accounts) if earlier else None
+        return (
+            start_of(layers[found.layer], found.member, LIMITS.accounts) if kept is None else kept
+        )
 
     hostname = image.root.hex[:12]
     return runtime_config(image.primary.config_body, read, hostname, rootless)

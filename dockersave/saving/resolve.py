@@ -14,7 +14,6 @@ from ..model.platforms import ALL_PLATFORMS, Platform
 from ..model.reference import Reference
 from ..parallel import in_parallel
 from ..resolving.resolver import Resolver
-from ..spelling import argument
 from ..transfer.gauge import FAR
 from ..values import replace
 
@@ -34,17 +33,12 @@ def resolve(job: Job, references: Sequence[Reference]) -> list[Image]:
         DockersaveError: one image failed.
     """
     session = job.session
-    trust = _trust(job.options) if job.archived is None else None
+    trust = _trust(job.options)
     for reference in references if job.archived is None else ():
         # Check all registries and keys before the first one is asked.
         session.registry(reference.registry)
         if trust:
             trust.check(reference)
-    if (archive := job.options.from_archive) and may_exist(HOST_POLICY):
-        session.notify(
-            f"{HOST_POLICY} is only for registries; an archive's signatures are checked by "
-            f"{argument('check', archive)} {argument('policy', HOST_POLICY)}"
-        )
     images, failed = in_parallel(
         references,
         lambda reference: _image(job, trust, reference),
@@ -76,14 +70,20 @@ def _image(job: Job, trust: Trust | None, reference: Reference) -> Image:
     image = replace(image, unpacked=unpacked, absent=absent, asked=resolver.asked)
     if lock:
         lock[reference].check(image)
+    proven: tuple[str, ...] = ()
     if trust:
-        signers = trust.signers(job.session, reference, (image.asked, image.root.digest))
-        image = replace(image, signers=signers)
+        digests = (image.asked, image.root.digest)
+        if job.archived:
+            proof = trust.proof_in(job.archived, digests)
+        else:
+            proof = trust.proof(job.session, reference, digests)
+        image, proven = replace(image, signers=proof.signers), proof.manifests
     if options.carries:
         from ..resolving.companions import Companions
 
         everything = options.with_referrers
-        image = Companions(job.session, resolver, reference, everything=everything).of(image)
+        beside = Companions(job.session, resolver, reference, proven, everything=everything)
+        image = beside.of(image)
     return image
 
 

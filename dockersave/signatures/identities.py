@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     Identity = Callable[[str], bool]
 
 
-def identity_of(rule: object, reference: Reference) -> Identity | None:
+def identity_of(rule: object, reference: Reference | None) -> Identity | None:
     """What decides whether the name in a signature is right.
 
     Args:
         rule: `signedIdentity`; None if there is none.
-        reference: the image.
+        reference: the image; None for one in an archive, which has no name to compare.
 
     Returns:
         None if the rule is not supported.
@@ -31,11 +31,11 @@ def identity_of(rule: object, reference: Reference) -> Identity | None:
         return None
     more = {key: value for key, value in rule.items() if key != "type"}
     match (rule.get("type"), list(more), list(more.values())):
-        case "matchRepoDigestOrExact", [], _:
+        case "matchRepoDigestOrExact", [], _ if reference:
             return _exact(reference) if reference.tag else _same_repository(reference)
-        case "matchExact", [], _:
+        case "matchExact", [], _ if reference:
             return _exact(reference)
-        case "matchRepository", [], _:
+        case "matchRepository", [], _ if reference:
             return _same_repository(reference)
         case "exactReference", ["dockerReference"], [str(name)]:
             found = _named(name)

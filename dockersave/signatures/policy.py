@@ -38,11 +38,14 @@ class Policy:
 
     Args:
         name: what it is called in messages, such as its file's name.
-        find: gets a reference, and returns what it requires; raises `SignatureError` if it refuses
-            the image, and `UsageError` if a key cannot be used.
+        find: gets a reference, or None for an image in an archive, and returns what it requires;
+            raises `SignatureError` if it refuses the image, and `UsageError` if a key cannot be
+            used.
     """
 
-    def __init__(self, name: str, find: Callable[[Reference], Sequence[Requirement]]) -> None:
+    def __init__(
+        self, name: str, find: Callable[[Reference | None], Sequence[Requirement]]
+    ) -> None:
         self.name = name
         self.find = find
 
@@ -127,12 +130,12 @@ def policies_of(options: Options, *, of_host: bool = False) -> list[Policy]:
     return found
 
 
-def requirements(policies: Sequence[Policy], reference: Reference) -> list[Requirement]:
+def requirements(policies: Sequence[Policy], reference: Reference | None) -> list[Requirement]:
     """What an image needs; nothing if any image will do.
 
     Args:
         policies: all of them must be met.
-        reference: the image.
+        reference: the image; None for one in an archive, which anybody may have given its name.
 
     Raises:
         SignatureError: it must not be used at all.
@@ -141,7 +144,8 @@ def requirements(policies: Sequence[Policy], reference: Reference) -> list[Requi
     try:
         return [each for policy in policies for each in policy.find(reference)]
     except SignatureError as failure:
-        failure.about(str(reference))
+        if reference:
+            failure.about(str(reference))
         raise
 
 
@@ -160,12 +164,17 @@ _HELP = argument("help_signatures")
 """Where its form is described."""
 
 
-def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], list[Requirement]]:
-    if strange := sorted(document.keys() - {"default", "images"}):
+def _of_ours(
+    document: Mapping[str, Any], name: str
+) -> Callable[[Reference | None], list[Requirement]]:
+    if strange := sorted(document.keys() - {"default", "images", "archives"}):
         raise _fault(name, f"it has {shown(strange[0])!r}, which means nothing")
     default, images = document.get("default"), document.get("images", {})
     if default not in (_OPEN, _REFUSE) or not isinstance(images, dict):
         raise _fault(name, f'it needs "default": "{_OPEN}" or "{_REFUSE}", and "images"')
+    # Names of archives prove nothing, so what is required of names cannot be checked there.
+    of_archives = document.get("archives", _REFUSE if images else default)
+    _check_rule(name, "archives", of_archives)
     rules: dict[str, Any] = {}
     for scope, rule in images.items():
         _check_rule(name, scope, rule)
@@ -174,17 +183,22 @@ def _of_ours(document: Mapping[str, Any], name: str) -> Callable[[Reference], li
 
     key_in = _reading_once()
 
-    def find(reference: Reference) -> list[Requirement]:
-        scopes = (scope for scope in _parents(_canonical(reference.name)) if scope in rules)
-        rule = rules.get(next(scopes, ""), default)
+    def find(reference: Reference | None) -> list[Requirement]:
+        rule = of_archives
+        if reference:
+            scopes = (scope for scope in _parents(_canonical(reference.name)) if scope in rules)
+            rule = rules.get(next(scopes, ""), default)
         if rule == _REFUSE:
-            raise _refused(name, "does not allow it")
+            raise _refused(name, "does not allow it" if reference else _NO_ARCHIVES)
         if rule == _OPEN:
             return []
         keys = tuple(key_in(_beside(name, path)) for path in rule["keys"])
         return [Requirement(keys, rule.get("annotations", {}))]
 
     return find
+
+
+_NO_ARCHIVES = 'allows no archives: "archives" in it would say whose signatures they need'
 
 
 def _check_rule(name: str, scope: str, rule: object) -> None:
@@ -240,21 +254,24 @@ def _beside(name: str, path: str) -> str:
 
 def _of_containers(
     document: Mapping[str, Any], name: str
-) -> Callable[[Reference], list[Requirement]]:
+) -> Callable[[Reference | None], list[Requirement]]:
     if strange := sorted(document.keys() - {"default", "transports"}):
         raise _fault(name, f"it has {shown(strange[0])!r}, which means nothing")
     transports = document.get("transports", {})
     if not isinstance(transports, dict) or not isinstance(document.get("default"), list):
         raise _fault(name, 'it needs a list "default", and an object "transports"')
-    rules = transports.get("docker", {})
-    if not isinstance(rules, dict):
+    rules, of_archives = (transports.get(key, {}) for key in ("docker", "oci-archive"))
+    if not isinstance(rules, dict) or not isinstance(of_archives, dict):
         raise _fault(name, 'its "transports" are malformed')
 
     key_in = _reading_once()
 
-    def find(reference: Reference) -> list[Requirement]:
-        scope = next((scope for scope in _scopes(reference) if scope in rules), None)
-        rule = document["default"] if scope is None else rules[scope]
+    def find(reference: Reference | None) -> list[Requirement]:
+        if reference is None and of_archives.keys() - {""}:
+            raise _refused(name, "has rules for some archives, by their paths")
+        there, scopes = (rules, _scopes(reference)) if reference else (of_archives, iter([""]))
+        scope = next((scope for scope in scopes if scope in there), None)
+        rule = document["default"] if scope is None else there[scope]
         if not isinstance(rule, list) or not rule:
             raise _refused(name, "requires nothing of it, not even nothing: the list is empty")
         found = (_of_sigstore(name, each, reference, key_in) for each in rule)
@@ -280,7 +297,7 @@ def _scopes(reference: Reference) -> Iterator[str]:
 
 
 def _of_sigstore(
-    name: str, rule: Any, reference: Reference, key_in: Callable[[str], PublicKey]
+    name: str, rule: Any, reference: Reference | None, key_in: Callable[[str], PublicKey]
 ) -> Requirement | None:
     kind = rule.get("type") if isinstance(rule, dict) else None
     if kind == "insecureAcceptAnything":

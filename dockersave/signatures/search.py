@@ -35,14 +35,18 @@ class Search:
         """Whether nothing is missing any more."""
         return not self._missing
 
-    def consider(self, look: Look, digests: Collection[str]) -> None:
+    def consider(self, look: Look, digests: Collection[str]) -> bool:
         """Read a signature, and check it.
 
         Args:
             look: reads it.
             digests: what it may be about.
+
+        Returns:
+            Whether it is one of those that were missing.
         """
         why: Refused | None = None
+        before = len(self._missing)
         try:
             signed = look()
             for requirement in tuple(self._missing):
@@ -58,6 +62,7 @@ class Search:
         if why:
             self._say(f"does not count: {why}")
             self._refusals.add(why)
+        return len(self._missing) < before
 
     def leave(self, seen: int) -> None:
         """Note that there are more signatures than those that were considered."""

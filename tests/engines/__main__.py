@@ -1,7 +1,7 @@
-"""Loads every archive into every engine and writes down what loads where.
+"""Loads every archive into every engine and writes down what loads where, and what agrees.
 
 python -m tests.engines --table writes it into README.md beside this file, or into another file;
-the exit code is 1 if anything is not as expected. A file that has the marks gets the table between
+the exit code is 1 if anything is not as expected. A file that has the marks gets the tables between
 them.
 """
 
@@ -12,15 +12,19 @@ import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from tests.engines import file_systems
 from tests.engines.judge import Judge, Refused
 from tests.engines.judges import Judges
 from tests.engines.matrix import JUDGES, KINDS, PAIR, Case, cases, limit_of, prepare
+from tests.engines.odd_layers import LAYERS
 from tests.generated import write_between
 from tests.processes import scratch
 from tests.registry.real import Registries, Registry
 
 MARK = "what loads where: python -m tests.engines"
+FILE_SYSTEMS = "what agrees with whom: python -m tests.engines"
 README = Path(__file__).parent / "README.md"
 
 
@@ -57,6 +61,32 @@ def judge_all(only: str) -> tuple[dict[tuple[Case, str], str], list[str]]:
         registries.close()
         shutil.rmtree(folder)
     return verdicts, surprises
+
+
+def judge_file_systems(only: str) -> list[str]:
+    """Judge all odd layers; returns what was not as expected.
+
+    Parameters:
+        only: text that the layers have to have in their name.
+    """
+    surprises: list[str] = []
+    judges, folder = Judges(), scratch("table")
+    try:
+        for name in LAYERS:
+            if only not in name:
+                continue
+            with TemporaryDirectory(dir=folder) as place:
+                made = file_systems.saved(name, Path(place))
+                for engine in file_systems.JUDGES:
+                    stated = file_systems.OTHERWISE.get((name, engine))
+                    found = file_systems.judged(name, judges[engine], *made)
+                    if found != (stated.what if stated else ""):
+                        surprises.append(f"{name}, {engine}: other {found or 'nothing'}")
+            print(name, file=sys.stderr)
+    finally:
+        judges.close()
+        shutil.rmtree(folder)
+    return surprises
 
 
 def _surprise(judge: Judge, name: str, case: Case, archive: Path, registry: Registry) -> str:
@@ -117,11 +147,13 @@ def main() -> int:
     parser.add_argument("--only", metavar="TEXT", default="", help="cases with this in the name")
     arguments = parser.parse_args()
     verdicts, surprises = judge_all(arguments.only)
-    text = table(verdicts)
+    surprises += judge_file_systems(arguments.only)
+    text, agreement = table(verdicts), file_systems.table()
     if str(arguments.table) == "-":
-        print(text)
+        print(f"{text}\n{agreement}")
     else:
         write_between(MARK, text, Path(arguments.table))
+        write_between(FILE_SYSTEMS, agreement, Path(arguments.table))
     print("\n".join(surprises), file=sys.stderr)
     return 1 if surprises else 0
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.engines.judge import Facts, Judge, Refused
-from tests.engines.trees import Tree, of_tar
 from tests.processes import Daemon
 
 
@@ -50,13 +51,14 @@ class Docker(Judge):
         (document,) = self.json(*self._command(), "image", "inspect", name)
         return Facts.of(document, document["Id"], None)
 
-    def export(self, name: str) -> Tree:
+    @contextmanager
+    def file_system(self, name: str) -> Iterator[Path]:
         """Export a container that was never started."""
         container = self.docker("create", "--network", "none", name).strip()
         tar = self.folder / "export.tar"
         try:
             self.docker("export", "--output", tar, container)
-            return of_tar(tar)
+            yield tar
         finally:
             self.docker("rm", "--force", container)
             tar.unlink(missing_ok=True)

@@ -8,12 +8,12 @@ import re
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.engines.trees import Tree
+from tests.engines.trees import Tree, of_folder, of_tar
 from tests.processes import program
 
 
@@ -98,13 +98,22 @@ class Judge(ABC):
     def inspect(self, name: str) -> Facts:
         """Describe a loaded image."""
 
-    @abstractmethod
+    def file_system(self, name: str) -> AbstractContextManager[Path]:
+        """Return a loaded image's file system: a directory, or a tar.
+
+        Raises:
+            Refused: the engine cannot make a file system of it.
+        """
+        raise NotImplementedError
+
     def export(self, name: str) -> Tree:
         """Return a loaded image's file system.
 
         Raises:
             Refused: the engine cannot make a file system of it.
         """
+        with self.file_system(name) as path:
+            return of_folder(path) if path.is_dir() else of_tar(path)
 
     @abstractmethod
     def forget(self) -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+from tests.engines.containerd import ContainerdOverlayfs
 from tests.engines.judge import Judge
 from tests.engines.matrix import JUDGES
 from tests.processes import scratch
+
+OVERLAYFS = "containerd overlayfs"
+_ALL = {**JUDGES, OVERLAYFS: ContainerdOverlayfs}
+"""The last one takes the same archives as the other containerd."""
 
 
 class Judges:
@@ -20,7 +25,7 @@ class Judges:
         if name not in self._running:
             folder = self.folder / name
             folder.mkdir()
-            self._running[name] = JUDGES[name](folder)
+            self._running[name] = _ALL[name](folder)
         return self._running[name]
 
     def close(self) -> None:

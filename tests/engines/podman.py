@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.engines.judge import Facts, Judge
-from tests.engines.trees import Tree, of_folder
 
 
 class Podman(Judge):
@@ -35,11 +36,12 @@ class Podman(Judge):
         (document,) = self.json(*self._command(), "image", "inspect", name)
         return Facts.of(document, document["Id"], None)
 
-    def export(self, name: str) -> Tree:
-        """Read the mounted image."""
+    @contextmanager
+    def file_system(self, name: str) -> Iterator[Path]:
+        """Mount the image."""
         folder = self.podman("image", "mount", name).strip()
         try:
-            return of_folder(Path(folder))
+            yield Path(folder)
         finally:
             self.podman("image", "umount", name)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.engines.judge import Facts, Judge, Refused
 from tests.engines.skopeo import REF_NAME
-from tests.engines.trees import Tree, of_folder
 from tests.processes import program
 
 
@@ -59,9 +60,10 @@ class Umoci(Judge):
         config = _read(blobs / digest.partition(":")[2])["config"]["digest"]
         return Facts.of(_read(blobs / config.partition(":")[2]), config, digest)
 
-    def export(self, name: str) -> Tree:
-        """Read the unpacked root file system."""
-        return of_folder(self._bundle(name) / "rootfs")
+    @contextmanager
+    def file_system(self, name: str) -> Iterator[Path]:
+        """The unpacked root file system."""
+        yield self._bundle(name) / "rootfs"
 
     def forget(self) -> None:
         """Remove everything that was unpacked."""

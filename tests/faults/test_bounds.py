@@ -35,7 +35,8 @@ OPTIONS = ["", "--gunzip", "-o-", "--no-tar", "--no-rm", "--cache-dir=cache", "-
 
 
 def sample(size: int, layers: int) -> object:
-    return image([random_layer(size // layers, seed) for seed in range(layers)])
+    """An image of so many bytes; its layers differ in a name, since noise takes time to make."""
+    return image([random_layer(size // layers, path=f"{number}") for number in range(layers)])
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@
     layers       tar archives with known content, compressed in any way
     documents    manifests, indexes, artifacts
     samples      images by name: GOOD, INDEXES, ODD
-    store        what a registry holds, and pushing it into a real one
+    store        what a registry holds, and putting it into a real one
 
 The same arguments give the same bytes, on any day and in any process.
 """
@@ -63,7 +63,7 @@ from tests.images.samples import (
     sample_image,
     sample_index,
 )
-from tests.images.store import PushError, Repository, Store, push
+from tests.images.store import PushError, Repository, Store, lay_out, push
 
 __all__ = [
     "CMD",
@@ -107,6 +107,7 @@ __all__ = [
     "image",
     "index",
     "large_config",
+    "lay_out",
     "layer",
     "many_layers",
     "nested_index",

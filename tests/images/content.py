@@ -19,9 +19,9 @@ BLOCK = 1 << 20
 """How many bytes are read or computed at once."""
 
 
-@lru_cache(maxsize=4)
-def _noise(seed: int) -> bytes:
-    return random.Random(seed).randbytes(BLOCK)
+@lru_cache(maxsize=16)
+def _noise(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Pattern:
             return self.tail[position - end : stop - end]
         number, offset = divmod(position - begin, BLOCK)
         length = min(stop, end) - position
-        noise = _noise(self.seed)
+        # It is made of words of 4 bytes: a smaller one is how a larger one begins.
+        noise = _noise(self.seed, min(self.size + -self.size % 4, BLOCK))
         block = number.to_bytes(8, "big") + noise[8:] if offset < 8 else noise
         if offset == 0 and length >= BLOCK:
             return block

@@ -17,7 +17,7 @@ import bcrypt
 import trustme
 import urllib3
 
-from tests.images import GOOD, INDEXES, ODD, Document, Store, push
+from tests.images import GOOD, INDEXES, ODD, Document, Store, lay_out
 from tests.pace import until
 from tests.processes import Daemon, answers, free_port, scratch
 from tests.registry.token_server import ISSUER, SERVICE, TokenServer
@@ -131,7 +131,8 @@ class Registries:
         self.certificate_file = self.folder / "server.pem"
         self.certificate.private_key_and_cert_chain_pem.write_to_path(str(self.certificate_file))
         self._running: dict[object, Registry] = {}
-        self._pushed = False
+        self._storage = self.folder / "storage"
+        self._has_samples = False
 
     def get(
         self,
@@ -151,9 +152,9 @@ class Registries:
             lifetime: seconds that its tokens are good for.
             mirror_of: be a pull-through cache of this one, empty at first.
         """
-        if not self._pushed:
-            self._pushed = True
-            self._push(SAMPLES, "latest")
+        if not self._has_samples:
+            self._has_samples = True
+            self._put(SAMPLES, "latest")
         variant = (tls, auth, anonymous, lifetime, mirror_of and mirror_of.port)
         if variant not in self._running:
             tokens = None
@@ -177,17 +178,17 @@ class Registries:
         """
         if shared := sorted(SAMPLES.keys() & documents.keys()):
             raise ValueError(f"{shared} are every test's: push into a repository of your own")
-        self._push(documents, tag)
+        self._put(documents, tag)
 
-    def _push(self, documents: Mapping[str, Document], tag: str) -> None:
-        push(Store.of(documents, tag), self.get().url)
+    def _put(self, documents: Mapping[str, Document], tag: str) -> None:
+        lay_out(Store.of(documents, tag), self._storage)
 
     def _start(
         self, tls: bool, auth: AuthKind, tokens: TokenServer | None, mirror_of: Registry | None
     ) -> Registry:
         number = len(self._running)
         port = free_port()
-        storage = self.folder / (f"cache-{number}" if mirror_of else "storage")
+        storage = self.folder / f"cache-{number}" if mirror_of else self._storage
         http: dict[str, object] = {"addr": f"127.0.0.1:{port}", "secret": "tests"}
         if tls:
             pem = str(self.certificate_file)

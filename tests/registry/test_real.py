@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
-from tests.images import DOCKER_MANIFEST, OCI_MANIFEST
+from tests.images import (
+    DOCKER_MANIFEST,
+    OCI_MANIFEST,
+    Store,
+    file,
+    image,
+    lay_out,
+    layer,
+    push,
+)
 from tests.pace import Stopwatch, until
 from tests.registry.fronts import PROXY_PASSWORD, Front, delayed, nginx
 from tests.registry.real import PASSWORD, SAMPLES, USER, Registries, Registry
@@ -33,6 +43,26 @@ def test_serves_the_samples_and_logs_each_request(registries: Registries, tls: b
     assert answer.data == SAMPLES["docker"].manifest
     (access,) = registry.accesses()[before:]
     assert (access.method, access.path, access.status) == ("GET", MANIFEST, 200)
+
+
+def test_what_is_laid_out_is_what_a_push_leaves(plain_registry: Registry, tmp_path: Path) -> None:
+    fresh = image([layer([file("only", "here")])])
+    documents = {"one": fresh, "several": SAMPLES["nested"], "chart": SAMPLES["helm"]}
+    store = Store.of({f"pushed/{name}": each for name, each in documents.items()}, "V1")
+    push(store, plain_registry.url)
+    lay_out(store, tmp_path)
+    pushed, ours = (folder / "docker/registry/v2" for folder in (plain_registry.storage, tmp_path))
+    assert _files(ours / "repositories") == {
+        f"pushed/{path}": data for path, data in _files(pushed / "repositories/pushed").items()
+    }
+    blobs = _files(ours / "blobs")
+    assert blobs
+    assert blobs.items() <= _files(pushed / "blobs").items()
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def test_wants_the_right_password(htpasswd_registry: Registry, registries: Registries) -> None:

@@ -75,15 +75,70 @@ def test_a_signature_of_the_index_or_of_the_platform_counts(
             save(f"{registry.host}/{name}", output="a.tar", options=other, network=PLAIN)
 
 
-def test_a_check_needs_few_requests(folder: Path, key: str) -> None:
-    good = signed(payload(APP.digest))
-    with having(older(good)) as registry:
-        saving(f"{registry.host}/app", key)
-        assert len(registry.requests) == OWN + 2, "the manifest with the tag, and the payload"
-    with having(listed(bundle_of(APP))) as registry:
-        (folder / "a.tar").unlink()
-        saving(f"{registry.host}/app", key)
-        assert len(registry.requests) == OWN + 5, "no .sig, no endpoint, index, manifest, bundle"
+REQUESTS = {
+    # How the registry lists what refers to an image: by the endpoint, by a tag, or by a tag behind
+    # an endpoint that knows nothing, as pull-through caches have it.
+    "endpoint": {
+        "one image, older": 2,
+        "one image, bundle": 4,
+        "one image, unsigned": 3,
+        "index, older": 2,
+        "index, bundle": 4,
+        "platform, older": 6,
+        "platform, bundle": 5,
+        "index, unsigned": 6,
+    },
+    "tag": {
+        "one image, older": 2,
+        "one image, bundle": 5,
+        "one image, unsigned": 3,
+        "index, older": 2,
+        "index, bundle": 5,
+        "platform, older": 6,
+        "platform, bundle": 6,
+        "index, unsigned": 5,
+    },
+    "cache": {
+        "one image, older": 2,
+        "one image, bundle": 5,
+        "one image, unsigned": 3,
+        "index, older": 2,
+        "index, bundle": 6,
+        "platform, older": 6,
+        # It is the last of six places, none of which rules out another, and leads to two documents.
+        "platform, bundle": 8,
+        "index, unsigned": 6,
+    },
+}
+"""Requests that a check needs, by what is signed, and how."""
+
+
+@pytest.mark.parametrize("case", REQUESTS["tag"])
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_check_needs_few_requests(kind: str, case: str, folder: Path, key: str) -> None:
+    what, _, form = case.partition(", ")
+    image = APP if what == "one image" else index([APP, OTHER_PLATFORM], "oci")
+    subject = APP if what == "platform" else image
+    store = Store.of({"app": image})
+    if form == "older":
+        good = signatures(signed(payload(subject.digest)))
+        store.add("app", good, maker.tag_of(subject, ".sig"))
+    elif form == "bundle":
+        store.add("app", referrers(bundle_of(subject)), maker.tag_of(subject))
+    with Simulator(store, referrers=kind != "tag") as registry:
+        if kind == "cache":
+            registry.faults.add(Fault.body(NOTHING, on="referrers"))
+        if form == "unsigned":
+            refused(folder, f"{registry.host}/app", key)
+            # The layer was not fetched.
+            own = OWN - 1 + (image is not APP)
+        else:
+            saving(f"{registry.host}/app", key)
+            own = OWN + (image is not APP)
+        assert len(registry.requests) - own == REQUESTS[kind][case]
+
+
+NOTHING = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
 
 
 def keyless() -> bytes:
@@ -216,9 +271,8 @@ def test_another_platform_than_the_index_says_is_not_saved(folder: Path, key: st
 
 def test_an_endpoint_that_knows_nothing_is_not_the_last_word(folder: Path, key: str) -> None:
     """Pull-through caches have one, and know only what was pushed to them."""
-    nothing = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
     with having(listed(bundle_of(APP)), referring=True) as registry:
-        registry.faults.add(Fault.body(nothing, on="referrers"))
+        registry.faults.add(Fault.body(NOTHING, on="referrers"))
         assert saving(f"{registry.host}/app", key).images[0].signers
 
 

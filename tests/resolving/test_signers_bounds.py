@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.limits import LIMITS
+from dockersave.model.options import Network
 from tests.images import Document, Store, index
 from tests.images.documents import OCI_INDEX
 from tests.registry.faults import Fault
@@ -80,6 +81,19 @@ def test_they_are_not_read_without_an_end(
         assert error.message.endswith(" by other keys, 1 not looked at")
         read = [each for each in registry.of("blob") if each.status == 200]
         assert len(read) < 1 + len(bundles)
+
+
+@pytest.mark.parametrize("limit", ["signatures", "signature_bytes", "signature_requests"])
+def test_a_mirror_full_of_others_hides_nothing(
+    limit: str, folder: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"signatures": 5, "signature_bytes": 20_000, "signature_requests": 10}[limit]
+    monkeypatch.setattr(type(LIMITS), limit, few, raising=False)
+    bundles = [bundle(APP.digest, number=1, junk=str(n) * 5_000) for n in range(8)]
+    many = listed(*(referrer(APP, each) for each in bundles))
+    with having(listed(bundle_of(APP))) as registry, having(many) as mirror:
+        network = Network(insecure=True, retries=0, mirrors=(mirror.base_url,))
+        assert saving(f"{registry.host}/app", key, network=network).images[0].signers
 
 
 @pytest.mark.parametrize("endless", [True, False])

@@ -11,6 +11,8 @@ from dockersave.rootfs.content import whole
 from dockersave.rootfs.merge import Tree
 
 MTIME = 1_600_000_000
+CAPABILITY = "\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+"""CAP_NET_RAW, permitted, as the kernel keeps it (include/uapi/linux/capability.h, revision 2)."""
 
 
 @dataclass(frozen=True)

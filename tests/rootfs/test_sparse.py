@@ -16,6 +16,7 @@ from dockersave.errors import ContentError, OutputError
 from dockersave.limits import GIB, LIMITS
 from dockersave.model.options import Options
 from dockersave.rootfs import sparse as sparse_module
+from dockersave.rootfs.content import start_of
 from dockersave.rootfs.headers import Headers, Member
 from dockersave.rootfs.merge import Tree
 from dockersave.saving.save import save
@@ -254,10 +255,10 @@ def test_holes_are_counted_apart() -> None:
 
 
 def test_the_start_of_a_file_with_holes() -> None:
-    layer = sparse("a", Holed(5000, [(3, b"xyz")]), "0.1")
-    content = Bytes(layer)
-    assert Tree([content]).read(b"a", [content], 5) == b"\0\0\0xy"
-    assert len(Tree([content]).read(b"a", [content], 9999)) == 5000
+    layer = Bytes(sparse("a", Holed(5000, [(3, b"xyz")]), "0.1"))
+    member = next(Tree([layer]).entries()).member
+    assert start_of(layer, member, 5) == b"\0\0\0xy"
+    assert len(start_of(layer, member, 9999)) == 5000
 
 
 def test_few_bytes_do_not_make_an_endless_tar(tmp_path: Path) -> None:

@@ -11,15 +11,13 @@ from hypothesis import HealthCheck, given, settings
 
 from dockersave.errors import ContentError
 from dockersave.rootfs.merge import Tree
-from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink
+from tests.rootfs.layers import CAPABILITY, Bytes, Item, directory, file, link, symlink
 from tests.rootfs.layouts import Facts, Refused, by_umoci, merged_facts, of_directory, of_tree
 from tests.rootfs.sparse import FORMATS, Holed, sparse
 from tests.rootfs.test_merge import LAYERS, OPAQUE
 
 pytestmark = pytest.mark.engines
 
-CAPABILITY = "\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-"""CAP_NET_RAW, permitted, as the kernel keeps it (include/uapi/linux/capability.h, revision 2)."""
 
 CASES: dict[str, list[list[Item]]] = {
     "attributes": [

@@ -90,16 +90,6 @@ def test_a_device_keeps_yesterdays_archive(
     assert Path("app.tar").read_bytes() != yesterdays
 
 
-def test_that_archives_are_not_checked_is_said(registry: Simulator, of_the_host: Path) -> None:
-    save(f"{registry.host}/free", output="a.tar", network=PLAIN)
-    options = Options(format="rootfs", from_archive="a.tar")
-    said: list[str] = []
-    save(output="root.tar", options=options, notify=said.append)
-    (line,) = said
-    assert line.startswith(f"{of_the_host} is only for registries; ")
-    assert line.endswith(f"check_archive policy={of_the_host}")
-
-
 def test_what_a_policy_refuses_is_not_asked_for(registry: Simulator, of_the_host: Path) -> None:
     with pytest.raises(SignatureError, match="does not allow it"):
         save(f"{registry.host}/other", output="a.tar", network=PLAIN)

@@ -183,6 +183,18 @@ def _compressed() -> bytes:
     return openssl(*words, data=private("ECDSA P-256"))
 
 
+def _rsa(bits: int) -> bytes:
+    """A key with a modulus of this size: it would take minutes to make a real one."""
+
+    def der(tag: int, body: bytes) -> bytes:
+        return bytes([tag, 0x82]) + len(body).to_bytes(2, "big") + body
+
+    modulus = b"\2\x82" + (bits // 8 + 1).to_bytes(2, "big") + b"\0" + b"\xff" * (bits // 8)
+    algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
+    numbers = der(0x30, modulus + bytes.fromhex("0203010001"))
+    return _armoured("PUBLIC KEY", der(0x30, algorithm + der(3, b"\0" + numbers)))
+
+
 _SMALL_ORDER = bytes.fromhex("302a300506032b6570032100") + b"\1" + bytes(31)
 
 UNUSABLE: list[tuple[str, Callable[[], bytes]]] = [
@@ -220,6 +232,10 @@ UNUSABLE: list[tuple[str, Callable[[], bytes]]] = [
         "cannot be used: an RSA key of 1024 bits with this exponent is not supported",
         lambda: openssl("rsa", "-pubout", data=openssl("genrsa", "1024")),
     ),
+    (
+        "cannot be used: an RSA key of 8200 bits with this exponent is not supported",
+        lambda: _rsa(8200),
+    ),
 ]
 
 
@@ -230,6 +246,7 @@ def test_a_key_that_cannot_be_used(number: int) -> None:
         PublicKey.of_pem(make(), "k\n.pem")
     assert str(caught.value).startswith(f"the key k?.pem {why}")
     assert caught.value.advice
+    assert PublicKey.of_pem(_rsa(8192), "key").kind == "RSA 8192"
 
 
 def test_hints_fit_what_is_wrong() -> None:

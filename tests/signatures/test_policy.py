@@ -49,6 +49,7 @@ def verdict(found: Policy, image: str) -> object:
 
 OURS = {
     "default": "refuse",
+    "archives": {"keys": ["team.pem"]},
     "images": {
         "r.io": {"keys": ["team.pem"]},
         "r.io/team": {"keys": ["team.pem", "other.pem"], "annotations": {"env": "prod"}},
@@ -161,6 +162,7 @@ def test_a_name_counts_in_every_spelling(folder: Path, scope: str, image: str) -
             {"default": "accept", "images": {"r.io": {"keys": ["a"], "annotations": {"x": 1}}}},
             "'r.io' has \"annotations\" that are not texts",
         ),
+        ({"default": "accept", "archives": {"keys": []}}, "'archives' needs a list of \"keys\""),
         ({"default": [], "images": {}, "transports": {}}, "it mixes two forms"),
         ({"transports": {}}, 'it needs a list "default"'),
         ({"default": [], "transports": {"docker": []}}, 'its "transports" are malformed'),
@@ -360,6 +362,6 @@ def test_identities_of_containers(
 @given(document=documents([OURS, containers({"type": "sigstoreSigned", "keyData": "AA=="})]))
 def test_any_document_is_a_policy_or_refused(document: Any) -> None:
     body = json.dumps(document).encode(errors="replace")
-    for image in ("r.io/team/app", "debian"):
+    for image in (Reference.parse("r.io/team/app"), Reference.parse("debian"), None):
         with suppress(SignatureError, UsageError):
-            requirements([Policy.parse(body, "/nowhere/policy.json")], Reference.parse(image))
+            requirements([Policy.parse(body, "/nowhere/policy.json")], image)

@@ -61,10 +61,13 @@ def test_kills_streams_unpacking_and_hosts_without_threads_are_among_them() -> N
     assert any("reset at" in line for line in lines)
 
 
-@pytest.mark.parametrize("make", [*BROKEN, KeepsWhatOthersTookOver])
-def test_a_known_bug_is_found(make: type[Ledger]) -> None:
+@pytest.mark.parametrize(
+    ("make", "first"), [*((each, 0) for each in BROKEN), (KeepsWhatOthersTookOver, 1_500)]
+)
+def test_a_known_bug_is_found(make: type[Ledger], first: int) -> None:
+    """The runs before the first do not find it either, and take ten seconds."""
     with pytest.raises(AssertionError, match=r"python -m tests\.simulation \d+"):
-        run_all(range(3000), checked(make))
+        run_all(range(first, first + 3000), checked(make))
 
 
 @pytest.mark.parametrize("make", BROKEN)

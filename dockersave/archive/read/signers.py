@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ContentError, SignatureError, UsageError, shown
 from ...limits import LIMITS
 from ...model.descriptors import Descriptor
+from ...model.digest import digest_of
 from ...model.kinds import parse_any
 from ...model.manifests import Index, Manifest
 from ...model.reference import Reference
@@ -17,6 +18,7 @@ from ...signatures.policy import Policy, requirements
 from ...signatures.refusals import Refused
 from ...signatures.search import Search
 from ...signatures.signed import Requirement
+from ...spelling import argument
 from ...values import replace
 from .findings import Fault
 from .inventory import Inventory, named_digest
@@ -44,7 +46,7 @@ def check_signers(
     Raises:
         UsageError: a key cannot be read or used.
     """
-    signatures = _Signatures(inventory)
+    signatures = Signatures(inventory)
     signers: dict[CheckedImage, tuple[str, ...]] = {}
     unsigned = list(_ambiguous(inventory))
     if "legacy" in references.formats:
@@ -105,8 +107,12 @@ def _needed(policies: Sequence[Policy], digest: str, names: Sequence[str]) -> li
     return found
 
 
-class _Signatures:
-    """The signatures in an archive, wherever they are: each says what it is about."""
+class Signatures:
+    """The signatures in an archive, wherever they are: each says what it is about.
+
+    Args:
+        inventory: the content of the archive; the names of files in it are not trusted.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -149,7 +155,13 @@ class _Signatures:
             search.consider(look, around)
         if len(looks) > LIMITS.signatures:
             search.leave(LIMITS.signatures)
-        return search.result()
+        try:
+            return search.result()
+        except SignatureError as failure:
+            if not looks and not self._refused:
+                wanted = argument("with_signatures")
+                failure.hint = f"an archive has signatures only if it was saved with {wanted}"
+            raise
 
     def _add(self, look: Look) -> None:
         try:
@@ -174,19 +186,25 @@ class _Signatures:
 
     def _document(self, path: str) -> Manifest | Index | None:
         """A manifest or an index, if the file is one, and has the digest in its name."""
-        digest, item = named_digest(path), self._inventory.find(path)
-        if not path.startswith("blobs/") or item is None or digest not in item.digests:
+        digest = named_digest(path)
+        if not digest or not path.startswith("blobs/"):
             return None
         try:
-            return parse_any(self._inventory.document(path), digest, "")
+            return parse_any(self._body(path, digest), digest, "")
         except ContentError:
             return None
 
     def _blob(self, layer: Descriptor) -> bytes:
         path, item = layer.blob_path, self._inventory.find(layer.blob_path)
-        if item is None or layer.digest not in item.digests or item.size > LIMITS.signature:
-            raise Refused.damaged("a part of it is missing, too large, or wrong")
+        if item is None or item.size > LIMITS.signature:
+            raise Refused.damaged("a part of it is missing or too large")
         try:
-            return self._inventory.document(path)
+            return self._body(path, layer.digest)
         except ContentError as failure:
             raise Refused.damaged(f"it {failure.message}") from None
+
+    def _body(self, path: str, digest: str) -> bytes:
+        body = self._inventory.document(path)
+        if digest_of(body, digest.partition(":")[0]) != digest:
+            raise ContentError("is not what its name says")
+        return body
