@@ -130,6 +130,8 @@ class Record:
         """The folder of the file system in the directory: empty, or it ends in a slash."""
         self.layers: list[str] = table["layers"]
         """The diff_ids of the image's layers; a row has a number of one of them."""
+        self.owners: list[list[int]] = table["owners"]
+        """Who stands for the owners in the layers."""
         self._sections: dict[str, list[tuple[int, int]]] = {}
         for name, *lengths in table["sections"]:
             self._sections[name] = []
@@ -224,12 +226,16 @@ class Recording:
     Args:
         file: an empty file, open, which it goes to; `close` closes it.
         layers: the diff_ids of the image's layers.
+        owners: who stands for the owners in them.
     """
 
-    def __init__(self, file: int, layers: Sequence[str]) -> None:
+    def __init__(
+        self, file: int, layers: Sequence[str], owners: Sequence[tuple[int, int, int]] = ()
+    ) -> None:
         self._file = file
         self._size = 0
         self._layers = layers
+        self._owners = owners
         self._sections: list[tuple[str | int, ...]] = []
 
     def close(self) -> None:
@@ -283,6 +289,7 @@ class Recording:
             "form": _FORM,
             "root": root,
             "layers": self._layers,
+            "owners": self._owners,
             "sections": self._sections,
         }
         body = json.dumps(table).encode()

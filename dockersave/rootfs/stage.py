@@ -28,6 +28,8 @@ _MARK = ".dockersave"
 """The file that makes `NAME.part` ours."""
 _MAGIC = b"dockersave"
 """What `NAME.saved` begins with."""
+_GAP = b"\n\n"
+"""What stands between its lines and the record."""
 _LINES = 4096
 """The most that its lines have, in bytes."""
 _INSIDE = ("new", "old", "note")
@@ -87,16 +89,19 @@ class Stage:
             no such save, or the record is damaged.
 
         Raises:
-            OutputError: it cannot be read.
+            OutputError: `NAME.saved` cannot be opened.
         """
         with writing(self.path):
-            known, writer, size = self._known()
-            if not known or writer != os.geteuid():
+            saved = self._open_saved()
+            if saved < 0:
                 return None
-            saved = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             self._ending.callback(os.close, saved)
-            with suppress(ValueError, FileNotFoundError):
-                record = Record(saved, size, spool)
+            # Another user's could say of any file that it was verified.
+            if os.fstat(saved).st_uid != os.geteuid():
+                return None
+            # What cannot be read cannot be kept.
+            with suppress(ValueError, OSError):
+                record = Record(saved, len(_lines(saved)) + len(_GAP), spool)
                 folder = os.open(os.path.join(self.path, record.root), FOLDER)
                 self._ending.callback(os.close, folder)
                 self._record = record
@@ -172,7 +177,7 @@ class Stage:
         Raises:
             OutputError: no save made it.
         """
-        known, writer, _ = self._known()
+        known, writer = self._known()
         if not os.path.lexists(self.path):
             yield None
             return
@@ -195,26 +200,30 @@ class Stage:
             f"move it away, or choose another name with {argument('output')}",
         )
 
-    def _known(self) -> tuple[list[str], int, int]:
-        """The fingerprints of what saves made under this name, who noted them, and their size.
+    def _known(self) -> tuple[list[str], int]:
+        """The fingerprints of what saves made under this name, and the user who noted them.
 
         Raises:
             OutputError: the file for them is something else.
         """
-        try:
-            fd = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return [], -1, 0
+        fd = self._open_saved()
+        if fd < 0:
+            return [], -1
         try:
             writer = os.fstat(fd).st_uid
-            lines, gap, _ = os.read(fd, _LINES).partition(b"\n\n")
-            magic, *known = lines.split() or [b""]
+            magic, *known = _lines(fd).split() or [b""]
         finally:
             os.close(fd)
         if magic != _MAGIC:
             raise self._refusal("was not written by a save", self._saved)
-        names = [each.decode("ascii", "replace") for each in known]
-        return names, writer, len(lines) + len(gap)
+        return [each.decode("ascii", "replace") for each in known], writer
+
+    def _open_saved(self) -> int:
+        """Open `NAME.saved`; -1 if there is none."""
+        try:
+            return os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return -1
 
     def _note(self, *fingerprints: str, record: Iterable[bytes] = ()) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -342,3 +351,8 @@ class Stage:
         if self._fd >= 0:
             locks.close(self._fd)
             self._fd = -1
+
+
+def _lines(saved: int) -> bytes:
+    """What stands in `NAME.saved`, an open file, before the record."""
+    return os.pread(saved, _LINES, 0).partition(_GAP)[0]

@@ -258,6 +258,19 @@ def test_a_whole_file_system_needs_no_index(tmp_path: Path) -> None:
         assert "stargz.index.json" in archive.getnames()
 
 
+def test_the_trace_says_what_is_not_needed(tmp_path: Path) -> None:
+    lines: list[str] = []
+    options = Options(format="rootfs", only=["app"], output=tmp_path / "made.tar")
+    layers = [wrong_digest(BASE), stargz(MIDDLE), stargz(TOP)]
+    with serving(sample=image_of(layers)) as served:
+        save(f"{served.host}/sample", options=options, network=PLAIN, trace=lines.append)
+    said = [line.partition(" index: ")[2] for line in lines if " index: " in line]
+    assert [line for line in said if "is not needed" in line] == [
+        f"layer {layers[1][0].diff_id} is not needed"
+    ]
+    assert any("the index hashes to" in line for line in said)
+
+
 def test_a_directory_can_be_updated(tmp_path: Path) -> None:
     path = tmp_path / "root"
     options = Options(format="rootfs", only=["app"], tar=False, tree=True, output=path)
