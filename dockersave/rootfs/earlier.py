@@ -3,7 +3,8 @@
 A file is kept if its inode was not changed since, and the record says that it is the same member of
 the same layer, or one with the same attributes, and the content is the same. It gets a second name.
 When the old directory is removed, that is the only one: the file was moved, while readers of the
-old directory had all of it.
+old directory had all of it. Who writes into the old directory until then writes into the new one,
+too: so what was kept is checked again, before it is published and before it is recorded.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Earlier:
             name: the new name in it.
 
         Returns:
-            Which one it is; None if it must be written anew.
+            Which one it is, with the time of that change; None if it must be written anew.
         """
         row = self._rows.at(entry.path)
         if row is None or (row.lacks and not os.geteuid()):
@@ -71,14 +72,15 @@ class Earlier:
             os.link(
                 entry.path, name, src_dir_fd=self._folder, dst_dir_fd=parent, follow_symlinks=False
             )
-            if os.lstat(name, dir_fd=parent).st_ino != row.inode:
+            status = os.lstat(name, dir_fd=parent)
+            if status.st_ino != row.inode:
                 # Exchanged in between.
                 os.unlink(name, dir_fd=parent)
                 return None
         except OSError:
             # No links on this file system, or too many: written anew, it is right, too.
             return None
-        return row
+        return row._replace(changed=status.st_ctime_ns)
 
     def read(self, entry: Entry, most: int) -> bytes | None:
         """The start of a file that could be kept; None if it could not.

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import struct
 import zlib
 from array import array
@@ -26,8 +25,6 @@ from typing import NamedTuple
 
 from ..limits import LIMITS
 from .headers import Content, Headers, Member
-from .nodes import Entry
-from .walk import Seen
 
 _ROW = struct.Struct("<IQQQQI")
 _MEMBER = struct.Struct("<IQIQBI")
@@ -183,43 +180,6 @@ class Record:
             yield Row(path, *numbers)
 
 
-class Placed:
-    """The files that were written, in the order of a tree's entries."""
-
-    def __init__(self) -> None:
-        self._files = array("Q")
-
-    def add(self, entry: Entry, inode: int, lacks: int) -> None:
-        """Add one.
-
-        Args:
-            entry: what it is.
-            inode: its number.
-            lacks: what could not be had.
-        """
-        self._files.extend((entry.layer, entry.offset, inode, lacks))
-
-    def rows(self, seen: Iterable[Seen], root: bytes) -> Iterator[Row]:
-        """A row for each of them.
-
-        Args:
-            seen: all that is in the directory, in the same order.
-            root: the folder of the file system in the directory, or empty.
-
-        Raises:
-            ValueError: that is something else.
-        """
-        files = zip(*[iter(self._files)] * 4, strict=True)
-        for path, status, _ in seen:
-            if status and stat.S_ISREG(status.st_mode) and path.startswith(root):
-                layer, offset, inode, lacks = next(files, (0, 0, 0, 0))
-                if status.st_ino != inode:
-                    raise ValueError("other files are there")
-                yield Row(path[len(root) :], layer, offset, inode, status.st_ctime_ns, lacks)
-        if next(files, None):
-            raise ValueError("files are missing")
-
-
 class Recording:
     """A record that is being made: its layers first, then its files.
 
@@ -271,18 +231,13 @@ class Recording:
         """Add a layer as another record has it."""
         self._sections.append((digest, *map(self._write, record.sections(digest))))
 
-    def finish(self, root: str, placed: Placed, seen: Iterable[Seen]) -> Iterator[bytes]:
+    def finish(self, root: str, rows: Iterable[Row]) -> Iterator[bytes]:
         """Add the files, and return all of it.
 
         Args:
             root: the folder of the file system in the directory.
-            placed: the files that were written.
-            seen: all that is in the directory.
-
-        Raises:
-            ValueError: that is something else.
+            rows: the files, in the order of a tree's entries.
         """
-        rows = placed.rows(seen, os.fsencode(root))
         lines = (_ROW.pack(len(path), *numbers) + path for path, *numbers in rows)
         self._sections.append((_FILES, self._write(_packed(lines))))
         table = {

@@ -19,15 +19,15 @@ from dockersave.rootfs.earlier import Rows, is_alike, is_untouched
 from dockersave.rootfs.headers import Headers, Member
 from dockersave.rootfs.merge import Tree
 from dockersave.rootfs.missing import Missing, lacking
-from dockersave.rootfs.nodes import LAYER, Entry
-from dockersave.rootfs.record import Placed, Record, Recording, Row
+from dockersave.rootfs.nodes import Entry
+from dockersave.rootfs.placed import Placed
+from dockersave.rootfs.record import Record, Recording, Row
 from dockersave.rootfs.walk import Seen
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 from tests.rootfs.layouts import of_tree
+from tests.rootfs.placing import LATE, NOTHING, state
 from tests.rootfs.sparse import FORMATS, Holed, sparse
 from tests.rootfs.test_merge import LAYERS
-
-NOTHING = Member(b"", ord("0"), 0o644, 0, 0, 0, b"", 0, 0, (0, 0), {})
 
 
 def spool() -> int:
@@ -40,17 +40,17 @@ def recorded(
 ) -> bytes:
     """Return the record of layers, and of files of the first one with these inodes."""
     digests = [f"sha256:{number}" for number in range(len(layers))]
-    placed, seen = Placed(), []
+    placed, seen = Placed(os.fsencode(root)), []
     for number, (path, inode) in enumerate(files):
         entry = Entry(path, 0, number * 512, b"", lambda: NOTHING)
         placed.add(entry, inode, number % 3)
-        status: Any = SimpleNamespace(st_mode=0o100644, st_ino=inode, st_ctime_ns=inode + 1)
+        status = state(inode, inode + 1)
         seen.append(Seen(os.fsencode(root) + path, status, b""))
     with closing(Recording(spool(), digests)) as recording:
         for digest, data in zip(digests, layers, strict=True):
             for _ in recording.layer(digest, Bytes(data)):
                 pass
-        return b"".join(recording.finish(root, placed, seen))
+        return b"".join(recording.finish(root, placed.rows(seen, LATE, LATE)))
 
 
 def reading(data: bytes, ending: ExitStack) -> Record:
@@ -130,19 +130,6 @@ def test_what_is_cut_off_is_not_read(size: int) -> None:
     data = recorded([tar([file("a")])], [(b"a", 1)])
     with ExitStack() as ending, pytest.raises(ValueError, match="damaged"):
         reading(data[:size], ending)
-
-
-def test_other_files_make_no_rows() -> None:
-    placed = Placed()
-    placed.add(Entry(b"a", 0, 3 << LAYER | 512 | ord("0"), b"", lambda: NOTHING), 5, 0)
-    right: Any = SimpleNamespace(st_mode=0o100644, st_ino=5, st_ctime_ns=6)
-    wrong: Any = SimpleNamespace(st_mode=0o100644, st_ino=4, st_ctime_ns=6)
-    folder: Any = SimpleNamespace(st_mode=0o040755, st_ino=4, st_ctime_ns=6)
-    others = [Seen(b"0", folder, b""), Seen(b"1", None, b"")]
-    assert list(placed.rows([*others, Seen(b"a", right, b"")], b"")) == [Row(b"a", 3, 512, 5, 6, 0)]
-    for seen in ([], [wrong], [right, right]):
-        with pytest.raises(ValueError, match="files are"):
-            list(placed.rows([Seen(b"a", each, b"") for each in seen], b""))
 
 
 def test_rows_are_found_in_the_order_of_a_tree() -> None:
