@@ -136,6 +136,9 @@ class Limits:
     """Directories in one another. One file descriptor is open for each while they are written."""
     rootfs_name: int = 255
     """Bytes of one name: no file system of Linux has longer ones."""
+    layer_index: int = 8 * MIB
+    """An index of a layer, which tells what is in it: some 300 bytes for each file. Of a layer with
+    a larger one, all is fetched."""
     accounts: int = 1 * MIB
     """/etc/passwd or /etc/group of an image, as far as they are read."""
     json_marks: int = 400_000

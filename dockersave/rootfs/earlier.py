@@ -1,35 +1,23 @@
 """The directory that an earlier save has made: what of it can be kept.
 
-A file is kept if the record says that it has the same content of the same layer, and its inode was
-not changed since. It gets a second name. When the old directory is removed, that is the only one:
-the file was moved, while readers of the old directory had all of it.
+A file is kept if its inode was not changed since, and the record says that it is the same member of
+the same layer, or one with the same attributes, and the content is the same. It gets a second name.
+When the old directory is removed, that is the only one: the file was moved, while readers of the
+old directory had all of it.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
-from .merge import Entry
-from .missing import Missing, lacking
+from .content import whole
+from .headers import Content, Headers, Member
+from .nodes import Entry
 from .record import Record, Row
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-class Kept(NamedTuple):
-    """A file that was kept.
-
-    Args:
-        status: its state.
-        missing: what it lacks.
-    """
-
-    status: os.stat_result
-    missing: Missing
 
 
 class Earlier:
@@ -39,48 +27,58 @@ class Earlier:
         record: what it remembers.
         folder: the root of its file system, open.
         layers: the diff_ids of the layers now.
+        check: called now and then; may raise to stop.
     """
 
-    def __init__(self, record: Record, folder: int, layers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        record: Record,
+        folder: int,
+        layers: Sequence[str],
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         self._record = record
         self._folder = folder
         self._layers = layers
+        self._check = check
         self._rows = Rows(record.rows())
 
-    def keep(self, entry: Entry, parent: int, name: bytes) -> Kept | None:
+    def keep(self, entry: Entry, layer: Content, parent: int, name: bytes) -> Row | None:
         """Give a file of it another name.
 
         Args:
             entry: what is to have the name. Later calls are for later paths.
+            layer: the layer that has its content.
             parent: the directory of the new name, open.
             name: the new name in it.
 
         Returns:
-            The file; None if it must be written anew.
+            Which one it is; None if it must be written anew.
         """
         row = self._rows.at(entry.path)
-        if row is None or not self._is_content(row, entry):
+        if row is None or (row.lacks and not os.geteuid()):
+            # What it lacks, root may have this time.
             return None
         try:
-            before = os.lstat(entry.path, dir_fd=self._folder)
-            if not is_untouched(row, before):
+            status = os.lstat(entry.path, dir_fd=self._folder)
+            if not is_untouched(row, status):
                 return None
-            missing = lacking(entry.member, before, partial(self._xattr, entry.path))
-            if missing != Missing() and not os.geteuid():
-                # This time root may have it.
+            if not self._is_same(row, entry) and not (
+                # Two files of now may have been one.
+                status.st_nlink == 1 and self._is_equal(row, entry, layer)
+            ):
                 return None
             os.link(
                 entry.path, name, src_dir_fd=self._folder, dst_dir_fd=parent, follow_symlinks=False
             )
-            after = os.lstat(name, dir_fd=parent)
-            if after.st_ino != row.inode:
+            if os.lstat(name, dir_fd=parent).st_ino != row.inode:
                 # Exchanged in between.
                 os.unlink(name, dir_fd=parent)
                 return None
         except OSError:
             # No links on this file system, or too many: written anew, it is right, too.
             return None
-        return Kept(after, missing)
+        return row
 
     def read(self, entry: Entry, most: int) -> bytes | None:
         """The start of a file that could be kept; None if it could not.
@@ -90,7 +88,7 @@ class Earlier:
             most: how many bytes at most.
         """
         row = Rows(self._record.rows()).at(entry.path)
-        if row is None or not self._is_content(row, entry):
+        if row is None or not self._is_same(row, entry):
             return None
         try:
             fd = os.open(entry.path, _READING, dir_fd=self._folder)
@@ -101,15 +99,26 @@ class Earlier:
         finally:
             os.close(fd)
 
-    def _xattr(self, path: bytes, key: bytes) -> bytes | None:
+    def _is_equal(self, row: Row, entry: Entry, layer: Content) -> bool:
+        skeleton = self._record.skeleton(self._record.layers[row.layer])
+        before = Headers(skeleton).at(row.offset)
+        if before is None or not is_alike(before, entry.member):
+            return False
+        fd = os.open(entry.path, _READING, dir_fd=self._folder)
         try:
-            return os.getxattr(b"/proc/self/fd/%d/%b" % (self._folder, path), key)
-        except OSError:
-            return None
+            position = 0
+            for data in whole(layer, entry.member):
+                self._check()
+                if os.pread(fd, len(data), position) != data:
+                    return False
+                position += len(data)
+            return os.fstat(fd).st_ino == row.inode
+        finally:
+            os.close(fd)
 
-    def _is_content(self, row: Row, entry: Entry) -> bool:
+    def _is_same(self, row: Row, entry: Entry) -> bool:
         is_layer = self._record.layers[row.layer] == self._layers[entry.layer]
-        return is_layer and row.content == entry.member.content
+        return is_layer and row.offset == entry.offset
 
 
 class Rows:
@@ -126,9 +135,17 @@ class Rows:
     def at(self, path: bytes) -> Row | None:
         """The row of a path, if there is one."""
         wanted = _key(path)
-        while self._next and _key(self._next.path) < wanted:
+        while (row := self._next) and row.path != path and _key(row.path) < wanted:
             self._next = next(self._rows, None)
-        return self._next if self._next and self._next.path == path else None
+        return row if row and row.path == path else None
+
+
+def is_alike(one: Member, other: Member) -> bool:
+    """Whether two members are the same but for their content, and where it is."""
+    first, second = (
+        member._replace(name=b"", content=0, sparse_map=None) for member in (one, other)
+    )
+    return first == second
 
 
 def is_untouched(row: Row, status: os.stat_result) -> bool:

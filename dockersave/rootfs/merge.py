@@ -13,45 +13,28 @@ something open, this does as containerd and umoci do:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from ..archive.read.headers import DIRECTORY, HARD_LINK, SYMBOLIC_LINK
 from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from .headers import Content, Headers, Member
-from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Nodes
+from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Entry, Nodes
+from .owners import owned
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _AUFS_LINKS = b".wh..wh.plnk"
 """What is in it is only for hard links of the same layer, as in Docker and containerd."""
-_EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
+EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
 """The attributes of directories that no layer describes."""
 _STEPS_BETWEEN = 4096
 """How many steps are between two checks."""
 _NEAR = 4096
 """How many bytes to read for the headers of one member."""
-
-
-class Entry(NamedTuple):
-    """A path of the merged file system.
-
-    Args:
-        path: from the root, without a slash at either end.
-        depth: how many directories it is in.
-        member: what it is.
-        layer: the number of the layer that has its content.
-        same: an earlier path of the same file, or empty.
-    """
-
-    path: bytes
-    depth: int
-    member: Member
-    layer: int
-    same: bytes
 
 
 class Tree(Nodes):
@@ -60,7 +43,8 @@ class Tree(Nodes):
     Args:
         layers: bottom first.
         check: called now and then; may raise to stop.
-        note: called for each member: with its layer's number, the offset of its headers, and it.
+        members: the members of the layer with that number, each with the offset of its headers; by
+            default, what its headers say.
 
     Raises:
         ContentError: they are not what layers are, or exceed a limit.
@@ -70,23 +54,25 @@ class Tree(Nodes):
         self,
         layers: Sequence[Content],
         check: Callable[[], object] = lambda: None,
-        note: Callable[[int, int, Member], object] = lambda number, offset, member: None,
+        members: Callable[[int], Iterable[tuple[int, Member]]] | None = None,
     ) -> None:
         super().__init__()
         self._layers = layers
         self._check = check
-        self._note = note
         self._near = [Headers(layer, _NEAR) for layer in layers]
         self._shared: set[int] = set()
         """Places of files with several names."""
         self._number = self._steps = self._headers = 0
         self._is_sparse = False
         self._pruned: set[int] = set()
+        self.owners: Sequence[tuple[int, int, int]] = ()
+        """Who stands for the owners, as in `owners.owned`; by default, they do themselves."""
         self._wanted: set[int] = {ROOT}
         self._above: set[int] = set()
         self._last: tuple[bytes, int] | None = None
-        for number, layer in enumerate(layers):
-            self._apply(number, Headers(layer))
+        members = members or (lambda number: Headers(layers[number]))
+        for number in range(len(layers)):
+            self._apply(number, members(number))
         del self._pruned
 
     # Reading
@@ -121,8 +107,8 @@ class Tree(Nodes):
         """
         self._steps = 0
         first: dict[int, int] = {}
-        if not self._place[ROOT] & IMPLICIT:
-            yield Entry(b"", 0, self._member(ROOT), 0, b"")
+        if self.owners or not self._place[ROOT] & IMPLICIT:
+            yield Entry(b"", 0, self._place[ROOT], b"", partial(self._owned, ROOT))
         stack = [(b"", self._sorted(ROOT), ROOT in self._wanted)]
         while stack:
             prefix, nodes, is_whole = stack[-1]
@@ -141,12 +127,12 @@ class Tree(Nodes):
             if place in self._shared:
                 known = first.setdefault(place, node)
                 same = self._path(known) if known != node else b""
-            yield Entry(path, len(stack) - 1, self._member(node), place >> LAYER, same)
+            yield Entry(path, len(stack) - 1, place, same, partial(self._owned, node))
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
     def find(self, path: bytes, *, follow: bool = True) -> Entry | None:
-        """What is at a path, the links on its way followed; None if there is nothing.
+        """What is at a path, the links on its way followed; None if that has no entry.
 
         Args:
             path: from the root.
@@ -154,10 +140,17 @@ class Tree(Nodes):
         """
         self._steps = 0
         node = self._node(path, follow=follow)
-        if node is None:
+        if node is None or not self._is_selected(node):
             return None
         found = self._path(node)
-        return Entry(found, found.count(b"/"), self._member(node), self._place[node] >> LAYER, b"")
+        read = partial(self._owned, node)
+        return Entry(found, found.count(b"/"), self._place[node], b"", read)
+
+    def _is_selected(self, node: int) -> bool:
+        above = node
+        while above != ROOT and above not in self._wanted:
+            above = self._parent[above]
+        return above in self._wanted or node in self._above
 
     def _node(self, path: bytes, *, follow: bool) -> int | None:
         *parts, name = _parts(path) or [b".."]
@@ -190,10 +183,14 @@ class Tree(Nodes):
                     seen.add(place)
         return total
 
+    def _owned(self, node: int) -> Member:
+        member = self._member(node)
+        return owned(member, self._path(node), self.owners) if self.owners else member
+
     def _member(self, node: int) -> Member:
         place = self._place[node]
         if place & IMPLICIT:
-            return _EMPTY_DIRECTORY
+            return EMPTY_DIRECTORY
         offset = place & OFFSET
         member = self._near[place >> LAYER].at(offset)
         if member is None:
@@ -216,7 +213,7 @@ class Tree(Nodes):
 
     # Applying a layer
 
-    def _apply(self, number: int, headers: Headers) -> None:
+    def _apply(self, number: int, headers: Iterable[tuple[int, Member]]) -> None:
         self._number = number
         self._pruned.clear()
         self._last = None
@@ -225,7 +222,6 @@ class Tree(Nodes):
             self._step()
             if self._headers > LIMITS.rootfs_headers:
                 raise ContentError(f"the layers have more than {LIMITS.rootfs_headers} members")
-            self._note(number, offset, member)
             self._add(offset, member)
         if node := self._find(ROOT, _AUFS_LINKS):
             self._remove(node)

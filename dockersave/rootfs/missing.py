@@ -28,6 +28,16 @@ class Missing:
     xattrs: int = 0
     setuid: int = 0
 
+    @property
+    def packed(self) -> int:
+        """What one file lacks, as a number."""
+        return self.owners | self.setuid << 1 | self.xattrs << 2
+
+    @classmethod
+    def of(cls, packed: int) -> Missing:
+        """What such a number means."""
+        return cls(owners=packed & 1, setuid=packed >> 1 & 1, xattrs=packed >> 2)
+
     def add(self, other: Missing) -> None:
         """Count what another one counted, too."""
         self.owners += other.owners
@@ -39,7 +49,7 @@ class Missing:
 def lacking(
     member: Member, status: os.stat_result, xattr: Callable[[bytes], bytes | None]
 ) -> Missing:
-    """What a file that was written earlier lacks.
+    """What a file lacks.
 
     Args:
         member: what it should be.

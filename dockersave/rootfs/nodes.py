@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..archive.read.headers import DIRECTORY
 from ..errors import ContentError
 from ..limits import LIMITS
+from .headers import Member
 
 ROOT = 0
 UNLISTED = 0xFFFFFFFF
@@ -18,6 +19,39 @@ IMPLICIT = 0x100
 OFFSET = (1 << LAYER) - 1 - 0x1FF
 """A place is one number: a layer, the offset of a header, which is a multiple of 512, and in its
 low bits the kind, or that there is no header: a directory that no layer describes."""
+
+
+class Entry:
+    """A path of the merged file system.
+
+    Args:
+        path: from the root, without a slash at either end.
+        depth: how many directories it is in.
+        place: see `LAYER`.
+        same: an earlier path of the same file, or empty.
+        read: reads its headers, when they are needed.
+    """
+
+    __slots__ = ("_member", "_read", "depth", "kind", "layer", "offset", "path", "same")
+
+    def __init__(
+        self, path: bytes, depth: int, place: int, same: bytes, read: Callable[[], Member]
+    ) -> None:
+        self.path = path
+        self.depth = depth
+        self.layer = place >> LAYER
+        self.offset = place & OFFSET
+        self.kind = place & KIND
+        self.same = same
+        self._read = read
+        self._member: Member | None = None
+
+    @property
+    def member(self) -> Member:
+        """What it is."""
+        if self._member is None:
+            self._member = self._read()
+        return self._member
 
 
 class Nodes:

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from ..archive.disk import writing
 from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
@@ -19,8 +20,9 @@ from ..errors import OutputError, shown
 from .content import pieces
 from .earlier import Earlier
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
-from .merge import Entry, Tree
-from .missing import SETUID, Missing
+from .merge import Tree
+from .missing import SETUID, Missing, lacking
+from .nodes import Entry
 from .record import Placed
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)
@@ -117,26 +119,31 @@ class Placing:
             raise OutputError(f"cannot write {_shown(self._path)}: {cause}") from failure
 
     def _create(self, entry: Entry, layer: Content) -> None:
-        name, member = entry.path.rpartition(b"/")[2], entry.member
-        parent = self._open[-1][0]
+        name, parent = entry.path.rpartition(b"/")[2], self._open[-1][0]
         if entry.same in self._absent:
             return
+        if not entry.same and entry.kind == FILE and self._earlier:
+            kept = self._earlier.keep(entry, layer, parent, name)
+            if kept:
+                if kept.lacks:
+                    self.missing.add(Missing.of(kept.lacks))
+                self.placed.add(entry, kept.inode, kept.lacks)
+                return
+        member = entry.member
         if entry.same:
             os.link(
                 entry.same, name, src_dir_fd=self._root, dst_dir_fd=parent, follow_symlinks=False
             )
             if member.kind == FILE:
-                self.placed.add(entry, os.lstat(name, dir_fd=parent))
+                status = os.lstat(name, dir_fd=parent)
+                where = b"/proc/self/fd/%d/%b" % (parent, name)
+                lacks = lacking(member, status, partial(_xattr, where))
+                self.placed.add(entry, status.st_ino, lacks.packed)
         elif member.kind == DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
             self._open.append((os.open(name, _FOLDER, dir_fd=parent), entry.path, member))
         elif member.kind == FILE:
-            kept = self._earlier.keep(entry, parent, name) if self._earlier else None
-            if kept:
-                self.missing.add(kept.missing)
-                self.placed.add(entry, kept.status)
-            else:
-                self._create_file(parent, name, entry, layer)
+            self._create_file(parent, name, entry, layer)
         elif member.kind == SYMBOLIC_LINK:
             os.symlink(member.target, name, dir_fd=parent)
             self._own_name(parent, name, member)
@@ -156,7 +163,9 @@ class Placing:
                 os.ftruncate(fd, member.size)
             self.size += member.stored
             self._finish(fd, member)
-            self.placed.add(entry, os.fstat(fd))
+            status = os.fstat(fd)
+            lacks = lacking(member, status, partial(_xattr, fd))
+            self.placed.add(entry, status.st_ino, lacks.packed)
         finally:
             os.close(fd)
 
@@ -270,6 +279,13 @@ def write_file(folder: int, name: str, body: bytes) -> None:
             os.fchmod(fd, 0o644)
         finally:
             os.close(fd)
+
+
+def _xattr(where: int | bytes, key: bytes) -> bytes | None:
+    try:
+        return os.getxattr(where, key)
+    except OSError:
+        return None
 
 
 def _write(fd: int, data: bytes, position: int = 0) -> None:

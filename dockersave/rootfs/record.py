@@ -1,11 +1,12 @@
 """What a save remembers of a directory, so that the next one writes only what differs.
 
 It has the headers of each layer, by diff_id: what the layers make is known without fetching them.
-And it has a row for each file: which content of which layer it was, its inode, and when that was
+And it has a row for each file: which member of which layer it was, its inode, and when that was
 changed last. While that time stays, nobody has changed the file.
 
-In `NAME.saved` this is a section of zlib data for each layer, one for the rows, a table of them
-(JSON), its size, and a SHA-256 of all that.
+In `NAME.saved` this is a row of sections of zlib data: of each layer, what merging needs of its
+members, and all of their headers; then the files. A table of the sections follows (JSON), its size,
+and a SHA-256 of all that.
 """
 
 from __future__ import annotations
@@ -18,20 +19,28 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, chain
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 from ..limits import LIMITS
-from .headers import Content, Member
-from .merge import Entry
+from .headers import Content, Headers, Member
+from .nodes import Entry
 from .walk import Seen
 
-_ROW = struct.Struct("<HQQQQ")
+_ROW = struct.Struct("<IQQQQI")
+_MEMBER = struct.Struct("<IQIQBI")
+"""Both begin with the size of the bytes that follow: a path; a name and a target."""
 _SIZE = struct.Struct("<I")
 _SUM = hashlib.sha256().digest_size
+_FORM = 1
+"""Which form of a record this is."""
 _LEVEL = 1
 """Of compression: most of a header is zeros."""
+_Frame = tuple[tuple[int, ...], bytes]
+_FILES = ""
+"""The name of the files' section; the others have the diff_id of their layer."""
 
 
 class Row(NamedTuple):
@@ -39,41 +48,57 @@ class Row(NamedTuple):
 
     Args:
         path: from the root of the file system.
-        layer: the number of the layer that had its content.
-        content: the offset in that layer.
+        layer: the number of the layer that had it.
+        offset: of its headers in that layer.
         inode: its number.
         changed: when the inode was changed last, in nanoseconds since 1970.
+        lacks: what could not be had, as in `Missing.packed`.
     """
 
     path: bytes
     layer: int
-    content: int
+    offset: int
     inode: int
     changed: int
+    lacks: int
 
 
 class Skeleton:
-    """A layer of which there are only the headers.
+    """A layer of which there are only the headers, which stand in a file without a gap.
 
     Args:
-        file: an open file, where they stand without a gap.
-        starts, sizes: of each member's headers, in the layer.
+        file: the file, open.
+        briefs: reads what merging needs of its members.
     """
 
-    def __init__(self, file: int, starts: Sequence[int], sizes: Sequence[int]) -> None:
+    def __init__(self, file: int, briefs: Callable[[], Iterator[_Frame]]) -> None:
         self._file = file
-        self._starts = starts
-        self._sizes = sizes
-        self._positions = array("Q", accumulate(sizes, initial=0))
+        self._briefs = briefs
+        self._starts, self._sizes, self._positions = array("Q"), array("I"), array("Q")
+
+    def members(self) -> Iterator[tuple[int, Member]]:
+        """All members, each with the offset of its first header: name, kind, target and size."""
+        position, is_known = 0, bool(self._starts)
+        for (offset, size, stored, kind, length), names in self._briefs():
+            if not is_known:
+                self._starts.append(offset)
+                self._sizes.append(size)
+                self._positions.append(position)
+                position += size
+            name, target = names[:length], names[length:]
+            yield offset, Member(name, kind, 0, 0, 0, 0, target, stored, 0, (0, 0), {})
 
     def read(self, offset: int, amount: int) -> bytes:
         """Up to `amount` bytes; fewer at the end of a member's headers."""
+        if not self._starts:
+            for _ in self.members():
+                pass
         number = bisect_right(self._starts, offset) - 1
-        skipped = offset - self._starts[number] if number >= 0 else 0
-        left = self._sizes[number] - skipped if number >= 0 else 0
-        if left <= 0:
+        if number < 0:
             return b""
-        return os.pread(self._file, min(amount, left), self._positions[number] + skipped)
+        skipped = offset - self._starts[number]
+        most = max(0, min(amount, self._sizes[number] - skipped))
+        return os.pread(self._file, most, self._positions[number] + skipped)
 
 
 class Record:
@@ -82,72 +107,80 @@ class Record:
     Args:
         file: an open file, which has it.
         start: where it begins, in bytes; it ends where the file does.
+        spool: makes unnamed files; `close` closes them.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: it is damaged, or of another version.
     """
 
-    def __init__(self, file: int, start: int) -> None:
+    def __init__(self, file: int, start: int, spool: Callable[[], int]) -> None:
         self._file = file
         self._start = start
+        self._spool = spool
+        self._skeletons: dict[str, Skeleton] = {}
+        self._ending = ExitStack()
         end = os.fstat(file).st_size - _SUM
         if end - start < _SIZE.size or _sum(_pieces(file, start, end)) != os.pread(file, _SUM, end):
             raise ValueError("the record is damaged")
         (size,) = _SIZE.unpack(os.pread(file, _SIZE.size, end - _SIZE.size))
         table = json.loads(os.pread(file, size, end - _SIZE.size - size))
+        if table.get("form") != _FORM:
+            raise ValueError("the record is of another version")
         self.root: str = table["root"]
         """The folder of the file system in the directory: empty, or it ends in a slash."""
         self.layers: list[str] = table["layers"]
         """The diff_ids of the image's layers; a row has a number of one of them."""
-        self._sections: dict[str, tuple[int, int, int]] = {}
-        position = start
-        for digest, count, length in table["sections"]:
-            self._sections[digest] = count, position, length
-            position += length
+        self.owners: list[list[int]] = table["owners"]
+        """Who stands for the owners in the layers."""
+        self._sections: dict[str, list[tuple[int, int]]] = {}
+        for name, *lengths in table["sections"]:
+            self._sections[name] = []
+            for length in lengths:
+                self._sections[name].append((start, start + length))
+                start += length
+
+    def close(self) -> None:
+        """Free the space of all skeletons."""
+        self._ending.close()
 
     def pieces(self) -> Iterator[bytes]:
         """All of it, as it is."""
         return _pieces(self._file, self._start, os.fstat(self._file).st_size)
 
-    def section(self, digest: str) -> tuple[int, Iterator[bytes]]:
-        """How many members a layer has, and its section, as it is."""
-        count, position, length = self._sections[digest]
-        return count, _pieces(self._file, position, position + length)
+    @property
+    def known(self) -> Set[str]:
+        """The diff_ids of the layers whose headers it has: those that were fetched."""
+        return self._sections.keys() - {_FILES}
 
-    def skeleton(self, digest: str, file: int) -> Skeleton:
+    def sections(self, name: str) -> list[Iterator[bytes]]:
+        """The sections of a layer, or of the files, as they are."""
+        return [_pieces(self._file, *extent) for extent in self._sections[name]]
+
+    def skeleton(self, digest: str) -> Skeleton:
         """A layer's headers.
 
         Args:
             digest: its diff_id.
-            file: an empty file, open, which they go to.
         """
-        count, pieces = self.section(digest)
-        size = 0
-        for data in _unpacked(pieces):
-            os.pwrite(file, data, size)
-            size += len(data)
-        starts, sizes = array("Q"), array("I")
-        size -= count * (starts.itemsize + sizes.itemsize)
-        starts.frombytes(os.pread(file, count * starts.itemsize, size))
-        size += count * starts.itemsize
-        sizes.frombytes(os.pread(file, count * sizes.itemsize, size))
-        return Skeleton(file, starts, sizes)
+        if digest not in self._skeletons:
+            file, size = self._spool(), 0
+            self._ending.callback(os.close, file)
+            _, heads = self.sections(digest)
+            for data in _unpacked(heads):
+                os.pwrite(file, data, size)
+                size += len(data)
+            briefs = partial(self._briefs, digest)
+            self._skeletons[digest] = Skeleton(file, briefs)
+        return self._skeletons[digest]
+
+    def _briefs(self, digest: str) -> Iterator[_Frame]:
+        return _framed(_MEMBER, self.sections(digest)[0])
 
     def rows(self) -> Iterator[Row]:
         """All files, in the order of a tree's entries."""
-        _, pieces = self.section("")
-        held = b""
-        for data in _unpacked(pieces):
-            held += data
-            start = 0
-            while len(held) - start >= _ROW.size:
-                length, *numbers = _ROW.unpack_from(held, start)
-                stop = start + _ROW.size + length
-                if stop > len(held):
-                    break
-                yield Row(held[start + _ROW.size : stop], *numbers)
-                start = stop
-            held = held[start:]
+        (pieces,) = self.sections(_FILES)
+        for numbers, path in _framed(_ROW, pieces):
+            yield Row(path, *numbers)
 
 
 class Placed:
@@ -156,14 +189,15 @@ class Placed:
     def __init__(self) -> None:
         self._files = array("Q")
 
-    def add(self, entry: Entry, status: os.stat_result) -> None:
+    def add(self, entry: Entry, inode: int, lacks: int) -> None:
         """Add one.
 
         Args:
             entry: what it is.
-            status: its state.
+            inode: its number.
+            lacks: what could not be had.
         """
-        self._files.extend((entry.layer, entry.member.content, status.st_ino))
+        self._files.extend((entry.layer, entry.offset, inode, lacks))
 
     def rows(self, seen: Iterable[Seen], root: bytes) -> Iterator[Row]:
         """A row for each of them.
@@ -175,74 +209,70 @@ class Placed:
         Raises:
             ValueError: that is something else.
         """
-        files = iter(self._files)
+        files = zip(*[iter(self._files)] * 4, strict=True)
         for path, status, _ in seen:
-            if path.startswith(root) and status and stat.S_ISREG(status.st_mode):
-                layer, content, inode = next(files, 0), next(files, 0), next(files, 0)
+            if status and stat.S_ISREG(status.st_mode) and path.startswith(root):
+                layer, offset, inode, lacks = next(files, (0, 0, 0, 0))
                 if status.st_ino != inode:
                     raise ValueError("other files are there")
-                yield Row(path[len(root) :], layer, content, inode, status.st_ctime_ns)
-        if next(files, None) is not None:
+                yield Row(path[len(root) :], layer, offset, inode, status.st_ctime_ns, lacks)
+        if next(files, None):
             raise ValueError("files are missing")
 
 
-class Heads:
-    """Where the headers of a layer are, member by member."""
-
-    def __init__(self) -> None:
-        self.starts = array("Q")
-        self.sizes = array("I")
-
-    def note(self, offset: int, member: Member) -> None:
-        """Note where a member's are.
-
-        Args:
-            offset: of the first one.
-            member: whose they are.
-        """
-        self.starts.append(offset)
-        self.sizes.append(member.content - offset)
-
-
 class Recording:
-    """A record that is being made: its layers first, then its rows.
+    """A record that is being made: its layers first, then its files.
 
     Args:
         file: an empty file, open, which it goes to; `close` closes it.
         layers: the diff_ids of the image's layers.
+        owners: who stands for the owners in them.
     """
 
-    def __init__(self, file: int, layers: Sequence[str]) -> None:
+    def __init__(
+        self, file: int, layers: Sequence[str], owners: Sequence[tuple[int, int, int]] = ()
+    ) -> None:
         self._file = file
         self._size = 0
         self._layers = layers
-        self._sections: list[tuple[str, int, int]] = []
+        self._owners = owners
+        self._sections: list[tuple[str | int, ...]] = []
 
     def close(self) -> None:
         """Free its space."""
         os.close(self._file)
 
-    def layer(self, digest: str, content: Content, heads: Heads) -> None:
-        """Add a layer.
+    def layer(self, digest: str, content: Content) -> Iterator[tuple[int, Member]]:
+        """The members of a layer, which is added while they are iterated over.
 
         Args:
             digest: its diff_id.
             content: the layer.
-            heads: where its headers are.
+
+        Raises:
+            ContentError: it is no layer.
         """
-        parts = chain(
-            map(content.read, heads.starts, heads.sizes),
-            (heads.starts.tobytes(), heads.sizes.tobytes()),
-        )
-        self._sections.append((digest, len(heads.starts), self._write(_packed(parts))))
+        starts, sizes = array("Q"), array("I")
+        packing, before = zlib.compressobj(_LEVEL), self._size
+        for offset, member in Headers(content):
+            names, size = member.name + member.target, member.content - offset
+            starts.append(offset)
+            sizes.append(size)
+            length = len(member.name)
+            numbers = len(names), offset, size, member.stored, member.kind, length
+            self._write([packing.compress(_MEMBER.pack(*numbers) + names)])
+            yield offset, member
+        self._write([packing.flush()])
+        briefs = self._size - before
+        heads = self._write(_packed(map(content.read, starts, sizes)))
+        self._sections.append((digest, briefs, heads))
 
     def copy(self, digest: str, record: Record) -> None:
         """Add a layer as another record has it."""
-        count, pieces = record.section(digest)
-        self._sections.append((digest, count, self._write(pieces)))
+        self._sections.append((digest, *map(self._write, record.sections(digest))))
 
     def finish(self, root: str, placed: Placed, seen: Iterable[Seen]) -> Iterator[bytes]:
-        """Add the rows, and return all of it.
+        """Add the files, and return all of it.
 
         Args:
             root: the folder of the file system in the directory.
@@ -254,8 +284,14 @@ class Recording:
         """
         rows = placed.rows(seen, os.fsencode(root))
         lines = (_ROW.pack(len(path), *numbers) + path for path, *numbers in rows)
-        self._sections.append(("", 0, self._write(_packed(lines))))
-        table = {"root": root, "layers": self._layers, "sections": self._sections}
+        self._sections.append((_FILES, self._write(_packed(lines))))
+        table = {
+            "form": _FORM,
+            "root": root,
+            "layers": self._layers,
+            "owners": self._owners,
+            "sections": self._sections,
+        }
         body = json.dumps(table).encode()
         self._write([body, _SIZE.pack(len(body))])
         self._write([_sum(_pieces(self._file, 0, self._size))])
@@ -264,9 +300,26 @@ class Recording:
     def _write(self, pieces: Iterable[bytes]) -> int:
         before = self._size
         for data in pieces:
-            os.pwrite(self._file, data, self._size)
-            self._size += len(data)
+            if data:
+                os.pwrite(self._file, data, self._size)
+                self._size += len(data)
         return self._size - before
+
+
+def _framed(form: struct.Struct, pieces: Iterable[bytes]) -> Iterator[_Frame]:
+    """Numbers, the first of which says how many bytes follow them, and those bytes."""
+    held, fixed = b"", form.size
+    for data in _unpacked(pieces):
+        held += data
+        start, end = 0, len(held)
+        while end - start >= fixed:
+            size, *numbers = form.unpack_from(held, start)
+            stop = start + fixed + size
+            if stop > end:
+                break
+            yield tuple(numbers), held[start + fixed : stop]
+            start = stop
+        held = held[start:]
 
 
 def _pieces(file: int, start: int, stop: int) -> Iterator[bytes]:

@@ -28,6 +28,8 @@ _MARK = ".dockersave"
 """The file that makes `NAME.part` ours."""
 _MAGIC = b"dockersave"
 """What `NAME.saved` begins with."""
+_GAP = b"\n\n"
+"""What stands between its lines and the record."""
 _LINES = 4096
 """The most that its lines have, in bytes."""
 _INSIDE = ("new", "old", "note")
@@ -46,7 +48,6 @@ class Stage:
         self._saved = f"{path}.saved"
         self._fd = self._new = -1
         self._is_ours = False
-        self._found = ""
         self._ending = ExitStack()
         self._record: Record | None = None
 
@@ -58,7 +59,7 @@ class Stage:
 
         Raises:
             OutputError: it cannot be written, another run is writing it, or `NAME` or `NAME.part`
-                was not made by a save, or was changed since.
+                was not made by a save. Whether `NAME` was changed since, `check_names` says.
         """
         with writing(self._part):
             if not self._take():
@@ -71,30 +72,36 @@ class Stage:
                     # A run was killed between its two last steps.
                     os.rename("old", self.path, src_dir_fd=self._fd)
                 remove(self._fd, name)
-            with self._replaceable() as old:
-                self._found = old[1] if old else ""
+            with self._ours():
+                pass
             os.mkdir("new", 0o700, dir_fd=self._fd)
             self._new = os.open("new", FOLDER, dir_fd=self._fd)
         return self._new
 
-    def earlier(self) -> tuple[Record, int] | None:
+    def earlier(self, spool: Callable[[], int]) -> tuple[Record, int] | None:
         """What this user's last save remembers of what has the name.
+
+        Args:
+            spool: makes unnamed files.
 
         Returns:
             The record, and the root of its file system, open; `close` closes both. None if there is
             no such save, or the record is damaged.
 
         Raises:
-            OutputError: it cannot be read.
+            OutputError: `NAME.saved` cannot be opened.
         """
         with writing(self.path):
-            known, writer, size = self._known()
-            if not self._found or known[:1] != [self._found] or writer != os.geteuid():
+            saved = self._open_saved()
+            if saved < 0:
                 return None
-            saved = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             self._ending.callback(os.close, saved)
-            with suppress(ValueError, FileNotFoundError):
-                record = Record(saved, size)
+            # Another user's could say of any file that it was verified.
+            if os.fstat(saved).st_uid != os.geteuid():
+                return None
+            # What cannot be read cannot be kept.
+            with suppress(ValueError, OSError):
+                record = Record(saved, len(_lines(saved)) + len(_GAP), spool)
                 folder = os.open(os.path.join(self.path, record.root), FOLDER)
                 self._ending.callback(os.close, folder)
                 self._record = record
@@ -153,7 +160,24 @@ class Stage:
         Raises:
             OutputError: it is not what a save made.
         """
-        known, writer, _ = self._known()
+        with self._ours() as ours:
+            if ours is None:
+                yield None
+                return
+            held, known = ours
+            seen = fingerprint(held)
+            if seen not in known:
+                raise self._refusal("was changed since it was saved, or something is mounted in it")
+            yield held, seen
+
+    @contextmanager
+    def _ours(self) -> Iterator[tuple[int, list[str]] | None]:
+        """What has the name, open, and fingerprints of what saves made; None if nothing has.
+
+        Raises:
+            OutputError: no save made it.
+        """
+        known, writer = self._known()
         if not os.path.lexists(self.path):
             yield None
             return
@@ -165,10 +189,7 @@ class Stage:
             raise self._refusal("was not made by a save")
         held = os.open(self.path, FOLDER)
         try:
-            seen = fingerprint(held)
-            if seen not in known:
-                raise self._refusal("was changed since it was saved, or something is mounted in it")
-            yield held, seen
+            yield held, known
         finally:
             os.close(held)
 
@@ -179,26 +200,30 @@ class Stage:
             f"move it away, or choose another name with {argument('output')}",
         )
 
-    def _known(self) -> tuple[list[str], int, int]:
-        """The fingerprints of what saves made under this name, who noted them, and their size.
+    def _known(self) -> tuple[list[str], int]:
+        """The fingerprints of what saves made under this name, and the user who noted them.
 
         Raises:
             OutputError: the file for them is something else.
         """
-        try:
-            fd = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return [], -1, 0
+        fd = self._open_saved()
+        if fd < 0:
+            return [], -1
         try:
             writer = os.fstat(fd).st_uid
-            lines, gap, _ = os.read(fd, _LINES).partition(b"\n\n")
-            magic, *known = lines.split() or [b""]
+            magic, *known = _lines(fd).split() or [b""]
         finally:
             os.close(fd)
         if magic != _MAGIC:
             raise self._refusal("was not written by a save", self._saved)
-        names = [each.decode("ascii", "replace") for each in known]
-        return names, writer, len(lines) + len(gap)
+        return [each.decode("ascii", "replace") for each in known], writer
+
+    def _open_saved(self) -> int:
+        """Open `NAME.saved`; -1 if there is none."""
+        try:
+            return os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return -1
 
     def _note(self, *fingerprints: str, record: Iterable[bytes] = ()) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -326,3 +351,8 @@ class Stage:
         if self._fd >= 0:
             locks.close(self._fd)
             self._fd = -1
+
+
+def _lines(saved: int) -> bytes:
+    """What stands in `NAME.saved`, an open file, before the record."""
+    return os.pread(saved, _LINES, 0).partition(_GAP)[0]

@@ -15,7 +15,8 @@ from ..archive.tar import BLOCK, END, padding
 from ..limits import LIMITS
 from .content import whole
 from .headers import FILE, SECOND, XATTR, Content, Member
-from .merge import Entry, Tree
+from .merge import Tree
+from .nodes import Entry
 
 _NAME = 100
 _ID = 1 << 21

@@ -53,39 +53,55 @@ def look(folder: int) -> Iterator[Seen]:
     Raises:
         OSError: it cannot be read.
     """
-    yield from _look(folder, os.fstat(folder).st_dev, b"")
+    device = os.fstat(folder).st_dev
+    opened: list[tuple[int, bytes, Iterator[bytes]]] = [(folder, b"", _names(folder))]
+    try:
+        while opened:
+            folder, prefix, names = opened[-1]
+            for name in names:
+                path = prefix + name
+                try:
+                    status = os.lstat(name, dir_fd=folder)
+                except PermissionError:
+                    # Who may read a directory, but not enter it, knows names only.
+                    yield Seen(path, None, path + b"\0")
+                    continue
+                mode, size, target = status.st_mode, status.st_size, b""
+                is_directory = stat.S_ISDIR(mode)
+                if is_directory:
+                    size = 0
+                elif stat.S_ISLNK(mode):
+                    target = os.readlink(name, dir_fd=folder)
+                facts = b"%b\0%d %d %d\0%b\0" % (path, mode, size, status.st_mtime_ns, target)
+                if not is_directory:
+                    yield Seen(path, status, facts)
+                    continue
+                if status.st_dev != device:
+                    yield Seen(path, status, facts + b"mounted")
+                    continue
+                yield Seen(path, status, facts)
+                if len(opened) > LIMITS.rootfs_depth:
+                    # No save makes that.
+                    yield Seen(path, None, b"deeper")
+                    continue
+                try:
+                    inner = os.open(name, FOLDER, dir_fd=folder)
+                except PermissionError:
+                    # Its mode says so, and is a part of the digest.
+                    continue
+                opened.append((inner, path + b"/", _names(inner)))
+                break
+            else:
+                opened.pop()
+                if opened:
+                    os.close(folder)
+    finally:
+        for inner, _, _ in opened[1:]:
+            os.close(inner)
 
 
-def _look(folder: int, device: int, prefix: bytes) -> Iterator[Seen]:
-    if prefix.count(b"/") > LIMITS.rootfs_depth:
-        # No save makes that.
-        yield Seen(prefix, None, b"deeper")
-        return
-    for name in sorted(map(os.fsencode, os.listdir(folder))):
-        path = prefix + name
-        try:
-            status = os.lstat(name, dir_fd=folder)
-        except PermissionError:
-            # Who may read a directory, but not enter it, knows names only.
-            yield Seen(path, None, path + b"\0")
-            continue
-        is_directory = stat.S_ISDIR(status.st_mode)
-        target = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else b""
-        size = 0 if is_directory else status.st_size
-        facts = b"%d %d %d" % (status.st_mode, size, status.st_mtime_ns)
-        facts = b"\0".join((path, facts, target, b""))
-        is_mounted = is_directory and status.st_dev != device
-        yield Seen(path, status, facts + b"mounted" if is_mounted else facts)
-        if is_directory and not is_mounted:
-            try:
-                inner = os.open(name, FOLDER, dir_fd=folder)
-            except PermissionError:
-                # Its mode says so, and is a part of the digest.
-                continue
-            try:
-                yield from _look(inner, device, path + b"/")
-            finally:
-                os.close(inner)
+def _names(folder: int) -> Iterator[bytes]:
+    return iter(sorted(map(os.fsencode, os.listdir(folder))))
 
 
 def remove(folder: int, name: str | bytes) -> None:
@@ -99,12 +115,15 @@ def remove(folder: int, name: str | bytes) -> None:
         OSError: it cannot be removed.
     """
     try:
-        status = os.lstat(name, dir_fd=folder)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(status.st_mode):
+        # Linux says EISDIR of a directory, and POSIX lets others say EPERM.
         os.unlink(name, dir_fd=folder)
         return
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        status = os.lstat(name, dir_fd=folder)
+        if not stat.S_ISDIR(status.st_mode):
+            raise
     if os.geteuid() and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
         # Not followed: it is a directory, in a directory that only this user can enter.
         os.chmod(name, stat.S_IRWXU, dir_fd=folder)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from ..rootfs.headers import Member
-    from ..rootfs.merge import Entry, Tree
+    from ..rootfs.merge import Tree
+    from ..rootfs.nodes import Entry
 
 AnyPath = str | os.PathLike[str]
 
@@ -110,6 +111,7 @@ class FileSystem:
         # A file system, written nowhere.
         options = replace(options, format="rootfs", output=STDOUT, tar=True, tree=False, lock=None)
         options = replace(options, tarname=None, layers_dir=None, xz=False, zstd=False)
+        options = replace(options, owner_map=())
         images = [] if image is None else [image]
         self._lock = threading.Lock()
         self._ending = ExitStack()

@@ -7,67 +7,31 @@ alone are merged. What upper layers hide is never written.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import ContentError, OutputError, UsageError
 from ..limits import LIMITS
 from ..model.image import Image
+from ..model.owners import parse_owner_map
 from ..spelling import argument
 from ..units import counted, in_bytes
-from ..values import dataclass
 from .destination import STDOUT, Destination
 from .job import Job
+from .layer_files import LaterLayer, LayerFile
+from .selection import needed, stand_ins
 
 if TYPE_CHECKING:
     from ..rootfs.earlier import Earlier
     from ..rootfs.headers import Content, Member
     from ..rootfs.merge import Tree
     from ..rootfs.missing import Missing
-    from ..rootfs.record import Record, Recording
+    from ..rootfs.record import Record, Recording, Skeleton
 
 
 _CONFIG = "config.json"
-
-
-@dataclass(frozen=True, slots=True)
-class LayerFile:
-    """A layer in a file.
-
-    Args:
-        file: its descriptor.
-    """
-
-    file: int
-
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer only at the end."""
-        return os.pread(self.file, amount, offset)
-
-
-class LaterLayer:
-    """A layer that is fetched when it is needed.
-
-    Args:
-        fetch: fetches it.
-    """
-
-    def __init__(self, fetch: Callable[[], LayerFile]) -> None:
-        self._fetch = fetch
-        self._layer: LayerFile | None = None
-
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer only at the end."""
-        return os.pread(self.file, amount, offset)
-
-    @property
-    def file(self) -> int:
-        """Its descriptor."""
-        if self._layer is None:
-            self._layer = self._fetch()
-        return self._layer.file
 
 
 def flatten(job: Job, image: Image, destination: Destination) -> None:
@@ -129,13 +93,21 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
         if job.format.root:
             root = make_directory(top, job.format.root)
             ending.callback(os.close, root)
-        record, folder = stage.earlier() or (None, -1)
-        earlier = Earlier(record, folder, _diff_ids(image)) if record else None
-        recording = Recording(spool(job.working_dir), _diff_ids(image))
-        ending.callback(recording.close)
-        placing = Placing(root, job.session.cancellation.check, earlier)
+        digests, check = _diff_ids(image), job.session.cancellation.check
+        unnamed = partial(spool, job.working_dir)
+        owners = parse_owner_map(job.options.owner_map)
+        recording = ending.enter_context(closing(Recording(unnamed(), digests, owners)))
+        record, folder = stage.earlier(unnamed) or (None, -1)
+        if record and record.owners != [list(each) for each in owners]:
+            # All files have others.
+            record = None
+        earlier = Earlier(record, folder, digests, check) if record else None
+        placing = Placing(root, check, earlier)
         job.leave_room(room_to_leave(job.format.layers([image])))
-        with merged(job, image, recording, record) as (tree, layers):
+        with (
+            merged(job, image, recording, record) as (tree, layers),
+            closing(record) if record else nullcontext(),
+        ):
             if not record:
                 Room((path,), tree.content, 0, is_exact=False).check()
             if root != top:
@@ -174,45 +146,63 @@ def merged(
         ContentError: a layer is not what it claims to be.
         NotFoundError: the image has nothing of `options.only`.
     """
+    from ..rootfs.headers import Headers
     from ..rootfs.merge import Tree
-    from ..rootfs.record import Heads
     from ..transfer.window import spool
 
     digests = _diff_ids(image)
-    known = set(record.layers).intersection(digests) if record else set()
     with _explaining(job, image), ExitStack() as ending:
 
-        def fetch(digest: str) -> LayerFile:
-            return LayerFile(ending.enter_context(job.unpacked([image], {digest}))[digest])
+        def fetch(wanted: Collection[str]) -> dict[str, LayerFile]:
+            files = ending.enter_context(job.unpacked([image], wanted))
+            return {digest: LayerFile(file) for digest, file in files.items()}
 
-        files = ending.enter_context(job.unpacked([image], set(digests) - known))
-        job.progress.phase("publishing")
-        layers: dict[str, LayerFile | LaterLayer] = {
-            digest: LayerFile(file) for digest, file in files.items()
-        }
-        headers: dict[str, Content] = dict(layers)
+        def fetch_one(digest: str) -> LayerFile:
+            return fetch({digest})[digest]
+
+        def unnamed() -> int:
+            file = spool(job.working_dir)
+            ending.callback(os.close, file)
+            return file
+
+        known: dict[str, Skeleton] = {}
         if record:
+            known = {each: record.skeleton(each) for each in record.known & set(digests)}
+        guessed = stand_ins(job, image, set(digests) - known.keys(), unnamed)
+        fetched: dict[str, LayerFile] = {}
+
+        def merge(recording: Recording | None) -> Tree:
+            heads = [{**guessed, **known, **fetched}[digest] for digest in digests]
+
+            def members(number: int) -> Iterable[tuple[int, Member]]:
+                digest = digests[number]
+                if digest in known:
+                    return known[digest].members()
+                if recording and digest in fetched and digests.index(digest) == number:
+                    return recording.layer(digest, fetched[digest])
+                return Headers(heads[number])
+
+            return Tree(heads, job.session.cancellation.check, members)
+
+        missing: Collection[str] = set(digests) - known.keys() - guessed.keys()
+        while True:
+            fetched |= fetch(missing)
+            merge_now = partial(merge, None)
+            missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
+            if not missing:
+                break
+        for digest in guessed.keys() - fetched.keys():
+            job.session.trace.say("index", f"layer {digest} is not needed")
+        job.progress.phase("publishing")
+        tree = merge(recording)
+        tree.owners = parse_owner_map(job.options.owner_map)
+        if recording and record:
             for digest in known:
-                layers[digest] = LaterLayer(partial(fetch, digest))
-                file = spool(job.working_dir)
-                ending.callback(os.close, file)
-                headers[digest] = record.skeleton(digest, file)
-        heads = {digests.index(digest): Heads() for digest in files} if recording else {}
-
-        def note(number: int, offset: int, member: Member) -> None:
-            if number in heads:
-                heads[number].note(offset, member)
-
-        tree = Tree([headers[digest] for digest in digests], job.session.cancellation.check, note)
-        if recording:
-            for number, found in heads.items():
-                recording.layer(digests[number], headers[digests[number]], found)
-            if record:
-                for digest in known:
-                    recording.copy(digest, record)
+                recording.copy(digest, record)
         if job.options.only:
             tree.select(job.options.only)
-        yield tree, [layers[digest] for digest in digests]
+        later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}
+        yield tree, [fetched.get(digest) or later[digest] for digest in digests]
 
 
 @contextmanager
@@ -250,7 +240,7 @@ def _runtime_config(
         )
 
     hostname = image.root.hex[:12]
-    return runtime_config(image.primary.config_body, read, hostname, rootless)
+    return runtime_config(image.primary.config_body, read, hostname, rootless, tree.owners)
 
 
 def _left_out(missing: Missing) -> str:

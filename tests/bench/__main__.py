@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.file_systems import flattening
+from tests.bench.file_systems import flattening, updating
 from tests.bench.lines import as_used, capped, resets, versus
 from tests.bench.memory import images, memory, windows
 from tests.bench.peers import CURRENT, peers
@@ -35,6 +35,7 @@ _ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "line-resets": resets,
     "line-peers": versus,
     "rootfs": flattening,
+    "update": updating,
     "ranges": without_ranges,
     "memory": memory,
     "memory-windows": windows,

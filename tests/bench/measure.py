@@ -31,20 +31,28 @@ class Run:
         wall: seconds.
         cpu: seconds of user and system time, children included.
         output: what it printed.
+        written: bytes for the disk; those for a tmpfs do not count.
     """
 
     wall: float
     cpu: float
     output: str
+    written: int
 
 
-def run(command: Command, folder: Path) -> Run:
-    """Run a command in an empty folder.
+def run(command: Command, folder: Path, *, is_kept: bool = False) -> Run:
+    """Run a command in a folder.
+
+    Parameters:
+        command: the command.
+        folder: where.
+        is_kept: whether the folder stays as it is, instead of being made empty first.
 
     Raises:
         RuntimeError: it failed; the message has what it printed.
     """
-    empty(folder)
+    if not is_kept:
+        empty(folder)
     begun = time.perf_counter()
     process = subprocess.Popen(
         [str(word) for word in command],
@@ -63,7 +71,7 @@ def run(command: Command, folder: Path) -> Run:
     wall = time.perf_counter() - begun
     if process.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: {errors[-2000:]}")
-    return Run(wall, used.ru_utime + used.ru_stime, output)
+    return Run(wall, used.ru_utime + used.ru_stime, output, used.ru_oublock * 512)
 
 
 def peak_memory(command: Command, folder: Path) -> int:

@@ -26,7 +26,7 @@ def peak():
 Tree([])
 before = peak()
 tree = Tree([Layer()])
-count = sum(1 for entry in tree.entries())
+count = sum(1 for entry in tree.entries() if entry.member)
 print(count, peak() - before)
 """
 

@@ -241,7 +241,7 @@ def test_pieces_that_are_read_again_are_counted(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(merge, "LIMITS", replace(LIMITS, rootfs_steps=100_000))
     tree = Tree([Bytes(layer)])
     with pytest.raises(ContentError, match="too many steps"):
-        list(tree.entries())
+        [entry.member for entry in tree.entries()]
 
 
 def test_holes_are_counted_apart() -> None:

@@ -81,8 +81,12 @@ def test_what_was_changed_since_is_not_replaced(
         stage.commit()
     change(path)
     before = of_directory(path)
-    with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="was changed since"):
-        stage.open()
+    with closing(Stage(str(path))) as stage:
+        with pytest.raises(OutputError, match="was changed since"):
+            stage.check_names()
+        fill(stage.open(), a="2")
+        with pytest.raises(OutputError, match="was changed since"):
+            stage.commit()
     assert of_directory(path) == before
     assert names(path.parent) == ["root", "root.saved"]
 
@@ -108,7 +112,7 @@ def test_a_mount_in_it_is_a_change_and_is_not_entered(path: Path) -> None:
         os.utime(proc, ns=(made, made))
         before = seen(path)
         with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="is mounted in"):
-            stage.open()
+            stage.check_names()
         (proc / "inner").touch()
         os.utime(proc, ns=(made, made))
         assert seen(path) == before

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from dockersave.errors import ContentError
 from dockersave.rootfs.merge import Tree
 from tests.rootfs.layers import CAPABILITY, Bytes, Item, directory, file, link, symlink
-from tests.rootfs.layouts import Facts, by_umoci, merged_facts, of_directory, of_tree
+from tests.rootfs.layouts import Facts, Refused, by_umoci, merged_facts, of_directory, of_tree
 from tests.rootfs.sparse import FORMATS, Holed, sparse
 from tests.rootfs.test_merge import LAYERS, OPAQUE
 
@@ -99,5 +99,11 @@ def test_umoci_makes_the_same_of_any_layers(layers: list[list[Item]]) -> None:
     except ContentError:
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = of_directory(by_umoci(Path(folder), tars))
+        try:
+            found = of_directory(by_umoci(Path(folder), tars))
+        except Refused as failure:
+            if "link: no such file or directory" in str(failure):
+                # It removes what has the name first: there is no link to itself.
+                return
+            raise
     assert without_time_of_directories(found) == without_time_of_directories(expected)

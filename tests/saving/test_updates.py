@@ -11,13 +11,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dockersave.errors import ContentError
-from dockersave.saving.save import Saved
+from dockersave.saving.save import Saved, save
+from tests.images import image, raw_layer
 from tests.registry.simulator import Simulator
-from tests.rootfs.layers import Item
+from tests.rootfs.layers import Item, file, tar
 from tests.rootfs.layouts import of_directory
+from tests.rootfs.sparse import Holed, sparse
 from tests.rootfs.test_merge import LAYERS
-from tests.saving.from_simulator import names_in, serving
-from tests.saving.updating import BASE, ONE, TWO, fetched, fresh, inodes, layered, saving
+from tests.saving.from_simulator import PLAIN, names_in, serving
+from tests.saving.updating import (
+    BASE,
+    ONE,
+    TWO,
+    as_directory,
+    fetched,
+    fresh,
+    inodes,
+    layered,
+    saving,
+)
 
 
 def test_only_what_differs_is_fetched_and_written(registry: Simulator, tmp_path: Path) -> None:
@@ -29,8 +41,45 @@ def test_only_what_differs_is_fetched_and_written(registry: Simulator, tmp_path:
     assert of_directory(path) == expected
     after = inodes(path)
     kept = {name for name in after if after[name] == before.get(name)}
-    assert kept == {"bin/ping", "bin/ping6", "etc/passwd", "etc/a", "etc/z", "empty"}
+    assert kept == {"bin/ping", "bin/ping6", "etc/passwd", "etc/a", "etc/z", "empty", "same"}
     assert names_in(tmp_path) == ["fresh", "fresh.saved", "root", "root.saved"]
+
+
+def test_files_of_a_layer_that_was_made_again_are_compared(tmp_path: Path) -> None:
+    path = tmp_path / "root"
+    holed = Holed(50_000, [(4096, b"x" * 4096)])
+    before = [*BASE, file("big", "x" * 600_000), file("tail", "x" * 300_000 + "1"), file("time")]
+    after = [*BASE, file("big", "x" * 600_000), file("tail", "x" * 300_000 + "2"),
+             Item("time", mtime=7), Item("etc/passwd", data=BASE[1].data, mode=0o600),
+             Item("etc/a", data=b"1", owner=(7, 7)), file("etc/z", "1")]  # fmt: skip
+    after = [item for item in after if item.name not in ("bin/ping6", "bin/ping")]
+    layers = [
+        [raw_layer(sparse("holed", holed, "1.0") + tar(before))],
+        [raw_layer(tar([Item("holed", data=holed.content), *after]))],
+    ]
+    with serving(one=image(layers[0]), two=image(layers[1])) as registry:
+        expected = fresh(registry, "two", tmp_path / "fresh")
+        saving(registry, "one", path)
+        old = inodes(path)
+        saving(registry, "two", path)
+    assert of_directory(path) == expected
+    kept = {name for name, inode in inodes(path).items() if old.get(name) == inode}
+    assert {name for name in kept if (path / name).is_file()} == {
+        "holed", "big", "empty", "hidden", "gone/deep/x", "dir-then-file/x", "file-then-dir",
+    }  # fmt: skip
+    assert (path / "etc/a").stat().st_nlink == (path / "etc/z").stat().st_nlink == 1
+
+
+def test_archives_update_a_directory_without_a_network(registry: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    saving(registry, "one", path)
+    before = inodes(path)
+    archive = tmp_path / "two.tar"
+    save(f"{registry.host}/two", output=archive, network=PLAIN)
+    save(options=as_directory(path, from_archive=archive))
+    assert of_directory(path) == expected
+    assert inodes(path)["etc/passwd"] == before["etc/passwd"]
 
 
 def test_the_same_again_fetches_nothing(registry: Simulator, tmp_path: Path) -> None:

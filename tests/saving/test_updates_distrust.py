@@ -126,9 +126,9 @@ def test_without_hard_links_everything_is_written(
     earlier_folders = set()
     begin = earlier.Earlier.__init__
 
-    def begun(self: earlier.Earlier, record: Any, folder: int, layers: Any) -> None:
+    def begun(self: earlier.Earlier, record: Any, folder: int, *more: Any) -> None:
         earlier_folders.add(folder)
-        begin(self, record, folder, layers)
+        begin(self, record, folder, *more)
 
     monkeypatch.setattr(earlier.Earlier, "__init__", begun)
     monkeypatch.setattr(os, "link", refusing)

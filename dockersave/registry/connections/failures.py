@@ -19,7 +19,7 @@ from ...spelling import argument
 from ..concealing.secrets import Conceal, without_queries
 from .connecting import CAUSES, Unreached
 from .handshakes import of_tls
-from .http import MalformedAnswer
+from .http import OVERLOADED, MalformedAnswer
 from .pace import Stalled
 
 _AWAY = {number: words for number, words in CAUSES.items() if number != errno.ETIMEDOUT}
@@ -164,9 +164,6 @@ def _of_name(
     )
 
 
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
 def of_answer(
     status: int,
     headers: Mapping[str, str],
@@ -213,7 +210,7 @@ def _meaning(
         )
     if status == 429:
         return of_limit(headers, detail, host, conceal)
-    if status in _TRANSIENT:
+    if status in OVERLOADED:
         return NetworkError(
             f"{host}: returned {status} for {what}{said}",
             transient=True,

@@ -21,6 +21,8 @@ from ...limits import LIMITS
 TARGET = ":target"
 """A pseudo header that is never sent: the exact request target."""
 
+OVERLOADED = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Status codes of servers that may answer the same request later, or another of them may now."""
 _BODILESS = frozenset({204, 304})
 _NON_AUTHORITATIVE = 203
 _DIGITS_MOST = 18
@@ -94,7 +96,8 @@ class Answer(http.client.HTTPResponse):
             self.length = content_length(lengths)
             if self.length is not None:
                 self.headers["Content-Length"] = str(self.length)
-        self.will_close = cast(Any, self)._check_close()
+        # One of several servers is behind a connection: the next request may reach another.
+        self.will_close = cast(Any, self)._check_close() or self.status in OVERLOADED
         if cast(Any, self)._method == "HEAD" or self.status in _BODILESS:
             self.length = 0
             # Some servers send a body anyway: the next response would start with it.

@@ -87,8 +87,12 @@ class _WatchedTLS(_Watched, HTTPSConnection):
         )
 
 
+def _is_open(connection: Any) -> bool:
+    return connection is not None and not connection.is_closed
+
+
 class _ConnectionsFirst(queue.LifoQueue[Any]):
-    """Slots of a pool: those without a connection come last.
+    """Slots of a pool: those without an open connection come last.
 
     If a connection opened ahead fails, the next request uses another one, instead of asking an
     overloaded server for a new one.
@@ -97,7 +101,7 @@ class _ConnectionsFirst(queue.LifoQueue[Any]):
     queue: list[Any]
 
     def _put(self, item: Any) -> None:
-        self.queue.insert(len(self.queue) if item else 0, item)
+        self.queue.insert(len(self.queue) if _is_open(item) else 0, item)
 
 
 class Dialling(urllib3.HTTPConnectionPool):
@@ -149,10 +153,18 @@ class Dialling(urllib3.HTTPConnectionPool):
             connection.close()
             return
         with pool.mutex:
-            is_one = [each is not None for each in pool.queue]
-            pool.queue.insert(is_one.index(True) if True in is_one else len(is_one), connection)
+            is_open = [_is_open(each) for each in pool.queue]
+            pool.queue.insert(is_open.index(True) if True in is_open else len(is_open), connection)
             pool.unfinished_tasks += 1
             pool.not_empty.notify()
+
+    def hang_up(self) -> None:
+        """Close idle connections; each is opened again for the request that needs it."""
+        pool = cast(Any, self.pool)
+        if pool is not None:
+            with pool.mutex:
+                for connection in filter(None, pool.queue):
+                    connection.close()
 
     def give_back(self) -> None:
         """Release the slot of a connection that will not be opened."""

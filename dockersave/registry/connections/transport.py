@@ -29,6 +29,7 @@ from ...model.options import Network
 from ...trace import SILENT, Trace
 from ..concealing.secrets import Secrets
 from . import failures, sockets
+from .http import OVERLOADED
 from .pools import Dialling, pool_classes
 from .proxies import proxy_for, split_credentials
 from .redirects import host_of
@@ -110,7 +111,8 @@ class Transport:
             self._watch.thread.is_new = False
             begun = time.monotonic()
             try:
-                response = self._manager(url, proxy, tuple(trusted_as)).urlopen(
+                manager = self._manager(url, proxy, tuple(trusted_as))
+                response = manager.urlopen(
                     method,
                     url,
                     body=body,
@@ -131,6 +133,11 @@ class Transport:
                     raise failure from error
                 self._trace.say("connection", f"{host_of(url)} had closed the one that was kept")
         self._answered = True
+        if response.status in OVERLOADED:
+            # Some count a client's connections, those that idle included (HAProxy's sc_conn_cur).
+            pool = manager.connection_from_url(url)
+            if isinstance(pool, Dialling):
+                pool.hang_up()
         took, there = time.monotonic() - begun, host_of(url)
         if self._watch.thread.is_new:
             # Connecting and the TLS handshake are round trips, too.

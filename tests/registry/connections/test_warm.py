@@ -11,6 +11,8 @@ from functools import partial
 
 import pytest
 
+from dockersave.errors import NetworkError
+from dockersave.registry.connections.http import OVERLOADED
 from tests.images import Store, image, random_layer
 from tests.pace import until
 from tests.registry.clients import Run, descriptor_of, drain, opened
@@ -98,6 +100,35 @@ def test_of_those_that_are_refused_the_others_are_used() -> None:
             until(partial(has_idle, run, count))
         assert run.registry.manifest("sample", "latest").body
         assert server.faults.struck(), "none was refused"
+
+
+@pytest.mark.parametrize("status", sorted(OVERLOADED))
+def test_a_server_that_refuses_gets_its_connections_back(status: int, tls: bool) -> None:
+    """Some count those that idle, too; and behind another one there may be another server."""
+    with (
+        Simulator(STORE, tls=tls) as server,
+        opened(server.host, insecure=not tls, skip_tls_verify=tls) as run,
+    ):
+        server.faults.add(Fault.status(status, on="manifest", times=1))
+        run.registry.warm(4)
+        until(lambda: idle(run) == 4)
+        with pytest.raises(NetworkError):
+            run.registry.manifest("sample", "latest")
+        assert idle(run) == 0
+        run.registry.manifest("sample", "latest")
+        first, second = server.of("manifest")
+        assert first.connection != second.connection
+        assert idle(run) == 1
+
+
+def test_what_waits_is_used_before_what_was_closed_is_opened_again() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(Fault.connection_close(on="manifest"))
+        run.registry.warm(3)
+        until(lambda: idle(run) == 3)
+        for left in (2, 1, 0):
+            run.registry.manifest("sample", "latest")
+            assert idle(run) == left
 
 
 def test_failures_are_silent() -> None:

@@ -1,0 +1,89 @@
+"""Which layers a part of a file system does not need, where indexes of layers tell.
+
+A layer is needed if anything that is saved comes from it: a file, or the attributes of a directory
+on the way. Of the others, names alone count: what they add, hide and replace. These are in the
+index of a layer, which is believed if it has the digest that the manifest states.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
+from ..model.image import Image
+from .job import Job
+from .layer_files import LayerFile
+
+if TYPE_CHECKING:
+    from ..rootfs.headers import Content
+    from ..rootfs.merge import Tree
+
+
+def stand_ins(
+    job: Job, image: Image, digests: Collection[str], unnamed: Callable[[], int]
+) -> dict[str, Content]:
+    """What stands in for layers if only a part is saved: names, and nothing else of them.
+
+    Args:
+        job: the run.
+        image: whose layers.
+        digests: diff_ids of layers.
+        unnamed: creates an unnamed file.
+
+    Returns:
+        By diff_ids. Layers that are on this machine are not among them, nor those without an index,
+        or with one that cannot be had.
+    """
+    found: dict[str, Content] = {}
+    if not job.options.only:
+        return found
+    from ..rootfs.index import stand_in
+    from ..transfer.layer_index import has_index, index_of
+
+    for layer in job.format.layers([image]):
+        if layer.digest not in digests or not has_index(layer.served):
+            continue
+        source = job.sources([image], layer)[0]
+        if source.is_local:
+            continue
+        file = LayerFile(unnamed())
+        try:
+            size = 0
+            for data in stand_in(*index_of(layer.served, source)):
+                size += os.pwrite(file.file, data, size)
+        except CancelledError:
+            raise
+        except DockersaveError as failure:
+            job.session.trace.say("index", f"of {layer.served.digest}: {failure.marked}")
+            continue
+        found[layer.digest] = file
+    return found
+
+
+def needed(
+    job: Job, digests: Sequence[str], merge: Callable[[], Tree], without: Collection[str]
+) -> Collection[str]:
+    """Which layers something that is saved comes from, although only stand-ins are there.
+
+    Args:
+        job: the run.
+        digests: diff_ids of all layers, bottom first.
+        merge: merges them as they are.
+        without: diff_ids of those with a stand-in.
+    """
+    if not without:
+        return ()
+    from ..rootfs.merge import EMPTY_DIRECTORY
+
+    try:
+        tree = merge()
+        tree.select(job.options.only)
+        sources = {
+            digests[entry.layer] for entry in tree.entries() if entry.member is not EMPTY_DIRECTORY
+        }
+    except (ContentError, NotFoundError):
+        # What is wrong, the layers say.
+        return without
+    return sources.intersection(without)
