@@ -80,7 +80,7 @@ class Docker(Judge):
         with closing(HTTPConnection("docker")) as connection:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(str(self.socket))
-            body = document and json.dumps(document)
+            body = json.dumps(document) if document else None
             connection.request(method, path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             data = answer.read()
