@@ -27,8 +27,8 @@ MIB = 1 << 20
 SAMPLES = {
     "small": (3 * MIB, 1),
     "small-127": (3 * MIB, 127),
-    "medium": (300 * MIB, 1),
-    "medium-127": (300 * MIB, 127),
+    "medium": (150 * MIB, 1),
+    "medium-127": (150 * MIB, 127),
 }
 PACKED = [random_layer(size * MIB, size, "gzip") for size in (40, 20, 3)]
 OPTIONS = ["", "--gunzip", "-o-", "--no-tar", "--no-rm", "--cache-dir=cache", "--jobs=64"]
