@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from .content import whole
 from .headers import Content, Headers, Member
@@ -140,6 +141,27 @@ class Rows:
         while (row := self._next) and row.path != path and _key(row.path) < wanted:
             self._next = next(self._rows, None)
         return row if row and row.path == path else None
+
+
+def is_of_here(record: Record, folder: int) -> bool:
+    """Whether any file is what a record says, unchanged.
+
+    If there is none, it is of another directory, or came along with this one: unpacked from an
+    archive, copied. Then it says nothing that was verified here, not even about layers: nobody can
+    guess when a file will be changed.
+
+    Args:
+        record: the record.
+        folder: the root of the file system, open.
+
+    Raises:
+        ValueError: the record is damaged.
+    """
+    for row in record.rows():
+        with suppress(OSError):
+            if is_untouched(row, os.lstat(row.path, dir_fd=folder)):
+                return True
+    return False
 
 
 def is_alike(one: Member, other: Member) -> bool:

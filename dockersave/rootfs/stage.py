@@ -22,6 +22,7 @@ from ..archive.disk import sync, write_all, writing
 from ..errors import OutputError
 from ..spelling import argument
 from .clock import past
+from .earlier import is_of_here
 from .placed import Placed, changed_meanwhile
 from .record import Record, Row
 from .walk import FOLDER, Seen, fingerprint, look, remove
@@ -88,7 +89,7 @@ class Stage:
 
         Returns:
             The record, and the root of its file system, open; `close` closes both. None if there is
-            no such save, or the record is damaged.
+            no such save, or the record is damaged or came from elsewhere.
 
         Raises:
             OutputError: `NAME.saved` cannot be opened.
@@ -106,8 +107,9 @@ class Stage:
                 record = Record(saved, len(_lines(saved)) + len(_GAP), spool)
                 folder = os.open(os.path.join(self.path, record.root), FOLDER)
                 self._ending.callback(os.close, folder)
-                self._record = record
-                return record, folder
+                if is_of_here(record, folder):
+                    self._record = record
+                    return record, folder
         return None
 
     def check_names(self) -> None:

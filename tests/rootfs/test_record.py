@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from types import SimpleNamespace
 from typing import Any
@@ -123,6 +126,58 @@ def test_what_is_damaged_is_not_read(at: int) -> None:
     data[at % len(data)] ^= 1
     with ExitStack() as ending, pytest.raises(ValueError, match="damaged"):
         reading(bytes(data), ending)
+
+
+def changed(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """Return a record with another table, and the sum of that."""
+    body = data[:-32]
+    size = int.from_bytes(body[-4:], "little")
+    table = json.loads(body[-4 - size : -4])
+    change(table)
+    text = json.dumps(table).encode()
+    body = body[: -4 - size] + text + len(text).to_bytes(4, "little")
+    return body + hashlib.sha256(body).digest()
+
+
+CHANGES: list[Callable[[dict[str, Any]], object]] = [
+    lambda table: table.clear(),
+    lambda table: table.update(form=2),
+    lambda table: table.pop("root"),
+    lambda table: table.update(sections=3),
+    lambda table: table.update(sections=[["", "x"]]),
+]
+
+
+@pytest.mark.parametrize("number", range(len(CHANGES)))
+def test_what_is_of_another_kind_is_not_read(number: int) -> None:
+    data = recorded([tar([file("a")])], [(b"a", 1)])
+    with ExitStack() as ending:
+        reading(changed(data, lambda table: None), ending)
+        with pytest.raises(ValueError, match="of another"):
+            reading(changed(data, CHANGES[number]), ending)
+
+
+@pytest.mark.parametrize(
+    "rows", [b"no zlib data", zlib.compress(b"\xff" * 40)], ids=["not packed", "too long a path"]
+)
+def test_rows_that_cannot_be_are_not_read(rows: bytes) -> None:
+    empty = recorded([])
+    rest = changed(empty, lambda table: table.update(sections=[["", len(rows)]]))
+    first = json.loads(empty[empty.index(b"{") : -36])["sections"][0][1]
+    body = rows + rest[first:-32]
+    with ExitStack() as ending, pytest.raises(ValueError, match="damaged"):
+        list(reading(body + hashlib.sha256(body).digest(), ending).rows())
+
+
+def test_who_stops_reading_members_can_begin_again() -> None:
+    data = tar([file("a"), file("b"), file("c", "x" * 600), file("d")])
+    with ExitStack() as ending:
+        record = reading(recorded([data]), ending)
+        next(iter(members(record, 0)))
+        expected = [(offset, member.name) for offset, member in Headers(Bytes(data))]
+        assert [(offset, member.name) for offset, member in members(record, 0)] == expected
+        found = Headers(record.skeleton("sha256:0"))
+        assert [found.at(offset).name for offset, _ in expected] == [b"a", b"b", b"c", b"d"]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 35, 36, 37, 100])
