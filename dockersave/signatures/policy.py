@@ -238,10 +238,12 @@ def _parents(path: str) -> Iterator[str]:
 def _canonical(name: str) -> str:
     """A name in the one spelling that policies go by, of those that mean the same registry."""
     registry, slash, path = name.partition("/")
-    registry = DOCKER_HUB if is_docker_hub(registry) else _USUAL_PORT.sub("", registry.lower())
+    registry = _ZEROS.sub(":", registry.lower())
+    registry = DOCKER_HUB if is_docker_hub(registry) else _USUAL_PORT.sub("", registry)
     return f"{registry}{slash}{path}"
 
 
+_ZEROS = re.compile(":0+(?=[0-9])")
 _USUAL_PORT = re.compile(":(80|443)$")
 
 
