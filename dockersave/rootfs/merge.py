@@ -123,11 +123,12 @@ class Tree(Nodes):
             path = prefix + self._name(node)
             if len(path) >= LIMITS.path or len(stack) > LIMITS.rootfs_depth:
                 raise ContentError(f"{_shown(path)} is too long or too deep a path")
-            same = b""
-            if place in self._shared:
+            same, is_shared = b"", place in self._shared
+            if is_shared:
                 known = first.setdefault(place, node)
                 same = self._path(known) if known != node else b""
-            yield Entry(path, len(stack) - 1, place, same, partial(self._owned, node))
+            read = partial(self._owned, node)
+            yield Entry(path, len(stack) - 1, place, same, read, is_shared=is_shared)
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 

@@ -102,7 +102,7 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
             # All files have others.
             record = None
         earlier = Earlier(record, folder, digests, check) if record else None
-        placing = Placing(root, check, earlier)
+        placing = Placing(root, check, earlier, job.format.root)
         job.leave_room(room_to_leave(job.format.layers([image])))
         with (
             merged(job, image, recording, record) as (tree, layers),
@@ -116,7 +116,7 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
                 write_file(top, _CONFIG, config)
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
-        stage.commit(partial(recording.finish, job.format.root, placing.placed))
+        stage.commit(placing.placed, partial(recording.finish, job.format.root))
         job.size = placing.size
     if left_out := _left_out(placing.missing):
         job.session.notify(
