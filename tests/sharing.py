@@ -26,9 +26,10 @@ _DIVIDED = {
 """What tells the parts of a file apart."""
 
 _FIRST = (
-    *("tests/engines", "tests/faults/test_bounds", "tests/faults", "tests/test_readme"),
-    *("tests/test_help", "tests/transfer", "tests/simulation", "tests/cli", "tests/saving"),
-    *("tests/test_cancellation", "tests/rootfs", "tests/resolving", "tests/signatures"),
+    *("tests/engines", "tests/faults/test_bounds", "tests/faults", "tests/release"),
+    *("tests/test_readme", "tests/test_help", "tests/transfer", "tests/simulation", "tests/cli"),
+    *("tests/registry/connections", "tests/saving", "tests/test_cancellation", "tests/rootfs"),
+    *("tests/resolving", "tests/signatures"),
 )
 """Slow tests start early, so that nothing waits for them in the end."""
 
