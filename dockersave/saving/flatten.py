@@ -191,8 +191,15 @@ def merged(
             missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
             if not missing:
                 break
-        for digest in guessed.keys() - fetched.keys():
+        unread = guessed.keys() - fetched.keys()
+        for digest in unread:
             job.session.trace.say("index", f"layer {digest} is not needed")
+        if unread:
+            # Only its author says so: an index could hide what a layer deletes or replaces.
+            job.session.notify(
+                f"{image.reference}: {len(unread)} of {counted(len(digests), 'layer')} not "
+                "fetched: by their indexes, they change nothing in this part"
+            )
         job.progress.phase("publishing")
         tree = merge(recording)
         tree.owners = parse_owner_map(job.options.owner_map)

@@ -235,6 +235,22 @@ def test_an_index_that_lies_is_found_out(tmp_path: Path) -> None:
     assert made == whole([BASE, TOP], tmp_path / "whole.tar", "usr")
 
 
+@pytest.mark.parametrize(
+    "hidden", [[file("usr/lib/.wh.b")], [file("usr/lib/b", "upper")], [symlink("usr", "app")]]
+)
+def test_an_index_that_hides_something_is_not_believed_in_silence(
+    hidden: list[Item], tmp_path: Path
+) -> None:
+    """Nothing but the layer could tell. So it is said that this layer was not read."""
+    lines: list[str] = []
+    options = Options(format="rootfs", only=["usr/lib/b"], output=tmp_path / "made.tar")
+    layers = [(raw_layer(tar(BASE)), {}), stargz(hidden, toc([]))]
+    with serving(sample=image_of(layers)) as served:
+        save(f"{served.host}/sample", options=options, network=PLAIN, notify=lines.append)
+    (line,) = lines
+    assert "1 of 2 layers not fetched: by their indexes" in line
+
+
 def test_layers_that_are_here_need_no_index(tmp_path: Path) -> None:
     archive = tmp_path / "archive.tar"
     with serving(sample=image_of([stargz(items) for items in ALL])) as served:
