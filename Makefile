@@ -6,11 +6,12 @@ DESTDIR ?=
 # More arguments for pytest, as in: make test ARGS='-k digest -x'
 ARGS ?=
 # Processes that run tests at once; much of what they do is waiting. One alone: make test WORKERS=0 ARGS='--pdb'
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+WORKERS ?= $(shell echo $$((4 + $$(nproc))))
 
 export PYTHON DESTDIR
 VENV := .venv
-PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
+# What pytest makes of the tests is kept, whatever the environment says: each process needs it.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest $(ARGS)
 BOOTSTRAP = sh build/bootstrap.sh
 MANUAL = man/man1/dockersave.1 $(GUIDES:dockersave/help/%.md=man/man7/dockersave-%.7) \
 	bash-completion/completions/dockersave zsh/site-functions/_dockersave fish/vendor_completions.d/dockersave.fish
@@ -28,7 +29,7 @@ demo: ## save, verify and list a sample image from a small registry on loopback
 	@PYTHONPATH=.demo/lib/dockersave $(PYTHON) -m tests.demo --command .demo/bin/dockersave
 
 test: needs-test venv ## run the tests (installs the engines that they talk to)
-	$(PYTEST) -n $(WORKERS) -m "not long and not appliance and not signers"
+	$(PYTEST) -n $(WORKERS) -m "not long and not appliance and not signers" --ignore tests/appliance
 
 test-long: needs-test venv ## run the tests that take minutes
 	$(VENV)/bin/python -m pip --quiet install --require-hashes --requirement build/requirements/long.txt

@@ -13,17 +13,23 @@ import re
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 _FUNCTION = re.compile(r"::(\w+)")
+_ENGINE = "docker|podman|containerd overlayfs|containerd|skopeo|umoci"
+_LAST = re.compile(rf"[-\[]({_ENGINE})(?: \w+-archive)?\]$")
 _DIVIDED = {
-    # By engine: each is started once.
-    "tests/engines/test_matrix.py": re.compile(r"-(\w+)\]$"),
     "tests/faults/test_disk.py": _FUNCTION,
     "tests/faults/test_faults.py": _FUNCTION,
+    "tests/engines/test_file_systems.py": _LAST,
+    "tests/engines/test_judges.py": _LAST,
+    "tests/engines/test_matrix.py": _LAST,
+    "tests/engines/test_odd.py": re.compile(rf"\[({_ENGINE})"),
 }
 """What tells the parts of a file apart."""
 
 _FIRST = (
-    *("tests/engines", "tests/faults", "tests/simulation", "tests/transfer", "tests/test_saving"),
-    *("tests/cli", "tests/test_check", "tests/test_cancellation"),
+    *("tests/engines", "tests/faults/test_bounds", "tests/faults", "tests/release"),
+    *("tests/test_readme", "tests/test_help", "tests/transfer", "tests/simulation", "tests/cli"),
+    *("tests/registry/connections", "tests/saving", "tests/test_cancellation", "tests/rootfs"),
+    *("tests/resolving", "tests/signatures"),
 )
 """Slow tests start early, so that nothing waits for them in the end."""
 
@@ -32,6 +38,9 @@ def unit(nodeid: str) -> str:
     """Return the name of what a test is run together with, by one process."""
     path = nodeid.partition("::")[0]
     part = _DIVIDED[path].search(nodeid) if path in _DIVIDED else None
+    if path.startswith("tests/engines/"):
+        # Each is started once, for all files. Tests of several take docker, too.
+        return f"tests/engines {part[1] if part else 'docker'}"
     return f"{path} {part[1]}" if part else path
 
 

@@ -110,6 +110,7 @@ OPTIONS: Mapping[str, Sequence[Option]] = {
             choices=every_format(),
         ),
         _values("--only", "PATH", "only this part of rootfs; repeatable"),
+        _values("--owner-map", "INSIDE:OUTSIDE:COUNT", "other owners; repeatable"),
         _flag("--gunzip", "store layers uncompressed"),
         _flag("--xz", "compress the archive, like -o NAME.tar.xz"),
         _flag("--zstd", "like -o NAME.tar.zst (.tar.gz works too)"),

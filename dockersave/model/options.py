@@ -223,6 +223,8 @@ class Options:
         from_archive: take the image from this archive, without any registry; only for `rootfs` and
             `bundle`. Then the image need not be named, if it is the only one.
         only: parts of the file system to save, each a path in the image; only for `rootfs`.
+        owner_map: `INSIDE:OUTSIDE:COUNT`, as for newuidmap: owners of the image, users and groups
+            alike, and those that stand for them; only for `rootfs` and `bundle`.
         cache_dir: a directory that keeps blobs for other runs.
         cache_size: its maximum size in bytes.
         verify_keys: files with public keys; one of them must have signed the images.
@@ -234,8 +236,8 @@ class Options:
         with_referrers: also save all that refers to them: signatures, attestations, SBOMs.
 
     Raises:
-        UsageError: the format is unknown, an annotation is malformed or without a key, or what was
-            signed would not be saved.
+        UsageError: the format is unknown, an annotation or a range of owners is malformed, an
+            annotation is without a key, or what was signed would not be saved.
         TypeError: a path is not a path, or a list is a single path.
     """
 
@@ -254,6 +256,7 @@ class Options:
     reuse: tuple[str, ...] = ()
     from_archive: str | None = None
     only: tuple[str, ...] = ()
+    owner_map: tuple[str, ...] = ()
     cache_dir: str | None = None
     cache_size: int = 10 * 1024**3
     verify_keys: tuple[str, ...] = ()
@@ -284,6 +287,7 @@ class Options:
             reuse: Iterable[AnyPath] = (),
             from_archive: AnyPath | None = None,
             only: Iterable[AnyPath] = (),
+            owner_map: Iterable[str] = (),
             cache_dir: AnyPath | None = None,
             cache_size: int = 10 * 1024**3,
             verify_keys: Iterable[AnyPath] = (),
@@ -298,11 +302,15 @@ class Options:
     def __post_init__(self) -> None:
         _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
         _take_paths(self, "from_archive", "policy", "lock", "locked")
-        _take_several(self, "reuse", "only", "verify_keys", "annotations")
+        _take_several(self, "reuse", "only", "owner_map", "verify_keys", "annotations")
         if self.format not in every_format():
             raise UsageError(
                 f"unknown format {self.format!r}", f"choose one of {', '.join(every_format())}"
             )
+        if self.owner_map:
+            from .owners import parse_owner_map
+
+            parse_owner_map(self.owner_map)
         noted: dict[str, str] = {}
         for text in self.annotations:
             key, mark, value = text.partition("=")

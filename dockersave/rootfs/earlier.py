@@ -3,7 +3,8 @@
 A file is kept if its inode was not changed since, and the record says that it is the same member of
 the same layer, or one with the same attributes, and the content is the same. It gets a second name.
 When the old directory is removed, that is the only one: the file was moved, while readers of the
-old directory had all of it.
+old directory had all of it. Who writes into the old directory until then writes into the new one,
+too: so what was kept is checked again, before it is published and before it is recorded.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from .content import whole
 from .headers import Content, Headers, Member
@@ -53,7 +55,7 @@ class Earlier:
             name: the new name in it.
 
         Returns:
-            Which one it is; None if it must be written anew.
+            Which one it is, with the time of that change; None if it must be written anew.
         """
         row = self._rows.at(entry.path)
         if row is None or (row.lacks and not os.geteuid()):
@@ -71,14 +73,15 @@ class Earlier:
             os.link(
                 entry.path, name, src_dir_fd=self._folder, dst_dir_fd=parent, follow_symlinks=False
             )
-            if os.lstat(name, dir_fd=parent).st_ino != row.inode:
+            status = os.lstat(name, dir_fd=parent)
+            if status.st_ino != row.inode:
                 # Exchanged in between.
                 os.unlink(name, dir_fd=parent)
                 return None
         except OSError:
             # No links on this file system, or too many: written anew, it is right, too.
             return None
-        return row
+        return row._replace(changed=status.st_ctime_ns)
 
     def read(self, entry: Entry, most: int) -> bytes | None:
         """The start of a file that could be kept; None if it could not.
@@ -138,6 +141,27 @@ class Rows:
         while (row := self._next) and row.path != path and _key(row.path) < wanted:
             self._next = next(self._rows, None)
         return row if row and row.path == path else None
+
+
+def is_of_here(record: Record, folder: int) -> bool:
+    """Whether any file is what a record says, unchanged.
+
+    If there is none, it is of another directory, or came along with this one: unpacked from an
+    archive, copied. Then it says nothing that was verified here, not even about layers: nobody can
+    guess when a file will be changed.
+
+    Args:
+        record: the record.
+        folder: the root of the file system, open.
+
+    Raises:
+        ValueError: the record is damaged.
+    """
+    for row in record.rows():
+        with suppress(OSError):
+            if is_untouched(row, os.lstat(row.path, dir_fd=folder)):
+                return True
+    return False
 
 
 def is_alike(one: Member, other: Member) -> bool:

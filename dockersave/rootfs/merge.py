@@ -22,6 +22,7 @@ from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from .headers import Content, Headers, Member
 from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Entry, Nodes
+from .owners import owned
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -64,6 +65,8 @@ class Tree(Nodes):
         self._number = self._steps = self._headers = 0
         self._is_sparse = False
         self._pruned: set[int] = set()
+        self.owners: Sequence[tuple[int, int, int]] = ()
+        """Who stands for the owners, as in `owners.owned`; by default, they do themselves."""
         self._wanted: set[int] = {ROOT}
         self._above: set[int] = set()
         self._last: tuple[bytes, int] | None = None
@@ -104,8 +107,8 @@ class Tree(Nodes):
         """
         self._steps = 0
         first: dict[int, int] = {}
-        if not self._place[ROOT] & IMPLICIT:
-            yield Entry(b"", 0, self._place[ROOT], b"", partial(self._member, ROOT))
+        if self.owners or not self._place[ROOT] & IMPLICIT:
+            yield Entry(b"", 0, self._place[ROOT], b"", partial(self._owned, ROOT))
         stack = [(b"", self._sorted(ROOT), ROOT in self._wanted)]
         while stack:
             prefix, nodes, is_whole = stack[-1]
@@ -120,11 +123,12 @@ class Tree(Nodes):
             path = prefix + self._name(node)
             if len(path) >= LIMITS.path or len(stack) > LIMITS.rootfs_depth:
                 raise ContentError(f"{_shown(path)} is too long or too deep a path")
-            same = b""
-            if place in self._shared:
+            same, is_shared = b"", place in self._shared
+            if is_shared:
                 known = first.setdefault(place, node)
                 same = self._path(known) if known != node else b""
-            yield Entry(path, len(stack) - 1, place, same, partial(self._member, node))
+            read = partial(self._owned, node)
+            yield Entry(path, len(stack) - 1, place, same, read, is_shared=is_shared)
             if place & KIND == DIRECTORY:
                 stack.append((path + b"/", self._sorted(node), is_whole))
 
@@ -140,7 +144,7 @@ class Tree(Nodes):
         if node is None or not self._is_selected(node):
             return None
         found = self._path(node)
-        read = partial(self._member, node)
+        read = partial(self._owned, node)
         return Entry(found, found.count(b"/"), self._place[node], b"", read)
 
     def _is_selected(self, node: int) -> bool:
@@ -179,6 +183,10 @@ class Tree(Nodes):
                 if place in self._shared:
                     seen.add(place)
         return total
+
+    def _owned(self, node: int) -> Member:
+        member = self._member(node)
+        return owned(member, self._path(node), self.owners) if self.owners else member
 
     def _member(self, node: int) -> Member:
         place = self._place[node]

@@ -30,12 +30,23 @@ class Entry:
         place: see `LAYER`.
         same: an earlier path of the same file, or empty.
         read: reads its headers, when they are needed.
+        is_shared: whether there may be other paths of the same file.
     """
 
-    __slots__ = ("_member", "_read", "depth", "kind", "layer", "offset", "path", "same")
+    __slots__ = (
+        *("_member", "_read", "depth", "is_shared"),
+        *("kind", "layer", "offset", "path", "same"),
+    )
 
     def __init__(
-        self, path: bytes, depth: int, place: int, same: bytes, read: Callable[[], Member]
+        self,
+        path: bytes,
+        depth: int,
+        place: int,
+        same: bytes,
+        read: Callable[[], Member],
+        *,
+        is_shared: bool = False,
     ) -> None:
         self.path = path
         self.depth = depth
@@ -43,6 +54,7 @@ class Entry:
         self.offset = place & OFFSET
         self.kind = place & KIND
         self.same = same
+        self.is_shared = is_shared
         self._read = read
         self._member: Member | None = None
 

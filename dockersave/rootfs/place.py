@@ -23,7 +23,7 @@ from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
 from .merge import Tree
 from .missing import SETUID, Missing, lacking
 from .nodes import Entry
-from .record import Placed
+from .placed import Placed, changed_meanwhile
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)
 """Another owner: EINVAL if a user namespace has no such id."""
@@ -49,6 +49,7 @@ class Placing:
         root: the directory, open; owned by this process and closed to others.
         check: called for each path; may raise to stop.
         earlier: what an earlier save has left.
+        folder: where it is in the directory that is saved: empty, or it ends in a slash.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Placing:
         root: int,
         check: Callable[[], object] = lambda: None,
         earlier: Earlier | None = None,
+        folder: str = "",
     ) -> None:
         self.missing = Missing()
-        self.placed = Placed()
+        self.placed = Placed(os.fsencode(folder))
         self.size = 0
         """Bytes of all files that were written."""
         self._root = root
@@ -127,10 +129,11 @@ class Placing:
             if kept:
                 if kept.lacks:
                     self.missing.add(Missing.of(kept.lacks))
-                self.placed.add(entry, kept.inode, kept.lacks)
+                self.placed.add(entry, kept.inode, kept.lacks, kept.changed)
                 return
         member = entry.member
         if entry.same:
+            was_kept = member.kind == FILE and self._was_kept(entry.same)
             os.link(
                 entry.same, name, src_dir_fd=self._root, dst_dir_fd=parent, follow_symlinks=False
             )
@@ -138,7 +141,8 @@ class Placing:
                 status = os.lstat(name, dir_fd=parent)
                 where = b"/proc/self/fd/%d/%b" % (parent, name)
                 lacks = lacking(member, status, partial(_xattr, where))
-                self.placed.add(entry, status.st_ino, lacks.packed)
+                changed = status.st_ctime_ns if was_kept else 0
+                self.placed.add(entry, status.st_ino, lacks.packed, changed)
         elif member.kind == DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
             self._open.append((os.open(name, _FOLDER, dir_fd=parent), entry.path, member))
@@ -149,6 +153,19 @@ class Placing:
             self._own_name(parent, name, member)
         else:
             self._create_special(parent, entry.path, member)
+
+    def _was_kept(self, path: bytes) -> bool:
+        """Whether an earlier save had a file that gets another name.
+
+        Raises:
+            OutputError: it was changed meanwhile.
+        """
+        if not self._earlier:
+            return False
+        try:
+            return self.placed.was_kept(os.lstat(path, dir_fd=self._root))
+        except ValueError:
+            raise changed_meanwhile(_shown(path)) from None
 
     def _create_file(self, parent: int, name: bytes, entry: Entry, layer: Content) -> None:
         member = entry.member

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import struct
 import zlib
 from array import array
@@ -22,12 +21,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..limits import LIMITS
 from .headers import Content, Headers, Member
-from .nodes import Entry
-from .walk import Seen
 
 _ROW = struct.Struct("<IQQQQI")
 _MEMBER = struct.Struct("<IQIQBI")
@@ -39,6 +36,8 @@ _FORM = 1
 _LEVEL = 1
 """Of compression: most of a header is zeros."""
 _Frame = tuple[tuple[int, ...], bytes]
+_MOST = 2 * LIMITS.tar_extension
+"""How long a path, or a name and a target, can be."""
 _FILES = ""
 """The name of the files' section; the others have the diff_id of their layer."""
 
@@ -78,15 +77,18 @@ class Skeleton:
 
     def members(self) -> Iterator[tuple[int, Member]]:
         """All members, each with the offset of its first header: name, kind, target and size."""
-        position, is_known = 0, bool(self._starts)
+        starts, sizes, positions, position = array("Q"), array("I"), array("Q"), 0
         for (offset, size, stored, kind, length), names in self._briefs():
-            if not is_known:
-                self._starts.append(offset)
-                self._sizes.append(size)
-                self._positions.append(position)
+            if not self._starts:
+                starts.append(offset)
+                sizes.append(size)
+                positions.append(position)
                 position += size
             name, target = names[:length], names[length:]
             yield offset, Member(name, kind, 0, 0, 0, 0, target, stored, 0, (0, 0), {})
+        # Not before: who asks for members may stop in between.
+        if not self._starts:
+            self._starts, self._sizes, self._positions = starts, sizes, positions
 
     def read(self, offset: int, amount: int) -> bytes:
         """Up to `amount` bytes; fewer at the end of a member's headers."""
@@ -123,14 +125,23 @@ class Record:
         if end - start < _SIZE.size or _sum(_pieces(file, start, end)) != os.pread(file, _SUM, end):
             raise ValueError("the record is damaged")
         (size,) = _SIZE.unpack(os.pread(file, _SIZE.size, end - _SIZE.size))
-        table = json.loads(os.pread(file, size, end - _SIZE.size - size))
-        if table.get("form") != _FORM:
-            raise ValueError("the record is of another version")
-        self.root: str = table["root"]
-        """The folder of the file system in the directory: empty, or it ends in a slash."""
-        self.layers: list[str] = table["layers"]
-        """The diff_ids of the image's layers; a row has a number of one of them."""
         self._sections: dict[str, list[tuple[int, int]]] = {}
+        try:
+            self._read(json.loads(os.pread(file, size, end - _SIZE.size - size)), start)
+        except (AttributeError, KeyError, TypeError, RecursionError) as failure:
+            raise ValueError("the record is of another kind") from failure
+
+    root: str
+    """The folder of the file system in the directory: empty, or it ends in a slash."""
+    layers: list[str]
+    """The diff_ids of the image's layers; a row has a number of one of them."""
+    owners: list[list[int]]
+    """Who stands for the owners in the layers."""
+
+    def _read(self, table: Any, start: int) -> None:
+        if table["form"] != _FORM:
+            raise ValueError("the record is of another version")
+        self.root, self.layers, self.owners = table["root"], table["layers"], table["owners"]
         for name, *lengths in table["sections"]:
             self._sections[name] = []
             for length in lengths:
@@ -181,55 +192,22 @@ class Record:
             yield Row(path, *numbers)
 
 
-class Placed:
-    """The files that were written, in the order of a tree's entries."""
-
-    def __init__(self) -> None:
-        self._files = array("Q")
-
-    def add(self, entry: Entry, inode: int, lacks: int) -> None:
-        """Add one.
-
-        Args:
-            entry: what it is.
-            inode: its number.
-            lacks: what could not be had.
-        """
-        self._files.extend((entry.layer, entry.offset, inode, lacks))
-
-    def rows(self, seen: Iterable[Seen], root: bytes) -> Iterator[Row]:
-        """A row for each of them.
-
-        Args:
-            seen: all that is in the directory, in the same order.
-            root: the folder of the file system in the directory, or empty.
-
-        Raises:
-            ValueError: that is something else.
-        """
-        files = zip(*[iter(self._files)] * 4, strict=True)
-        for path, status, _ in seen:
-            if status and stat.S_ISREG(status.st_mode) and path.startswith(root):
-                layer, offset, inode, lacks = next(files, (0, 0, 0, 0))
-                if status.st_ino != inode:
-                    raise ValueError("other files are there")
-                yield Row(path[len(root) :], layer, offset, inode, status.st_ctime_ns, lacks)
-        if next(files, None):
-            raise ValueError("files are missing")
-
-
 class Recording:
     """A record that is being made: its layers first, then its files.
 
     Args:
         file: an empty file, open, which it goes to; `close` closes it.
         layers: the diff_ids of the image's layers.
+        owners: who stands for the owners in them.
     """
 
-    def __init__(self, file: int, layers: Sequence[str]) -> None:
+    def __init__(
+        self, file: int, layers: Sequence[str], owners: Sequence[tuple[int, int, int]] = ()
+    ) -> None:
         self._file = file
         self._size = 0
         self._layers = layers
+        self._owners = owners
         self._sections: list[tuple[str | int, ...]] = []
 
     def close(self) -> None:
@@ -265,24 +243,20 @@ class Recording:
         """Add a layer as another record has it."""
         self._sections.append((digest, *map(self._write, record.sections(digest))))
 
-    def finish(self, root: str, placed: Placed, seen: Iterable[Seen]) -> Iterator[bytes]:
+    def finish(self, root: str, rows: Iterable[Row]) -> Iterator[bytes]:
         """Add the files, and return all of it.
 
         Args:
             root: the folder of the file system in the directory.
-            placed: the files that were written.
-            seen: all that is in the directory.
-
-        Raises:
-            ValueError: that is something else.
+            rows: the files, in the order of a tree's entries.
         """
-        rows = placed.rows(seen, os.fsencode(root))
         lines = (_ROW.pack(len(path), *numbers) + path for path, *numbers in rows)
         self._sections.append((_FILES, self._write(_packed(lines))))
         table = {
             "form": _FORM,
             "root": root,
             "layers": self._layers,
+            "owners": self._owners,
             "sections": self._sections,
         }
         body = json.dumps(table).encode()
@@ -307,6 +281,8 @@ def _framed(form: struct.Struct, pieces: Iterable[bytes]) -> Iterator[_Frame]:
         start, end = 0, len(held)
         while end - start >= fixed:
             size, *numbers = form.unpack_from(held, start)
+            if size > _MOST:
+                raise ValueError("the record is damaged")
             stop = start + fixed + size
             if stop > end:
                 break
@@ -343,5 +319,8 @@ def _unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
     unpacking = zlib.decompressobj()
     for data in pieces:
         while data:
-            yield unpacking.decompress(data, LIMITS.read)
+            try:
+                yield unpacking.decompress(data, LIMITS.read)
+            except zlib.error as failure:
+                raise ValueError("the record is damaged") from failure
             data = unpacking.unconsumed_tail

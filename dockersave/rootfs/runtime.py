@@ -33,6 +33,7 @@ _MASKED = [
 ]
 _READ_ONLY = [f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq-trigger")]
 _ID_MOST = (1 << 32) - 2
+_RANGE = ("containerID", "hostID", "size")
 
 Read = Callable[[bytes], bytes]
 """Reads a file of the image; nothing if there is none."""
@@ -47,7 +48,11 @@ class _User:
 
 
 def runtime_config(
-    body: bytes, read: Read, hostname: str, rootless: tuple[int, int] | None = None
+    body: bytes,
+    read: Read,
+    hostname: str,
+    rootless: tuple[int, int] | None = None,
+    owners: Sequence[tuple[int, int, int]] = (),
 ) -> bytes:
     """The document, which is the same for the same image.
 
@@ -56,6 +61,7 @@ def runtime_config(
         read: reads `/etc/passwd` and `/etc/group`.
         hostname: of the container.
         rootless: the user and group id of a user who is not root, and is to be root in there.
+        owners: who stands for the owners in there, as in `owners.owned`; not with `rootless`.
 
     Raises:
         ContentError: the config is malformed, or its user is not in the image.
@@ -100,7 +106,7 @@ def runtime_config(
         "hostname": hostname,
         "mounts": list(_mounts(is_rootless=rootless is not None)),
         "annotations": _annotations(image, config),
-        "linux": _linux(rootless),
+        "linux": _linux(rootless, owners),
     }
     return (json.dumps(document, indent=2) + "\n").encode()
 
@@ -176,16 +182,20 @@ def _mounts(*, is_rootless: bool) -> Iterator[dict[str, Any]]:
         yield {**mount, **({"options": options} if options else {})}
 
 
-def _linux(rootless: tuple[int, int] | None) -> dict[str, Any]:
-    kinds = ["pid", "ipc", "uts", "mount", *(["network"] if rootless is None else ["user"])]
+def _linux(
+    rootless: tuple[int, int] | None, owners: Sequence[tuple[int, int, int]]
+) -> dict[str, Any]:
+    whose = [[(0, host, 1)] for host in rootless] if rootless else [owners, owners]
+    kinds = ["pid", "ipc", "uts", "mount", *([] if rootless else ["network"])]
+    kinds += ["user"] if any(whose) else []
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in kinds],
         "maskedPaths": _MASKED,
         "readonlyPaths": _READ_ONLY,
     }
-    if rootless is not None:
-        for key, host in zip(("uidMappings", "gidMappings"), rootless, strict=True):
-            linux[key] = [{"containerID": 0, "hostID": host, "size": 1}]
+    for key, ranges in zip(("uidMappings", "gidMappings"), whose, strict=True):
+        if ranges:
+            linux[key] = [dict(zip(_RANGE, each, strict=True)) for each in ranges]
     return linux
 
 

@@ -21,13 +21,18 @@ from .. import locks
 from ..archive.disk import sync, write_all, writing
 from ..errors import OutputError
 from ..spelling import argument
-from .record import Record
+from .clock import past
+from .earlier import is_of_here
+from .placed import Placed, changed_meanwhile
+from .record import Record, Row
 from .walk import FOLDER, Seen, fingerprint, look, remove
 
 _MARK = ".dockersave"
 """The file that makes `NAME.part` ours."""
 _MAGIC = b"dockersave"
 """What `NAME.saved` begins with."""
+_GAP = b"\n\n"
+"""What stands between its lines and the record."""
 _LINES = 4096
 """The most that its lines have, in bytes."""
 _INSIDE = ("new", "old", "note")
@@ -84,23 +89,27 @@ class Stage:
 
         Returns:
             The record, and the root of its file system, open; `close` closes both. None if there is
-            no such save, or the record is damaged.
+            no such save, or the record is damaged or came from elsewhere.
 
         Raises:
-            OutputError: it cannot be read.
+            OutputError: `NAME.saved` cannot be opened.
         """
         with writing(self.path):
-            known, writer, size = self._known()
-            if not known or writer != os.geteuid():
+            saved = self._open_saved()
+            if saved < 0:
                 return None
-            saved = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             self._ending.callback(os.close, saved)
-            with suppress(ValueError, FileNotFoundError):
-                record = Record(saved, size, spool)
+            # Another user's could say of any file that it was verified.
+            if os.fstat(saved).st_uid != os.geteuid():
+                return None
+            # What cannot be read cannot be kept.
+            with suppress(ValueError, OSError):
+                record = Record(saved, len(_lines(saved)) + len(_GAP), spool)
                 folder = os.open(os.path.join(self.path, record.root), FOLDER)
                 self._ending.callback(os.close, folder)
-                self._record = record
-                return record, folder
+                if is_of_here(record, folder):
+                    self._record = record
+                    return record, folder
         return None
 
     def check_names(self) -> None:
@@ -172,7 +181,7 @@ class Stage:
         Raises:
             OutputError: no save made it.
         """
-        known, writer, _ = self._known()
+        known, writer = self._known()
         if not os.path.lexists(self.path):
             yield None
             return
@@ -195,26 +204,30 @@ class Stage:
             f"move it away, or choose another name with {argument('output')}",
         )
 
-    def _known(self) -> tuple[list[str], int, int]:
-        """The fingerprints of what saves made under this name, who noted them, and their size.
+    def _known(self) -> tuple[list[str], int]:
+        """The fingerprints of what saves made under this name, and the user who noted them.
 
         Raises:
             OutputError: the file for them is something else.
         """
-        try:
-            fd = os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return [], -1, 0
+        fd = self._open_saved()
+        if fd < 0:
+            return [], -1
         try:
             writer = os.fstat(fd).st_uid
-            lines, gap, _ = os.read(fd, _LINES).partition(b"\n\n")
-            magic, *known = lines.split() or [b""]
+            magic, *known = _lines(fd).split() or [b""]
         finally:
             os.close(fd)
         if magic != _MAGIC:
             raise self._refusal("was not written by a save", self._saved)
-        names = [each.decode("ascii", "replace") for each in known]
-        return names, writer, len(lines) + len(gap)
+        return [each.decode("ascii", "replace") for each in known], writer
+
+    def _open_saved(self) -> int:
+        """Open `NAME.saved`; -1 if there is none."""
+        try:
+            return os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return -1
 
     def _note(self, *fingerprints: str, record: Iterable[bytes] = ()) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -231,11 +244,16 @@ class Stage:
             os.close(fd)
         os.rename("note", self._saved, src_dir_fd=self._fd)
 
-    def commit(self, recorded: Callable[[Iterator[Seen]], Iterator[bytes]] | None = None) -> None:
+    def commit(
+        self,
+        placed: Placed | None = None,
+        recorded: Callable[[Iterator[Row]], Iterator[bytes]] | None = None,
+    ) -> None:
         """Bring it to the disk and give it its name; then remove what had it.
 
         Args:
-            recorded: makes the record, of all that is in the directory.
+            placed: the files in it.
+            recorded: makes the record, of these files.
 
         Raises:
             OutputError: it cannot be published, or what has the name was changed meanwhile.
@@ -244,8 +262,9 @@ class Stage:
             self._check_is_here()
             # There is no call for one file system, and one for each file takes far longer.
             os.sync()
-            new = fingerprint(self._new)
+            new = self._checked(placed) if placed else fingerprint(self._new)
             with self._replaceable() as old:
+                published = past(self._fd, _MARK)
                 # Killed in between, the next run knows either of them.
                 record = self._record.pieces() if self._record else ()
                 self._note(*([old[1]] if old else []), new, record=record)
@@ -256,23 +275,52 @@ class Stage:
             sync(os.path.dirname(self.path) or ".")
             # It is published. Without what follows, the next save cannot keep files.
             with suppress(OSError):
-                # Of files with two names this removes one, which changes their inodes once more.
-                remove(self._fd, "old")
-                self._note(new, record=self._recorded(new, recorded) if recorded else ())
+                pieces: Iterable[bytes] = ()
+                if placed and recorded:
+                    pieces = self._recorded(placed, published, new, recorded)
+                self._note(new, record=pieces)
+
+    def _checked(self, placed: Placed) -> str:
+        """The fingerprint of what is to be published.
+
+        Raises:
+            OutputError: somebody has changed what was kept in it.
+        """
+        digest = hashlib.sha256()
+        try:
+            placed.check(self._look(digest))
+        except ValueError:
+            # If that can be seen, trying again does not help.
+            self.check_names()
+            raise changed_meanwhile(self.path) from None
+        return digest.hexdigest()
+
+    def _look(self, digest: hashlib._Hash) -> Iterator[Seen]:
+        for seen in look(self._new):
+            digest.update(seen.facts)
+            yield seen
 
     def _recorded(
-        self, expected: str, recorded: Callable[[Iterator[Seen]], Iterator[bytes]]
+        self,
+        placed: Placed,
+        published: int,
+        expected: str,
+        recorded: Callable[[Iterator[Row]], Iterator[bytes]],
     ) -> Iterator[bytes]:
-        """The record of what was published; nothing if somebody has changed that already."""
-        digest = hashlib.sha256()
+        """Remove what was replaced; the record of what was published.
 
-        def all_seen() -> Iterator[Seen]:
-            for seen in look(self._new):
-                digest.update(seen.facts)
-                yield seen
-
+        Returns:
+            The record; nothing if somebody has changed that already.
+        """
+        digest, settled = hashlib.sha256(), published
         with suppress(ValueError):
-            pieces = recorded(all_seen())
+            if self._record:
+                # Until here, only others can have changed what was kept.
+                placed.check(look(self._new))
+                # Of files with two names this removes one, which changes their inodes once more.
+                remove(self._fd, "old")
+                settled = past(self._fd, _MARK)
+            pieces = recorded(placed.rows(self._look(digest), published, settled))
             if digest.hexdigest() == expected:
                 return pieces
         return iter(())
@@ -342,3 +390,8 @@ class Stage:
         if self._fd >= 0:
             locks.close(self._fd)
             self._fd = -1
+
+
+def _lines(saved: int) -> bytes:
+    """What stands in `NAME.saved`, an open file, before the record."""
+    return os.pread(saved, _LINES, 0).partition(_GAP)[0]

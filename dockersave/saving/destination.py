@@ -146,11 +146,12 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
             f"{len(references)} images need a name for the archive",
             f"add {argument('output', 'bundle.tar')}",
         )
-    if options.only and not format_named(options.format).is_file_system:
-        raise UsageError(
-            f"{argument('only')} is for file systems, not for images",
-            f"add {argument('format', 'rootfs')}",
-        )
+    for name in ("only", "owner_map"):
+        if getattr(options, name) and not format_named(options.format).is_file_system:
+            raise UsageError(
+                f"{argument(name)} is for file systems, not for images",
+                f"add {argument('format', 'rootfs')}",
+            )
     if options.from_archive and not format_named(options.format).is_file_system:
         raise UsageError(
             f"{argument('from_archive')} is for file systems; this would only copy the archive",

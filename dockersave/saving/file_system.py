@@ -111,6 +111,7 @@ class FileSystem:
         # A file system, written nowhere.
         options = replace(options, format="rootfs", output=STDOUT, tar=True, tree=False, lock=None)
         options = replace(options, tarname=None, layers_dir=None, xz=False, zstd=False)
+        options = replace(options, owner_map=())
         images = [] if image is None else [image]
         self._lock = threading.Lock()
         self._ending = ExitStack()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import ContentError, OutputError, UsageError
 from ..limits import LIMITS
 from ..model.image import Image
+from ..model.owners import parse_owner_map
 from ..spelling import argument
 from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
@@ -94,10 +95,14 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
             ending.callback(os.close, root)
         digests, check = _diff_ids(image), job.session.cancellation.check
         unnamed = partial(spool, job.working_dir)
-        recording = ending.enter_context(closing(Recording(unnamed(), digests)))
+        owners = parse_owner_map(job.options.owner_map)
+        recording = ending.enter_context(closing(Recording(unnamed(), digests, owners)))
         record, folder = stage.earlier(unnamed) or (None, -1)
+        if record and record.owners != [list(each) for each in owners]:
+            # All files have others.
+            record = None
         earlier = Earlier(record, folder, digests, check) if record else None
-        placing = Placing(root, check, earlier)
+        placing = Placing(root, check, earlier, job.format.root)
         job.leave_room(room_to_leave(job.format.layers([image])))
         with (
             merged(job, image, recording, record) as (tree, layers),
@@ -111,7 +116,7 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
                 write_file(top, _CONFIG, config)
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
-        stage.commit(partial(recording.finish, job.format.root, placing.placed))
+        stage.commit(placing.placed, partial(recording.finish, job.format.root))
         job.size = placing.size
     if left_out := _left_out(placing.missing):
         job.session.notify(
@@ -186,8 +191,11 @@ def merged(
             missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
             if not missing:
                 break
+        for digest in guessed.keys() - fetched.keys():
+            job.session.trace.say("index", f"layer {digest} is not needed")
         job.progress.phase("publishing")
         tree = merge(recording)
+        tree.owners = parse_owner_map(job.options.owner_map)
         if recording and record:
             for digest in known:
                 recording.copy(digest, record)
@@ -232,7 +240,7 @@ def _runtime_config(
         )
 
     hostname = image.root.hex[:12]
-    return runtime_config(image.primary.config_body, read, hostname, rootless)
+    return runtime_config(image.primary.config_body, read, hostname, rootless, tree.owners)
 
 
 def _left_out(missing: Missing) -> str:

@@ -45,7 +45,8 @@ class Forecast:
     Args:
         images: what would be saved, in the order of the call, with the digests as served; unpacking
             layers changes them.
-        layers: those that would be fetched or reused, each once.
+        layers: those that would be fetched or reused, each once; of a part of a file system, also
+            those of which an index may tell that they are not needed.
         paths: the archive, the directory, or both; none for a stream.
         size: of the archive, before it is compressed as a whole; None if the sizes of unpacked
             layers are not known yet.

@@ -28,6 +28,7 @@ from .destination import STDOUT, Destination
 from .job import Job
 from .output_names import check_writable
 from .resolve import resolve
+from .selection import certain
 
 if TYPE_CHECKING:
     from ..archive.write.room import Room
@@ -280,10 +281,12 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     if tree and plan and ExistingTree(tree).seems_to_be(plan):
         tree = None
     layers = job.format.layers(images)
-    room = Room.of(archive, tree, layers, plan, compressed=compressed)
+    # How large a part is, nothing tells.
+    whole = [] if job.options.only else layers
+    room = Room.of(archive, tree, whole, plan, compressed=compressed)
     if job.format.is_file_system:
         # Its layers are on the disk, too, until it is written.
-        room = replace(room, needed=room.needed + least_room(layers))
+        room = replace(room, needed=room.needed + least_room(certain(job, layers)))
     return room
 
 

@@ -17,8 +17,18 @@ from .job import Job
 from .layer_files import LayerFile
 
 if TYPE_CHECKING:
+    from ..archive.members import Layer
     from ..rootfs.headers import Content
     from ..rootfs.merge import Tree
+
+
+def certain(job: Job, layers: Sequence[Layer]) -> Sequence[Layer]:
+    """The layers that are needed, whatever their indexes say."""
+    if not job.options.only:
+        return layers
+    from ..transfer.layer_index import has_index
+
+    return [layer for layer in layers if not has_index(layer.served)]
 
 
 def stand_ins(

@@ -54,6 +54,7 @@ SAID: dict[str, tuple[list[str], dict[str, object]]] = {
     "--zstd": ([], {"zstd": True}),
     "--reuse": (["old.tar"], {"reuse": ("old.tar",)}),
     "--only": (["etc"], {"only": ("etc",)}),
+    "--owner-map": (["0:100000:65536"], {"owner_map": ("0:100000:65536",)}),
     "--from": (["old.tar"], {"from_archive": "old.tar"}),
     "--verify-key": (["a.pem", "--verify-key", "b"], {"verify_keys": ("a.pem", "b")}),
     "--annotation": (

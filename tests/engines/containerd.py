@@ -43,10 +43,9 @@ address = "{self.socket}"
 
     def _answers(self) -> bool:
         try:
-            self.ctr("version")
+            return self.socket.exists() and bool(self.ctr("version"))
         except Refused:
             return False
-        return True
 
     def ctr(self, *arguments: str | Path) -> str:
         """Run ctr against the judge's own containerd."""

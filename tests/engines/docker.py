@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 from tests.engines.judge import Facts, Judge, Refused
@@ -29,10 +32,9 @@ class Docker(Judge):
 
     def _answers(self) -> bool:
         try:
-            self.docker("version")
+            return self.socket.exists() and bool(self.docker("version"))
         except Refused:
             return False
-        return True
 
     def docker(self, *arguments: str | Path) -> str:
         """Run Docker's client against the judge's own daemon."""
@@ -54,17 +56,34 @@ class Docker(Judge):
     @contextmanager
     def file_system(self, name: str) -> Iterator[Path]:
         """Export a container that was never started."""
-        container = self.docker("create", "--network", "none", name).strip()
+        settings = {"Image": name, "NetworkDisabled": True}
+        container = json.loads(self.ask("POST", "/containers/create", settings))["Id"]
         tar = self.folder / "export.tar"
         try:
-            self.docker("export", "--output", tar, container)
+            tar.write_bytes(self.ask("GET", f"/containers/{container}/export"))
             yield tar
         finally:
-            self.docker("rm", "--force", container)
+            self.ask("DELETE", f"/containers/{container}?force=1")
             tar.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove all images."""
-        images = self.docker("image", "ls", "--all", "--quiet", "--no-trunc").split()
-        if images:
-            self.docker("image", "rm", "--force", *sorted(set(images)))
+        for image in json.loads(self.ask("GET", "/images/json")):
+            self.ask("DELETE", f"/images/{image['Id']}?force=1")
+
+    def ask(self, method: str, path: str, document: object = None) -> bytes:
+        """Ask the daemon itself, which is quicker: a client starts for longer than it works.
+
+        Raises:
+            Refused: it answers with an error.
+        """
+        with closing(HTTPConnection("docker")) as connection:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(str(self.socket))
+            body = json.dumps(document) if document else None
+            connection.request(method, path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            data = answer.read()
+        if answer.status >= 400:
+            raise Refused(f"{method} {path}: {data.decode()}")
+        return data

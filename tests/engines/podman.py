@@ -38,15 +38,11 @@ class Podman(Judge):
 
     @contextmanager
     def file_system(self, name: str) -> Iterator[Path]:
-        """Mount the image."""
-        folder = self.podman("image", "mount", name).strip()
-        try:
-            yield Path(folder)
-        finally:
-            self.podman("image", "umount", name)
+        """Mount the image, until it is removed."""
+        yield Path(self.podman("image", "mount", name).strip())
 
     def forget(self) -> None:
-        """Remove all images."""
+        """Remove all images, mounted ones, too."""
         self.podman("image", "rm", "--all", "--force")
 
     def close(self) -> None:

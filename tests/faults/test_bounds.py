@@ -27,8 +27,8 @@ MIB = 1 << 20
 SAMPLES = {
     "small": (3 * MIB, 1),
     "small-127": (3 * MIB, 127),
-    "medium": (300 * MIB, 1),
-    "medium-127": (300 * MIB, 127),
+    "medium": (150 * MIB, 1),
+    "medium-127": (150 * MIB, 127),
 }
 PACKED = [random_layer(size * MIB, size, "gzip") for size in (40, 20, 3)]
 OPTIONS = ["", "--gunzip", "-o-", "--no-tar", "--no-rm", "--cache-dir=cache", "--jobs=64"]
@@ -114,19 +114,27 @@ def test_memory_of_large_configs(size: float, count: int, form: str, tmp_path: P
     assert int(done.out) / 1024 <= 64
 
 
-@pytest.mark.parametrize("jobs", [8, 64])
-@pytest.mark.parametrize("is_said", [True, False], ids=["length", "chunked"])
-def test_memory_of_large_manifests(jobs: int, is_said: bool, tmp_path: Path) -> None:
-    """All at once, whether or not it is known how large they are before they are read."""
-    store, layers, count = Store(), [random_layer(1000, 1)], 60
-    for number in range(count):
+@pytest.fixture(scope="module")
+def large_manifests() -> Store:
+    """Many images, each with a manifest that is nearly too large."""
+    store, layers = Store(), [random_layer(1000, 1)]
+    for number in range(60):
         labels = {"x": f"{number}" + "x" * int(3.9 * MIB)}
         store.add(f"i{number}", image(layers, top={"annotations": labels}), "latest")
+    return store
+
+
+@pytest.mark.parametrize("jobs", [8, 64])
+@pytest.mark.parametrize("is_said", [True, False], ids=["length", "chunked"])
+def test_memory_of_large_manifests(
+    jobs: int, is_said: bool, large_manifests: Store, tmp_path: Path
+) -> None:
+    """All at once, whether or not it is known how large they are before they are read."""
     prefix = [sys.executable, "-S", "-c", WRAPPER]
-    with Simulator(store) as server:
+    with Simulator(large_manifests) as server:
         if not is_said:
             server.faults.add(Fault.chunked(on="manifest"))
-        others = [f"{server.host}/i{number}" for number in range(1, count)]
+        others = [f"{server.host}/{name}" for name in large_manifests.repositories if name != "i0"]
         words = ["-q", "-o", "x.tar", f"--jobs={jobs}", *others]
         done = run(server, *words, cwd=tmp_path, image="i0", prefix=prefix, timeout=600)
     assert done.code == 6, done.err
@@ -294,7 +302,7 @@ def test_waiting_for_a_registry(server: Simulator, tmp_path: Path) -> None:
 def test_connections_are_bounded(server: Simulator, tmp_path: Path) -> None:
     for jobs in (1, 3):
         server.requests.clear()
-        server.faults.add(Fault.delay(0.1, on="blob"))
+        server.faults.add(Fault.delay(0.02, on="blob"))
         before = fetched(server)
         saved(server, tmp_path / f"{jobs}.tar", "small-127", jobs=jobs)
         server.faults.clear()

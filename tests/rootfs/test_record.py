@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from types import SimpleNamespace
 from typing import Any
@@ -19,15 +22,15 @@ from dockersave.rootfs.earlier import Rows, is_alike, is_untouched
 from dockersave.rootfs.headers import Headers, Member
 from dockersave.rootfs.merge import Tree
 from dockersave.rootfs.missing import Missing, lacking
-from dockersave.rootfs.nodes import LAYER, Entry
-from dockersave.rootfs.record import Placed, Record, Recording, Row
+from dockersave.rootfs.nodes import Entry
+from dockersave.rootfs.placed import Placed
+from dockersave.rootfs.record import Record, Recording, Row
 from dockersave.rootfs.walk import Seen
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 from tests.rootfs.layouts import of_tree
+from tests.rootfs.placing import LATE, NOTHING, state
 from tests.rootfs.sparse import FORMATS, Holed, sparse
 from tests.rootfs.test_merge import LAYERS
-
-NOTHING = Member(b"", ord("0"), 0o644, 0, 0, 0, b"", 0, 0, (0, 0), {})
 
 
 def spool() -> int:
@@ -40,17 +43,17 @@ def recorded(
 ) -> bytes:
     """Return the record of layers, and of files of the first one with these inodes."""
     digests = [f"sha256:{number}" for number in range(len(layers))]
-    placed, seen = Placed(), []
+    placed, seen = Placed(os.fsencode(root)), []
     for number, (path, inode) in enumerate(files):
         entry = Entry(path, 0, number * 512, b"", lambda: NOTHING)
         placed.add(entry, inode, number % 3)
-        status: Any = SimpleNamespace(st_mode=0o100644, st_ino=inode, st_ctime_ns=inode + 1)
+        status = state(inode, inode + 1)
         seen.append(Seen(os.fsencode(root) + path, status, b""))
     with closing(Recording(spool(), digests)) as recording:
         for digest, data in zip(digests, layers, strict=True):
             for _ in recording.layer(digest, Bytes(data)):
                 pass
-        return b"".join(recording.finish(root, placed, seen))
+        return b"".join(recording.finish(root, placed.rows(seen, LATE, LATE)))
 
 
 def reading(data: bytes, ending: ExitStack) -> Record:
@@ -125,24 +128,63 @@ def test_what_is_damaged_is_not_read(at: int) -> None:
         reading(bytes(data), ending)
 
 
+def changed(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """Return a record with another table, and the sum of that."""
+    body = data[:-32]
+    size = int.from_bytes(body[-4:], "little")
+    table = json.loads(body[-4 - size : -4])
+    change(table)
+    text = json.dumps(table).encode()
+    body = body[: -4 - size] + text + len(text).to_bytes(4, "little")
+    return body + hashlib.sha256(body).digest()
+
+
+CHANGES: list[Callable[[dict[str, Any]], object]] = [
+    lambda table: table.clear(),
+    lambda table: table.update(form=2),
+    lambda table: table.pop("root"),
+    lambda table: table.update(sections=3),
+    lambda table: table.update(sections=[["", "x"]]),
+]
+
+
+@pytest.mark.parametrize("number", range(len(CHANGES)))
+def test_what_is_of_another_kind_is_not_read(number: int) -> None:
+    data = recorded([tar([file("a")])], [(b"a", 1)])
+    with ExitStack() as ending:
+        reading(changed(data, lambda table: None), ending)
+        with pytest.raises(ValueError, match="of another"):
+            reading(changed(data, CHANGES[number]), ending)
+
+
+@pytest.mark.parametrize(
+    "rows", [b"no zlib data", zlib.compress(b"\xff" * 40)], ids=["not packed", "too long a path"]
+)
+def test_rows_that_cannot_be_are_not_read(rows: bytes) -> None:
+    empty = recorded([])
+    rest = changed(empty, lambda table: table.update(sections=[["", len(rows)]]))
+    first = json.loads(empty[empty.index(b"{") : -36])["sections"][0][1]
+    body = rows + rest[first:-32]
+    with ExitStack() as ending, pytest.raises(ValueError, match="damaged"):
+        list(reading(body + hashlib.sha256(body).digest(), ending).rows())
+
+
+def test_who_stops_reading_members_can_begin_again() -> None:
+    data = tar([file("a"), file("b"), file("c", "x" * 600), file("d")])
+    with ExitStack() as ending:
+        record = reading(recorded([data]), ending)
+        next(iter(members(record, 0)))
+        expected = [(offset, member.name) for offset, member in Headers(Bytes(data))]
+        assert [(offset, member.name) for offset, member in members(record, 0)] == expected
+        found = Headers(record.skeleton("sha256:0"))
+        assert [found.at(offset).name for offset, _ in expected] == [b"a", b"b", b"c", b"d"]  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 35, 36, 37, 100])
 def test_what_is_cut_off_is_not_read(size: int) -> None:
     data = recorded([tar([file("a")])], [(b"a", 1)])
     with ExitStack() as ending, pytest.raises(ValueError, match="damaged"):
         reading(data[:size], ending)
-
-
-def test_other_files_make_no_rows() -> None:
-    placed = Placed()
-    placed.add(Entry(b"a", 0, 3 << LAYER | 512 | ord("0"), b"", lambda: NOTHING), 5, 0)
-    right: Any = SimpleNamespace(st_mode=0o100644, st_ino=5, st_ctime_ns=6)
-    wrong: Any = SimpleNamespace(st_mode=0o100644, st_ino=4, st_ctime_ns=6)
-    folder: Any = SimpleNamespace(st_mode=0o040755, st_ino=4, st_ctime_ns=6)
-    others = [Seen(b"0", folder, b""), Seen(b"1", None, b"")]
-    assert list(placed.rows([*others, Seen(b"a", right, b"")], b"")) == [Row(b"a", 3, 512, 5, 6, 0)]
-    for seen in ([], [wrong], [right, right]):
-        with pytest.raises(ValueError, match="files are"):
-            list(placed.rows([Seen(b"a", each, b"") for each in seen], b""))
 
 
 def test_rows_are_found_in_the_order_of_a_tree() -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dockersave
-from dockersave import FileSystem, Options, save
+from dockersave import FileSystem, Options, forecast, save
 from dockersave.limits import LIMITS
 from dockersave.transfer import layer_index
 from tests.images import Image, image, raw_layer
@@ -256,6 +256,34 @@ def test_a_whole_file_system_needs_no_index(tmp_path: Path) -> None:
         assert len(blobs) == len(numbers) == 3
     with tarfile.open(fileobj=io.BytesIO(made)) as archive:
         assert "stargz.index.json" in archive.getnames()
+
+
+def test_room_is_asked_for_what_is_certain(tmp_path: Path) -> None:
+    layers: list[Indexed] = [stargz(BASE), (raw_layer(tar(MIDDLE)), {}), stargz(TOP)]
+
+    def needed(served: Simulator, *only: str) -> int:
+        output = tmp_path / "made.tar"
+        options = Options(format="rootfs", only=only, output=output)
+        return forecast(f"{served.host}/sample", options=options, network=PLAIN).needed
+
+    with serving(sample=image_of(layers)) as served:
+        sizes = [layer.size - layer.size // 8 for layer, _ in layers]
+        # The layers, and what they make.
+        assert needed(served) == 2 * sum(sizes)
+        assert needed(served, "app") == sizes[1]
+
+
+def test_the_trace_says_what_is_not_needed(tmp_path: Path) -> None:
+    lines: list[str] = []
+    options = Options(format="rootfs", only=["app"], output=tmp_path / "made.tar")
+    layers = [wrong_digest(BASE), stargz(MIDDLE), stargz(TOP)]
+    with serving(sample=image_of(layers)) as served:
+        save(f"{served.host}/sample", options=options, network=PLAIN, trace=lines.append)
+    said = [line.partition(" index: ")[2] for line in lines if " index: " in line]
+    assert [line for line in said if "is not needed" in line] == [
+        f"layer {layers[1][0].diff_id} is not needed"
+    ]
+    assert any("the index hashes to" in line for line in said)
 
 
 def test_a_directory_can_be_updated(tmp_path: Path) -> None:

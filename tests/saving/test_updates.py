@@ -11,15 +11,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dockersave.errors import ContentError
-from dockersave.saving.save import Saved
+from dockersave.saving.save import Saved, save
 from tests.images import image, raw_layer
 from tests.registry.simulator import Simulator
 from tests.rootfs.layers import Item, file, tar
 from tests.rootfs.layouts import of_directory
 from tests.rootfs.sparse import Holed, sparse
 from tests.rootfs.test_merge import LAYERS
-from tests.saving.from_simulator import names_in, serving
-from tests.saving.updating import BASE, ONE, TWO, fetched, fresh, inodes, layered, saving
+from tests.saving.from_simulator import PLAIN, names_in, serving
+from tests.saving.updating import (
+    BASE,
+    ONE,
+    TWO,
+    as_directory,
+    fetched,
+    fresh,
+    inodes,
+    layered,
+    saving,
+)
 
 
 def test_only_what_differs_is_fetched_and_written(registry: Simulator, tmp_path: Path) -> None:
@@ -58,6 +68,18 @@ def test_files_of_a_layer_that_was_made_again_are_compared(tmp_path: Path) -> No
         "holed", "big", "empty", "hidden", "gone/deep/x", "dir-then-file/x", "file-then-dir",
     }  # fmt: skip
     assert (path / "etc/a").stat().st_nlink == (path / "etc/z").stat().st_nlink == 1
+
+
+def test_archives_update_a_directory_without_a_network(registry: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    saving(registry, "one", path)
+    before = inodes(path)
+    archive = tmp_path / "two.tar"
+    save(f"{registry.host}/two", output=archive, network=PLAIN)
+    save(options=as_directory(path, from_archive=archive))
+    assert of_directory(path) == expected
+    assert inodes(path)["etc/passwd"] == before["etc/passwd"]
 
 
 def test_the_same_again_fetches_nothing(registry: Simulator, tmp_path: Path) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from dockersave.errors import OutputError
 from dockersave.rootfs import earlier
+from dockersave.rootfs.headers import Content, Member
 from dockersave.rootfs.place import Placing
+from dockersave.rootfs.record import Recording
 from tests.registry.simulator import Simulator
 from tests.rootfs.layouts import of_directory
 from tests.saving.from_simulator import names_in
@@ -172,6 +176,39 @@ def test_a_record_of_another_user_is_not_used(registry: Simulator, tmp_path: Pat
     for each in (path, tmp_path / "root.saved"):
         os.chown(each, 65534, 65534)
     assert fetched(registry, lambda: saving(registry, "two", path)) == 2
+
+
+def test_a_record_that_came_along_with_its_directory_is_not_used(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, away = tmp_path / "root", tmp_path / "away"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    whole = Recording.layer
+
+    class Lying(NamedTuple):
+        """A layer whose files are all setuid."""
+
+        layer: Content
+
+        def read(self, offset: int, amount: int) -> bytes:
+            data = self.layer.read(offset, amount)
+            if amount != tarfile.BLOCKSIZE or b"0000644\0" not in data:
+                return data
+            member = tarfile.TarInfo.frombuf(data, "utf-8", "strict")
+            member.mode = 0o4755
+            return member.tobuf(tarfile.GNU_FORMAT)
+
+    def lying(self: Recording, digest: str, layer: Content) -> Iterator[tuple[int, Member]]:
+        return whole(self, digest, Lying(layer))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recording, "layer", lying)
+        saving(registry, "one", path)
+    # As unpacking both does, if somebody has put them into an archive.
+    path.rename(away)
+    subprocess.run(["cp", "-a", away, path], check=True)
+    assert fetched(registry, lambda: saving(registry, "two", path)) == 2
+    assert of_directory(path) == expected
 
 
 @pytest.mark.parametrize("step", range(0, 60, 3))

@@ -1,0 +1,149 @@
+"""Updates while somebody changes the files that are kept, so that their times and sizes stay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockersave.archive import disk
+from dockersave.errors import OutputError
+from dockersave.rootfs import clock
+from dockersave.rootfs.earlier import Earlier
+from dockersave.rootfs.place import Placing
+from tests.registry.simulator import Simulator
+from tests.rootfs.layouts import of_directory
+from tests.saving.from_simulator import names_in
+from tests.saving.updating import fresh, saving
+
+
+def _in_place(path: Path) -> None:
+    kept = path.stat()
+    with path.open("r+b") as out:
+        out.write(b"X")
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+
+
+def _attributes(path: Path) -> None:
+    os.setxattr(path, "user.mine", b"x")
+
+
+CHANGES = pytest.mark.parametrize("change", [_in_place, _attributes])
+
+
+@CHANGES
+@pytest.mark.parametrize("name", ["etc/passwd", "etc/z", "bin/ping"])
+@pytest.mark.parametrize("moment", [(Placing, "write"), (os, "sync")])
+def test_what_is_changed_after_it_was_kept_is_not_published(
+    name: str,
+    change: Callable[[Path], object],
+    moment: tuple[Any, str],
+    registry: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    saving(registry, "one", path)
+    whole = getattr(*moment)
+
+    def late(*arguments: Any) -> None:
+        whole(*arguments)
+        change(path / name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*moment, late)
+        with pytest.raises(OutputError, match="were changed in the meantime"):
+            saving(registry, "two", path)
+    assert (path / "etc" / "b").read_text() == "old"
+    saving(registry, "two", path)
+    assert of_directory(path) == expected
+
+
+@CHANGES
+def test_what_is_changed_before_it_gets_its_second_name_is_not_published(
+    change: Callable[[Path], object],
+    registry: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    saving(registry, "one", path)
+    whole = Earlier.keep
+
+    def keep(self: Earlier, entry: Any, *arguments: Any) -> Any:
+        kept = whole(self, entry, *arguments)
+        if entry.path == b"etc/a":
+            assert kept
+            change(path / "etc/a")
+        return kept
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Earlier, "keep", keep)
+        with pytest.raises(OutputError, match="were changed in the meantime"):
+            saving(registry, "two", path)
+    saving(registry, "two", path)
+    assert of_directory(path) == expected
+
+
+@CHANGES
+@pytest.mark.parametrize("name", ["etc/passwd", "etc/b", "etc/z"])
+@pytest.mark.parametrize("is_removed", [False, True], ids=["before", "after"])
+def test_what_is_changed_before_it_is_recorded_is_written_anew(
+    name: str,
+    change: Callable[[Path], object],
+    *,
+    is_removed: bool,
+    registry: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    saving(registry, "one", path)
+    whole, settled = disk.sync, clock.past
+    times = []
+
+    def published(folder: str) -> None:
+        whole(folder)
+        if not is_removed:
+            change(path / name)
+
+    def past(*arguments: Any) -> int:
+        time = settled(*arguments)
+        times.append(time)
+        if is_removed and len(times) == 2:
+            change(path / name)
+        return time
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dockersave.rootfs.stage.sync", published)
+        patch.setattr("dockersave.rootfs.stage.past", past)
+        saving(registry, "two", path)
+    assert of_directory(path) != expected
+    saving(registry, "two", path)
+    assert of_directory(path) == expected
+    assert names_in(tmp_path) == ["fresh", "fresh.saved", "root", "root.saved"]
+
+
+def test_what_others_have_a_name_of_is_not_kept(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, mine = tmp_path / "root", tmp_path / "mine"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    whole = disk.sync
+
+    def published(folder: str) -> None:
+        whole(folder)
+        mine.hardlink_to(path / "etc" / "passwd")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dockersave.rootfs.stage.sync", published)
+        saving(registry, "one", path)
+    saving(registry, "two", path)
+    mine.write_text("somebody's")
+    assert of_directory(path) == expected
