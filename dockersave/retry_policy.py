@@ -31,7 +31,8 @@ class Verdict(NamedTuple):
         until: when to retry, in seconds of the caller's clock; at once if that is past.
         counts: whether it counts as an attempt.
         sheds: whether to use one connection less instead.
-        rests: whether to ask the server for nothing else until then: it did not answer.
+        rests: whether to ask the server for nothing else until then: it did not answer, or is
+            too busy.
     """
 
     failure: Exception | None = None
@@ -92,7 +93,8 @@ class RetryPolicy:
             overtaken: whether another connection made progress in the meantime.
         """
         network = failure if isinstance(failure, NetworkError) else None
-        if network and network.crowded and crowd:
+        is_busy = network and network.crowded
+        if is_busy and crowd:
             return Verdict(sheds=True)
         # Some servers refuse connections above their limit: continue with the others.
         is_refused = network and (network.transient or network.unreachable) and not network.answered
@@ -109,7 +111,7 @@ class RetryPolicy:
             if attempts < self._retries and (failure.is_shared or self._spend()):
                 again = self._again(failure, attempts + 1, now)
                 # Nobody gets through. Asking for each blob in turn would soon exhaust all retries.
-                return again._replace(rests=bool(is_refused and alone))
+                return again._replace(rests=bool(alone and (is_refused or is_busy)))
         if is_refused and not alone:
             return Verdict(sheds=True)
         if failure.transient:

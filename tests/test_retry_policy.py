@@ -304,6 +304,8 @@ def test_no_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         (NetworkError("refused", transient=True, unreachable=True), False, False),
         (NetworkError("reset", transient=True), True, True),
         (NetworkError("error 500", transient=True, answered=True), True, False),
+        (NetworkError("429", transient=True, answered=True, crowded=True), True, True),
+        (NetworkError("429", transient=True, answered=True, crowded=True), False, False),
         (ContentError("wrong bytes", transient=True), True, False),
     ],
 )

@@ -109,15 +109,8 @@ def test_a_server_that_refuses_one_more_is_asked_for_one_less_until_it_has_serve
     assert driver.ledger.capacity == 2, "what it served before counts no more"
 
 
-@pytest.mark.parametrize("unreachable", [True, False], ids=["refused", "reset"])
-@pytest.mark.parametrize("connections", [1, 8])
-def test_a_server_that_is_away_is_waited_for_not_asked_for_each_blob(
-    connections: int, unreachable: bool
-) -> None:
-    """With many layers, all retries of a run would be used up within seconds."""
-    away = NetworkError("away", transient=True, unreachable=unreachable)
-    policy = RetryPolicy(20, wait_until=-math.inf, jitter=lambda low, high: high)
-    ledger = Ledger([blob(name=f"{n}") for n in range(40)], policy, most=connections)
+def rounds_of(ledger: Ledger, failure: Exception) -> tuple[list[int], float]:
+    """How many requests fail at a time, until the ledger gives up, and when it does."""
     now = 0.0
     rounds: list[int] = []
     while not ledger.failure:
@@ -130,8 +123,32 @@ def test_a_server_that_is_away_is_waited_for_not_asked_for_each_blob(
             continue
         rounds.append(len(leases))
         for lease in leases:
-            ledger.failed(lease, away, now)
+            ledger.failed(lease, failure, now)
         check(ledger, now)
+    return rounds, now
+
+
+@pytest.mark.parametrize("connections", [1, 8])
+def test_a_server_that_is_too_busy_is_not_asked_for_each_blob(connections: int) -> None:
+    """What it asks to wait holds for all of them."""
+    busy = NetworkError("wait", transient=True, crowded=True, answered=True, retry_after=1.0)
+    policy = RetryPolicy(20, wait_until=-math.inf, jitter=lambda low, high: high)
+    ledger = Ledger([blob(name=f"{n}") for n in range(40)], policy, most=connections)
+    rounds, now = rounds_of(ledger, busy)
+    assert rounds == [8] * (connections == 8) + [1] * 21
+    assert now == 20 * 2.0
+
+
+@pytest.mark.parametrize("unreachable", [True, False], ids=["refused", "reset"])
+@pytest.mark.parametrize("connections", [1, 8])
+def test_a_server_that_is_away_is_waited_for_not_asked_for_each_blob(
+    connections: int, unreachable: bool
+) -> None:
+    """With many layers, all retries of a run would be used up within seconds."""
+    away = NetworkError("away", transient=True, unreachable=unreachable)
+    policy = RetryPolicy(20, wait_until=-math.inf, jitter=lambda low, high: high)
+    ledger = Ledger([blob(name=f"{n}") for n in range(40)], policy, most=connections)
+    rounds, now = rounds_of(ledger, away)
     assert rounds == [connections] * 21
     assert now == sum(min(0.5 * 2**count, 60) for count in range(1, 21))
 
