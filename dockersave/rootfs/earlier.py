@@ -103,6 +103,9 @@ class Earlier:
             os.close(fd)
 
     def _is_equal(self, row: Row, entry: Entry, layer: Content) -> bool:
+        if 2 * entry.member.stored < entry.member.size:
+            # To write holes takes no time. To compare them could take days.
+            return False
         skeleton = self._record.skeleton(self._record.layers[row.layer])
         before = Headers(skeleton).at(row.offset)
         if before is None or not is_alike(before, entry.member):

@@ -70,6 +70,21 @@ def test_files_of_a_layer_that_was_made_again_are_compared(tmp_path: Path) -> No
     assert (path / "etc/a").stat().st_nlink == (path / "etc/z").stat().st_nlink == 1
 
 
+def test_holes_are_written_sooner_than_compared(tmp_path: Path) -> None:
+    path = tmp_path / "root"
+    holed = Holed(1 << 20, [(4096, b"x" * 4096)])
+    full = Holed(8192, [(4096, b"x" * 4096)])
+    same = sparse("holed", holed, "1.0") + sparse("full", full, "1.0")
+    layers = [[raw_layer(same + tar([file("x", each)]))] for each in "12"]
+    with serving(one=image(layers[0]), two=image(layers[1])) as registry:
+        expected = fresh(registry, "two", tmp_path / "fresh")
+        saving(registry, "one", path)
+        old = inodes(path)
+        saving(registry, "two", path)
+    assert of_directory(path) == expected
+    assert [name for name, inode in inodes(path).items() if old[name] == inode] == ["full"]
+
+
 def test_archives_update_a_directory_without_a_network(registry: Simulator, tmp_path: Path) -> None:
     path = tmp_path / "root"
     expected = fresh(registry, "two", tmp_path / "fresh")
