@@ -262,24 +262,34 @@ def _of_containers(
     transports = document.get("transports", {})
     if not isinstance(transports, dict) or not isinstance(document.get("default"), list):
         raise _fault(name, 'it needs a list "default", and an object "transports"')
-    rules, of_archives = (transports.get(key, {}) for key in ("docker", "oci-archive"))
-    if not isinstance(rules, dict) or not isinstance(of_archives, dict):
+    rules = transports.get("docker", {})
+    # One archive can be of several kinds. So what is said of any of them must be met.
+    of_archives = [transports[key] for key in _ARCHIVES if key in transports]
+    if not all(isinstance(each, dict) for each in (rules, *of_archives)):
         raise _fault(name, 'its "transports" are malformed')
 
     key_in = _reading_once()
 
     def find(reference: Reference | None) -> list[Requirement]:
-        if reference is None and of_archives.keys() - {""}:
+        if reference is None and any(each.keys() - {""} for each in of_archives):
             raise _refused(name, "has rules for some archives, by their paths")
-        there, scopes = (rules, _scopes(reference)) if reference else (of_archives, iter([""]))
-        scope = next((scope for scope in scopes if scope in there), None)
-        rule = document["default"] if scope is None else there[scope]
-        if not isinstance(rule, list) or not rule:
+        default = document["default"]
+        if reference:
+            scope = next((scope for scope in _scopes(reference) if scope in rules), None)
+            chosen = [default if scope is None else rules[scope]]
+        else:
+            chosen = [each.get("", default) for each in of_archives] or [default]
+        if not all(isinstance(rule, list) and rule for rule in chosen):
             raise _refused(name, "requires nothing of it, not even nothing: the list is empty")
-        found = (_of_sigstore(name, each, reference, key_in) for each in rule)
+        each_of = (each for rule in chosen for each in rule)
+        found = (_of_sigstore(name, each, reference, key_in) for each in each_of)
         return [each for each in found if each]
 
     return find
+
+
+_ARCHIVES = ("oci-archive", "docker-archive", "oci")
+"""The transports of images in files (containers-transports(5))."""
 
 
 def _scopes(reference: Reference) -> Iterator[str]:

@@ -277,6 +277,37 @@ def test_names_in_policies_of_containers(
     assert verdict(found, image) == ([] if matches else "refused")
 
 
+_ACCEPT, _REJECT = [{"type": "insecureAcceptAnything"}], [{"type": "reject"}]
+
+
+@pytest.mark.parametrize(
+    ("rules", "default", "is_accepted"),
+    [
+        ({}, _ACCEPT, True),
+        ({}, _REJECT, False),
+        ({"docker": {"": _REJECT}}, _ACCEPT, True),
+        ({"oci-archive": {"": _ACCEPT}}, _REJECT, True),
+        ({"oci-archive": {"": _REJECT}}, _ACCEPT, False),
+        ({"docker-archive": {"": _REJECT}}, _ACCEPT, False),
+        ({"oci": {"": _REJECT}}, _ACCEPT, False),
+        ({"oci": {"": _ACCEPT}, "docker-archive": {"": _REJECT}}, _ACCEPT, False),
+        ({"oci-archive": {}}, _REJECT, False),
+        ({"docker-archive": {"": []}}, _ACCEPT, False),
+        ({"docker-archive": {"/srv": _REJECT}}, _ACCEPT, False),
+    ],
+)
+def test_archives_in_policies_of_containers(
+    folder: Path, rules: dict[str, Any], default: Any, is_accepted: bool
+) -> None:
+    """An archive can be of several kinds: none of the rules may forbid it."""
+    found = policy(folder, {"default": default, "transports": rules})
+    if is_accepted:
+        assert list(found.find(None)) == []
+    else:
+        with pytest.raises(SignatureError):
+            found.find(None)
+
+
 def test_requirements_of_containers(folder: Path) -> None:
     one, other = str(folder / "team.pem"), str(folder / "other.pem")
     data = b64encode(public(KIND)).decode()
