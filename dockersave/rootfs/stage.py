@@ -309,6 +309,9 @@ class Stage:
     ) -> Iterator[bytes]:
         """Remove what was replaced; the record of what was published.
 
+        What somebody changes in a kept file during the removal, with its time set back, is not
+        seen: the removal changes the same inode.
+
         Returns:
             The record; nothing if somebody has changed that already.
         """
