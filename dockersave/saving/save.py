@@ -173,7 +173,7 @@ def running(
             why = "no layers can be read from it" if exists else "there is no such file"
             session.notify(f"{argument('reuse', path)}: {why}, so nothing is reused")
         try:
-            with _minding_the_end():
+            with _minding_the_end(), _minding_the_disk(destination):
                 job = Job(
                     options, destination.working_dir, session, progress, local, archived, lock
                 )
@@ -216,6 +216,23 @@ def _minding_the_end() -> Iterator[None]:
         if sys.is_finalizing() or not threading.main_thread().is_alive():
             raise CancelledError("stopped: the interpreter is exiting") from failure
         raise
+
+
+@contextmanager
+def _minding_the_disk(destination: Destination) -> Iterator[None]:
+    """Report what went wrong with a file that is not named by whoever used it, such as an unnamed
+    one, or what the program is made of.
+
+    Raises:
+        OutputError: as said.
+    """
+    try:
+        yield
+    except OSError as failure:
+        from ..archive.disk import output_error
+
+        where = " and ".join(destination.paths) or argument("output", STDOUT)
+        raise output_error(failure, where) from failure
 
 
 def _save(job: Job, references: Sequence[Reference], destination: Destination) -> Saved:

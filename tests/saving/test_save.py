@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.archive.read.verify import check_archive
-from dockersave.errors import NotFoundError, SaveFailures, UsageError
+from dockersave.errors import NotFoundError, OutputError, SaveFailures, UsageError
 from dockersave.model.formats import FORMATS
 from dockersave.model.options import Options
 from dockersave.saving.save import save
@@ -230,6 +231,35 @@ def test_all_that_fails_is_listed(plain_registry: Registry, tmp_path: Path) -> N
         save(good, missing, output=path, network=PLAIN)
     assert str(alone.value).startswith(missing)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("whose", "options"),
+    [
+        ("transfer.unpacking.UnpackedLayer.move", Options(gunzip=True)),
+        ("saving.layer_files.LayerFile.read", Options(format="rootfs")),
+    ],
+)
+def test_a_disk_that_cannot_be_read(
+    plain_registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whose: str,
+    options: Options,
+) -> None:
+    """Not even where the file has no name."""
+    path = tmp_path / "a.tar"
+
+    def broken(*arguments: object, **more: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(f"dockersave.{whose}", broken)
+    with pytest.raises(OutputError) as caught:
+        save(plain_registry.reference("docker"), output=path, options=options, network=PLAIN)
+    assert "Input/output error" in caught.value.message
+    assert str(path) in caught.value.message
+    assert "the disk reports an error" in caught.value.hint
+    assert not path.exists()
 
 
 def test_one_tag_for_two_digests_is_refused(registries: Registries, tmp_path: Path) -> None:
