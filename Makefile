@@ -11,7 +11,7 @@ WORKERS ?= $(shell echo $$((4 + $$(nproc))))
 export PYTHON DESTDIR
 VENV := .venv
 # What pytest makes of the tests is kept, whatever the environment says: each process needs it.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest $(ARGS)
+PYTEST = env PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest $(ARGS)
 BOOTSTRAP = sh build/bootstrap.sh
 MANUAL = man/man1/dockersave.1 $(GUIDES:dockersave/help/%.md=man/man7/dockersave-%.7) \
 	bash-completion/completions/dockersave zsh/site-functions/_dockersave fish/vendor_completions.d/dockersave.fish
