@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dockersave import __version__
 from dockersave.cli.arguments import parser
 from dockersave.cli.guides import markdown, subject, topics
-from dockersave.cli.page import EPILOG, OPTIONS, SUMMARY
+from dockersave.cli.option_table import EPILOG, OPTIONS, SUMMARY
 
 COMPLETIONS = {
     "bash": "bash-completion/completions/dockersave",

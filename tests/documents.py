@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from dockersave.cli.guides import topics
-from dockersave.cli.page import OPTIONS
+from dockersave.cli.option_table import OPTIONS
 
 ROOT = Path(__file__).parent.parent
 GUIDES = [ROOT / "dockersave" / "help" / f"{topic}.md" for topic in topics()]

@@ -112,7 +112,7 @@ def loaded(*arguments: str) -> set[str]:
 
 def test_help_loads_no_network() -> None:
     modules = loaded("--help")
-    assert "dockersave.cli.page" in modules
+    assert "dockersave.cli.option_table" in modules
     assert not {"socket", "ssl", "urllib3", "argparse"} & modules
     assert not [each for each in modules if each.startswith(_WORKING)]
 

@@ -20,7 +20,7 @@ from dockersave.cli.arguments import check, parser
 from dockersave.cli.console.jsonlines import __doc__ as json_schema
 from dockersave.cli.console.spelling import as_typed
 from dockersave.cli.guides import guide, subject, topics
-from dockersave.cli.page import page
+from dockersave.cli.option_table import page
 from dockersave.errors import DockersaveError, UsageError
 from dockersave.limits import KIB
 from dockersave.spelling import argument

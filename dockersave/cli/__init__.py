@@ -85,7 +85,7 @@ def _answer(*words: str) -> bool:
         case ["--version"]:
             text = f"dockersave {__version__}"
         case ["-h" | "--help"]:
-            from .page import page
+            from .option_table import page
 
             text = page()
         case ["-h" | "--help", topic]:

@@ -1,6 +1,6 @@
 """The command line: parse it into `Options` and `Network`.
 
-The options are in the table of `page`; this module parses and checks them.
+The options are in `option_table`; this module parses and checks them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from ..errors import UsageError, shown
 from ..values import names_of
 from .console.spelling import option_of
+from .option_table import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE
 from .other_tools import (
     SEE_HELP,
     SYSTEMS,
@@ -23,7 +24,6 @@ from .other_tools import (
     stray_tag,
     suggestion,
 )
-from .page import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

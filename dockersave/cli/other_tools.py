@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ..errors import shown
-from .page import OPTIONS
+from .option_table import OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

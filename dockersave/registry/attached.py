@@ -17,11 +17,11 @@ from ..model.digest import digest_of
 from ..model.manifests import Index, parse_document
 from ..trace import Trace
 from .connections.transport import Transport
+from .document_retry import Retry
 from .documents import Document, accepting, media_type_of, name_of
 from .endpoint import Endpoint
 from .exchange import Answered
 from .links import UnreadableLinkError, next_query
-from .retry import Retry
 
 T = TypeVar("T")
 

@@ -24,11 +24,11 @@ from .concealing.secrets import Secrets
 from .connections import failures, redirects
 from .connections.transport import Transport
 from .credentials.where_from import Credentials, Keyring
+from .document_retry import Retry
 from .documents import Document, accepting, are_comparable, media_type_of, name_of
 from .endpoint import Endpoint, mirror_base
 from .exchange import Answered
 from .mirrors import Mirrors
-from .retry import Retry
 from .source import RemoteBlob
 from .stream import BlobStream, open_range
 

@@ -16,10 +16,10 @@ from ..model.weight import is_too_heavy
 from .concealing.secrets import Secrets
 from .connections.failures import explain
 from .connections.transport import Transport
+from .document_retry import Retry
 from .endpoint import Endpoint
 from .exchange import Answered
 from .links import UnreadableLinkError, next_query
-from .retry import Retry
 
 _TAGS_AT_ONCE = 1000
 """The largest page of distribution 3 and ECR; other registries send fewer, Docker Hub more."""

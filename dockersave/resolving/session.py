@@ -37,7 +37,7 @@ class Session:
         notify: Callable[[str], None],
         trace: Trace = SILENT,
     ) -> None:
-        from ..registry.retry import Retry
+        from ..registry.document_retry import Retry
 
         self.network = network
         self.cancellation = cancellation.child()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dockersave import Network, Options, UsageError
 from dockersave.cli.arguments import check, network, options, parser
 from dockersave.cli.console.spelling import as_typed
-from dockersave.cli.page import OPTIONS, page
+from dockersave.cli.option_table import OPTIONS, page
 
 SECRET = "canary-s3cret"
 

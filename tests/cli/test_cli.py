@@ -39,7 +39,7 @@ def test_a_simple_answer_imports_next_to_nothing(question: str) -> None:
         "dockersave.spelling",
         # The page names the formats and the guides, which stand in one place each.
         *(
-            "dockersave.cli.page",
+            "dockersave.cli.option_table",
             "dockersave.cli.guides",
             "dockersave.model",
             "dockersave.model.formats",

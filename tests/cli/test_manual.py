@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.cli.guides import markdown, topics
-from dockersave.cli.page import OPTIONS, PROGRESS
+from dockersave.cli.option_table import OPTIONS, PROGRESS
 from dockersave.model.formats import every_format
 from tests.cli.terminal import Terminal
 from tests.processes import program

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockersave.cli import other_tools
-from dockersave.cli.page import OPTIONS
+from dockersave.cli.option_table import OPTIONS
 from tests.cli.test_arguments import SECRET, read, refusal
 
 

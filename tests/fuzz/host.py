@@ -7,7 +7,7 @@ import tempfile
 from hypothesis import strategies as st
 
 from dockersave.cli import arguments
-from dockersave.cli.page import OPTIONS
+from dockersave.cli.option_table import OPTIONS
 from dockersave.errors import CredentialsError, UsageError
 from dockersave.limits import LIMITS
 from dockersave.model.options import Network

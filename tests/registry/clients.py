@@ -11,7 +11,7 @@ from dockersave.cancellation import Cancellation
 from dockersave.model.descriptors import Descriptor
 from dockersave.model.options import Network
 from dockersave.registry.client import RegistryClient
-from dockersave.registry.retry import Retry
+from dockersave.registry.document_retry import Retry
 from dockersave.registry.stream import BlobStream
 from tests.images import Blob, Layer
 

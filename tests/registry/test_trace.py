@@ -15,7 +15,7 @@ import dockersave
 from dockersave.cancellation import Cancellation
 from dockersave.model.options import Network
 from dockersave.registry.client import RegistryClient
-from dockersave.registry.retry import Retry
+from dockersave.registry.document_retry import Retry
 from dockersave.trace import Trace
 from tests.images import Store, image, random_layer
 from tests.registry.canary import Canary

@@ -21,7 +21,7 @@ from dockersave.errors import (
 )
 from dockersave.limits import LIMITS
 from dockersave.model.options import Network
-from dockersave.registry.retry import Retry
+from dockersave.registry.document_retry import Retry
 from dockersave.retry_policy import Verdict
 from tests.images import Store, image, random_layer
 from tests.registry.clients import opened
