@@ -23,6 +23,7 @@ from tests.saving.updating import (
     BASE,
     ONE,
     TWO,
+    Update,
     as_directory,
     fetched,
     fresh,
@@ -32,10 +33,10 @@ from tests.saving.updating import (
 )
 
 
-def test_only_what_differs_is_fetched_and_written(registry: Simulator, tmp_path: Path) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+def test_only_what_differs_is_fetched_and_written(
+    registry: Simulator, tmp_path: Path, update: Update
+) -> None:
+    path, expected = update
     before = inodes(path)
     assert fetched(registry, lambda: saving(registry, "two", path)) == 1
     assert of_directory(path) == expected
@@ -85,10 +86,10 @@ def test_holes_are_written_sooner_than_compared(tmp_path: Path) -> None:
     assert [name for name, inode in inodes(path).items() if old[name] == inode] == ["full"]
 
 
-def test_archives_update_a_directory_without_a_network(registry: Simulator, tmp_path: Path) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+def test_archives_update_a_directory_without_a_network(
+    registry: Simulator, tmp_path: Path, update: Update
+) -> None:
+    path, expected = update
     before = inodes(path)
     archive = tmp_path / "two.tar"
     save(f"{registry.host}/two", output=archive, network=PLAIN)

@@ -19,14 +19,7 @@ from dockersave.rootfs.record import Recording
 from tests.registry.simulator import Simulator
 from tests.rootfs.layouts import of_directory
 from tests.saving.from_simulator import names_in
-from tests.saving.updating import fetched, fresh, saving
-
-
-def _in_place(path: Path) -> None:
-    kept = path.stat()
-    with path.open("r+b") as out:
-        out.write(b"X")
-    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+from tests.saving.updating import Update, attributes, fetched, fresh, in_place, saving
 
 
 def _exchanged(path: Path) -> None:
@@ -37,18 +30,12 @@ def _exchanged(path: Path) -> None:
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
 
 
-def _attributes(path: Path) -> None:
-    os.setxattr(path, "user.mine", b"x")
-
-
-@pytest.mark.parametrize("change", [_in_place, _exchanged, _attributes])
+@pytest.mark.parametrize("change", [in_place, _exchanged, attributes])
 @pytest.mark.parametrize("name", ["etc/passwd", "etc/a", "bin/ping6"])
 def test_what_somebody_changed_is_written_anew(
-    name: str, change: Callable[[Path], object], registry: Simulator, tmp_path: Path
+    name: str, change: Callable[[Path], object], registry: Simulator, update: Update
 ) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+    path, expected = update
     parent = (path / name).parent
     kept = parent.stat()
     change(path / name)
@@ -90,11 +77,9 @@ def test_a_change_in_the_middle_is_noticed(
 
 
 def test_what_is_exchanged_at_the_last_moment_is_not_taken(
-    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, update: Update
 ) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+    path, expected = update
     whole, away = os.link, tmp_path / "away"
 
     def exchanging(source: Any, *arguments: Any, **more: Any) -> None:
@@ -114,11 +99,9 @@ def test_what_is_exchanged_at_the_last_moment_is_not_taken(
 
 
 def test_without_hard_links_everything_is_written(
-    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Simulator, monkeypatch: pytest.MonkeyPatch, update: Update
 ) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+    path, expected = update
     whole = os.link
 
     def refusing(source: Any, *arguments: Any, **more: Any) -> None:
@@ -157,11 +140,9 @@ def _lines_only(saved: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_cut, _flip, _lines_only])
 def test_a_damaged_record_is_not_used(
-    damage: Callable[[Path], object], registry: Simulator, tmp_path: Path
+    damage: Callable[[Path], object], registry: Simulator, tmp_path: Path, update: Update
 ) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+    path, expected = update
     damage(tmp_path / "root.saved")
     assert fetched(registry, lambda: saving(registry, "two", path)) == 2
     assert of_directory(path) == expected

@@ -17,21 +17,9 @@ from dockersave.rootfs.place import Placing
 from tests.registry.simulator import Simulator
 from tests.rootfs.layouts import of_directory
 from tests.saving.from_simulator import names_in
-from tests.saving.updating import fresh, saving
+from tests.saving.updating import Update, attributes, fresh, in_place, saving
 
-
-def _in_place(path: Path) -> None:
-    kept = path.stat()
-    with path.open("r+b") as out:
-        out.write(b"X")
-    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-
-
-def _attributes(path: Path) -> None:
-    os.setxattr(path, "user.mine", b"x")
-
-
-CHANGES = pytest.mark.parametrize("change", [_in_place, _attributes])
+CHANGES = pytest.mark.parametrize("change", [in_place, attributes])
 
 
 @CHANGES
@@ -42,12 +30,10 @@ def test_what_is_changed_after_it_was_kept_is_not_published(
     change: Callable[[Path], object],
     moment: tuple[Any, str],
     registry: Simulator,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    update: Update,
 ) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+    path, expected = update
     whole = getattr(*moment)
 
     def late(*arguments: Any) -> None:
@@ -67,12 +53,10 @@ def test_what_is_changed_after_it_was_kept_is_not_published(
 def test_what_is_changed_before_it_gets_its_second_name_is_not_published(
     change: Callable[[Path], object],
     registry: Simulator,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    update: Update,
 ) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+    path, expected = update
     whole = Earlier.keep
 
     def keep(self: Earlier, entry: Any, *arguments: Any) -> Any:
@@ -96,15 +80,14 @@ def test_what_is_changed_before_it_gets_its_second_name_is_not_published(
 def test_what_is_changed_before_it_is_recorded_is_written_anew(
     name: str,
     change: Callable[[Path], object],
+    update: Update,
     *,
     is_removed: bool,
     registry: Simulator,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = tmp_path / "root"
-    expected = fresh(registry, "two", tmp_path / "fresh")
-    saving(registry, "one", path)
+    path, expected = update
     whole, settled = disk.sync, clock.past
     times = []
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dockersave.model.options import Options
 from dockersave.saving.save import Saved, save
@@ -50,6 +51,26 @@ def fresh(registry: Simulator, name: str, path: Path, **more: Any) -> Facts:
     """Return all that can be seen of one that nothing was there before."""
     saving(registry, name, path, **more)
     return of_directory(path)
+
+
+class Update(NamedTuple):
+    """A directory that has the first of them, and what it must be after an update to the second."""
+
+    path: Path
+    expected: Facts
+
+
+def in_place(path: Path) -> None:
+    """Change a file's content, so that nothing tells but its inode."""
+    kept = path.stat()
+    with path.open("r+b") as out:
+        out.write(b"X")
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+
+
+def attributes(path: Path) -> None:
+    """Change a file's attributes."""
+    os.setxattr(path, "user.mine", b"x")
 
 
 def inodes(root: Path) -> dict[str, int]:
