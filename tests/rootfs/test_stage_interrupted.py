@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from dockersave.errors import OutputError
 from dockersave.rootfs.stage import Stage
+from tests.dying import dying
 from tests.rootfs.staging import NOBODY, files_in, fill, names, publish
 
 
@@ -55,25 +55,16 @@ def test_killed_at_any_step_the_next_run_goes_on(
     step: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(path, a="1")
-    left = step
+
+    def kill() -> None:
+        raise Killed
+
+    mortal = dying(step, kill)
     with monkeypatch.context() as patch:
-
-        def dying(name: str) -> Callable[..., object]:
-            whole = getattr(os, name)
-
-            def call(*arguments: object, **more: object) -> object:
-                nonlocal left
-                left -= 1
-                if left < 0:
-                    raise Killed
-                return whole(*arguments, **more)
-
-            return call
-
         stage = Stage(str(path))
         fill(stage.open(), a="2")
         for name in ("rename", "sync", "fsync", "mkdir", "unlink", "rmdir"):
-            patch.setattr(os, name, dying(name))
+            patch.setattr(os, name, mortal(name))
         try:
             stage.commit()
             stage.close()

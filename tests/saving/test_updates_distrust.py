@@ -16,6 +16,7 @@ from dockersave.rootfs import earlier
 from dockersave.rootfs.headers import Content, Member
 from dockersave.rootfs.place import Placing
 from dockersave.rootfs.record import Recording
+from tests.dying import dying
 from tests.registry.simulator import Simulator
 from tests.rootfs.layouts import of_directory
 from tests.saving.from_simulator import names_in
@@ -199,24 +200,11 @@ def test_killed_at_any_step_the_next_run_goes_on(
     path = tmp_path / "root"
     expected = fresh(registry, "two", tmp_path / "fresh")
     before = fresh(registry, "one", path)
-    left = step
-
-    def dying(name: str) -> Callable[..., object]:
-        whole = getattr(os, name)
-
-        def call(*arguments: object, **more: object) -> object:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                os._exit(9)
-            return whole(*arguments, **more)
-
-        return call
-
     child = os.fork()
     if not child:
+        mortal = dying(step, lambda: os._exit(9))
         for name in ("rename", "sync", "fsync", "mkdir", "unlink", "rmdir", "link"):
-            setattr(os, name, dying(name))
+            setattr(os, name, mortal(name))
         saving(registry, "two", path)
         os._exit(0)
     os.waitpid(child, 0)
