@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 import dockersave
 from tests.images import Store, image, random_layer
+from tests.pace import until
 from tests.registry.simulator import Fault, Simulator
 
 PLAIN = dockersave.Network(insecure=True, retries=3)
@@ -34,13 +34,6 @@ LONG = 300.0
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never comes"
-        time.sleep(0.01)
 
 
 def test_ctrl_c_while_images_are_resolved() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from ..archive.disk import writing
+from ..archive.disk import write_all, writing
 from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
 from ..errors import OutputError, shown
 from .content import pieces
@@ -24,6 +24,7 @@ from .merge import Tree
 from .missing import SETUID, Missing, lacking
 from .nodes import Entry
 from .placed import Placed, changed_meanwhile
+from .walk import FOLDER
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)
 """Another owner: EINVAL if a user namespace has no such id."""
@@ -38,7 +39,6 @@ _SPECIAL = {
     BLOCK_DEVICE: stat.S_IFBLK,
     PIPE: stat.S_IFIFO,
 }
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -145,7 +145,7 @@ class Placing:
                 self.placed.add(entry, status.st_ino, lacks.packed, changed)
         elif member.kind == DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
-            self._open.append((os.open(name, _FOLDER, dir_fd=parent), entry.path, member))
+            self._open.append((os.open(name, FOLDER, dir_fd=parent), entry.path, member))
         elif member.kind == FILE:
             self._create_file(parent, name, entry, layer)
         elif member.kind == SYMBOLIC_LINK:
@@ -174,7 +174,7 @@ class Placing:
             end = 0
             for position, data in pieces(layer, member):
                 self._check()
-                _write(fd, data, position)
+                write_all(fd, data, position)
                 end = position + len(data)
             if end < member.size:
                 os.ftruncate(fd, member.size)
@@ -275,7 +275,7 @@ def make_directory(folder: int, name: str) -> int:
     """
     with writing(name):
         os.mkdir(name, 0o700, dir_fd=folder)
-        return os.open(name, _FOLDER, dir_fd=folder)
+        return os.open(name, FOLDER, dir_fd=folder)
 
 
 def write_file(folder: int, name: str, body: bytes) -> None:
@@ -292,7 +292,7 @@ def write_file(folder: int, name: str, body: bytes) -> None:
     with writing(name):
         fd = os.open(name, _NEW, 0o600, dir_fd=folder)
         try:
-            _write(fd, body)
+            write_all(fd, body, 0)
             os.fchmod(fd, 0o644)
         finally:
             os.close(fd)
@@ -303,13 +303,6 @@ def _xattr(where: int | bytes, key: bytes) -> bytes | None:
         return os.getxattr(where, key)
     except OSError:
         return None
-
-
-def _write(fd: int, data: bytes, position: int = 0) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, position)
-        view, position = view[written:], position + written
 
 
 def _shown(path: bytes) -> str:
