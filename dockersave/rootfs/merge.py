@@ -172,17 +172,23 @@ class Tree(Nodes):
     @property
     def content(self) -> int:
         """How much content the files have together, each rounded up to blocks of 512, in bytes."""
+        return sum(BLOCK + size + padding(size) for size in self._sizes())
+
+    @property
+    def size(self) -> int:
+        """How much content the files have together, without holes, in bytes."""
+        return sum(self._sizes())
+
+    def _sizes(self) -> Iterator[int]:
         if ROOT not in self._wanted:
-            sizes = (entry.member.stored for entry in self.entries() if not entry.same)
-            return sum(BLOCK + size + padding(size) for size in sizes)
+            yield from (entry.member.stored for entry in self.entries() if not entry.same)
+            return
         seen: set[int] = set()
-        total = 0
         for place, size in zip(self._place, self._size, strict=True):
             if place and place not in seen:
-                total += BLOCK + size + padding(size)
+                yield size
                 if place in self._shared:
                     seen.add(place)
-        return total
 
     def _owned(self, node: int) -> Member:
         member = self._member(node)

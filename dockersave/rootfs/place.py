@@ -61,8 +61,6 @@ class Placing:
     ) -> None:
         self.missing = Missing()
         self.placed = Placed(os.fsencode(folder))
-        self.size = 0
-        """Bytes of all files that were written."""
         self._root = root
         self._check = check
         self._earlier = earlier
@@ -178,7 +176,6 @@ class Placing:
                 end = position + len(data)
             if end < member.size:
                 os.ftruncate(fd, member.size)
-            self.size += member.stored
             self._finish(fd, member)
             status = os.fstat(fd)
             lacks = lacking(member, status, partial(_xattr, fd))

@@ -116,8 +116,8 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
                 write_file(top, _CONFIG, config)
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
+            job.size = tree.size
         stage.commit(placing.placed, partial(recording.finish, job.format.root))
-        job.size = placing.size
     if left_out := _left_out(placing.missing):
         job.session.notify(
             f"{path}: left out, because it takes root or another file system: {left_out}; "
