@@ -96,14 +96,18 @@ _MEMBERS = {
 
 
 def _needed(policies: Sequence[Policy], digest: str, names: Sequence[str]) -> list[Requirement]:
-    """What an image needs, by all its names; without one, as if it had any name."""
+    """What an image needs, by all its names; without one, as if it had any name.
+
+    Anybody can write a name, so none excuses an image from what archives need.
+    """
     found: list[Requirement] = []
     for name in dict.fromkeys(names) or (f"localhost/unnamed@{digest}",):
         try:
             reference = Reference.parse(name)
         except UsageError:
             raise SignatureError(f"no policy is for a name such as {name}") from None
-        found += requirements(policies, reference)
+        for policy in policies:
+            found += requirements([policy], reference) or requirements([policy], None)
     return found
 
 

@@ -137,7 +137,8 @@ def test_names_that_only_some_readers_see(path: str, old: str, new: str) -> None
     """A policy goes by names: those that Go reads must not be missed."""
     members = saved()
     host = checked(members).images[0].names[0].partition("/")[0]
-    policy = {"default": "accept", "images": {f"{host}/app": {"keys": ["key.pem"]}}}
+    images = {f"{host}/app": {"keys": ["key.pem"]}}
+    policy = {"default": "accept", "images": images, "archives": "accept"}
 
     def hide(document: Any) -> Any:
         (entry, *_) = document["manifests"] if path == "index.json" else document
@@ -267,7 +268,8 @@ def test_policies_go_by_names_for_other_readers() -> None:
     members = saved("oci")
     host = checked(members).images[0].names[0].partition("/")[0]
     rules = {f"{host}/app": {"keys": ["key.pem"]}}
-    policy = Policy.parse(json.dumps({"default": "accept", "images": rules}).encode(), "p.json")
+    document = {"default": "accept", "images": rules, "archives": "accept"}
+    policy = Policy.parse(json.dumps(document).encode(), "p.json")
 
     def name(document: Any) -> Any:
         (entry,) = document["manifests"]
@@ -278,6 +280,23 @@ def test_policies_go_by_names_for_other_readers() -> None:
     for archive, is_right in ((evil, True), (changed(evil, "index.json", name), False)):
         Path("a.tar").write_bytes(tar(*archive))
         assert check_archive("a.tar", policies=[policy]).is_right is is_right
+
+
+@pytest.mark.parametrize(
+    ("archives", "is_right"),
+    [(None, False), ("refuse", False), ({"keys": ["key.pem"]}, False), ("accept", True)],
+)
+def test_a_name_excuses_from_nothing(archives: object, *, is_right: bool) -> None:
+    """Anybody can call an archive what a policy accepts."""
+    saved()
+    evil = members_of(Path("evil.tar"))
+    (image,) = checked(evil).images
+    accepted = image.names[0].rpartition(":")[0]
+    document = {"default": "refuse", "images": {accepted: "accept"}, "archives": archives}
+    if archives is None:
+        del document["archives"]
+    policy = Policy.parse(json.dumps(document).encode(), "p.json")
+    assert check_archive("evil.tar", policies=[policy]).is_right is is_right
 
 
 def test_the_command(folder: Path) -> None:
