@@ -225,7 +225,9 @@ class Placing:
         """Finish a directory: nothing more is written into it."""
         fd, path, member = self._open[-1]
         if member is None:
+            # No layer describes it: the same each time.
             os.fchmod(fd, 0o755)
+            os.utime(fd, ns=(0, 0))
         elif not member.mode & stat.S_IXUSR and os.geteuid():
             # A hard link to something in it may follow, and only root could make it then.
             mode = self._finish(fd, member._replace(mode=member.mode | stat.S_IRWXU))

@@ -42,6 +42,11 @@ class Placed:
             _, names = self._shared.get(inode, (0, 0))
             self._shared[inode] = changed, names + 1
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether all of them were kept."""
+        return all(self._files[4::5])
+
     def was_kept(self, status: os.stat_result) -> bool:
         """Whether a file with several names was kept.
 

@@ -248,12 +248,15 @@ class Stage:
         self,
         placed: Placed | None = None,
         recorded: Callable[[Iterator[Row]], Iterator[bytes]] | None = None,
-    ) -> None:
+    ) -> bool:
         """Bring it to the disk and give it its name; then remove what had it.
 
         Args:
             placed: the files in it.
             recorded: makes the record, of these files.
+
+        Returns:
+            Whether what had the name looked the same, file by file, but for their content.
 
         Raises:
             OutputError: it cannot be published, or what has the name was changed meanwhile.
@@ -279,6 +282,7 @@ class Stage:
                 if placed and recorded:
                     pieces = self._recorded(placed, published, new, recorded)
                 self._note(new, record=pieces)
+        return bool(old and old[1] == new)
 
     def _checked(self, placed: Placed) -> str:
         """The fingerprint of what is to be published.

@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 _CONFIG = "config.json"
 
 
-def flatten(job: Job, image: Image, destination: Destination) -> None:
+def flatten(job: Job, image: Image, destination: Destination) -> bool:
     """Save the file system of an image.
+
+    Returns:
+        Whether it is a directory that was the same already.
 
     Raises:
         UsageError: a layer is hosted elsewhere.
@@ -46,9 +49,9 @@ def flatten(job: Job, image: Image, destination: Destination) -> None:
 
     with beginning_anew():
         if destination.tree:
-            _into_directory(job, image, destination.tree)
-        else:
-            _into_tar(job, image, destination)
+            return _into_directory(job, image, destination.tree)
+        _into_tar(job, image, destination)
+        return False
 
 
 def _into_tar(job: Job, image: Image, destination: Destination) -> None:
@@ -79,7 +82,7 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
             job.size = output.commit()
 
 
-def _into_directory(job: Job, image: Image, path: str) -> None:
+def _into_directory(job: Job, image: Image, path: str) -> bool:
     from ..archive.write import room_to_leave
     from ..archive.write.room import Room
     from ..rootfs.earlier import Earlier
@@ -117,12 +120,13 @@ def _into_directory(job: Job, image: Image, path: str) -> None:
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
             job.size = tree.size
-        stage.commit(placing.placed, partial(recording.finish, job.format.root))
+        is_same = stage.commit(placing.placed, partial(recording.finish, job.format.root))
     if left_out := _left_out(placing.missing):
         job.session.notify(
             f"{path}: left out, because it takes root or another file system: {left_out}; "
             "a tar keeps everything"
         )
+    return bool(is_same and record and record.layers == digests and placing.placed.is_kept)
 
 
 def _diff_ids(image: Image) -> list[str]:

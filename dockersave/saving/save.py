@@ -243,8 +243,8 @@ def _save(job: Job, references: Sequence[Reference], destination: Destination) -
     if job.format.is_file_system:
         from .flatten import flatten
 
-        flatten(job, images[0], destination)
-        return _saved(job, images, destination, unchanged=False)
+        unchanged = flatten(job, images[0], destination)
+        return _saved(job, images, destination, unchanged=unchanged)
     if destination.tree:
         alone = replace(destination, tree=None)
         job.room_after = room_for(job, images, alone).needed

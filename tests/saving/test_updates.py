@@ -117,6 +117,8 @@ def test_the_same_again_fetches_nothing(registry: Simulator, tmp_path: Path) -> 
         files = [name for name in before if (path / name).is_file()]
         assert all(inodes(path)[name] == before[name] for name in files)
         assert (done[-1].size, done[-1].fetched) == (first.size, 0)
+        assert done[-1].unchanged
+    assert not saving(registry, "two", path).unchanged
 
 
 def test_what_comes_to_light_again_is_fetched(registry: Simulator, tmp_path: Path) -> None:
