@@ -27,7 +27,7 @@ exit codes:
   0 done    2 usage           4 credentials          6 wrong content
   1 bug     3 no such image   5 network or registry  7 cannot write the output
   8 no valid signature
-  128 + n   stopped by signal n; run it again to resume (--xz, -o -: restarts)
+  128 + n   stopped by signal n; run it again to resume (not --xz, rootfs, -o -)
 
 examples:
   dockersave debian                      # writes library-debian-latest.tar
