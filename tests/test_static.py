@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import encodings.idna
 import os
 import runpy
@@ -69,12 +70,14 @@ def test_other_flags(built: Callable[..., set[str]], tmp_path: Path) -> None:
 
 IMPORT = """
 import dataclasses, importlib, inspect, sys
-assert inspect.__file__ == sys.argv[1], inspect.__file__
+if inspect.__file__ != sys.argv[1]:
+    sys.exit(inspect.__file__)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Theme:  # as Python's own _colorize has them
     colour: str = "red"
     others: dict = dataclasses.field(default_factory=dict)
-assert repr(Theme(colour="blue")) == "Theme(colour='blue', others={})"
+if repr(Theme(colour="blue")) != "Theme(colour='blue', others={})":
+    sys.exit(repr(Theme(colour="blue")))
 for name in sys.argv[2:]:
     importlib.import_module(name)
 import dockersave
@@ -97,6 +100,37 @@ def test_what_is_in_the_place_of_inspect_is_all_that_dataclasses_need() -> None:
     assert "linux/arm64" in done.stdout
 
 
+OTHERS = """
+import gettext, locale, subprocess, sys, tokenize, traceback
+for module in (gettext, locale, tokenize):
+    if not module.__file__.startswith(sys.argv[1]):
+        sys.exit(module.__file__)
+from dockersave.cli import main
+main(["--jobs"])
+print(subprocess.run(["echo", "Ω"], stdout=subprocess.PIPE, text=True).stdout)
+try:
+    exec(compile("1 / 0", sys.argv[2], "exec"))
+except ZeroDivisionError:
+    print(traceback.format_exc())
+"""
+
+
+def test_what_is_in_the_place_of_others_is_all_that_is_called(tmp_path: Path) -> None:
+    instead = str(ROOT / "build" / "instead")
+    (source := tmp_path / "source.py").write_text("1 / 0  # this line")
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-OO", "-c", OTHERS, instead, str(source)],
+        env={**os.environ, "PYTHONPATH": f"{instead}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--jobs: expected one argument" in done.stderr
+    assert "Ω" in done.stdout
+    assert "ZeroDivisionError" in done.stdout
+    assert "this line" not in done.stdout
+
+
 NAMES = ["", "localhost", "a.b.", "xn--mnchen-3ya.example", "x" * 63, "x" * 64, "a..b", "."]
 
 
@@ -116,6 +150,15 @@ def test_host_names_are_encoded_as_by_the_standard_library(name: str) -> None:
     assert outcome(ours) == outcome(theirs)
     with pytest.raises(UnicodeError):
         ours.encode("münchen")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [(1970, 1, 1, 0, 0, 0), (2026, 2, 28, 23, 59, 60, 6, 59, 0), (2024, 2, 31, 25, 61, 61)],
+)
+def test_dates_are_counted_as_by_the_standard_library(moment: tuple[int, ...]) -> None:
+    ours = runpy.run_path(str(ROOT / "build" / "instead" / "calendar.py"))["timegm"]
+    assert ours(moment) == calendar.timegm(moment)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ PAYLOADS = {
     "one stream with zstd -22, all of it at each start": ["22"],
     "the same with zstd -3": ["3"],
     "start with zstd -22, the rest when asked for": ["22", "22"],
-    "**start with zstd -17, the rest with zstd -22 when asked for**": ["17", "22"],
+    "**start with zstd -18, the rest with zstd -22 when asked for**": ["18", "22"],
     "start with zstd -1, the rest with zstd -22": ["1", "22"],
 }
 """Payloads for the launcher, as accepted by `build/stage.py pack`."""
