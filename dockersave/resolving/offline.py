@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..archive.read.findings import NO_IMAGES, NO_IMAGES_HINT
+from ..archive.read.findings import NO_ARCHIVE, NO_IMAGES
 from ..archive.read.inventory import Inventory
 from ..archive.read.listing import content_of, open_plain
 from ..archive.read.reader import Members, read_directory, read_file
@@ -136,8 +136,8 @@ class ArchivedImage:
                 f"cannot read {self._path}: {failure.strerror or failure}",
                 "name a saved archive that you can read",
             ) from failure
-        if inventory.cut:
-            raise ContentError(f"{self._path}: {inventory.cut}", _AGAIN)
+        if cut := inventory.cut:
+            raise ContentError(f"{self._path}: {cut}", NO_ARCHIVE.get(cut, _AGAIN))
         return inventory
 
     def _unreadable(self) -> UsageError:
@@ -174,7 +174,7 @@ class ArchivedImage:
                 for name in names if names and isinstance(names, list) else [""]:
                     yield str(name), descriptor
         else:
-            raise ContentError(f"{self._path}: {NO_IMAGES}", NO_IMAGES_HINT)
+            raise ContentError(f"{self._path}: {NO_IMAGES}", NO_ARCHIVE[NO_IMAGES])
 
     def _json(self, path: str) -> Any:
         body = self._document(path)

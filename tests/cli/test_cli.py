@@ -249,7 +249,7 @@ def test_what_an_archive_holds(run: Runner, plain_registry: Registry, tmp_path: 
     with (tmp_path / "all.tar").open("rb") as file:
         assert run("--list", "-", stdin=file).stdout == listed.stdout
     (tmp_path / "no.tar").write_text("no archive" * 100)
-    assert "no.tar: it is not a tar archive\n  --verify" in error_of(run("--list", "no.tar"), 6)
+    assert "no.tar: it is not a tar archive\n  is it the" in error_of(run("--list", "no.tar"), 6)
 
 
 def test_a_dry_run(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:

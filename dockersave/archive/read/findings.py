@@ -7,9 +7,14 @@ from contextlib import contextmanager
 
 from ...errors import ContentError, shown
 from ...values import dataclass
+from .headers import NO_TAR
 
 NO_IMAGES = "it is not an archive of images: it has neither index.json nor manifest.json"
-NO_IMAGES_HINT = "is it a file system? only archives of images can be read"
+NO_ARCHIVE = {
+    NO_IMAGES: "is it a file system? only archives of images can be read",
+    NO_TAR: "is it the right file? only archives of images can be read",
+}
+"""What is no archive of images, rather than a damaged one: hints by messages."""
 _FAULTS_MOST = 100
 _LINE_MOST = 1000
 """The longest fault or note: enough for two digests and the names of two members."""

@@ -21,7 +21,7 @@ from ...progress import Progress
 from ...signatures.policy import Policy
 from ...spelling import argument
 from ...values import dataclass
-from .findings import NO_IMAGES, NO_IMAGES_HINT, Fault
+from .findings import NO_ARCHIVE, Fault
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
 from .references import CheckedImage, References
@@ -76,8 +76,8 @@ class Report:
             )
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
         why = f"{self.faults[0]}{more}"
-        if self.faults[0].message == NO_IMAGES:
-            return ContentError(f"{self.path}: {why}", NO_IMAGES_HINT)
+        if hint := NO_ARCHIVE.get(self.faults[0].message):
+            return ContentError(f"{self.path}: {why}", hint)
         if self.path.endswith(".part"):
             return ContentError(
                 f"{self.path} is incomplete: {why}", "save it again, which continues"
