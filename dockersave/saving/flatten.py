@@ -76,7 +76,7 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
                 Room((path,), tree.content + zeros, 0, is_exact=False).check()
             prefix = job.format.root.encode()
             if prefix:
-                output.write(document(_CONFIG.encode(), _runtime_config(image, tree, layers)))
+                output.write(document(_CONFIG.encode(), _made_to_run(image, tree, layers)))
             for data in pieces(tree, layers, prefix, job.session.cancellation.check):
                 output.write(data)
             job.size = output.commit()
@@ -115,7 +115,7 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
                 Room((path,), tree.content, 0, is_exact=False).check()
             if root != top:
                 whose = (os.geteuid(), os.getegid())
-                config = _runtime_config(image, tree, layers, whose if whose[0] else None, earlier)
+                config = _made_to_run(image, tree, layers, whose if whose[0] else None, earlier)
                 write_file(top, _CONFIG, config)
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
@@ -231,15 +231,16 @@ def _explaining(job: Job, image: Image) -> Iterator[None]:
         raise
 
 
-def _runtime_config(
+def _made_to_run(
     image: Image,
     tree: Tree,
     layers: Sequence[Content],
     rootless: tuple[int, int] | None = None,
     earlier: Earlier | None = None,
 ) -> bytes:
+    """The `config.json` of a bundle; in the tree, what a runtime would make there."""
     from ..rootfs.content import start_of
-    from ..rootfs.runtime import runtime_config
+    from ..rootfs.runtime import made_at_start, runtime_config
 
     def read(path: bytes) -> bytes:
         found = tree.find(path)
@@ -251,7 +252,9 @@ def _runtime_config(
         )
 
     hostname = image.root.hex[:12]
-    return runtime_config(image.primary.config_body, read, hostname, rootless, tree.owners)
+    config = runtime_config(image.primary.config_body, read, hostname, rootless, tree.owners)
+    tree.provide(made_at_start(config))
+    return config
 
 
 def _left_out(missing: Missing) -> str:
