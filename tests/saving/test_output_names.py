@@ -127,7 +127,7 @@ def test_a_name_made_of_the_images_may_be_too_long() -> None:
     directory = Options(tar=False, tree=True)
     with pytest.raises(OutputError, match="its name has 2") as caught:
         check_writable(Destination.of(directory, [reference]), "x.tar")
-    assert "layers_dir=image" in caught.value.hint
+    assert "layers_dir='image'" in caught.value.hint
 
 
 def test_a_directory_that_is_not_there() -> None:
