@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
 from ..errors import CancelledError, DockersaveError, UsageError
+from ..files import check_is_no_archive
 from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.platforms import Platform
@@ -145,6 +146,8 @@ def running(
     options = options or Options()
     if output is not None:
         options = replace(options, output=os.fspath(output))
+    for image in images:
+        check_is_no_archive(image)
     references = list(dict.fromkeys(map(Reference.of, images)))
     archived = None
     if options.from_archive and len(references) < 2:
