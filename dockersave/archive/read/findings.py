@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...errors import ContentError, shown
-from ...values import dataclass
+from ...spelling import as_python
+from ...values import dataclass, field
 from .headers import NO_TAR
 
 NO_IMAGES = "it is not an archive of images: it has neither index.json nor manifest.json"
@@ -27,10 +28,17 @@ class Fault:
     Args:
         member: the faulty or missing member; empty for the archive as a whole.
         message: what is wrong with it.
+        advice: what to do about it, arguments marked as in errors; empty for what usually helps.
     """
 
     member: str
     message: str
+    advice: str = field(default="", repr=False)
+
+    @property
+    def hint(self) -> str:
+        """What to do about it; empty for what usually helps."""
+        return as_python(self.advice)
 
     def __str__(self) -> str:
         return f"{self.member}: {self.message}" if self.member else self.message
