@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
-from ..errors import CancelledError, DockersaveError, UsageError
+from ..errors import CancelledError, DockersaveError, OutputError, UsageError
 from ..files import check_is_no_archive
 from ..model.image import Image
 from ..model.options import Network, Options
@@ -150,6 +150,7 @@ def running(
         check_is_no_archive(image)
     references = list(dict.fromkeys(map(Reference.of, images)))
     archived = None
+    job: Job | None = None
     if options.from_archive and len(references) < 2:
         from ..resolving.offline import ArchivedImage
 
@@ -184,15 +185,24 @@ def running(
         except DockersaveError as failure:
             many = len(references) > 3
             failure.about(f"{len(references)} images" if many else ", ".join(map(str, references)))
-            kept = [f"{path}.part" for path in destination.paths if os.path.exists(f"{path}.part")]
-            if isinstance(failure, CancelledError) and kept:
-                failure.hint = (
-                    f"{' and '.join(kept)} {'keeps' if len(kept) == 1 else 'keep'} "
-                    f"what was fetched: {argument('same')} continues from there"
-                )
+            _tell_what_is_kept(failure, destination, job)
             raise
         finally:
             progress.finish()
+
+
+def _tell_what_is_kept(failure: DockersaveError, destination: Destination, job: Job | None) -> None:
+    """Add to an error that the next run continues, and from what."""
+    parts = [part for path in destination.paths if os.path.exists(part := f"{path}.part")]
+    kept = " and ".join(parts)
+    if kept and isinstance(failure, CancelledError):
+        failure.hint = (
+            f"{kept} {'keeps' if len(parts) == 1 else 'keep'} what was fetched: "
+            f"{argument('same')} continues from there"
+        )
+    elif kept and job and job.has_begun and not isinstance(failure, OutputError):
+        # About its output, an error knows better whether it can be continued.
+        failure.hint = f"{failure.marked_hint}; {argument('same')} continues with {kept}"
 
 
 def _lock(options: Options) -> Lock:
