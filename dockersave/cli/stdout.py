@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 NAME = "standard output"
 
 
+class Unread(OutputError):
+    """Nobody reads an answer to its end, as behind `head`: they have what they wanted."""
+
+
 def check_is_open() -> None:
     """Raise `OutputError` if standard output is closed."""
     if sys.stdout is None:
@@ -46,7 +50,7 @@ def write_lines(lines: Iterable[str]) -> None:
         lines: texts; a newline is added to each that does not end with one.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written; `Unread` if its reader has closed it.
     """
     check_is_open()
     try:
@@ -55,7 +59,8 @@ def write_lines(lines: Iterable[str]) -> None:
             _write(data.encode(errors="surrogateescape"))
         _write(b"")
     except OSError as failure:
-        raise OutputError(
+        kind = Unread if isinstance(failure, BrokenPipeError) else OutputError
+        raise kind(
             f"{NAME} cannot be written: {failure.strerror}",
             "redirect it to a file, or pipe it into a program that reads it",
         ) from failure
