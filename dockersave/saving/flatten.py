@@ -121,10 +121,9 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
             placing.write(tree, layers)
             job.size = tree.size
         is_same = stage.commit(placing.placed, partial(recording.finish, job.format.root))
-    if left_out := _left_out(placing.missing):
+    if lacks := _said(placing.missing):
         job.session.notify(
-            f"{path}: left out, because it takes root or another file system: {left_out}; "
-            "a tar keeps everything"
+            f"{path}: {lacks}: that takes root, or another file system; a tar keeps everything"
         )
     return bool(is_same and record and record.layers == digests and placing.placed.is_kept)
 
@@ -257,11 +256,15 @@ def _made_to_run(
     return config
 
 
-def _left_out(missing: Missing) -> str:
-    counts = (
-        ("owner", missing.owners),
-        ("setuid bit", missing.setuid),
-        ("device", missing.devices),
-        ("extended attribute", missing.xattrs),
+def _said(missing: Missing) -> str:
+    """What could not be had, in words; empty if everything could."""
+    named = (
+        (missing.owners, "owner"),
+        (missing.setuid, "setuid bit"),
+        (missing.xattrs, "extended attribute"),
     )
-    return ", ".join(counted(count, noun) for noun, count in counts if count)
+    unset = [counted(count, noun) for count, noun in named if count]
+    said = [f"{' and '.join(unset)} could not be set"] if unset else []
+    if missing.devices:
+        said.append(f"{counted(missing.devices, 'device')} could not be created")
+    return ", ".join(said)
