@@ -21,7 +21,7 @@ from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
 from .job import Job
 from .layer_files import LaterLayer, LayerFile
-from .selection import needed, stand_ins
+from .selection import needed, selected, stand_ins
 
 if TYPE_CHECKING:
     from ..rootfs.earlier import Earlier
@@ -210,7 +210,8 @@ def merged(
             for digest in known:
                 recording.copy(digest, record)
         if job.options.only:
-            tree.select(job.options.only)
+            for line in selected(tree, job.options.only):
+                job.session.notify(line)
         later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}
         yield tree, [fetched.get(digest) or later[digest] for digest in digests]
 

@@ -28,7 +28,7 @@ from dockersave.saving.destination import Destination
 from dockersave.saving.forecast import forecast
 from dockersave.saving.save import save
 from tests.engines.trees import built, differences, of_folder, of_tar
-from tests.images import GOOD, ODD, file, image, layer, raw_layer, whiteout
+from tests.images import GOOD, ODD, file, image, layer, raw_layer, symlink, whiteout
 from tests.pace import until
 from tests.registry.real import Registry
 from tests.rootfs.layers import Item, link, tar
@@ -340,6 +340,43 @@ def test_a_part_of_it(tmp_path: Path) -> None:
     assert names_in(tmp_path / "a") == ["srv"]
     with tarfile.open(tmp_path / "a.tar") as archive:
         assert archive.getnames() == ["etc", "etc/os-release"]
+
+
+def test_a_link_is_not_saved_alone_without_a_word(tmp_path: Path) -> None:
+    files = [
+        file("usr/lib/os-release", "ID=x"), symlink("etc/os-release", "../usr/lib/os-release"),
+        symlink("lib", "usr/lib"), symlink("etc/gone", "/nowhere"), symlink("loop", "loop"),
+    ]  # fmt: skip
+    told: list[str] = []
+
+    def saved(*only: str) -> list[str]:
+        told.clear()
+        options = Options(format="rootfs", only=only, output=tmp_path / "a.tar")
+        save(f"{registry.host}/sample", options=options, network=PLAIN, notify=told.append)
+        with tarfile.open(tmp_path / "a.tar") as archive:
+            return archive.getnames()
+
+    with serving(sample=image([layer(files)])) as registry:
+        assert saved("etc/os-release") == ["etc", "etc/os-release"]
+        assert told == [
+            "etc/os-release is a symbolic link to usr/lib/os-release, which is not saved: "
+            "only=['usr/lib/os-release'] adds it"
+        ]
+        saved("/lib/")
+        assert [line.partition(":")[0] for line in told] == [
+            "/lib/ is a symbolic link to usr/lib, which is not saved"
+        ]
+        saved("etc/gone", "loop")
+        assert told == [
+            "etc/gone is a symbolic link to /nowhere, which is not in the image",
+            "loop is a symbolic link to loop, which is not in the image",
+        ]
+        for only in (["lib", "usr"], ["lib", "usr/lib"], ["usr/lib/os-release"], ["etc"]):
+            saved(*only)
+            assert not told, only
+        # The way to it is followed, and the link on it is not saved.
+        assert saved("lib/os-release")[-1] == "usr/lib/os-release"
+        assert not told
 
 
 @pytest.mark.parametrize("form", ["docker", "bundle"])
