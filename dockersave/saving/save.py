@@ -42,7 +42,8 @@ class SavedImage:
 
     Args:
         reference: the reference.
-        digest: of the manifest, or of the index if all platforms were saved.
+        digest: of the manifest, or of the index if all platforms were saved; of the config if the
+            image was taken from an archive without manifests.
         platform: of the image that engines without indexes load.
         platforms: of all its images, starting with that one.
         signers: fingerprints of the keys with which it was found to be signed, `sha256:…`; none if
@@ -59,7 +60,7 @@ class SavedImage:
     def of(cls, image: Image) -> SavedImage:
         """The summary of an image."""
         platforms = image.platforms
-        return cls(image.reference, image.root.digest, platforms[0], platforms, image.signers)
+        return cls(image.reference, image.digest, platforms[0], platforms, image.signers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,26 @@ def test_archives_without_names_are_named_after_the_file(tmp_path: Path) -> None
     assert name.startswith("library-my-backup-sha256-")
 
 
+@pytest.mark.parametrize("kind", ["docker", "oci", "legacy", "nameless"])
+def test_an_image_has_the_digest_that_others_tell(
+    kind: str, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    """Without a manifest one is made, whose digest nobody else knows: then it is the config's."""
+    path = saved["legacy" if kind == "nameless" else kind]
+    if kind == "nameless":
+        (name,) = check_archive(path).images[0].names
+        unnamed = path.read_bytes().replace(f'["{name}"]'.encode(), b"[]".ljust(len(name) + 4))
+        path = tmp_path / "nameless.tar"
+        path.write_bytes(unnamed)
+    (image,) = list_archive(path).images
+    assert check_archive(path).images[0].digest == image.digest
+    for reference in ((), (f"any/name@{image.digest}",)):
+        options = Options(format="rootfs", from_archive=path, output=tmp_path / "root.tar")
+        (found,) = save(*reference, options=options, network=NOWHERE).images
+        assert found.digest == image.digest
+        assert found.reference.digest in (None, image.digest)
+
+
 def test_by_the_command_line(saved: dict[str, Path], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dockersave", "--format", "rootfs"]
     done = subprocess.run(
