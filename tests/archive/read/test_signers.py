@@ -324,6 +324,9 @@ def test_the_command(folder: Path) -> None:
     done = run("--verify", "evil.tar", "--verify-key", "key.pem", "--progress", "json")
     events = [json.loads(line) for line in done.stderr.splitlines()]
     (event,) = [event for event in events if event["event"] == "checked"]
-    assert event["unsigned"][0]["message"] == "it is not signed"
+    (unsigned,) = event["unsigned"]
+    assert unsigned.keys() == {"member", "message", "hint"}
+    assert unsigned["message"] == "it is not signed"
+    assert "only if it was saved with --with-signatures" in unsigned["hint"]
     assert event["images"][0]["signers"] == []
     error_of(run("--list", "app.tar", "--verify-key", "key.pem"), 2)
