@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import sys
@@ -34,11 +35,18 @@ def is_named_by(path: str) -> bool:
 
 
 def is_a_file_of_its_own() -> bool:
-    """Whether it is redirected to a file, but standard error is not: the user expects output
-    there."""
+    """Whether it is redirected to a file of its own: the user expects output there.
+
+    A log has standard error, too, or is appended to, or has something in it already.
+    """
     try:
         status = os.fstat(1)
-        return stat.S_ISREG(status.st_mode) and not os.path.samestat(status, os.fstat(2))
+        is_log = os.path.samestat(status, os.fstat(2)) or status.st_size > 0
+        return (
+            stat.S_ISREG(status.st_mode)
+            and not is_log
+            and not fcntl.fcntl(1, fcntl.F_GETFL) & os.O_APPEND
+        )
     except OSError:
         return False
 

@@ -294,6 +294,12 @@ def test_who_redirects_without_asking_for_it_is_told(
         assert "nothing went" not in run(*arguments, "-o", "x.tar", stdout=file).stderr
         assert "nothing went" not in run(*arguments, "-q", stdout=file).stderr
     assert "nothing went" not in run(*arguments, stdout=subprocess.DEVNULL).stderr
+    for mode, said_before in (("ab", b""), ("wb", b"a log\n")):
+        with (tmp_path / "log").open(mode) as file:
+            file.write(said_before)
+            file.flush()
+            assert "nothing went" not in run(*arguments, stdout=file).stderr
+        (tmp_path / "log").unlink()
     script = '"$@" > log 2>&1; cat log'
     done = subprocess.run(
         ["sh", "-c", script, "sh", *COMMAND, *arguments],
