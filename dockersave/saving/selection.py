@@ -119,8 +119,8 @@ def selected(tree: Tree, paths: Sequence[str]) -> Iterator[str]:
     targets: dict[str, str] = {}
     for path in paths:
         with suppress(ContentError):  # a circle of links
-            if (target := tree.find(os.fsencode(path))) is not None:
-                targets[path] = os.fsdecode(target.path)
+            if (there := tree.find(os.fsencode(path))) is not None:
+                targets[path] = os.fsdecode(there.path)
     tree.select(paths)
     for path in paths:
         found = tree.find(os.fsencode(path), follow=False)
