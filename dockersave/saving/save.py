@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
 from ..errors import CancelledError, DockersaveError, UsageError
+from ..files import path_text
 from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.platforms import Platform
@@ -23,7 +24,7 @@ from ..resolving.session import Session
 from ..spelling import argument
 from ..trace import Trace
 from ..transfer.sources import LocalStore
-from ..values import dataclass, replace
+from ..values import check_kind, dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
 from .output_names import check_writable
@@ -114,7 +115,8 @@ def save(
         ContentError: content is not what it claims to be.
         OutputError: the output cannot be written.
         SignatureError: an image is not signed as it should be. Nothing was saved.
-        TypeError: an image is neither a string nor a `Reference`, but a list, for example.
+        TypeError: an image is neither a string nor a `Reference`, but a list, for example, or
+            another argument is of a wrong type.
         CancelledError: the run was stopped, or the interpreter is exiting. `NAME.part` keeps what
             was fetched, and the next call with the same arguments continues from there.
     """
@@ -142,9 +144,13 @@ def running(
     Args:
         images, output, options, network, progress, notify, cancellation, trace: as for `save`.
     """
+    check_kind(Options, options=options)
+    check_kind(Network, network=network)
+    check_kind(Progress, progress=progress)
+    check_kind(Cancellation, cancellation=cancellation)
     options = options or Options()
     if output is not None:
-        options = replace(options, output=os.fspath(output))
+        options = replace(options, output=path_text("output", output))
     references = list(dict.fromkeys(map(Reference.of, images)))
     archived = None
     if options.from_archive and len(references) < 2:
