@@ -65,7 +65,8 @@ def _take(options: object) -> None:
                 # The value may be a password.
                 raise TypeError(f"{name} must be {words}, not {type(value).__name__}")
         if value == "" and kind != annotation:
-            raise UsageError(f"{argument(name)} is empty", "is a variable of your script not set?")
+            what = f"the {name}" if name in _WORDS else argument(name)
+            raise UsageError(f"{what} is empty", "is a variable of your script not set?")
         object.__setattr__(options, name, value)
 
 
@@ -193,12 +194,12 @@ class Network:
         Args:
             registry: as in `Reference.registry`.
         """
-        from .reference import is_docker_hub
+        from .reference import is_docker_hub, same_for_all
 
         if is_docker_hub(registry):
             return False
-        named = {name.lower() for name in self.insecure_registries}
-        return self.insecure or registry.lower() in named
+        named = map(same_for_all, self.insecure_registries)
+        return self.insecure or same_for_all(registry) in named
 
     @property
     def usual_jobs(self) -> int:

@@ -17,7 +17,9 @@ from .web_addresses import has_login, image_of, is_web_site, without_secrets
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io"})
-_HUB_HOSTS = _HUB_ALIASES | {"registry-1.docker.io", "hub.docker.com"}
+_HUB_HOSTS = _HUB_ALIASES | {
+    *("registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"),
+}
 
 _DOMAIN_NAME = re.compile(
     r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -121,6 +123,16 @@ def is_docker_hub(registry: str) -> bool:
     """Whether a registry is Docker Hub, by any of its names, with or without a port."""
     host, _, port = registry.lower().partition(":")
     return host.rstrip(".") in _HUB_HOSTS and port in {"", "80", "443"}
+
+
+def same_for_all(registry: str) -> str:
+    """A registry's name in the one spelling of several: lower case, IPv6 as in RFC 5952.
+
+    Args:
+        registry: as in `Reference.registry`.
+    """
+    host, bracket, port = registry.lower().partition("]")
+    return f"[{ipaddress.IPv6Address(host[1:])}]{port}" if bracket else host
 
 
 def _parse(text: str) -> Reference:

@@ -69,7 +69,7 @@ class Saved:
     Args:
         paths: the archive, the directory, or both; none for a stream.
         images: those in it, in the order of the call.
-        size: of the archive, in bytes; before it is compressed.
+        size: of the archive, in bytes, as it was written.
         fetched: bytes of layers that were fetched.
         reused: bytes of layers that were already on this machine.
         unchanged: whether all outputs already existed, complete and correct.

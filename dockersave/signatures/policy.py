@@ -18,7 +18,7 @@ from ..errors import SignatureError, UsageError, shown
 from ..files import content_of, may_exist, path_text
 from ..limits import LIMITS
 from ..model.options import HOST_POLICY, Options
-from ..model.reference import DOCKER_HUB, Reference, is_docker_hub
+from ..model.reference import DOCKER_HUB, Reference, is_docker_hub, same_for_all
 from ..spelling import argument
 from .encodings import EncodingError, json_object
 from .identities import identity_of
@@ -238,7 +238,7 @@ def _parents(path: str) -> Iterator[str]:
 def _canonical(name: str) -> str:
     """A name in the one spelling that policies go by, of those that mean the same registry."""
     registry, slash, path = name.partition("/")
-    registry = _ZEROS.sub(":", registry.lower())
+    registry = _ZEROS.sub(":", same_for_all(registry))
     registry = DOCKER_HUB if is_docker_hub(registry) else _USUAL_PORT.sub("", registry)
     return f"{registry}{slash}{path}"
 
