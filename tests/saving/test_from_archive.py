@@ -281,7 +281,7 @@ ONE = {"rootfs": {"type": "layers", "diff_ids": [f"sha256:{'0' * 64}"]}}
         ({"manifest": [{"Config": "c"}]}, "archive.tar: c is missing"),
         ({"manifest": [{"Config": "c.json"}], "c": b"text"}, "c.json is not valid JSON"),
         ({"manifest": [{"Config": "c.json", "Layers": [7]}], "c": CONFIG}, "manifest lists 1"),
-        ({"manifest": [{"Config": "c.json", "Layers": [7]}], "c": ONE}, "manifest.json is malformed"),
+        ({"manifest": [{"Config": "c.json", "Layers": [7]}], "c": ONE}, "json is malformed"),
         ({"index": b"["}, "index.json is not valid JSON"),
         ({"index": b"text"}, "archive.tar: index.json is not valid JSON"),
         ({"index": []}, "holds no image"),
