@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ..errors import shown
+from ..files import ARCHIVES
 from ..model.platforms import SYSTEMS
 from ..model.web_addresses import without_secrets
 from .option_table import OPTIONS
@@ -19,7 +20,6 @@ _ARCHITECTURES = {
     *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
     *("x86_64", "aarch64"),
 }
-_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz")
 _TRANSPORTS = {
     **dict.fromkeys(("docker-archive", "oci-archive"), "-o"),
     **dict.fromkeys(("oci", "dir"), "--no-tar -o"),
@@ -157,7 +157,7 @@ def _file_in(word: str) -> str:
     transport, colon, rest = word.partition(":")
     if colon and transport in _TRANSPORTS:
         return rest.partition(":")[0]
-    is_archive = not word.startswith("@") and word.lower().endswith(_ARCHIVES)
+    is_archive = not word.startswith("@") and word.lower().endswith(ARCHIVES)
     return word if is_archive else ""
 
 
