@@ -57,7 +57,9 @@ class Reference:
             UsageError: it is invalid; the message says where.
             TypeError: it is no text.
         """
-        return cls.of(text)
+        # Not everybody checks types.
+        given: object = text
+        return _parse(given) if isinstance(given, str) else cls.of(given)
 
     @classmethod
     def of(cls, image: object) -> Reference:

@@ -65,7 +65,7 @@ def test_several_platforms(text: str) -> None:
 def test_all_is_not_one_platform(text: str) -> None:
     with pytest.raises(UsageError, match="is not one platform") as info:
         Platform.parse(text)
-    assert info.value.hint == "all of them are saved with platform=all"
+    assert info.value.hint == "all of them are saved with platform='all'"
 
 
 def test_an_operating_system_alone_means_this_architecture() -> None:
