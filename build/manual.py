@@ -101,6 +101,20 @@ complete -c dockersave -n 'string match -q "@*" -- (commandline -ct)' \\
 """
 """The same lists of images after `@`, in zsh and fish."""
 
+_VALUES = {
+    "zsh": (
+        (r'^(  "--[a-z-]+)(\[.*\]:)', r"\1=\2"),
+        (r'^(  \{-.),(--[a-z-]+)(\}"\[.*\]:)', r"\1+,\2=\3"),
+    ),
+    "fish": (
+        (
+            r'^(complete .*-xka "\(\w+ )(\(commandline -ct\))',
+            r"\1(string replace -r '^-[^=]*=' '' -- \2)",
+        ),
+    ),
+}
+"""What makes of shtab's options those that take `--option=value`, too, in zsh and fish."""
+
 FILES = {
     "~/.docker/config.json": "Docker's credentials and credential helpers",
     "${XDG_RUNTIME_DIR}/containers/auth.json, ~/.config/containers/auth.json": (
@@ -212,6 +226,10 @@ def completion(shell: str) -> str:
         if action.dest == "help":
             action.choices = topics()
     text: str = shtab.complete(made, shell)
+    for pattern, better in _VALUES.get(shell, ()):
+        text, count = re.subn(pattern, better, text, flags=re.MULTILINE)
+        if not count:
+            raise ValueError(f"shtab writes options of {shell} in another form: {pattern}")
     if shell == "zsh":
         return text.replace("_shtab_dockersave() {\n", "_shtab_dockersave() {\n" + ZSH, 1)
     return text + {"bash": BASH, "fish": FISH}[shell]

@@ -13,6 +13,24 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz")
 _HINT = "is the path right?"
 
 
+def path_text(name: str, path: object) -> str:
+    """A path of any kind as text.
+
+    Args:
+        name: of the argument that it was given for.
+        path: what was given.
+
+    Raises:
+        UsageError: it has a null character.
+        TypeError: it is no path, or one of bytes.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(text := os.fspath(path), str):
+        raise TypeError(f"{name} must be a str or a path, not {type(path).__name__}")
+    if "\0" in text:
+        raise UsageError(f"{argument(name)} has a null character, as no path has", "remove it")
+    return text
+
+
 def content_of(path: str, what: str, most: int, *, guarded: bool = False) -> bytes:
     """The content of a file.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dataclasses import asdict, dataclass, field, replace
     from typing import Any
 
-__all__ = ["asdict", "dataclass", "field", "names_of", "replace"]
+__all__ = ["asdict", "check_kind", "dataclass", "field", "names_of", "replace"]
 
 _put = object.__setattr__
 _none = object()
@@ -66,6 +66,21 @@ class _AsDataclass:
 def names_of(kind: type) -> tuple[str, ...]:
     """The names of the fields of a class, in their order."""
     return tuple(vars(kind)["__values__"])
+
+
+def check_kind(kind: type, **given: object) -> None:
+    """Refuse arguments of another class, which would fail much later and without their names.
+
+    Args:
+        kind: the right class.
+        given: by name; None is no argument.
+
+    Raises:
+        TypeError: one is of another class.
+    """
+    for name, value in given.items():
+        if not (value is None or isinstance(value, kind)):
+            raise TypeError(f"{name} must be of class {kind.__name__}, not {type(value).__name__}")
 
 
 def _namespace(cls: type) -> dict[str, Any]:

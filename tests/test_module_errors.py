@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
@@ -135,3 +136,42 @@ def test_paths_may_be_of_any_kind() -> None:
 def test_mistakes_of_type_are_told_at_once(make: Callable[[], object], words: str) -> None:
     with pytest.raises(TypeError, match=words):
         make()
+
+
+@pytest.mark.parametrize("wrong", [3, "x", {}, dockersave.Options], ids=repr)
+@pytest.mark.parametrize("name", ["options", "network", "progress", "cancellation"])
+def test_an_argument_of_another_class(name: str, wrong: Any) -> None:
+    for call in (dockersave.save, dockersave.forecast, dockersave.FileSystem):
+        with pytest.raises(TypeError, match=rf"^{name} must be of class "):
+            call("debian", **{name: wrong})
+    if name in ("network", "cancellation"):
+        with pytest.raises(TypeError, match=rf"^{name} must be of class "):
+            dockersave.Registry(**{name: wrong})
+
+
+@pytest.mark.parametrize("call", [dockersave.check_archive, dockersave.list_archive])
+def test_an_archive_is_a_path(call: Callable[..., object]) -> None:
+    for wrong in (b"x.tar", 0, ["x.tar"]):
+        with pytest.raises(TypeError, match=r"^path must be a str or a path, not "):
+            call(wrong)
+    with pytest.raises(dockersave.UsageError, match="null character"):
+        call("x\0.tar")
+    with pytest.raises(TypeError, match=r"^cancellation must be"):
+        call("x.tar", cancellation=3)
+
+
+def test_other_arguments_of_another_class() -> None:
+    calls: Any = dockersave
+    policy = re.escape("policy must be of class Policy, not str")
+    with pytest.raises(TypeError, match=policy):
+        calls.check_archive("x.tar", policies=["cosign.pub"])
+    with calls.Registry() as registry:
+        with pytest.raises(TypeError, match=policy):
+            registry.verify_signature("debian", "cosign.pub")
+        with pytest.raises(TypeError, match="a blob is a Descriptor, as of a layer, not str"):
+            registry.open("debian", "sha256:0f0f")
+    for wrong in (3, None, b"debian"):
+        with pytest.raises(TypeError, match="str or a Reference"):
+            calls.Reference.parse(wrong)
+    with pytest.raises(TypeError, match="path must be a str or a path, not bytes"):
+        calls.Policy.read(b"policy.json")

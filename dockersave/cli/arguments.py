@@ -12,13 +12,14 @@ import re
 import sys
 
 from ..errors import UsageError, shown
+from ..model.platforms import SYSTEMS
 from ..values import names_of
 from .console.spelling import option_of
 from .option_table import NETWORK, OPTIONS, REGISTRY, SUMMARY, TRUST, USAGE, WHAT, WHERE
 from .other_tools import (
     SEE_HELP,
-    SYSTEMS,
     command_word,
+    stray_dash,
     stray_file,
     stray_platform,
     stray_tag,
@@ -164,7 +165,7 @@ class Parser(argparse.ArgumentParser):
         end = words.index("--") if "--" in words else len(words)
         arguments, unknown = self.parse_known_intermixed_args(words[:end])
         arguments.images += words[end + 1 :]
-        if unknown and (wrong := command_word(arguments.images[:1])):
+        if unknown and (wrong := command_word(arguments.images, only_word=True)):
             raise UsageError(*wrong)  # its options are not ours
         for word in [] if arguments.help or arguments.version else unknown:
             # The value is not shown: the intended option may be --password.
@@ -218,10 +219,16 @@ def check(arguments: argparse.Namespace) -> None:
             f"{_short(ascii(stray))} is a platform, but an image was expected",
             "save one platform at a time, or all of them: --platform all",
         )
-    if not arguments.output and (stray := stray_file(arguments.images)):
+    if option := stray_dash(arguments.images):
         raise UsageError(
-            f"{_short(ascii(stray))} is the name of a file, but an image was expected",
-            f"to save into it: -o {shown(stray, 100)}",
+            f"{_short(ascii(option))} is written with a dash instead of hyphens",
+            f"type it: {shown(option, 40)}",
+        )
+    if not arguments.output and (found := stray_file(arguments.images)):
+        word, file = found
+        raise UsageError(
+            f"{_short(ascii(word))} is the name of a file, but an image was expected",
+            f"to save into it: -o {shown(file, 100)}",
         )
     if pair := stray_tag(arguments.images):
         image, tag = pair

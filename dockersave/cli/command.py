@@ -221,8 +221,9 @@ class _Request:
         self._console.saved(saved)
         if not self._arguments.output and is_a_file_of_its_own():
             where = " and ".join(saved.paths)
+            were = "was" if len(saved.paths) == 1 else "were"
             self._console.note(
-                f"nothing went to standard output: {where} was written; -o - sends it there"
+                f"nothing went to standard output: {where} {were} written; -o - sends it there"
             )
 
     def forecast(self, cancellation: Cancellation) -> None:

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from ..errors import shown
 from ..files import ARCHIVES
+from ..model.platforms import SYSTEMS
+from ..model.web_addresses import without_secrets
 from .option_table import OPTIONS
 
 TYPE_CHECKING = False
@@ -14,15 +16,17 @@ if TYPE_CHECKING:
 
 SEE_HELP = "dockersave --help shows all options"
 
-SYSTEMS = {
-    *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
-    *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows", "zos"),
-}
-"""Go's names of operating systems, to tell them from architectures such as `arm/v7`."""
 _ARCHITECTURES = {
     *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
     *("x86_64", "aarch64"),
 }
+_TRANSPORTS = {
+    **dict.fromkeys(("docker-archive", "oci-archive"), "-o"),
+    **dict.fromkeys(("oci", "dir"), "--no-tar -o"),
+}
+"""Files as containers' tools write them, and the options that write them."""
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"
+"""What word processors make of hyphens."""
 
 _SAVE = ("save", "pull", "download", "get", "fetch", "copy", "cp", "mirror")
 _COMMANDS = {
@@ -42,6 +46,15 @@ _COMMANDS = {
     "push": "dockersave uploads nothing; skopeo copy docker-archive:FILE docker://IMAGE does",
 }
 """Commands of other tools, and their equivalents."""
+_TOOLS = {
+    *("docker", "podman", "nerdctl", "buildah", "crane", "skopeo", "regctl", "oras"),
+    *("ctr", "crictl", "k3s", "sudo"),
+}
+_OBJECTS = {
+    *("image", "images", "container", "containers", "artifact", "manifest", "tag", "repo"),
+    *("buildx", "imagetools"),
+}
+"""Words between a tool and its command."""
 
 _MEANT = {
     "--output": "-f -O --file --filename --out --outfile --output-file --dest --destination "
@@ -61,8 +74,8 @@ _MEANT = {
     "--reuse": "--base --delta",
     "--from": "--from-archive --source --src",
     "--insecure": "--plain-http --http --allow-http --allow-insecure",
-    "--skip-tls-verify": "-k --tls-verify --src-tls-verify --no-check-certificate --no-verify "
-    "--insecure-skip-tls-verify --no-tls-verify",
+    "--skip-tls-verify": "-k --no-check-certificate --no-verify --insecure-skip-tls-verify "
+    "--no-tls-verify",
     "--ca-file": "--ca --cacert --cafile --ca-cert --cert-dir --src-cert-dir",
     "--user": "-u --username --creds --src-creds",
     "--authfile": "--auth --auth-file --registry-config --config --docker-config",
@@ -89,6 +102,8 @@ _SAID = {
     "the same command continues where a run was stopped": "-c --continue --resume",
     "the archive is always a tar; --no-tar writes a directory": "--tar",
     "nothing is cached without --cache-dir": "--no-cache",
+    "did you mean --skip-tls-verify? certificates are checked without it": "--tls-verify "
+    "--src-tls-verify --dest-tls-verify",
     "a tag is an image of its own: debian:11 debian:12; --tags lists them": "--all-tags",
     "set HTTPS_PROXY=http://HOST:PORT in the environment": "-x --proxy --http-proxy --https-proxy",
     "docker load -i FILE, or podman load -i FILE, loads an archive": "--load",
@@ -99,29 +114,51 @@ _SAID = {
 """Hints for others."""
 
 
-def command_word(images: Sequence[str]) -> tuple[str, str] | None:
-    """The error if the first word is a command of another tool instead of an image.
+def command_word(images: Sequence[str], *, only_word: bool = False) -> tuple[str, str] | None:
+    """The error if the first words are a command of another tool instead of an image.
 
     Args:
         images: the words that are not options.
+        only_word: whether words behind the command may be values of unknown options.
 
     Returns:
         The error and the right command.
     """
-    words = list(images)
-    if len(words) > 1 and words[0] in ("docker", "podman", "crane", "skopeo", "regctl"):
-        # A whole command was pasted; an image called docker is not followed by a command.
-        if words[1] not in _COMMANDS:
-            return None
-        words = words[1:]
-    if not words or words[0] not in _COMMANDS:
+    place = -1
+    for number, each in enumerate(images):
+        if each in _COMMANDS:
+            place = number
+        if each not in _TOOLS | _OBJECTS:
+            break
+    if place < 0:
         return None
-    word, *rest = words
-    # As the other tool names it, with the way to reach it.
-    image = shown(" ".join(each.removeprefix("docker://") for each in rest), 100)
-    right = _COMMANDS[word].format(image=image or "IMAGE", file=image or "FILE")
+    word = images[place]
+    before = images[:place]
+    rest = () if only_word else images[place + 1 :]
+    is_about_tags = "crane" in before or "tag" in before
+    meant = "tags" if word in ("ls", "list") and is_about_tags else word
+    image = shown(" ".join(map(_written_here, rest)), 100)
+    file = shown(" ".join(_file_in(each) or without_secrets(each) for each in rest), 100)
+    right = _COMMANDS[meant].format(image=image or "IMAGE", file=file or "FILE")
     more = f"; an image of that name is {word}:latest" if word in _SAVE and not rest else ""
     return f"unknown command {word}", right + more
+
+
+def _written_here(word: str) -> str:
+    """An image or a file as another tool names it, with the way to reach it."""
+    if file := _file_in(word):
+        option = _TRANSPORTS.get(word.partition(":")[0], "-o")
+        return f"{option} {file}"
+    return without_secrets(word).removeprefix("docker://")
+
+
+def _file_in(word: str) -> str:
+    """The name of the file that a word is about, or empty if it is about none."""
+    transport, colon, rest = word.partition(":")
+    if colon and transport in _TRANSPORTS:
+        return rest.partition(":")[0]
+    is_archive = not word.startswith("@") and word.lower().endswith(ARCHIVES)
+    return word if is_archive else ""
 
 
 def stray_platform(images: Sequence[str]) -> str:
@@ -137,15 +174,33 @@ def stray_platform(images: Sequence[str]) -> str:
     return ""
 
 
-def stray_file(images: Sequence[str]) -> str:
-    """A word among the images that was meant as the archive's name, or empty.
+def stray_file(images: Sequence[str]) -> tuple[str, str] | None:
+    """A word among the images that was meant as the archive's name, and that name.
 
     Args:
         images: the words that are not options.
     """
-    for word in images if len(images) > 1 else ():
-        if not word.startswith("@") and word.lower().endswith(ARCHIVES):
-            return word
+    for word in images:
+        file = _file_in(word)
+        # A single word that merely looks like a file may be an image.
+        if file and (len(images) > 1 or file != word):
+            return word, file
+    return None
+
+
+def stray_dash(images: Sequence[str]) -> str:
+    """The option that was meant by a word that a word processor has changed, or empty.
+
+    It makes one dash of two hyphens.
+
+    Args:
+        images: the words that are not options.
+    """
+    for word in images:
+        # The value is not shown: it may be a password.
+        name = word.partition("=")[0].lstrip(_DASHES + "-")
+        if word[:1] and word[0] in _DASHES:
+            return f"--{name}" if len(name) > 1 else f"-{name}"
     return ""
 
 
@@ -160,7 +215,7 @@ def stray_tag(images: Sequence[str]) -> tuple[str, str] | None:
     for image, word in pairwise(images):
         number = word.removeprefix("v").partition("-")[0].replace(".", "")
         if (number.isdecimal() or word == "latest") and not image.startswith("@"):
-            path, slash, name = image.partition("@")[0].rpartition("/")
+            path, slash, name = without_secrets(image).partition("@")[0].rpartition("/")
             return f"{path}{slash}{name.partition(':')[0]}", word
     return None
 

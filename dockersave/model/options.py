@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 from ..errors import UsageError, shown
+from ..files import path_text
 from ..limits import LIMITS
 from ..spelling import argument
 from ..values import dataclass, field
 from .formats import DEFAULT_FORMAT, every_format
+from .platforms import ALL_PLATFORMS
 
 HOST_POLICY = "/etc/dockersave/policy.json"
 """The policy of a host, if it has one."""
@@ -18,37 +20,54 @@ USUAL_JOBS, MOST_JOBS = 8, 16
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from types import UnionType
 
     AnyPath = str | os.PathLike[str]
 
 
-def _take_paths(options: object, *names: str) -> None:
-    """Accept any kind of path, and keep it as a string."""
-    for name in names:
-        path = getattr(options, name)
-        if path is not None:
-            text = os.fspath(path)
-            if not isinstance(text, str):
-                raise TypeError(f"{name} must be a str or a path, not {path!r}")
-            object.__setattr__(options, name, text)
+_WORDS = frozenset({"user", "password", "platform", "format"})
+"""Texts that are not paths."""
+_KINDS: Mapping[str, tuple[type | UnionType, str]] = {
+    "bool": (bool, "True or False"),
+    "int": (int, "a number"),
+    "float": (int | float, "a number"),
+    "str": (str, "a str"),
+}
+"""What fields may be, by their annotations, and what that is called."""
 
 
-def _take_several(options: object, *names: str) -> None:
-    """Accept any sequence, except a string: each of its letters would be an item."""
-    for name in names:
-        several = getattr(options, name)
-        if isinstance(several, (str, bytes, os.PathLike)):
-            raise TypeError(f"{name} takes several values: write {name}=[{several!r}]")
-        object.__setattr__(options, name, tuple(map(os.fspath, several)))
+def _take(options: object) -> None:
+    """Check the type of each field, and keep paths as strings and sequences as tuples.
 
+    Otherwise the text "no" would be true, and a number without a name would fail much later.
 
-def _check_numbers(options: object, *names: str, kind: object) -> None:
-    """Refuse what is no such number: comparing it would fail without its name, or not at all."""
-    for name in names:
+    Raises:
+        UsageError: a text is empty, or a path has a null character.
+        TypeError: a type is wrong.
+    """
+    for name, annotation in type(options).__annotations__.items():
         value = getattr(options, name)
-        if not isinstance(value, kind):  # type: ignore[arg-type]
-            raise TypeError(f"{name} must be a number, not {value!r}")
+        kind = annotation.removesuffix(" | None")
+        if value is None and kind != annotation:
+            continue
+        if kind.startswith("tuple"):
+            if isinstance(value, (str, bytes, os.PathLike)):
+                # Each of its letters would be an item.
+                raise TypeError(f"{name} takes several values: write {name}=[{value!r}]")
+            value = tuple([path_text(name, each) for each in value])
+        elif kind == "str" and name not in _WORDS:
+            value = path_text(name, value)
+        else:
+            expected, words = _KINDS[kind]
+            # True is a number, too.
+            if not isinstance(value, expected) or isinstance(value, bool) is not (kind == "bool"):
+                # The value may be a password.
+                raise TypeError(f"{name} must be {words}, not {type(value).__name__}")
+        if value == "" and kind != annotation:
+            what = f"the {name}" if name in _WORDS else argument(name)
+            raise UsageError(f"{what} is empty", "is a variable of your script not set?")
+        object.__setattr__(options, name, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +92,9 @@ class Network:
         limit_rate: bytes per second for all connections together, or None.
 
     Raises:
-        UsageError: a number is out of range, the user name or the password is empty, the user name
-            has a colon, or the name of an insecure registry is invalid.
-        TypeError: a path is not a path, a number is not a number, or a list is a single string.
+        UsageError: a number is out of range, a text is empty, the user name has a colon, or the
+            name of an insecure registry is invalid.
+        TypeError: a value is of another type, or a list is a single string.
     """
 
     insecure: bool = False
@@ -117,11 +136,7 @@ class Network:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _take_paths(self, "ca_file", "cert", "key", "authfile")
-        _take_several(self, "insecure_registries", "mirrors")
-        _check_numbers(self, "jobs", "limit_rate", kind=int | None)
-        _check_numbers(self, "retries", kind=int)
-        _check_numbers(self, "timeout", "wait", kind=int | float)
+        _take(self)
         if self.jobs is not None and not 1 <= self.jobs <= LIMITS.jobs:
             raise UsageError(
                 f"{argument('jobs')} must be 1 to {LIMITS.jobs}, not {self.jobs}",
@@ -147,9 +162,6 @@ class Network:
             raise UsageError(
                 f"{argument('limit_rate', self.limit_rate)} would let nothing through", "drop it"
             )
-        for what, word in (("user's name", self.user), ("password", self.password)):
-            if word == "":
-                raise UsageError(f"the {what} is empty", "is a variable of your script not set?")
         if ":" in (self.user or ""):
             # Nor could it be sent (RFC 7617, section 2). It is not shown: a password may follow.
             raise UsageError(
@@ -161,6 +173,7 @@ class Network:
 
     def _check_insecure(self) -> None:
         from .reference import is_docker_hub, is_registry
+        from .web_addresses import without_secrets
 
         for name in self.insecure_registries:
             if is_docker_hub(name):
@@ -169,8 +182,9 @@ class Network:
                     "drop it",
                 )
             if not is_registry(name):
+                seen = repr(shown(without_secrets(name)))
                 raise UsageError(
-                    f"{argument('insecure_registries', repr(shown(name)))} is not a registry",
+                    f"{argument('insecure_registries', seen)} is not a registry",
                     "write HOST[:PORT], as in the image's name: localhost:5000",
                 )
 
@@ -180,12 +194,12 @@ class Network:
         Args:
             registry: as in `Reference.registry`.
         """
-        from .reference import is_docker_hub
+        from .reference import is_docker_hub, same_for_all
 
         if is_docker_hub(registry):
             return False
-        named = {name.lower() for name in self.insecure_registries}
-        return self.insecure or registry.lower() in named
+        named = map(same_for_all, self.insecure_registries)
+        return self.insecure or same_for_all(registry) in named
 
     @property
     def usual_jobs(self) -> int:
@@ -237,8 +251,8 @@ class Options:
 
     Raises:
         UsageError: the format is unknown, an annotation or a range of owners is malformed, an
-            annotation is without a key, or what was signed would not be saved.
-        TypeError: a path is not a path, or a list is a single path.
+            annotation is without a key, a text is empty, or what was signed would not be saved.
+        TypeError: a value is of another type, or a list is a single path.
     """
 
     platform: str | None = None
@@ -300,9 +314,9 @@ class Options:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _take_paths(self, "output", "working_dir", "tarname", "layers_dir", "cache_dir")
-        _take_paths(self, "from_archive", "policy", "lock", "locked")
-        _take_several(self, "reuse", "only", "owner_map", "verify_keys", "annotations")
+        _take(self)
+        if self.platform is not None and self.platform.lower() == ALL_PLATFORMS:
+            object.__setattr__(self, "platform", ALL_PLATFORMS)
         if self.format not in every_format():
             raise UsageError(
                 f"unknown format {self.format!r}", f"choose one of {', '.join(every_format())}"

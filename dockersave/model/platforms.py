@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from ..errors import UsageError, shown
 from ..spelling import argument
@@ -10,6 +11,14 @@ from ..values import dataclass
 
 ALL_PLATFORMS = "all"
 """Stands for all platforms."""
+
+SYSTEMS = frozenset(
+    {
+        *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
+        *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows", "zos"),
+    }
+)
+"""Go's names of operating systems, to tell them from architectures such as `arm/v7`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,10 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Parse `os/arch[/variant]`, or only `arch` for Linux; kernel names of CPUs are accepted.
+        """Parse `os/arch[/variant]`; kernel names of CPUs are accepted.
+
+        Without an operating system it is Linux; without an architecture, this machine's, as in
+        containerd's platforms package (Parse).
 
         Raises:
             UsageError: it is neither.
@@ -33,13 +45,20 @@ class Platform:
         if not isinstance(given, str):
             kind = type(given).__name__
             raise TypeError(f"a platform is a str, such as 'linux/arm64' or 'all', not {kind}")
-        if "," in text:
+        if len(re.split(r"[\s,;]+", text)) > 1:
             raise UsageError(
                 f"{text!r} names several platforms",
                 f"save one at a time, or all: {argument('platform', 'all')}",
             )
         parts = text.lower().split("/")
-        if len(parts) == 1:
+        if parts[-1] == ALL_PLATFORMS:
+            raise UsageError(
+                f"{text!r} is not one platform",
+                f"all of them are saved with {argument('platform', 'all')}",
+            )
+        if len(parts) == 1 and parts[0] in SYSTEMS:
+            parts = [parts[0], cls.of_host().architecture]
+        elif len(parts) == 1:
             # Of those that Go knows, none has a mark in its name: linux-arm64 is not one.
             is_one = parts[0].isalnum() or parts[0] in _ARCHITECTURES
             parts = ["linux", parts[0] if is_one else ""]

@@ -13,11 +13,13 @@ from ..errors import UsageError
 from ..spelling import argument
 from ..values import dataclass
 from .digest import is_digest
-from .web_addresses import image_of, is_web_site, without_login
+from .web_addresses import has_login, image_of, is_web_site, without_secrets
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({"docker.io", "index.docker.io"})
-_HUB_HOSTS = _HUB_ALIASES | {"registry-1.docker.io", "hub.docker.com"}
+_HUB_HOSTS = _HUB_ALIASES | {
+    *("registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"),
+}
 
 _DOMAIN_NAME = re.compile(
     r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -53,8 +55,11 @@ class Reference:
 
         Raises:
             UsageError: it is invalid; the message says where.
+            TypeError: it is no text.
         """
-        return _parse(text)
+        # Not everybody checks types.
+        given: object = text
+        return _parse(given) if isinstance(given, str) else cls.of(given)
 
     @classmethod
     def of(cls, image: object) -> Reference:
@@ -130,12 +135,28 @@ def is_docker_hub(registry: str) -> bool:
     return host.rstrip(".") in _HUB_HOSTS and port in {"", "80", "443"}
 
 
+def same_for_all(registry: str) -> str:
+    """A registry's name in the one spelling of several: lower case, IPv6 as in RFC 5952.
+
+    Args:
+        registry: as in `Reference.registry`.
+    """
+    host, bracket, port = registry.lower().partition("]")
+    return f"[{ipaddress.IPv6Address(host[1:])}]{port}" if bracket else host
+
+
 def _parse(text: str) -> Reference:
     scheme, mark, _ = text.partition("://")
     if mark and scheme.isalpha():
         raise _pasted(text, "a reference has no scheme", plain=scheme.lower() == "http")
     if is_web_site(host := text.partition("/")[0]):
         raise _pasted(text, f"{host.lower()} is a web site, not a registry")
+    if has_login(text):
+        raise _fault(
+            without_secrets(text),
+            "credentials do not belong in it",
+            f"log in: docker login, or {argument('credentials')}",
+        )
     rest, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise _fault(
@@ -222,7 +243,8 @@ def _check_path(text: str, path: str) -> None:
         if not component:
             raise _fault(text, "a part of the name is empty", "remove the extra '/'")
         if component != component.lower() and _COMPONENT.fullmatch(component.lower()):
-            lower = _cut(component.lower())
+            name = path.removeprefix("library/")
+            lower = _cut(text.replace(name, name.lower(), 1))
             raise _fault(text, f"{_cut(component)!r} has capital letters", f"write {lower!r}")
         raise _fault(
             text,
@@ -240,7 +262,7 @@ def _pasted(text: str, fault: str, *, plain: bool = False) -> UsageError:
             hint += f"; {argument('insecure')} is for plain HTTP"
     except UsageError:
         hint = "write [registry/]name[:tag][@digest]"
-    return _fault(without_login(text), fault, hint)
+    return _fault(without_secrets(text), fault, hint)
 
 
 def _fault(text: str, fault: str, hint: str) -> UsageError:

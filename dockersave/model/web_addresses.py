@@ -6,6 +6,7 @@ Web pages of registries have other paths than their images: `hub.docker.com/_/de
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 _Parts = Sequence[str]
@@ -19,14 +20,19 @@ def image_of(address: str) -> str:
     """
     from urllib.parse import unquote
 
-    rest = without_login(address).rpartition("://")[2]
-    host, _, path = rest.partition("#")[0].partition("?")[0].partition("/")
+    schemes, _, rest = without_secrets(address).rpartition("://")
+    host, _, path = rest.partition("/")
     parts = [unquote(part) for part in path.split("/") if part]
-    page = _PAGES.get(host.lower())
-    if page is not None:
-        return page(parts)
     if len(parts) > 3 and parts[0] == "v2" and parts[-2] in ("manifests", "blobs", "tags"):
         return _of_api(host, parts[1:])
+    if (page := _PAGES.get(host.lower())) is not None:
+        return page(parts)
+    if (whole := f".{host.lower()}").endswith(_AMAZON):
+        return _of_amazon(whole.removesuffix(_AMAZON)[1:], parts)
+    is_page = schemes.lower().endswith(("http", "https"))
+    if is_page and (not parts or parts[:2] == ["harbor", "projects"]):
+        # Harbor's pages have numbers instead of names.
+        return ""
     return "/".join([host, *parts])
 
 
@@ -35,15 +41,25 @@ def is_web_site(host: str) -> bool:
     return host.lower() in _SITES
 
 
-def without_login(address: str) -> str:
-    """A URL without user and password."""
+def has_login(text: str) -> bool:
+    """Whether a text without a scheme has a user or a password in front of a host.
+
+    What follows the `@` of a reference is a digest, which looks like no host.
+    """
+    _, at, host = text.rpartition("@")
+    if not at or re.match(r"sha[0-9]+(:|$)", host):
+        return False
+    return "/" in host or ("." in host and not host.replace(".", "").isdecimal())
+
+
+def without_secrets(address: str) -> str:
+    """A URL without user and password, query and fragment, with or without a scheme."""
     scheme, mark, rest = address.partition("://")
-    authority, slash, path = rest.partition("/")
-    login, _, host = authority.rpartition("@")
-    if not login or host.startswith("sha"):
-        # What follows the @ is the digest of docker://debian@sha256:…
-        return address
-    return f"{scheme}{mark}{host}{slash}{path}"
+    if not mark:
+        scheme, rest = "", address
+    if has_login(rest):
+        rest = rest.rpartition("@")[2]
+    return scheme + mark + rest.partition("#")[0].partition("?")[0]
 
 
 def _of_api(host: str, parts: _Parts) -> str:
@@ -58,7 +74,11 @@ def _of_hub(parts: _Parts) -> str:
     match [*parts]:
         case ["_", name, *_] | ["r" | "layers", "_" | "library", name]:
             return name
-        case ["r", space, name, *_] | ["repository", "docker", space, name, *_]:
+        case (
+            ["r", space, name, *_]
+            | ["repository", "docker", space, name, *_]
+            | ["v2", "repositories", space, name, *_]
+        ):
             return name if space in ("_", "library") else f"{space}/{name}"
         case ["layers", space, name, tag, *_]:
             return f"{name}:{tag}" if space == "library" else f"{space}/{name}:{tag}"
@@ -88,13 +108,47 @@ def _of_ecr(parts: _Parts) -> str:
 
 
 def _of_microsoft(parts: _Parts) -> str:
-    match [*parts]:
-        case [_, "product", *names] | [_, "artifact", "mar", *names]:
+    pages = parts[1:] if parts and "-" in parts[0] else parts  # de-de
+    match [*pages]:
+        case ["product", *names] | ["artifact", "mar", *names]:
             names = names[:-1] if names[-1:] in (["about"], ["tags"]) else names
             return "/".join(["mcr.microsoft.com", *names])
     return "/".join(["mcr.microsoft.com", *parts])
 
 
+def _of_google(parts: _Parts) -> str:
+    match [*parts]:
+        case ["artifacts", "docker", project, place, space, name, *_]:
+            return f"{place}-docker.pkg.dev/{project}/{space}/{name}"
+        case ["gcr", "images", project, place, *names] if names:
+            host = "gcr.io" if place.lower() == "global" else f"{place.lower()}.gcr.io"
+            return "/".join([host, project, *names])
+    return ""
+
+
+def _of_gitlab(parts: _Parts) -> str:
+    for end in ("-", "container_registry"):
+        if end in parts[2:] and "container_registry" in parts:
+            return "/".join(["registry.gitlab.com", *parts[: parts.index(end)]]).lower()
+    return ""
+
+
+def _of_redhat(parts: _Parts) -> str:
+    match [*parts]:
+        case [*_, "software", "containers", space, name, _]:
+            return f"registry.access.redhat.com/{space}/{name}"
+    return ""
+
+
+def _of_amazon(region: str, parts: _Parts) -> str:
+    match [*parts]:
+        case ["ecr", "repositories", "private", account, *names] if region and names:
+            names = names[: names.index("_")] if "_" in names else names
+            return "/".join([f"{account}.dkr.ecr.{region}.amazonaws.com", *names])
+    return ""
+
+
+_AMAZON = ".console.aws.amazon.com"
 _PAGES: Mapping[str, Callable[[_Parts], str]] = {
     "hub.docker.com": _of_hub,
     "registry.hub.docker.com": _of_hub,
@@ -102,5 +156,8 @@ _PAGES: Mapping[str, Callable[[_Parts], str]] = {
     "github.com": _of_github,
     "gallery.ecr.aws": _of_ecr,
     "mcr.microsoft.com": _of_microsoft,
+    "console.cloud.google.com": _of_google,
+    "gitlab.com": _of_gitlab,
+    "catalog.redhat.com": _of_redhat,
 }
-_SITES = frozenset({"hub.docker.com", "github.com", "gallery.ecr.aws"})
+_SITES = frozenset({*_PAGES} - {"quay.io", "mcr.microsoft.com", "registry.hub.docker.com"})

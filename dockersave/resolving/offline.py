@@ -172,21 +172,25 @@ class ArchivedImage:
 
     def _images(self) -> Iterator[tuple[str, Descriptor]]:
         """The archive's images, each with a name, which may be empty."""
-        if self._inventory.find("index.json"):
+        has_index = self._inventory.find("index.json")
+        if has_index:
             index = self._json("index.json")
             entries = index.get("manifests") if isinstance(index, dict) else None
             for number, entry in enumerate(entries if isinstance(entries, list) else ()):
                 descriptor = parse_descriptor(entry, f"manifests[{number}]")
                 if not descriptor.is_companion:
                     yield descriptor.name, descriptor
-        elif self._inventory.find("manifest.json"):
+            if entries:
+                return
+        # Docker 25 writes an index of nothing for an image without a name.
+        if self._inventory.find("manifest.json"):
             entries = self._json("manifest.json")
             for entry in entries if isinstance(entries, list) else ():
                 descriptor = self._make(entry)
                 names = entry.get("RepoTags")
                 for name in names if names and isinstance(names, list) else [""]:
                     yield str(name), descriptor
-        else:
+        elif not has_index:
             raise ContentError(f"{self._path}: {NO_IMAGES}", NO_ARCHIVE[NO_IMAGES])
 
     def _json(self, path: str) -> Any:
@@ -214,9 +218,11 @@ class ArchivedImage:
         config = parse_config(body, len(layers or []))
         stored = []
         for name, diff_id in zip(layers or [], config.diff_ids, strict=True):
-            item = self._inventory.find(name) if isinstance(name, str) else None
+            if not isinstance(name, str):
+                raise ContentError(f"{self._path}: manifest.json is malformed")
+            item = self._inventory.find(name)
             if item is None or item.path not in self._places:
-                raise ContentError(f"{self._path}: {shown(str(name))} is missing")
+                raise ContentError(f"{self._path}: {shown(name)} is missing")
             offset, size = self._places[item.path]
             # Its digest is not known: it may be compressed. What it unpacks to is checked.
             digest = digest_of(f"{item.path}: {diff_id}".encode())

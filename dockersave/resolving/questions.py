@@ -16,7 +16,7 @@ from ..model.platforms import ALL_PLATFORMS, Offer, Platform
 from ..model.reference import Reference
 from ..signatures.policy import Policy
 from ..trace import Trace
-from ..values import dataclass
+from ..values import check_kind, dataclass
 from .resolver import Resolver
 from .session import Session
 
@@ -84,6 +84,8 @@ class Registry:
         cancellation: Cancellation | None = None,
         trace: Callable[[str], None] | None = None,
     ) -> None:
+        check_kind(Network, network=network)
+        check_kind(Cancellation, cancellation=cancellation)
         stop = cancellation or Cancellation()
         self._session = Session(network or Network(), stop, notify, Trace.of(trace))
 
@@ -185,6 +187,8 @@ class Registry:
         """
         from .trust import Trust
 
+        for policy in policies:
+            check_kind(Policy, policy=policy)
         if not policies:
             raise UsageError("no policy was given", "Policy.of_keys makes one of public keys")
         reference = Reference.of(image)
@@ -213,6 +217,8 @@ class Registry:
         """
         from ..transfer.verified import VerifiedBlob
 
+        if not isinstance(blob, Descriptor):
+            raise TypeError(f"a blob is a Descriptor, as of a layer, not {type(blob).__name__}")
         reference, session = Reference.of(image), self._session
         source = session.registry(reference.registry).source(reference.repository, blob)
         return io.BufferedReader(

@@ -249,9 +249,10 @@ def _text(value: object, what: str) -> str:
 def _texts(value: object, what: str) -> list[str]:
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list):
         raise _malformed(what)
-    return value
+    # Go reads null as an empty string here, too.
+    return [_text(each, what) for each in value]
 
 
 def _malformed(what: str) -> ContentError:

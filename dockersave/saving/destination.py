@@ -86,23 +86,11 @@ class Destination:
 
 _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
 _MISLEADING = (
-    ".gz",
-    ".zst",
-    ".xz",
-    ".bz2",
-    ".tbz",
-    ".tbz2",
-    ".lz",
-    ".lz4",
-    ".lzma",
-    ".zip",
-    ".7z",
-    ".squashfs",
-    ".sqfs",
-    ".erofs",
-    ".ext4",
-    ".iso",
-    ".cpio",
+    *(".gz", ".gzip", ".taz", ".zst", ".zstd", ".xz"),
+    *(".bz", ".bz2", ".tb2", ".tbz", ".tbz2", ".tz2", ".z", ".tz"),
+    *(".br", ".lz", ".tlz", ".lz4", ".lzma", ".lzo", ".tzo"),
+    *(".zip", ".7z", ".rar"),
+    *(".squashfs", ".sqfs", ".erofs", ".ext4", ".iso", ".cpio"),
 )
 """What nobody expects to be a plain tar."""
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..cancellation import Cancellation
 from ..errors import ContentError, NotFoundError, UsageError, shown
+from ..files import path_text
 from ..model.options import Network, Options
 from ..model.reference import Reference
 from ..progress import Progress
-from ..values import dataclass, field, replace
+from ..values import check_kind, dataclass, field, replace
 from .destination import STDOUT
 from .flatten import merged
 from .resolve import resolve
@@ -105,9 +106,10 @@ class FileSystem:
         cancellation: Cancellation | None = None,
         trace: Callable[[str], None] | None = None,
     ) -> None:
+        check_kind(Options, options=options)
         options = options or Options()
         if archive is not None:
-            options = replace(options, from_archive=os.fspath(archive))
+            options = replace(options, from_archive=path_text("archive", archive))
         # A file system, written nowhere.
         options = replace(options, format="rootfs", output=STDOUT, tar=True, tree=False, lock=None)
         options = replace(options, tarname=None, layers_dir=None, xz=False, zstd=False)

@@ -36,7 +36,7 @@ def check_writable(
             be replaced: a link, a device, a directory.
     """
     for path in destination.paths:
-        folder, name = os.path.split(path)
+        folder = os.path.dirname(path)
         with writing(shown(path)):
             try:
                 os.stat(os.path.join(folder or ".", "."))
@@ -46,18 +46,10 @@ def check_writable(
                     "create the directory first, or choose another with "
                     + argument(destination.chosen_by),
                 ) from failure
-        most = _name_most(folder or ".")
-        length = len(os.fsencode(name + _SUFFIX))
-        if length > most:
-            is_tree = path == destination.tree
-            shorter = (
-                argument("layers_dir", "image") if is_tree else argument("output", "image.tar")
-            )
-            raise OutputError(
-                f"cannot write {shown(path, 60)}: its name has {length - len(_SUFFIX)} bytes, but "
-                f"the file system allows {most - len(_SUFFIX)}",
-                f"choose a shorter one: {shorter}",
-            )
+        is_tree = path == destination.tree
+        _check_length(
+            path, argument("layers_dir", "image") if is_tree else argument("output", "image.tar")
+        )
     if destination.archive and not destination.is_stream:
         _check_archive(destination.archive, usual, is_file_system=destination.is_file_system)
         if source and os.path.exists(destination.archive):
@@ -75,6 +67,18 @@ def check_writable(
             _check_names(tree, directory=True)
 
 
+def _check_length(path: str, shorter: str) -> None:
+    folder, name = os.path.split(path)
+    most = _name_most(folder or ".")
+    length = len(os.fsencode(name + _SUFFIX))
+    if length > most:
+        raise OutputError(
+            f"cannot write {shown(path, 60)}: its name has {length - len(_SUFFIX)} bytes, but "
+            f"the file system allows {most - len(_SUFFIX)}",
+            f"choose a shorter one: {shorter}",
+        )
+
+
 def _check_is_another(archive: str, source: str) -> None:
     if os.path.samefile(archive, source):
         raise UsageError(
@@ -89,19 +93,23 @@ def _check_archive(archive: str, usual: str, *, is_file_system: bool) -> None:
         if is_file_system:
             hint += f"; a directory is written with {argument('tar')}"
         raise OutputError(f"cannot write {shown(archive)}: it is a directory", hint)
+    _check_link(archive, "output")
+    if not (_may_be_replaced(archive) and _may_be_replaced(f"{archive}.part")):
+        _check_names(archive, directory=False)
+
+
+def _check_link(path: str, name: str) -> None:
     # Links to devices and pipes get another message.
-    if os.path.islink(archive) and (os.path.isfile(archive) or not os.path.exists(archive)):
-        target = os.path.join(os.path.dirname(archive), os.readlink(archive))
+    if os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path)):
+        target = os.path.join(os.path.dirname(path), os.readlink(path))
         if os.path.islink(target):
             target = os.path.realpath(target)
-        elsewhere = f"write {argument('output', _quoted(target))}, where it points, or "
+        elsewhere = f"write {argument(name, _quoted(target))}, where it points, or "
         raise OutputError(
-            f"cannot write {shown(archive)}: it is a symbolic link",
+            f"cannot write {shown(path)}: it is a symbolic link",
             # One of a circle of links points nowhere.
             f"{'' if os.path.islink(target) else elsewhere}remove it",
         )
-    if not (_may_be_replaced(archive) and _may_be_replaced(f"{archive}.part")):
-        _check_names(archive, directory=False)
 
 
 def _check_lock(lock: str, destination: Destination) -> None:
@@ -115,6 +123,8 @@ def _check_lock(lock: str, destination: Destination) -> None:
             f"cannot write {shown(lock)}: there is no directory {shown(folder)}",
             f"create it first, or choose another with {argument('lock')}",
         )
+    _check_length(lock, argument("lock", "image.lock"))
+    _check_link(lock, "lock")
     _check_names(lock, directory=False)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
 from ..errors import CancelledError, DockersaveError, OutputError, UsageError
-from ..files import check_is_no_archive
+from ..files import check_is_no_archive, path_text
 from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.platforms import Platform
@@ -24,7 +24,7 @@ from ..resolving.session import Session
 from ..spelling import argument
 from ..trace import Trace
 from ..transfer.sources import LocalStore
-from ..values import dataclass, replace
+from ..values import check_kind, dataclass, replace
 from .destination import STDOUT, Destination
 from .job import Job
 from .output_names import check_writable
@@ -70,7 +70,7 @@ class Saved:
     Args:
         paths: the archive, the directory, or both; none for a stream.
         images: those in it, in the order of the call.
-        size: of the archive, in bytes; before it is compressed.
+        size: of the archive, in bytes, as it was written.
         fetched: bytes of layers that were fetched.
         reused: bytes of layers that were already on this machine.
         unchanged: whether all outputs already existed, complete and correct.
@@ -116,7 +116,8 @@ def save(
         ContentError: content is not what it claims to be.
         OutputError: the output cannot be written.
         SignatureError: an image is not signed as it should be. Nothing was saved.
-        TypeError: an image is neither a string nor a `Reference`, but a list, for example.
+        TypeError: an image is neither a string nor a `Reference`, but a list, for example, or
+            another argument is of a wrong type.
         CancelledError: the run was stopped, or the interpreter is exiting. `NAME.part` keeps what
             was fetched, and the next call with the same arguments continues from there.
     """
@@ -144,9 +145,13 @@ def running(
     Args:
         images, output, options, network, progress, notify, cancellation, trace: as for `save`.
     """
+    check_kind(Options, options=options)
+    check_kind(Network, network=network)
+    check_kind(Progress, progress=progress)
+    check_kind(Cancellation, cancellation=cancellation)
     options = options or Options()
     if output is not None:
-        options = replace(options, output=os.fspath(output))
+        options = replace(options, output=path_text("output", output))
     for image in images:
         check_is_no_archive(image)
     references = list(dict.fromkeys(map(Reference.of, images)))

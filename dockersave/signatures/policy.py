@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import SignatureError, UsageError, shown
-from ..files import content_of, may_exist
+from ..files import content_of, may_exist, path_text
 from ..limits import LIMITS
 from ..model.options import HOST_POLICY, Options
-from ..model.reference import DOCKER_HUB, Reference, is_docker_hub
+from ..model.reference import DOCKER_HUB, Reference, is_docker_hub, same_for_all
 from ..spelling import argument
 from .encodings import EncodingError, json_object
 from .identities import identity_of
@@ -68,7 +68,7 @@ class Policy:
             raise TypeError(f"keys are several files: write [{keys!r}]")
         if not keys:
             raise UsageError("no key was given", f"add {argument('verify_keys')}")
-        paths = [os.fspath(key) for key in keys]
+        paths = [path_text("keys", key) for key in keys]
         found = Requirement(tuple(map(_key_in, paths)), dict(annotations or {}))
         return cls(", ".join(paths), lambda reference: (found,))
 
@@ -86,7 +86,7 @@ class Policy:
             UsageError: it cannot be read, is malformed, contradicts itself, or may be changed or
                 replaced by everybody.
         """
-        name = os.fspath(path)
+        name = path_text("path", path)
         body = content_of(name, f"the policy {shown(name)}", LIMITS.policy_file, guarded=True)
         return cls.parse(body, name)
 
@@ -241,7 +241,7 @@ def _parents(path: str) -> Iterator[str]:
 def _canonical(name: str) -> str:
     """A name in the one spelling that policies go by, of those that mean the same registry."""
     registry, slash, path = name.partition("/")
-    registry = _ZEROS.sub(":", registry.lower())
+    registry = _ZEROS.sub(":", same_for_all(registry))
     registry = DOCKER_HUB if is_docker_hub(registry) else _USUAL_PORT.sub("", registry)
     return f"{registry}{slash}{path}"
 

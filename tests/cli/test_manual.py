@@ -150,6 +150,9 @@ def test_fish(share: Path) -> None:
     assert complete("dockersave --progress ") == set(PROGRESS)
     assert complete("dockersave --help ") >= set(topics())
     assert "archive.tar" in complete("dockersave --verify arch")
+    assert complete("dockersave --format=leg") == {"--format=legacy"}
+    assert complete("dockersave --verify=arch") == {"--verify=archive.tar"}
+    assert complete("dockersave -o x.tar --working-dir=dir") == {"--working-dir=directory/"}
     assert complete("dockersave -o x.tar @arch") == {"@archive.tar"}
     assert "@archive.tar" not in complete("dockersave debian@arch"), "that is a digest"
 
@@ -167,6 +170,11 @@ def test_zsh(share: Path) -> None:
             ("--tarn", "<--tarname>"),
             ("--format leg", "<--format legacy>"),
             ("--help trou", "<--help troubleshooting>"),
+            ("--format=leg", "<--format=legacy>"),
+            ("--verify=arch", "<--verify=archive.tar>"),
+            ("--output=arch", "<--output=archive.tar>"),
+            ("-o arch", "<-o archive.tar>"),
+            ("--working-dir=dir", "<--working-dir=directory"),
             ("--verify arch", "<--verify archive.tar>"),
             ("--working-dir dir", "<--working-dir directory"),
             ("-o x.tar @arch", "<-o x.tar @archive.tar>"),

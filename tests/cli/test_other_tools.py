@@ -109,6 +109,23 @@ def test_what_other_tools_call_it_is_known_here() -> None:
         (["push", "x"], "skopeo copy"),
         (["skopeo", "copy", "docker://debian"], "dockersave debian"),
         (["inspect", "docker://r.io/a:1"], "dockersave --metadata r.io/a:1"),
+        (["docker", "image", "save", "debian"], "dockersave debian"),
+        (["image", "pull", "debian"], "dockersave debian"),
+        (["sudo", "docker", "pull", "debian"], "dockersave debian"),
+        (["k3s", "ctr", "images", "pull", "r.io/a:1"], "dockersave r.io/a:1"),
+        (["nerdctl", "save", "debian"], "dockersave debian"),
+        (["docker", "buildx", "imagetools", "inspect", "debian"], "dockersave --metadata debian"),
+        (["crane", "ls", "debian"], "dockersave --tags debian"),
+        (["regctl", "tag", "list", "debian"], "dockersave --tags debian"),
+        (["docker", "image", "ls"], "dockersave --list FILE"),
+        (["crane", "pull", "debian", "x.tar"], "dockersave debian -o x.tar"),
+        (["crane", "export", "debian", "x.tar"], "dockersave --format rootfs debian -o x.tar"),
+        (
+            ["skopeo", "copy", "docker://debian", "docker-archive:x.tar:a:b"],
+            "dockersave debian -o x.tar",
+        ),
+        (["skopeo", "copy", "docker://debian", "oci:d:tag"], "dockersave debian --no-tar -o d"),
+        (["pull", "https://me:s3cret@r.io/a"], "dockersave https://r.io/a"),
     ],
 )
 def test_a_command_of_another_tool(words: list[str], right: str) -> None:
@@ -122,6 +139,8 @@ def test_a_command_of_another_tool(words: list[str], right: str) -> None:
 def test_a_command_with_options_of_its_own() -> None:
     """The command is what is wrong. Values of such options may be secret."""
     assert "docker load -i FILE" in refusal("load", "-i", "x.tar").advice
+    assert "docker load -i FILE" in refusal("docker", "load", "-i", "x.tar").advice
+    assert "dockersave IMAGE" in refusal("skopeo", "copy", "--src-creds", SECRET, "a").advice
     assert "add --ilogin" in refusal("login", "-u", "me", "-p", SECRET, "r.io").advice
     assert "IMAGE" in refusal("pull", "--pasword", SECRET, "debian").advice
 
@@ -137,7 +156,49 @@ def test_a_file_among_the_images(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["docker"], ["save:latest"], ["docker:24", "debian"], ["a/pull"]]
+    ("word", "file"),
+    [
+        ("docker-archive:x.tar", "x.tar"),
+        ("oci-archive:d/x.tar:tag", "d/x.tar"),
+        ("oci:dir", "dir"),
+        ("dir:out", "out"),
+    ],
+)
+def test_a_file_as_other_tools_write_it(word: str, file: str) -> None:
+    for words in ([word], ["debian", word]):
+        assert "is the name of a file" in refusal(*words).marked
+        assert refusal(*words).advice == f"to save into it: -o {file}"
+
+
+@pytest.mark.parametrize(
+    ("word", "option"),
+    [
+        ("\u2014platform", "--platform"),
+        ("\u2013-arch", "--arch"),
+        ("\u2013o", "-o"),
+        (f"\u2014password={SECRET}", "--password"),
+    ],
+)
+def test_hyphens_that_a_word_processor_has_joined(word: str, option: str) -> None:
+    failure = refusal(word, "x", "debian")
+    assert failure.marked == f"'{option}' is written with a dash instead of hyphens"
+    assert failure.advice == f"type it: {option}"
+
+
+def test_a_tag_behind_an_image_with_a_login() -> None:
+    assert refusal(f"https://me:{SECRET}@r.io/a", "12").advice.endswith("r.io/a:12")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["docker"],
+        ["save:latest"],
+        ["docker:24", "debian"],
+        ["a/pull"],
+        ["docker", "debian"],
+        ["tag"],
+    ],
 )
 def test_an_image_that_is_called_like_a_command(words: list[str]) -> None:
     assert read(*words).images == words

@@ -55,6 +55,26 @@ def test_no_platforms(text: str) -> None:
     assert "OS/ARCH" in info.value.hint
 
 
+@pytest.mark.parametrize("text", ["linux/amd64,linux/arm64", "amd64 arm64", "amd64; arm64"])
+def test_several_platforms(text: str) -> None:
+    with pytest.raises(UsageError, match="names several platforms"):
+        Platform.parse(text)
+
+
+@pytest.mark.parametrize("text", ["all", "ALL", "linux/all"])
+def test_all_is_not_one_platform(text: str) -> None:
+    with pytest.raises(UsageError, match="is not one platform") as info:
+        Platform.parse(text)
+    assert info.value.hint == "all of them are saved with platform='all'"
+
+
+def test_an_operating_system_alone_means_this_architecture() -> None:
+    """As for Docker (containerd's platforms package, Parse)."""
+    here = Platform.of_host().architecture
+    assert Platform.parse("linux") == Platform("linux", here)
+    assert Platform.parse("Windows") == Platform("windows", here)
+
+
 @pytest.mark.parametrize("several", [["linux/amd64", "linux/arm64"], Platform("linux", "amd64")])
 def test_a_platform_is_a_text(several: Any) -> None:
     with pytest.raises(TypeError, match="a platform is a str, such as 'linux/arm64' or 'all'"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockersave import Reference, UsageError
-from dockersave.model.web_addresses import image_of, without_login
+from dockersave.model.web_addresses import image_of, without_secrets
 
 SHA256 = f"sha256:{'0f' * 32}"
 
@@ -38,6 +38,27 @@ MEANT = {
     "https://mcr.microsoft.com/en-us/product/dotnet/sdk/about": "mcr.microsoft.com/dotnet/sdk",
     "https://mcr.microsoft.com/en-us/artifact/mar/dotnet/sdk/tags": "mcr.microsoft.com/dotnet/sdk",
     "https://mcr.microsoft.com/dotnet/sdk:8.0": "mcr.microsoft.com/dotnet/sdk:8.0",
+    "https://mcr.microsoft.com/artifact/mar/dotnet/sdk": "mcr.microsoft.com/dotnet/sdk",
+    "https://console.cloud.google.com/artifacts/docker/proj/europe-west1/repo/app": (
+        "europe-west1-docker.pkg.dev/proj/repo/app"
+    ),
+    "https://console.cloud.google.com/gcr/images/proj/GLOBAL/app?tab=info": "gcr.io/proj/app",
+    "console.cloud.google.com/gcr/images/proj/EU/team/app": "eu.gcr.io/proj/team/app",
+    "https://eu-north-1.console.aws.amazon.com/ecr/repositories/private/123456789012/team/app": (
+        "123456789012.dkr.ecr.eu-north-1.amazonaws.com/team/app"
+    ),
+    "https://us-east-1.console.aws.amazon.com/ecr/repositories/private/12/app/_/image/x": (
+        "12.dkr.ecr.us-east-1.amazonaws.com/app"
+    ),
+    "https://gitlab.com/Group/sub/project/container_registry/123": (
+        "registry.gitlab.com/group/sub/project"
+    ),
+    "https://gitlab.com/group/project/-/container_registry": "registry.gitlab.com/group/project",
+    "https://catalog.redhat.com/en/software/containers/ubi9/ubi/615bcf606feffc5384e8452e": (
+        "registry.access.redhat.com/ubi9/ubi"
+    ),
+    "https://hub.docker.com/v2/repositories/library/debian/tags": "debian",
+    "https://quay.io/v2/coreos/etcd/manifests/v3": "quay.io/coreos/etcd:v3",
     "https://ghcr.io/org/app:1.2": "ghcr.io/org/app:1.2",
     "https://r.example.com/v2/team/app/manifests/1.2": "r.example.com/team/app:1.2",
     f"https://r.example.com/v2/app/manifests/{SHA256}": f"r.example.com/app@{SHA256}",
@@ -60,6 +81,13 @@ NOTHING = [
     "https://github.com/a/b",
     "github.com/a/b",
     "https://gallery.ecr.aws",
+    "https://www.google.com",
+    "https://localhost:5000/",
+    "https://explore.ggcr.dev/?image=debian",
+    "https://harbor.example.com/harbor/projects/3/repositories/app",
+    "https://console.cloud.google.com/artifacts",
+    "https://gitlab.com/group/project",
+    "https://console.aws.amazon.com/ecr/repositories",
     "https://",
     "https:///x",
     "http://Upper/../x",
@@ -96,7 +124,37 @@ def test_a_login_is_not_shown(scheme: str) -> None:
     failure = refusal(f"{scheme}://me:s3cret@r.example.com/app:1")
     assert failure.hint.startswith("write 'r.example.com/app:1'")
     assert "s3cret" not in f"{failure}{failure.hint}"
-    assert without_login("https://r.example.com/a@b") == "https://r.example.com/a@b"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("me:s3cret@r.example.com/app:1", "r.example.com/app:1"),
+        ("s3cret@ghcr.io/org/app", "ghcr.io/org/app"),
+        ("me:s3c@r3t@r.example.com/app", "r.example.com/app"),
+        ("me:s3c/r3t@r.example.com/app", "r.example.com/app"),
+        ("me:s3cret@sha.example.com/app", "sha.example.com/app"),
+        ("me:s3cret@r.example.com", "r.example.com"),
+        ("me:s3cret@localhost:5000/app", "localhost:5000/app"),
+    ],
+)
+def test_a_login_without_a_scheme_is_not_shown(text: str, shown: str) -> None:
+    failure = refusal(text)
+    assert failure.message == f"invalid reference {shown!r}: credentials do not belong in it"
+    assert "docker login" in failure.hint
+
+
+def test_the_query_of_a_signed_address_is_not_shown() -> None:
+    failure = refusal("https://r.example.com/app?X-Amz-Signature=s3cret#s3cret")
+    assert "'https://r.example.com/app'" in failure.message
+    assert "s3cret" not in f"{failure}{failure.hint}"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://r.example.com/a@b", "debian@latest", "debian:12@12.5", f"a/b:1@{SHA256}"]
+)
+def test_what_follows_an_at_is_usually_no_host(text: str) -> None:
+    assert without_secrets(text) == text
 
 
 def test_what_only_looks_like_an_address_is_a_reference() -> None:

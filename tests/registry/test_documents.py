@@ -57,6 +57,15 @@ def test_a_bomb_in_a_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
             run.registry.manifest("team/sample", "latest")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "br"])
+def test_a_document_that_is_only_labelled_as_packed_is_taken(coding: str) -> None:
+    """Storage that labels layers so may label all blobs alike."""
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(Fault.header("Content-Encoding", coding))
+        assert run.registry.manifest("team/sample", "latest").digest == SAMPLE.digest
+        assert run.registry.read_blob("team/sample", CONFIG, 1 << 20)
+
+
 def test_documents_are_checked() -> None:
     with Simulator(STORE) as server, opened(server.host) as run:
         server.faults.add(Fault.flip_bit(0.5))

@@ -147,6 +147,15 @@ def test_malformed_configs_are_refused(config: object) -> None:
         converted(config)
 
 
+def test_null_in_a_list_is_an_empty_text() -> None:
+    """As Go reads it."""
+    assert converted({"Entrypoint": ["sh", None], "Cmd": [None]})["process"]["args"] == [
+        "sh",
+        "",
+        "",
+    ]
+
+
 def test_a_user_who_is_not_root_is_root_in_there() -> None:
     linux = converted({}, (1000, 100))["linux"]
     assert {"type": "user"} in linux["namespaces"]

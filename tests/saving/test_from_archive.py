@@ -102,7 +102,9 @@ def test_the_usual_names_are_the_images(saved: dict[str, Path], tmp_path: Path) 
     assert names_in(tmp_path) == ["sample-latest-rootfs.tar"]
 
 
-def test_archives_without_names_are_named_after_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("index", [None, {"manifests": None}, {"manifests": []}], ids=str)
+def test_archives_without_names_are_named_after_the_file(index: object, tmp_path: Path) -> None:
+    """Docker 25 writes an index with `"manifests": null` for `docker save` of an image ID."""
     layers = [layer([file("a", "1")], "none")]
     body = json.dumps(config_document(layers)).encode()
     entry = {"Config": "config.json", "RepoTags": None, "Layers": ["layer.tar"]}
@@ -110,6 +112,7 @@ def test_archives_without_names_are_named_after_the_file(tmp_path: Path) -> None
         for name, data in (
             ("layer.tar", read(layers[0].data)), ("config.json", body),
             ("manifest.json", json.dumps([entry]).encode()),
+            *([("index.json", json.dumps(index).encode())] if index else []),
         ):  # fmt: skip
             member = tarfile.TarInfo(name)
             member.size = len(data)
@@ -297,6 +300,7 @@ def archive_of(path: Path, **documents: object) -> Path:
 
 
 CONFIG = {"rootfs": {"type": "layers", "diff_ids": []}}
+ONE = {"rootfs": {"type": "layers", "diff_ids": [f"sha256:{'0' * 64}"]}}
 
 
 @pytest.mark.parametrize(
@@ -310,6 +314,7 @@ CONFIG = {"rootfs": {"type": "layers", "diff_ids": []}}
         ({"manifest": [{"Config": "c"}]}, "archive.tar: c is missing"),
         ({"manifest": [{"Config": "c.json"}], "c": b"text"}, "c.json is not valid JSON"),
         ({"manifest": [{"Config": "c.json", "Layers": [7]}], "c": CONFIG}, "manifest lists 1"),
+        ({"manifest": [{"Config": "c.json", "Layers": [7]}], "c": ONE}, "json is malformed"),
         ({"index": b"["}, "index.json is not valid JSON"),
         ({"index": b"text"}, "archive.tar: index.json is not valid JSON"),
         ({"index": []}, "holds no image"),

@@ -148,3 +148,15 @@ def test_a_directory_that_is_not_there() -> None:
 
 def test_standard_output_has_no_place() -> None:
     check_writable(Destination.of(Options(output="-"), [Reference.parse("debian")]), "debian.tar")
+
+
+def test_a_lock_file_is_refused_before_anything_is_saved() -> None:
+    os.symlink("precious", "link")
+    for name, words, hint in (
+        ("x" * 300, "its name has 300 bytes", "choose a shorter one: lock='image.lock'"),
+        ("link", "it is a symbolic link", "write lock='precious', where it points, or remove it"),
+    ):
+        with pytest.raises(OutputError, match=words) as caught:
+            save("localhost:1/a", output="a.tar", options=Options(lock=name))
+        assert caught.value.hint == hint
+    assert os.listdir() == ["link"]

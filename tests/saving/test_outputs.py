@@ -145,6 +145,20 @@ def test_it_works_in_threads_at_once(plain_registry: Registry, tmp_path: Path) -
     assert len(results) == 4
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".xz"])
+def test_the_size_of_a_compressed_archive_is_that_of_the_file(
+    suffix: str, plain_registry: Registry, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a.tar{suffix}"
+    saved = save(
+        plain_registry.reference("docker"),
+        output=path,
+        options=Options(gunzip=True),
+        network=PLAIN,
+    )
+    assert saved.size == path.stat().st_size
+
+
 @pytest.mark.parametrize("form", ["docker", "oci"])
 def test_all_platforms_in_one_archive(form: str, plain_registry: Registry, tmp_path: Path) -> None:
     path = tmp_path / "a.tar"

@@ -82,6 +82,7 @@ OURS = {
         ("debian", []),
         ("index.docker.io/library/debian:12", []),
         ("Registry-1.docker.io:443/library/debian:12", []),
+        ("registry.hub.docker.com/library/debian:12", []),
         ("alpine", "refused"),
         ("x.io/r.io/team", "refused"),
     ],
@@ -201,7 +202,7 @@ def test_a_policy_that_cannot_be_relied_on(folder: Path) -> None:
         Policy.read(folder)
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         Policy.read(folder / "none.json")
-    with pytest.raises(UsageError, match="this is not a path"):
+    with pytest.raises(UsageError, match="null character"):
         Policy.read("nul\0")
     path.write_bytes(b" " * (1 << 20) + b"{}")
     with pytest.raises(UsageError, match="has more than"):
@@ -282,6 +283,7 @@ def signed_by(folder: Path, **more: Any) -> dict[str, Any]:
         ("r.io/a:1", "R.io:443/a:1", True),
         ("R.io:443/a", "R.io:443/a", True),
         ("r.io:5000/a", "r.io:05000/a", True),
+        ("[::1]:5000/a", "[0:0::1]:05000/a", True),
         ("*.r.io", "X.R.io/a", True),
     ],
 )

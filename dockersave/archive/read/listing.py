@@ -16,6 +16,7 @@ from typing import Any
 from ...cancellation import Cancellation
 from ...compression import Decompressor
 from ...errors import ContentError, shown
+from ...files import path_text
 from ...limits import LIMITS
 from ...model.descriptors import Descriptor, parse_descriptor
 from ...model.digest import digest_of
@@ -23,7 +24,7 @@ from ...model.kinds import parse_entry
 from ...model.manifests import Manifest, parse_config
 from ...progress import Progress
 from ...spelling import argument
-from ...values import dataclass
+from ...values import check_kind, dataclass
 from ..formats import formats_in
 from .findings import NO_ARCHIVE, NO_IMAGES
 from .inventory import Inventory, named_digest
@@ -147,7 +148,8 @@ def list_archive(
         ContentError: it is not an image archive, or its documents cannot be read.
         CancelledError: it was stopped.
     """
-    name = os.fspath(path)
+    name = path_text("path", path)
+    check_kind(Cancellation, cancellation=cancellation)
     reading = Reading(name, Progress(), cancellation or Cancellation())
     with closing(reading), reading.explaining():
         plain = open_plain(name)

@@ -16,11 +16,12 @@ from contextlib import closing, contextmanager, suppress
 from ...cancellation import Cancellation
 from ...compression import Decompressor
 from ...errors import ContentError, DockersaveError, SignatureError, UsageError
+from ...files import path_text
 from ...limits import LIMITS, MIB
 from ...progress import Progress
 from ...signatures.policy import Policy
 from ...spelling import argument
-from ...values import dataclass
+from ...values import check_kind, dataclass
 from .findings import NO_ARCHIVE, Fault
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
@@ -104,9 +105,14 @@ def check_archive(
 
     Raises:
         UsageError: it cannot be read.
+        TypeError: an argument is of a wrong type.
         CancelledError: the check was stopped.
     """
-    name = os.fspath(path)
+    name = path_text("path", path)
+    check_kind(Cancellation, cancellation=cancellation)
+    check_kind(Progress, progress=progress)
+    for policy in policies:
+        check_kind(Policy, policy=policy)
     reading = Reading(name, progress or Progress(), cancellation or Cancellation())
     with closing(reading), reading.explaining():
         inventory = Inventory.of(reading.members())

@@ -108,10 +108,11 @@ class OrderedOutput:
 
     def __init__(self, target: Target, compression: str = "") -> None:
         self._target = target
-        self._compressor = compressor(compression, target.write) if compression else None
-        taker = self._compressor or target
-        self._write: Callable[[bytes], object] = taker.write
-        self._position = self.unreserved = 0
+        self._compressor = compressor(compression, self._put) if compression else None
+        self._write: Callable[[bytes], object] = (
+            self._compressor.write if self._compressor else self._put
+        )
+        self._position = self._written = self.unreserved = 0
 
     def lay(self, plan: Plan) -> list[Slot]:
         """It has no places."""
@@ -132,6 +133,10 @@ class OrderedOutput:
         self._write(data)
         self._position += len(data)
 
+    def _put(self, data: bytes) -> None:
+        self._target.write(data)
+        self._written += len(data)
+
     def append(self, layer: Layer, size: int, content: Movable) -> None:
         """Append a layer."""
         self.write(header(layer, size))
@@ -139,13 +144,17 @@ class OrderedOutput:
         self.write(bytes(padding(size)))
 
     def commit(self, documents: Iterable[Document] | None = None) -> int:
-        """Write the rest, if layers were appended, and give it its final name."""
+        """Write the rest, if layers were appended, and give it its final name.
+
+        Returns:
+            Its size in bytes, as it was written.
+        """
         if documents is not None:
             self.write(rest_of(documents, self._position))
         if self._compressor:
             self._compressor.finish()
         self._target.commit()
-        return self._position
+        return self._written
 
     def close(self) -> None:
         """Close it."""

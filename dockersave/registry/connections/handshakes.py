@@ -60,7 +60,8 @@ def of_tls(cause: ssl.SSLError, name: str, authorities: str) -> NetworkError:
     if any(words in reason for words in _TOO_OLD):
         return NetworkError(
             f"{name}: no TLS version or cipher in common ({reason})",
-            "TLS 1.2 or later is needed; some servers say this when they want a client certificate",
+            "TLS 1.2 or later is needed; some servers say this when they want a client certificate "
+            f"({argument('cert')}, {argument('key')})",
         )
     if cause.reason in _LOCAL:
         return NetworkError(
@@ -107,6 +108,7 @@ def _of_certificate(
             f"trust the issuer with {argument('ca_file', 'FILE')} or "
             f"/etc/docker/certs.d/{name}/ca.crt (trusted now: {authorities})",
         )
-    if code in _TOO_WEAK:
-        return NetworkError(f"{name}: its certificate is too weak ({cause.verify_message})")
-    return NetworkError(f"{name}: its certificate cannot be verified ({cause.verify_message})")
+    fault = "is too weak" if code in _TOO_WEAK else "cannot be verified"
+    return NetworkError(
+        f"{name}: its certificate {fault} ({cause.verify_message})", "its operator must replace it"
+    )

@@ -26,6 +26,8 @@ OVERLOADED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BODILESS = frozenset({204, 304})
 _NON_AUTHORITATIVE = 203
 _DIGITS_MOST = 18
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_VERSION = re.compile("HTTP/[0-9][.][0-9]")
 
 
 class MalformedAnswer(http.client.HTTPException):
@@ -54,19 +56,17 @@ class Answer(http.client.HTTPResponse):
                 break
         else:
             raise http.client.HTTPException("too many interim responses")
-        if version.startswith("HTTP/1."):
-            self.version = 10 if version == "HTTP/1.0" else 11
-        elif version == "HTTP/0.9":
-            self.version = 10
-        else:
+        if not _VERSION.fullmatch(version):
             raise http.client.UnknownProtocol(version)
+        # Some proxies state the version that they speak elsewhere.
+        self.version = 10 if version in {"HTTP/1.0", "HTTP/0.9"} else 11
         # 203 means that a proxy has changed the content: digests will tell.
         self.code = self.status = 200 if status == _NON_AUTHORITATIVE else status
         self.reason = reason.strip()
-        text = b"".join(lines).decode("iso-8859-1")
+        text = b"".join([line for line in lines if _is_meant(line)]).decode("iso-8859-1")
         self.headers = self.msg = Parser(_class=http.client.HTTPMessage).parsestr(text)
         # The parser drops what follows such a line, perhaps the length (RFC 9112, section 5.1).
-        if self.headers.get_payload() or any(name != name.rstrip() for name in self.headers):
+        if self.headers.get_payload():
             raise MalformedAnswer("a malformed header")
         self._frame()
 
@@ -117,6 +117,19 @@ class Answer(http.client.HTTPResponse):
             return bool(self.fp.peek(1))
         finally:
             raw.readinto = receive
+
+
+def _is_meant(line: bytes) -> bool:
+    """Whether a line of a head counts: Go ignores names with a blank before the colon.
+
+    Raises:
+        MalformedAnswer: it is about the length, and may mean anything (RFC 9112, section 5.1).
+    """
+    name, colon, _ = line.partition(b":")
+    is_meant = not colon or name[:1].isspace() or name == name.rstrip()
+    if not is_meant and name.rstrip().lower() in _FRAMING:
+        raise MalformedAnswer("a malformed header")
+    return is_meant
 
 
 def is_chunked(values: list[str]) -> bool:

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from http.client import HTTPException
 from typing import Any
@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError, SystemTimeWarning
 
 from ... import __version__
 from ...cancellation import Cancellation
+from ...compression import Decompressor
 from ...errors import CancelledError, ContentError, DockersaveError, shown
 from ...limits import LIMITS
 from ...model.options import Network
@@ -187,6 +188,8 @@ class Transport:
     ) -> bytes:
         """A small body, complete; decompressed if it was compressed in transit.
 
+        Not everything that is labelled so is: some servers label all blobs alike.
+
         Args:
             limit: its maximum size in bytes.
             url: its source. `what`: its name for messages.
@@ -202,9 +205,11 @@ class Transport:
         answer = sockets.body_of(response)
         answer.most = limit + LIMITS.unpacked_slack
         size = 0
+        is_packed = "Content-Encoding" in response.headers
+        unpacked = Decompressor(f"{host_of(url)}: {what}", is_packed=is_packed)
         try:
             with _memory(_room(response, answer.length, limit)) as body:
-                while part := response.read1(LIMITS.document_large, decode_content=True):
+                for part in _pieces(response, unpacked):
                     size += len(part)
                     if size > LIMITS.document_large:
                         large(size + (answer.length or 0))
@@ -326,6 +331,13 @@ class Transport:
             manager = urllib3.PoolManager(**options)
         manager.pool_classes_by_scheme = self._pool_classes
         return manager
+
+
+def _pieces(response: Response, unpacked: Decompressor) -> Iterator[bytes]:
+    """A body, piece by piece, decompressed."""
+    while part := response.read1(LIMITS.document_large, decode_content=False):
+        yield from unpacked.feed(part)
+    yield from unpacked.finish()
 
 
 def _room(response: Response, length: int | None, limit: int) -> int:

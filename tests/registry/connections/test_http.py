@@ -33,6 +33,8 @@ TAKEN = {
     "300 headers": answer(BODY, *(f"X-{n}: x" for n in range(300))),
     "no reason": answer(BODY, status="200"),
     "bare line feeds": b"HTTP/1.1 200 OK\n" + LENGTH.encode() + b"\n\n" + BODY,
+    "a blank before a colon": answer(BODY, "X-Served-By : cache"),
+    "HTTP/2.0": answer(BODY).replace(b"HTTP/1.1", b"HTTP/2.0"),
     "HTTP/1.0": answer(BODY).replace(b"HTTP/1.1", b"HTTP/1.0"),
 }
 REFUSED = {

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 import pytest
 
 from dockersave.errors import ContentError, DockersaveError, NetworkError
-from dockersave.limits import LIMITS
 from dockersave.registry.connections.proxies import EVEN_LOOPBACK
 from tests.images import Store, image, random_layer
 from tests.pace import Stopwatch
@@ -74,7 +73,7 @@ SCRIPTS: dict[str, Script] = {
     "the end of a chunk": [CHUNKED + b"1\r\nx", 30.0],
     "trailers": itertools.chain([CHUNKED + b"0\r\n"], endless(b"X: y\r\n")),
     "a trailer": itertools.chain([CHUNKED + b"0\r\nX: "], endless(b"y")),
-    "a packed body": itertools.chain([PACKED + b"\r\n" + gzip.compress(b"")], endless(b"\x1f\x8b")),
+    "a packed body": itertools.chain([PACKED + b"\r\n" + gzip.compress(b"")], endless(b"\0")),
 }
 
 
@@ -114,12 +113,12 @@ def test_a_flood_that_is_no_content(body: Iterator[bytes], error: type[Dockersav
 
 
 def test_what_unpacks_to_nothing() -> None:
-    """Empty members of gzip, as fast as they go: megabytes that are no byte of a manifest."""
+    """Empty members of gzip, as fast as they go: that are no byte of a manifest."""
     flood = itertools.chain([PACKED + b"\r\n"], itertools.repeat(gzip.compress(b"") * 1000))
     with (
         scripted(lambda _: flood) as host,
         in_time(),
-        pytest.raises(ContentError, match=f"is longer than {LIMITS.manifest} bytes"),
+        pytest.raises(ContentError, match="streams that decompress to nothing"),
     ):
         manifest(host)
 
