@@ -81,7 +81,7 @@ class Earlier:
         except OSError:
             # No links on this file system, or too many: written anew, it is right, too.
             return None
-        return row._replace(changed=status.st_ctime_ns)
+        return Row(row.path, row.layer, row.offset, row.inode, status.st_ctime_ns, row.lacks)
 
     def read(self, entry: Entry, most: int) -> bytes | None:
         """The start of a file that could be kept; None if it could not.
@@ -139,11 +139,14 @@ class Rows:
         self._next = next(rows, None)
 
     def at(self, path: bytes) -> Row | None:
-        """The row of a path, if there is one."""
+        """The row of a path, if there is one. The next call is for a later path."""
         wanted = _key(path)
         while (row := self._next) and row.path != path and _key(row.path) < wanted:
             self._next = next(self._rows, None)
-        return row if row and row.path == path else None
+        if row is None or row.path != path:
+            return None
+        self._next = next(self._rows, None)
+        return row
 
 
 def is_of_here(record: Record, folder: int) -> bool:

@@ -373,7 +373,8 @@ class Tree(Nodes):
         Returns:
             Its node.
         """
-        node = self._find(directory, name) or self._new(directory, name)
+        slot = self._slot(directory, name)
+        node = self._table[slot] or self._new(directory, name, slot)
         before = self._place[node]
         if before and not before & KIND == place & KIND == DIRECTORY:
             if before & KIND in (DIRECTORY, SYMBOLIC_LINK):
