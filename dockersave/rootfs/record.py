@@ -93,11 +93,20 @@ class Skeleton:
         if not self._starts:
             self._starts, self._sizes, self._positions = starts, sizes, positions
 
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer at the end of a member's headers."""
+    @property
+    def least_size(self) -> int:
+        """The least size of the layer, in bytes."""
+        self._learn()
+        return self._starts[-1] if self._starts else 0
+
+    def _learn(self) -> None:
         if not self._starts:
             for _ in self.members():
                 pass
+
+    def read(self, offset: int, amount: int) -> bytes:
+        """Up to `amount` bytes; fewer at the end of a member's headers."""
+        self._learn()
         number = bisect_right(self._starts, offset) - 1
         if number < 0:
             return b""
