@@ -24,11 +24,11 @@ from .layer_files import LaterLayer, LayerFile
 from .selection import needed, remembered, stand_ins
 
 if TYPE_CHECKING:
-    from ..rootfs.earlier import Earlier
     from ..rootfs.headers import Content, Member
     from ..rootfs.merge import Tree
     from ..rootfs.missing import Missing
-    from ..rootfs.record import Record, Recording, Skeleton
+    from ..rootfs.saved_record import Record, Recording, Skeleton
+    from ..rootfs.unchanged import Earlier
 
 
 _CONFIG = "config.json"
@@ -84,10 +84,10 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
 
 def _into_directory(job: Job, image: Image, path: str) -> bool:
     from ..archive.write import room_to_leave
-    from ..rootfs.earlier import Earlier
-    from ..rootfs.place import Placing, make_directory, write_file
-    from ..rootfs.record import Recording
-    from ..rootfs.stage import Stage
+    from ..rootfs.directory import Placing, make_directory, write_file
+    from ..rootfs.saved_record import Recording
+    from ..rootfs.staging import Stage
+    from ..rootfs.unchanged import Earlier
     from ..transfer.window import spool
 
     with closing(Stage(path)) as stage, ExitStack() as ending:

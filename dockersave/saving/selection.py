@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..archive.members import Layer
     from ..rootfs.headers import Content
     from ..rootfs.merge import Tree
-    from ..rootfs.record import Record
-    from ..rootfs.stage import Stage
+    from ..rootfs.saved_record import Record
+    from ..rootfs.staging import Stage
 
 
 def remembered(job: Job, stage: Stage) -> tuple[Record, int] | None:
@@ -65,7 +65,7 @@ def noted(job: Job, destination: Destination) -> Set[str] | None:
         return None
     if not os.path.lexists(destination.tree):
         return None
-    from ..rootfs.stage import Stage
+    from ..rootfs.staging import Stage
 
     with closing(Stage(destination.tree)) as stage:
         found = remembered(job, stage)

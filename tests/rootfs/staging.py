@@ -6,7 +6,7 @@ import os
 from contextlib import closing
 from pathlib import Path
 
-from dockersave.rootfs.stage import Stage
+from dockersave.rootfs.staging import Stage
 
 NOBODY = 65534
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ..errors import OutputError
 from ..spelling import argument
 from .nodes import Entry
-from .record import Row
+from .saved_record import Row
 from .walk import Seen
 
 

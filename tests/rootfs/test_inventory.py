@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from dockersave.rootfs.inventory import Placed
 from dockersave.rootfs.nodes import LAYER, Entry
-from dockersave.rootfs.placed import Placed
-from dockersave.rootfs.record import Row
+from dockersave.rootfs.saved_record import Row
 from dockersave.rootfs.walk import Seen
-from tests.rootfs.placing import LATE, NOTHING, state
+from tests.rootfs.states import LATE, NOTHING, state
 
 WRITTEN, KEPT, PUBLISHED, SETTLED = 10, 20, 30, 40
 

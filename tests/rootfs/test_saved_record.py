@@ -17,19 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockersave.errors import ContentError
-from dockersave.rootfs import record as record_module
-from dockersave.rootfs.earlier import Rows, is_alike, is_untouched
+from dockersave.rootfs import saved_record
 from dockersave.rootfs.headers import Headers, Member
+from dockersave.rootfs.inventory import Placed
 from dockersave.rootfs.merge import Tree
 from dockersave.rootfs.missing import Missing, lacking
 from dockersave.rootfs.nodes import Entry
-from dockersave.rootfs.placed import Placed
-from dockersave.rootfs.record import Record, Recording, Row
+from dockersave.rootfs.saved_record import Record, Recording, Row
+from dockersave.rootfs.unchanged import Rows, is_alike, is_untouched
 from dockersave.rootfs.walk import Seen
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 from tests.rootfs.layouts import of_tree
-from tests.rootfs.placing import LATE, NOTHING, state
 from tests.rootfs.sparse import FORMATS, Holed, sparse
+from tests.rootfs.states import LATE, NOTHING, state
 from tests.rootfs.test_merge import LAYERS
 
 
@@ -239,7 +239,7 @@ def test_what_a_file_lacks_is_a_number(owner: bool, setuid: bool, xattrs: int) -
 
 def test_a_record_of_another_version_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(record_module, "_FORM", 2)
+        patch.setattr(saved_record, "_FORM", 2)
         data = recorded([])
     with ExitStack() as ending, pytest.raises(ValueError, match="another version"):
         reading(data, ending)

@@ -5,7 +5,7 @@
 that is replaced. So nothing is deleted that somebody has put there, or changed.
 
 `NAME.saved` begins with a line for what it is, and a line for each fingerprint. After an empty line
-follows a `record` of the directory with the first of them.
+follows a `saved_record` of the directory with the first of them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..archive.disk import sync, write_all, writing
 from ..errors import OutputError
 from ..spelling import argument
 from .clock import past
-from .earlier import is_of_here
-from .placed import Placed, changed_meanwhile
-from .record import Record, Row
+from .inventory import Placed, changed_meanwhile
+from .saved_record import Record, Row
+from .unchanged import is_of_here
 from .walk import FOLDER, Seen, fingerprint, look, remove
 
 _MARK = ".dockersave"

@@ -17,7 +17,7 @@ from contextlib import suppress
 from .content import whole
 from .headers import FILE, Content, Headers, Member
 from .nodes import Entry
-from .record import Record, Row
+from .saved_record import Record, Row
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

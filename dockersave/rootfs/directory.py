@@ -18,12 +18,12 @@ from ..archive.disk import write_all, writing
 from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
 from ..errors import OutputError, shown
 from .content import pieces
-from .earlier import Earlier
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
+from .inventory import Placed, changed_meanwhile
 from .merge import Tree
 from .missing import SETUID, Missing, lacking
 from .nodes import Entry
-from .placed import Placed, changed_meanwhile
+from .unchanged import Earlier
 from .walk import FOLDER
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)
