@@ -22,7 +22,7 @@ from ..archive.disk import sync, write_all, writing
 from ..errors import OutputError
 from ..spelling import argument
 from .clock import past
-from .inventory import Placed, changed_meanwhile
+from .inventory import Inventory, changed_meanwhile
 from .saved_record import Record, Row
 from .unchanged import is_of_here
 from .walk import FOLDER, Seen, fingerprint, look, remove
@@ -246,13 +246,13 @@ class Stage:
 
     def commit(
         self,
-        placed: Placed | None = None,
+        inventory: Inventory | None = None,
         recorded: Callable[[Iterator[Row]], Iterator[bytes]] | None = None,
     ) -> bool:
         """Bring it to the disk and give it its name; then remove what had it.
 
         Args:
-            placed: the files in it.
+            inventory: the files in it.
             recorded: makes the record, of these files.
 
         Returns:
@@ -265,7 +265,7 @@ class Stage:
             self._check_is_here()
             # There is no call for one file system, and one for each file takes far longer.
             os.sync()
-            new = self._checked(placed) if placed else fingerprint(self._new)
+            new = self._checked(inventory) if inventory else fingerprint(self._new)
             with self._replaceable() as old:
                 published = past(self._fd, _MARK)
                 # Killed in between, the next run knows either of them.
@@ -279,12 +279,12 @@ class Stage:
             # It is published. Without what follows, the next save cannot keep files.
             with suppress(OSError):
                 pieces: Iterable[bytes] = ()
-                if placed and recorded:
-                    pieces = self._recorded(placed, published, new, recorded)
+                if inventory and recorded:
+                    pieces = self._recorded(inventory, published, new, recorded)
                 self._note(new, record=pieces)
         return bool(old and old[1] == new)
 
-    def _checked(self, placed: Placed) -> str:
+    def _checked(self, inventory: Inventory) -> str:
         """The fingerprint of what is to be published.
 
         Raises:
@@ -292,7 +292,7 @@ class Stage:
         """
         digest = hashlib.sha256()
         try:
-            placed.check(self._look(digest))
+            inventory.check(self._look(digest))
         except ValueError:
             # If that can be seen, trying again does not help.
             self.check_names()
@@ -306,7 +306,7 @@ class Stage:
 
     def _recorded(
         self,
-        placed: Placed,
+        inventory: Inventory,
         published: int,
         expected: str,
         recorded: Callable[[Iterator[Row]], Iterator[bytes]],
@@ -323,11 +323,11 @@ class Stage:
         with suppress(ValueError):
             if self._record:
                 # Until here, only others can have changed what was kept.
-                placed.check(look(self._new))
+                inventory.check(look(self._new))
                 # Of files with two names this removes one, which changes their inodes once more.
                 remove(self._fd, "old")
                 settled = past(self._fd, _MARK)
-            pieces = recorded(placed.rows(self._look(digest), published, settled))
+            pieces = recorded(inventory.rows(self._look(digest), published, settled))
             if digest.hexdigest() == expected:
                 return pieces
         return iter(())

@@ -118,13 +118,13 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
             job.size = tree.size
-        is_same = stage.commit(placing.placed, partial(recording.finish, job.format.root))
+        is_same = stage.commit(placing.inventory, partial(recording.finish, job.format.root))
     if left_out := _left_out(placing.missing):
         job.session.notify(
             f"{path}: left out, because it takes root or another file system: {left_out}; "
             "a tar keeps everything"
         )
-    return bool(is_same and record and record.layers == digests and placing.placed.is_kept)
+    return bool(is_same and record and record.layers == digests and placing.inventory.is_kept)
 
 
 def _check_room(
