@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -29,13 +28,9 @@ from dockersave.rootfs.walk import Seen
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 from tests.rootfs.layouts import of_tree
 from tests.rootfs.sparse import FORMATS, Holed, sparse
+from tests.rootfs.staging import spool
 from tests.rootfs.states import LATE, NOTHING, state
 from tests.rootfs.test_merge import LAYERS
-
-
-def spool() -> int:
-    """Return an unnamed file."""
-    return os.open(tempfile.gettempdir(), os.O_RDWR | os.O_TMPFILE)
 
 
 def recorded(
