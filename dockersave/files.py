@@ -1,4 +1,4 @@
-"""Small files that users name: keys, policies, lock files."""
+"""Files that users name: keys, policies, lock files, and archives where they expect no file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 import stat
 
 from .errors import UsageError, shown
+from .spelling import argument
 
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz")
+"""What the names of archives end in."""
 _HINT = "is the path right?"
 
 
@@ -42,6 +45,23 @@ def content_of(path: str, what: str, most: int, *, guarded: bool = False) -> byt
     if guarded and around & stat.S_IWOTH and not around & stat.S_ISVTX:
         raise UsageError(f"{what} can be replaced by everybody", f"chmod o-w {shown(folder)}")
     return data
+
+
+def check_is_no_archive(image: object) -> None:
+    """Refuse the path of an archive where an image is expected: Docker Hub would be asked for it.
+
+    Args:
+        image: a reference, or its text.
+
+    Raises:
+        UsageError: there is such an archive.
+    """
+    if isinstance(image, str) and image.lower().endswith(ARCHIVES) and os.path.isfile(image):
+        raise UsageError(
+            f"{shown(image)!r} is a file, but an image was expected",
+            f"{argument('from_archive', shown(image))} takes the image from it, "
+            f"{argument('output', shown(image))} writes to it",
+        )
 
 
 def may_exist(path: str) -> bool:

@@ -38,6 +38,12 @@ _FLAGS = {
 }
 """What texts want flags to be."""
 
+_NUMBERS = frozenset(("cache_size", "jobs", "limit_rate", "retries", "timeout", "wait"))
+_LISTS = frozenset(
+    ("annotations", "insecure_registries", "mirrors", "only", "owner_map", "reuse", "verify_keys")
+)
+"""What is a list; all the others are strings."""
+
 
 def argument(name: str, value: object = "") -> str:
     """An argument, marked, to be put into a text.
@@ -76,9 +82,13 @@ def as_python(text: str) -> str:
 
 
 def _keyword(name: str, value: str) -> str:
-    if name == "output" and value[:1] not in ("", "'", '"'):
-        return f"output={value!r}"
-    return _WORDS.get(name) or f"{name}={value or _FLAGS.get(name, '')}"
+    if word := _WORDS.get(name):
+        return word
+    if not value:
+        return f"{name}={_FLAGS.get(name, '')}"
+    if name not in _NUMBERS and value[0] not in "'\"":
+        value = repr(value)
+    return f"{name}=[{value}]" if name in _LISTS else f"{name}={value}"
 
 
 def spelled_for(listener: Callable[[str], object]) -> Callable[[str], None]:

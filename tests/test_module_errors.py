@@ -13,6 +13,7 @@ import pytest
 
 import dockersave
 from dockersave import errors
+from dockersave.cli.stdout import Unread
 from dockersave.model.manifests import SchemaOneError, UnknownKindError
 
 
@@ -34,7 +35,7 @@ def all_errors() -> list[errors.DockersaveError]:
     ]
     content = errors.ContentError("wrong", transient=True)
     several = errors.SaveFailures([network.about("a"), content.about("b")])
-    named = [UnknownKindError("application/x"), SchemaOneError()]
+    named = [UnknownKindError("application/x"), SchemaOneError(), Unread("it failed")]
     return [*plain, network, content, several, *named]
 
 

@@ -38,12 +38,12 @@ OPTIONS = {word for action in parser()._actions for word in action.option_string
         (argument("timeout", 60), "timeout=60", "--timeout 60"),
         (argument("limit_rate", 0), "limit_rate=0", "--limit-rate 0"),
         (argument("gunzip"), "gunzip=True", "--gunzip"),
-        (argument("format", "oci"), "format=oci", "--format oci"),
+        (argument("format", "oci"), "format='oci'", "--format oci"),
         (argument("tar"), "tar=False", "--no-tar"),
         (argument("mirrors"), "mirrors=", "--mirror"),
         (
             argument("insecure_registries", "r.io:5000"),
-            "insecure_registries=r.io:5000",
+            "insecure_registries=['r.io:5000']",
             "--insecure-registry r.io:5000",
         ),
         (argument("output"), "output=", "--output"),
@@ -130,6 +130,21 @@ def test_every_argument_that_a_text_names_is_there_for_both_readers() -> None:
         assert name in _WORDS.values()
         home, _, method = name.partition(".")
         assert not method or hasattr(getattr(dockersave, home), method)
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_what_python_is_told_to_write_is_of_the_right_type(name: str) -> None:
+    default = FIELDS[name].default
+    for value in ("7", "'7'") if not isinstance(default, bool) else ("",):
+        [(said, written)] = eval(f"dict({as_python(argument(name, value))})").items()
+        assert said == name
+        if isinstance(default, tuple):
+            assert written == ["7"]
+        elif isinstance(default, bool):
+            assert written is (name != "tar")
+        elif value == "7":
+            is_number = "int" in str(FIELDS[name].type) or "float" in str(FIELDS[name].type)
+            assert written == (7 if is_number else "7")
 
 
 def test_a_hint_that_is_added_to_keeps_both_spellings() -> None:

@@ -31,6 +31,7 @@ _HINTS = {
     errno.EIO: f"the disk reports an error; {_ELSEWHERE}",
     errno.EBADF: "redirect it to a file, or pipe it into a program that reads it",
     errno.EMFILE: f"raise the limit on open files (ulimit -n), or use fewer {argument('jobs')}",
+    errno.EPIPE: "the program that reads it has ended: what does it say?",
     errno.ELOOP: f"it is a symbolic link: remove it, or {_RENAME}",
 }
 

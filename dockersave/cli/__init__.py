@@ -58,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.flush()
         return 0
     except DockersaveError as failure:
-        if isinstance(failure.__cause__, BrokenPipeError):
-            # The reader of our output has closed it: nothing to say.
+        from .stdout import Unread
+
+        if isinstance(failure, Unread):
             if console is not None:
                 console.flush()
             return failure.exit_code

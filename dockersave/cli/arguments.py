@@ -123,16 +123,19 @@ _KINDS: Mapping[str, Callable[[str], object]] = {
     "topic": _topic,
 }
 
-_POINTLESS: Mapping[str, Sequence[str]] = {
-    "tags": (WHAT, WHERE, TRUST),
-    "metadata": (WHERE, TRUST),
-    "sha": (WHERE, TRUST),
-    "platforms": (WHAT, WHERE, TRUST),
-    "verify": (WHAT, WHERE, REGISTRY, NETWORK),
-    "list": (WHAT, WHERE, REGISTRY, TRUST, NETWORK),
-    "dry_run": (),
+_POINTLESS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "tags": ("saves nothing", (WHAT, WHERE, TRUST)),
+    "metadata": ("saves nothing", (WHERE, TRUST)),
+    "sha": ("saves nothing", (WHERE, TRUST)),
+    "platforms": ("saves nothing", (WHAT, WHERE, TRUST)),
+    "verify": ("only reads a file", (WHAT, WHERE, REGISTRY, NETWORK)),
+    "list": ("only reads a file", (WHAT, WHERE, REGISTRY, TRUST, NETWORK)),
+    "dry_run": ("", ()),
+    "from": ("asks no registry", (REGISTRY, NETWORK)),
 }
-"""Groups whose options have no meaning for a question."""
+"""Groups whose options have no meaning beside an option, and why."""
+_POINTED = {("from", "--jobs")}
+"""Options of these groups that do have one: as many layers are unpacked at once."""
 _OF_A_FILE = ("verify", "list")
 
 
@@ -226,14 +229,16 @@ def check(arguments: argparse.Namespace) -> None:
             f"{_short(ascii(tag))} is a tag, but an image was expected",
             f"write it with a colon: {shown(image, 100)}:{shown(tag, 100)}",
         )
-    questions = [name for name in _POINTLESS if getattr(arguments, name)]
+    special = [name for name in _POINTLESS if getattr(arguments, name)]
+    questions = [name for name in special if name != "from"]
     if len(questions) > 1:
         first, second = (f"--{name}".replace("_", "-") for name in questions[:2])
         raise UsageError(f"{first} and {second} cannot be combined", "use one at a time")
-    for question in questions:
-        for option in _given(arguments, _POINTLESS[question]):
-            why = "only reads a file" if question in _OF_A_FILE else "saves nothing"
-            raise UsageError(f"--{question} {why}: {option} has no effect", "drop it")
+    for name in special:
+        why, groups = _POINTLESS[name]
+        for option in _given(arguments, groups):
+            if (name, option) not in _POINTED:
+                raise UsageError(f"--{name} {why}: {option} has no effect", "drop it")
     for question in _OF_A_FILE:
         if getattr(arguments, question) and arguments.images:
             hint = f"dockersave --{question} debian.tar"

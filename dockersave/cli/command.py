@@ -9,11 +9,11 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..cancellation import Cancellation
-from ..errors import CancelledError, DockersaveError, UsageError, for_terminal, shown
+from ..errors import CancelledError, DockersaveError, UsageError, for_terminal
 from .arguments import network, options
 from .console.spelling import Typed
 from .lean import import_urllib3
@@ -40,7 +40,6 @@ _ECHO = 0.1
 """A second signal within this many seconds counts as the first, delivered twice."""
 
 _LOGIN_HINT = "use --password-stdin or --authfile"
-_LIST_HINT = "@FILE is a text file with one image per line"
 
 
 class _Signalled(BaseException):
@@ -156,9 +155,9 @@ def _command(arguments: Namespace, console: Console) -> Callable[[Cancellation],
         return lambda cancellation: _verify(arguments, console, cancellation)
     if arguments.list:
         return lambda cancellation: _list_archive(arguments, cancellation)
-    from ..model.reference import Reference
+    from .images import references_in
 
-    references = [Reference.parse(image) for image in _images(arguments.images)]
+    references = references_in(arguments.images)
     if not references and not getattr(arguments, "from") and not arguments.locked:
         raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
     chosen = options(arguments)
@@ -311,44 +310,6 @@ def _licenses() -> None:
     from .licenses import texts
 
     write_lines(texts())
-
-
-def _images(words: Iterable[str]) -> list[str]:
-    from ..limits import LIMITS
-
-    images: list[str] = []
-    for word in words:
-        if not word.startswith("@"):
-            images.append(word)
-            continue
-        lines = _list(word[1:], LIMITS.manifest).splitlines()
-        images += filter(None, (line.partition("#")[0].strip() for line in lines))
-    if len(images) > LIMITS.references:
-        raise UsageError(
-            f"{len(images)} images are more than the {LIMITS.references} allowed",
-            "save them in several archives",
-        )
-    return images
-
-
-def _list(path: str, most: int) -> str:
-    """The text of a list of images, up to a size in bytes."""
-    if not path:
-        raise UsageError("@ must be followed by the name of a list of images", _LIST_HINT)
-    name = f"the list {shown(path)}"
-    try:
-        with open(path, "rb") as file:
-            data = file.read(most + 1)
-    except OSError as failure:
-        reason = failure.strerror or type(failure).__name__
-        raise UsageError(f"{name} cannot be read: {reason}", _LIST_HINT) from failure
-    if len(data) > most:
-        raise UsageError(f"{name} is too large: more than {most} bytes", _LIST_HINT)
-    try:
-        # Editors on Windows put a byte order mark first.
-        return data.decode("utf-8-sig")
-    except ValueError:
-        raise UsageError(f"{name} is not UTF-8 text", _LIST_HINT) from None
 
 
 def _with_login(chosen: Network, arguments: Namespace, console: Console) -> Network:

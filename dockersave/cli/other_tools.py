@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ..errors import shown
+from ..files import ARCHIVES
 from .option_table import OPTIONS
 
 TYPE_CHECKING = False
@@ -22,7 +23,6 @@ _ARCHITECTURES = {
     *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
     *("x86_64", "aarch64"),
 }
-_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz")
 
 _SAVE = ("save", "pull", "download", "get", "fetch", "copy", "cp", "mirror")
 _COMMANDS = {
@@ -144,7 +144,7 @@ def stray_file(images: Sequence[str]) -> str:
         images: the words that are not options.
     """
     for word in images if len(images) > 1 else ():
-        if not word.startswith("@") and word.lower().endswith(_ARCHIVES):
+        if not word.startswith("@") and word.lower().endswith(ARCHIVES):
             return word
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import sys
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NAME = "standard output"
+
+
+class Unread(OutputError):
+    """Nobody reads an answer to its end, as behind `head`: they have what they wanted."""
 
 
 def check_is_open() -> None:
@@ -30,11 +35,18 @@ def is_named_by(path: str) -> bool:
 
 
 def is_a_file_of_its_own() -> bool:
-    """Whether it is redirected to a file, but standard error is not: the user expects output
-    there."""
+    """Whether it is redirected to a file of its own: the user expects output there.
+
+    A log has standard error, too, or is appended to, or has something in it already.
+    """
     try:
         status = os.fstat(1)
-        return stat.S_ISREG(status.st_mode) and not os.path.samestat(status, os.fstat(2))
+        is_log = os.path.samestat(status, os.fstat(2)) or status.st_size > 0
+        return (
+            stat.S_ISREG(status.st_mode)
+            and not is_log
+            and not fcntl.fcntl(1, fcntl.F_GETFL) & os.O_APPEND
+        )
     except OSError:
         return False
 
@@ -46,7 +58,7 @@ def write_lines(lines: Iterable[str]) -> None:
         lines: texts; a newline is added to each that does not end with one.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written; `Unread` if its reader has closed it.
     """
     check_is_open()
     try:
@@ -55,7 +67,8 @@ def write_lines(lines: Iterable[str]) -> None:
             _write(data.encode(errors="surrogateescape"))
         _write(b"")
     except OSError as failure:
-        raise OutputError(
+        kind = Unread if isinstance(failure, BrokenPipeError) else OutputError
+        raise kind(
             f"{NAME} cannot be written: {failure.strerror}",
             "redirect it to a file, or pipe it into a program that reads it",
         ) from failure

@@ -92,6 +92,7 @@ class Image:
         signers: fingerprints of the keys with which it was found to be signed.
         companions: documents that lead to signatures and the like.
         unreadable: digests of entries of the indexes that are left out: schema 1 manifests.
+        image_id: of its config, if it came without a manifest: one was made, which nobody knows.
     """
 
     reference: Reference
@@ -104,6 +105,12 @@ class Image:
     signers: tuple[str, ...] = ()
     companions: tuple[Companion, ...] = ()
     unreadable: tuple[str, ...] = ()
+    image_id: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest that it is known by: of what its name refers to, or of its config."""
+        return self.image_id or self.root.digest
 
     @property
     def primary(self) -> Variant:

@@ -26,6 +26,7 @@ _DOMAIN_NAME = re.compile(
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _IPV6_CHARACTERS = re.compile(r"[0-9a-fA-F:]+")
 _PORT = re.compile(r"[0-9]{1,5}")
+_ADDRESS = re.compile(r"(localhost|[^/:@]+\.[^/:@]+):([0-9]{1,5})")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _NAME_LENGTH = 255
 
@@ -57,15 +58,22 @@ class Reference:
 
     @classmethod
     def of(cls, image: object) -> Reference:
-        """Accept a reference or its text.
+        """Accept a reference, or its text as somebody has written it.
 
         Raises:
-            UsageError: the text is invalid.
+            UsageError: the text is invalid, or the address of a registry. To Docker, `r.io:5000` is
+                the tag 5000 of an image of Docker Hub, where none has a dot in such a name.
             TypeError: it is neither.
         """
         if isinstance(image, Reference):
             return image
         if isinstance(image, str):
+            if _ADDRESS.fullmatch(image):
+                raise _fault(
+                    image,
+                    "it names a registry, not an image",
+                    f"add the image: {image}/NAME; one of Docker Hub is {DOCKER_HUB}/{image}",
+                )
             return _parse(image)
         several = " (several are given one by one: save(*images))"
         is_several = isinstance(image, (list, tuple, set, frozenset))
@@ -228,7 +236,7 @@ def _pasted(text: str, fault: str, *, plain: bool = False) -> UsageError:
     name = image_of(text)
     hint = f"write {name!r}"
     try:
-        if Reference.parse(name).registry != DOCKER_HUB and plain:
+        if Reference.of(name).registry != DOCKER_HUB and plain:
             hint += f"; {argument('insecure')} is for plain HTTP"
     except UsageError:
         hint = "write [registry/]name[:tag][@digest]"

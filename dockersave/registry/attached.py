@@ -1,7 +1,7 @@
 """What is attached to an image: signatures, attestations, SBOMs.
 
-Sources: OCI distribution specification 1.1, "Listing Referrers" and "Referrers Tag Schema";
-sigstore/cosign, specs/SIGNATURE_SPEC.md ("Storage").
+Sources: OCI distribution specification 1.1, "Listing Referrers", "Referrers Tag Schema" and
+"Enabling the Referrers API"; sigstore/cosign, specs/SIGNATURE_SPEC.md ("Storage").
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Attached:
         self._repository = repository
         self._ok = ok
         self._retry = retry
-        self._has_endpoint = True
+        self._has_endpoint = self._conforms = True
 
     @property
     def name(self) -> str:
@@ -145,9 +145,13 @@ class Attached:
         return self._retry.call(fetch)
 
     @property
-    def has_endpoint(self) -> bool:
-        """Whether it has the referrers endpoint, as far as it was asked."""
-        return self._has_endpoint
+    def knows_all(self) -> bool:
+        """Whether its referrers endpoint answers as the specification says, as far as it was asked.
+
+        Then it must list what tags list, too ("Enabling the Referrers API"), and other clients
+        (go-containerregistry and with it cosign, oras, regctl) look at no tags.
+        """
+        return self._has_endpoint and self._conforms
 
     def referrers(self, digest: str) -> Iterator[Descriptor]:
         """The manifests that say that they are about an image, as far as an index tells.
@@ -198,6 +202,7 @@ class Attached:
             self._has_endpoint = False
             return None
         self._ok(self._endpoint, answered, what)
+        self._conforms &= media_type_of(answered.response.headers) == OCI_INDEX
         body = self._transport.read(answered.response, LIMITS.manifest, answered.url, what)
         try:
             found = parse_document(body, digest_of(body))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..archive.read.findings import NO_IMAGES, NO_IMAGES_HINT
+from ..archive.read.findings import NO_ARCHIVE, NO_IMAGES
 from ..archive.read.inventory import Inventory
 from ..archive.read.listing import content_of, open_plain
 from ..archive.read.reader import Members, read_directory, read_file
@@ -32,6 +32,7 @@ from ..model.reference import Reference
 from ..registry.documents import Document
 from ..spelling import argument
 from ..transfer.sources import LocalStore
+from ..values import replace
 
 if TYPE_CHECKING:
     from ..signatures.keys import PublicKey
@@ -59,10 +60,22 @@ class ArchivedImage:
         self._path = path
         self._places: dict[str, tuple[int, int]] = {}
         self._made: dict[str, tuple[bytes, str]] = {}
+        self._ids: dict[str, str] = {}
+        """Of manifests that were made: the digests of their configs."""
         self._layers: list[tuple[str, int, int]] = []
         self._inventory = self._read()
         images = list(self._images())
         self.reference, self._root = self._chosen(images, wanted)
+
+    @property
+    def image_id(self) -> str:
+        """Its ID, if the archive has no manifest of it; otherwise empty."""
+        return self._ids.get(self._root.digest, "")
+
+    @property
+    def exactly(self) -> Reference:
+        """What resolving asks for: its manifest or index, whatever it is called."""
+        return replace(self.reference, digest=self._root.digest)
 
     # As a registry
 
@@ -136,8 +149,8 @@ class ArchivedImage:
                 f"cannot read {self._path}: {failure.strerror or failure}",
                 "name a saved archive that you can read",
             ) from failure
-        if inventory.cut:
-            raise ContentError(f"{self._path}: {inventory.cut}", _AGAIN)
+        if cut := inventory.cut:
+            raise ContentError(f"{self._path}: {cut}", NO_ARCHIVE.get(cut, _AGAIN))
         return inventory
 
     def _unreadable(self) -> UsageError:
@@ -174,7 +187,7 @@ class ArchivedImage:
                 for name in names if names and isinstance(names, list) else [""]:
                     yield str(name), descriptor
         else:
-            raise ContentError(f"{self._path}: {NO_IMAGES}", NO_IMAGES_HINT)
+            raise ContentError(f"{self._path}: {NO_IMAGES}", NO_ARCHIVE[NO_IMAGES])
 
     def _json(self, path: str) -> Any:
         body = self._document(path)
@@ -219,8 +232,10 @@ class ArchivedImage:
             }
         )
         self._made[described.digest] = body, ""
-        self._made[digest_of(manifest)] = manifest, DOCKER_MANIFEST
-        return Descriptor(DOCKER_MANIFEST, digest_of(manifest), len(manifest))
+        digest = digest_of(manifest)
+        self._made[digest] = manifest, DOCKER_MANIFEST
+        self._ids[digest] = described.digest
+        return Descriptor(DOCKER_MANIFEST, digest, len(manifest))
 
     def _chosen(
         self, images: list[tuple[str, Descriptor]], wanted: Reference | None
@@ -235,13 +250,17 @@ class ArchivedImage:
                 f"{self._path} holds several images: {self._listed(named)}", "name one of them"
             )
         for reference, root in named:
-            if wanted.digest and root.digest == wanted.digest:
+            if wanted.digest and wanted.digest in (root.digest, self._known_by(root)):
                 return wanted, root
             if not wanted.digest and (reference.name, reference.tag) == (wanted.name, wanted.tag):
                 return wanted, root
         raise NotFoundError(
             f"{self._path} does not hold {wanted}", f"it holds {self._listed(named) or 'no image'}"
         )
+
+    def _known_by(self, root: Descriptor) -> str:
+        """The digest that an image is known by, as in a list of what the archive holds."""
+        return self._ids.get(root.digest, root.digest)
 
     def _listed(self, named: list[tuple[Reference, Descriptor]]) -> str:
         names = [str(reference) for reference, _ in named]
@@ -253,10 +272,10 @@ class ArchivedImage:
         stem = os.path.basename(os.path.normpath(self._path)).lower().partition(".")[0]
         stem = re.sub(r"[^a-z0-9]+", "-", stem).strip("-") or "image"
         if not name:
-            return Reference.parse(f"{stem[: LIMITS.path_shown]}@{root.digest}")
+            return Reference.parse(f"{stem[: LIMITS.path_shown]}@{self._known_by(root)}")
         try:
             if not re.search("[:/]", name):
                 return Reference.parse(f"{stem[: LIMITS.path_shown]}:{name}")
             return Reference.parse(name)
         except UsageError:
-            return Reference.parse(f"{stem[: LIMITS.path_shown]}@{root.digest}")
+            return Reference.parse(f"{stem[: LIMITS.path_shown]}@{self._known_by(root)}")

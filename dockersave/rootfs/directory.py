@@ -278,7 +278,7 @@ def make_directory(folder: int, name: str) -> int:
 
 
 def write_file(folder: int, name: str, body: bytes) -> None:
-    """Create a file.
+    """Create a file, of 1970, as in a tar.
 
     Args:
         folder: the directory that it is created in, open.
@@ -293,6 +293,7 @@ def write_file(folder: int, name: str, body: bytes) -> None:
         try:
             write_all(fd, body, 0)
             os.fchmod(fd, 0o644)
+            os.utime(fd, (0, 0))
         finally:
             os.close(fd)
 

@@ -99,6 +99,15 @@ class Tree(Nodes):
                 node = self._parent[node]
                 self._above.add(node)
 
+    def provide(self, paths: Iterable[str]) -> None:
+        """Add directories, if nothing is there. Links are followed, and never leave the root.
+
+        Args:
+            paths: from the root.
+        """
+        for path in paths:
+            self._walk(_parts(os.fsencode(path)), create=True)
+
     def entries(self) -> Iterator[Entry]:
         """All paths, each directory before what is in it, and names in the order of their bytes.
 

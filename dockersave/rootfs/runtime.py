@@ -111,6 +111,21 @@ def runtime_config(
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
+def made_at_start(config: bytes) -> list[str]:
+    """Directories that runtimes make in the file system, unless they are there already.
+
+    Those to mount on, but for what is below them, and the working directory: so runc, in
+    `prepareRootfs`. What has them stays as it is when it is started.
+
+    Args:
+        config: what `runtime_config` has made.
+    """
+    document = json.loads(config)
+    mounts = [each["destination"] for each in document["mounts"]]
+    tops = [path for path in mounts if posixpath.dirname(path) not in mounts]
+    return [*tops, document["process"]["cwd"]]
+
+
 def _user(stated: str, read: Read) -> _User:
     """Who `User` is: `user`, `uid`, `user:group`, `uid:gid` (OCI config.md, "User")."""
     name, colon, group = stated.partition(":")

@@ -16,14 +16,14 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from .. import locks
 from ..archive.disk import sync, writing
-from ..errors import OutputError
+from ..errors import OutputError, shown
 from ..spelling import argument
 from . import saved_file
 from .clock import past
 from .inventory import Inventory, changed_meanwhile
 from .saved_record import Record, Row
 from .unchanged import is_of_here
-from .walk import FOLDER, Seen, fingerprint, look, remove
+from .walk import EMPTY, FOLDER, Seen, changed_since, fingerprint, look, remove
 
 _MARK = ".dockersave"
 """The file that makes `NAME.part` ours."""
@@ -163,7 +163,7 @@ class Stage:
             held, known = ours
             seen = fingerprint(held)
             if seen not in known:
-                raise self._refusal("was changed since it was saved, or something is mounted in it")
+                raise self._changed(held)
             yield held, seen
 
     @contextmanager
@@ -183,14 +183,23 @@ class Stage:
         status = os.lstat(self.path)
         if not stat.S_ISDIR(status.st_mode):
             raise self._refusal("is not a directory")
-        # A note by somebody else counts for a directory of theirs only.
-        if not known or writer not in (os.geteuid(), status.st_uid):
-            raise self._refusal("was not made by a save")
         held = os.open(self.path, FOLDER)
         try:
-            yield held, known
+            # A note by somebody else counts for a directory of theirs only.
+            if not known or writer not in (os.geteuid(), status.st_uid):
+                if os.listdir(held):
+                    raise self._refusal("was not made by a save")
+                known = []
+            yield held, [*known, EMPTY]
         finally:
             os.close(held)
+
+    def _changed(self, held: int) -> OutputError:
+        where = ""
+        with suppress(OSError):
+            where = changed_since(held, os.stat(self._saved).st_ctime_ns)
+        why = "was changed since it was saved, or something is mounted in it"
+        return self._refusal(f"{why}: {shown(where)}" if where else why)
 
     def _refusal(self, why: str, found: str = "") -> OutputError:
         what = f"{found or 'it'} exists, {'but' if found else 'and'} {why}"

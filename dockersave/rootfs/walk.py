@@ -11,6 +11,8 @@ from typing import NamedTuple
 from ..limits import LIMITS
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+EMPTY = hashlib.sha256().hexdigest()
+"""The fingerprint of a directory with nothing in it: of whomever it is, nothing is lost."""
 
 
 class Seen(NamedTuple):
@@ -98,6 +100,27 @@ def look(folder: int) -> Iterator[Seen]:
     finally:
         for inner, _, _ in opened[1:]:
             os.close(inner)
+
+
+def changed_since(folder: int, moment: int) -> str:
+    """Where something in a directory was changed, or is mounted; empty if that cannot be told.
+
+    A directory says less than what is in it: it is changed by what is added or removed.
+
+    Args:
+        folder: the directory, open.
+        moment: since when, in nanoseconds since 1970.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    device, above = os.fstat(folder).st_dev, ""
+    for path, status, _ in look(folder):
+        if status and (status.st_ctime_ns > moment or status.st_dev != device):
+            if not stat.S_ISDIR(status.st_mode) or status.st_dev != device:
+                return os.fsdecode(path)
+            above = above or os.fsdecode(path)
+    return above
 
 
 def _names(folder: int) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..model.options import Options
 from ..model.reference import Reference
 from ..spelling import argument
-from ..values import dataclass
+from ..values import dataclass, replace
 
 STDOUT = "-"
 _NO_NAMES = ("", ".", "..")
@@ -26,7 +26,7 @@ class Destination:
         tree: the directory's path, or None for none.
         working_dir: directory for unnamed temporary files.
         compression: of the archive: `gzip`, `zstd`, `xz`; empty for none.
-        is_file_system: whether the directory is a file system, instead of an archive's members.
+        is_file_system: whether it is a file system, instead of images.
         chosen_by: the field of `Options` that says which directory all of it is in.
     """
 
@@ -54,6 +54,9 @@ class Destination:
         Raises:
             UsageError: the options contradict each other.
         """
+        if not options.tar and options.output:
+            # A directory may be written with a slash behind it.
+            options = replace(options, output=options.output.rstrip("/") or options.output)
         _check(options, references)
         form = format_named(options.format)
         stem = references[0].file_stem + form.suffix
@@ -66,8 +69,7 @@ class Destination:
             tree = os.path.join(options.working_dir, beside, name)
         if not options.tar:
             where = os.path.dirname(tree or "")
-            is_file_system = form.is_file_system
-            return cls(None, tree, where, is_file_system=is_file_system, chosen_by=chosen_by)
+            return cls(None, tree, where, "", form.is_file_system, chosen_by)
         if options.output == STDOUT:
             return cls(STDOUT, tree, options.working_dir, _compression(options))
         compression = _compression(options)
@@ -78,7 +80,8 @@ class Destination:
                 f"archive and directory would both be {archive}",
                 f"name the directory: {argument('layers_dir')}",
             )
-        return cls(archive, tree, os.path.dirname(archive), compression, chosen_by=chosen_by)
+        where = os.path.dirname(archive)
+        return cls(archive, tree, where, compression, form.is_file_system, chosen_by)
 
 
 _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz"}
@@ -200,10 +203,8 @@ def _check(options: Options, references: Sequence[Reference]) -> None:
             )
     if options.output is not None and os.path.basename(options.output) in _NO_NAMES:
         path = os.path.join(options.output, references[0].file_stem)
-        named = options.output.rstrip("/")
-        if not options.tar and os.path.basename(named) not in _NO_NAMES:
-            hint = f"leave out the slash: {argument('output', named)}"
-        else:
-            hint = f"add the file name: {argument('output', f'{path}.tar')}"
-        raise UsageError(f"{argument('output', repr(options.output))} names no file", hint)
+        raise UsageError(
+            f"{argument('output', repr(options.output))} names no file",
+            f"add the file name: {argument('output', f'{path}.tar')}",
+        )
     format_named(options.format).check(options)

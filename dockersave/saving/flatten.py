@@ -21,7 +21,7 @@ from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
 from .job import Job
 from .layer_files import LaterLayer, LayerFile
-from .selection import needed, remembered, stand_ins
+from .selection import needed, remembered, selected, stand_ins
 
 if TYPE_CHECKING:
     from ..rootfs.headers import Content, Member
@@ -76,7 +76,7 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
                 Room((path,), tree.content + zeros, 0, is_exact=False).check()
             prefix = job.format.root.encode()
             if prefix:
-                output.write(document(_CONFIG.encode(), _runtime_config(image, tree, layers)))
+                output.write(document(_CONFIG.encode(), _made_to_run(image, tree, layers)))
             for data in pieces(tree, layers, prefix, job.session.cancellation.check):
                 output.write(data)
             job.size = output.commit()
@@ -113,16 +113,15 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
             _check_room(path, tree, digests, earlier, record)
             if root != top:
                 whose = (os.geteuid(), os.getegid())
-                config = _runtime_config(image, tree, layers, whose if whose[0] else None, earlier)
+                config = _made_to_run(image, tree, layers, whose if whose[0] else None, earlier)
                 write_file(top, _CONFIG, config)
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
             job.size = tree.size
         is_same = stage.commit(placing.inventory, partial(recording.finish, job.format.root))
-    if left_out := _left_out(placing.missing):
+    if lacks := _said(placing.missing):
         job.session.notify(
-            f"{path}: left out, because it takes root or another file system: {left_out}; "
-            "a tar keeps everything"
+            f"{path}: {lacks}: that takes root, or another file system; a tar keeps everything"
         )
     return bool(is_same and record and record.layers == digests and placing.inventory.is_kept)
 
@@ -234,7 +233,8 @@ def merged(
             for digest in known:
                 recording.copy(digest, record)
         if job.options.only:
-            tree.select(job.options.only)
+            for line in selected(tree, job.options.only):
+                job.session.notify(line)
         later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}
         yield tree, [fetched.get(digest) or later[digest] for digest in digests]
 
@@ -254,15 +254,16 @@ def _explaining(job: Job, image: Image) -> Iterator[None]:
         raise
 
 
-def _runtime_config(
+def _made_to_run(
     image: Image,
     tree: Tree,
     layers: Sequence[Content],
     rootless: tuple[int, int] | None = None,
     earlier: Earlier | None = None,
 ) -> bytes:
+    """The `config.json` of a bundle; in the tree, what a runtime would make there."""
     from ..rootfs.content import start_of
-    from ..rootfs.runtime import runtime_config
+    from ..rootfs.runtime import made_at_start, runtime_config
 
     def read(path: bytes) -> bytes:
         found = tree.find(path)
@@ -274,14 +275,20 @@ def _runtime_config(
         )
 
     hostname = image.root.hex[:12]
-    return runtime_config(image.primary.config_body, read, hostname, rootless, tree.owners)
+    config = runtime_config(image.primary.config_body, read, hostname, rootless, tree.owners)
+    tree.provide(made_at_start(config))
+    return config
 
 
-def _left_out(missing: Missing) -> str:
-    counts = (
-        ("owner", missing.owners),
-        ("setuid bit", missing.setuid),
-        ("device", missing.devices),
-        ("extended attribute", missing.xattrs),
+def _said(missing: Missing) -> str:
+    """What could not be had, in words; empty if everything could."""
+    named = (
+        (missing.owners, "owner"),
+        (missing.setuid, "setuid bit"),
+        (missing.xattrs, "extended attribute"),
     )
-    return ", ".join(counted(count, noun) for noun, count in counts if count)
+    unset = [counted(count, noun) for count, noun in named if count]
+    said = [f"{' and '.join(unset)} could not be set"] if unset else []
+    if missing.devices:
+        said.append(f"{counted(missing.devices, 'device')} could not be created")
+    return ", ".join(said)

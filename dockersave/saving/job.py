@@ -72,6 +72,12 @@ class Job:
         """Disk space that later outputs need, in bytes."""
         self.size = self.fetched = self.reused = 0
         self._counted = False
+        self._needed: Sequence[Transfer] = ()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether layers, or parts of them, are where they are to be."""
+        return any(transfer.present for transfer in self._needed)
 
     def plan(self, images: Sequence[Image]) -> Plan:
         """The complete plan of an archive whose layers' sizes are known."""
@@ -315,6 +321,7 @@ class Job:
             needed: whether the run fails if one of them fails.
         """
         transfers = workers.blobs if watched is None else watched
+        self._needed = transfers if needed else ()
         self.progress.start(transfers)
         with closing(workers), self._ending_all() if needed else nullcontext():
             workers.run(advance or workers.is_done, self.progress.tick)

@@ -148,7 +148,7 @@ def _parsed(entry: Any) -> LockedImage:
     if not isinstance(signers, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError
     try:
-        reference = Reference.of(entry["reference"])
+        reference = Reference.parse(entry["reference"])
         if platform != ALL_PLATFORMS:
             Platform.parse(platform)
     except UsageError as failure:

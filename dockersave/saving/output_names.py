@@ -59,7 +59,7 @@ def check_writable(
                 f"choose a shorter one: {shorter}",
             )
     if destination.archive and not destination.is_stream:
-        _check_archive(destination.archive, usual)
+        _check_archive(destination.archive, usual, is_file_system=destination.is_file_system)
         if source and os.path.exists(destination.archive):
             with writing(shown(destination.archive)):
                 _check_is_another(destination.archive, source)
@@ -83,12 +83,12 @@ def _check_is_another(archive: str, source: str) -> None:
         )
 
 
-def _check_archive(archive: str, usual: str) -> None:
+def _check_archive(archive: str, usual: str, *, is_file_system: bool) -> None:
     if os.path.isdir(archive):
-        raise OutputError(
-            f"cannot write {shown(archive)}: it is a directory",
-            f"to write into it: {argument('output', _quoted(os.path.join(archive, usual)))}",
-        )
+        hint = f"to write into it: {argument('output', _quoted(os.path.join(archive, usual)))}"
+        if is_file_system:
+            hint += f"; a directory is written with {argument('tar')}"
+        raise OutputError(f"cannot write {shown(archive)}: it is a directory", hint)
     # Links to devices and pipes get another message.
     if os.path.islink(archive) and (os.path.isfile(archive) or not os.path.exists(archive)):
         target = os.path.join(os.path.dirname(archive), os.readlink(archive))

@@ -68,6 +68,8 @@ def _image(job: Job, trust: Trust | None, reference: Reference) -> Image:
     absent = frozenset() if options.foreign else foreign_layers(image)
     unpacked = options.gunzip or job.format.is_file_system
     image = replace(image, unpacked=unpacked, absent=absent, asked=resolver.asked)
+    if job.archived:
+        image = replace(image, reference=reference, image_id=job.archived.image_id)
     if lock:
         lock[reference].check(image)
     proven: tuple[str, ...] = ()
@@ -89,7 +91,7 @@ def _image(job: Job, trust: Trust | None, reference: Reference) -> Image:
 
 def _resolver(job: Job, reference: Reference) -> Resolver:
     if job.archived:
-        return Resolver(job.archived, reference)
+        return Resolver(job.archived, job.archived.exactly)
     registry = job.session.registry(reference.registry)
 
     def expect(manifest: Manifest) -> None:

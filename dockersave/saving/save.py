@@ -13,7 +13,8 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..cancellation import Cancellation
-from ..errors import CancelledError, DockersaveError, UsageError
+from ..errors import CancelledError, DockersaveError, OutputError, UsageError
+from ..files import check_is_no_archive
 from ..model.image import Image
 from ..model.options import Network, Options
 from ..model.platforms import Platform
@@ -41,7 +42,8 @@ class SavedImage:
 
     Args:
         reference: the reference.
-        digest: of the manifest, or of the index if all platforms were saved.
+        digest: of the manifest, or of the index if all platforms were saved; of the config if the
+            image was taken from an archive without manifests.
         platform: of the image that engines without indexes load.
         platforms: of all its images, starting with that one.
         signers: fingerprints of the keys with which it was found to be signed, `sha256:…`; none if
@@ -58,7 +60,7 @@ class SavedImage:
     def of(cls, image: Image) -> SavedImage:
         """The summary of an image."""
         platforms = image.platforms
-        return cls(image.reference, image.root.digest, platforms[0], platforms, image.signers)
+        return cls(image.reference, image.digest, platforms[0], platforms, image.signers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +147,11 @@ def running(
     options = options or Options()
     if output is not None:
         options = replace(options, output=os.fspath(output))
+    for image in images:
+        check_is_no_archive(image)
     references = list(dict.fromkeys(map(Reference.of, images)))
     archived = None
+    job: Job | None = None
     if options.from_archive and len(references) < 2:
         from ..resolving.offline import ArchivedImage
 
@@ -181,15 +186,24 @@ def running(
         except DockersaveError as failure:
             many = len(references) > 3
             failure.about(f"{len(references)} images" if many else ", ".join(map(str, references)))
-            kept = [f"{path}.part" for path in destination.paths if os.path.exists(f"{path}.part")]
-            if isinstance(failure, CancelledError) and kept:
-                failure.hint = (
-                    f"{' and '.join(kept)} {'keeps' if len(kept) == 1 else 'keep'} "
-                    f"what was fetched: {argument('same')} continues from there"
-                )
+            _tell_what_is_kept(failure, destination, job)
             raise
         finally:
             progress.finish()
+
+
+def _tell_what_is_kept(failure: DockersaveError, destination: Destination, job: Job | None) -> None:
+    """Add to an error that the next run continues, and from what."""
+    parts = [part for path in destination.paths if os.path.exists(part := f"{path}.part")]
+    kept = " and ".join(parts)
+    if kept and isinstance(failure, CancelledError):
+        failure.hint = (
+            f"{kept} {'keeps' if len(parts) == 1 else 'keep'} what was fetched: "
+            f"{argument('same')} continues from there"
+        )
+    elif kept and job and job.has_begun and not isinstance(failure, OutputError):
+        # About its output, an error knows better whether it can be continued.
+        failure.hint = f"{failure.marked_hint}; {argument('same')} continues with {kept}"
 
 
 def _lock(options: Options) -> Lock:

@@ -9,14 +9,15 @@ index of a layer, which is believed if it has the digest that the manifest state
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence, Set
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError
+from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError, shown
 from ..model.image import Image
 from ..model.owners import parse_owner_map
+from ..spelling import argument
 from .destination import Destination
 from .job import Job
 from .layer_files import LayerFile
@@ -154,3 +155,36 @@ def needed(
         # What is wrong, the layers say.
         return without
     return sources.intersection(without)
+
+
+def selected(tree: Tree, paths: Sequence[str]) -> Iterator[str]:
+    """Select parts of a file system, and say what people may not expect: links are not followed.
+
+    Args:
+        tree: the file system.
+        paths: its parts.
+
+    Returns:
+        A line for each link that is saved without what it points to.
+
+    Raises:
+        NotFoundError: there is no such path.
+    """
+    from ..archive.read.headers import SYMBOLIC_LINK
+
+    targets: dict[str, str] = {}
+    for path in paths:
+        with suppress(ContentError):  # a circle of links
+            if (there := tree.find(os.fsencode(path))) is not None:
+                targets[path] = os.fsdecode(there.path)
+    tree.select(paths)
+    for path in paths:
+        found = tree.find(os.fsencode(path), follow=False)
+        if found is None or found.kind != SYMBOLIC_LINK:
+            continue
+        target = shown(targets.get(path) or os.fsdecode(found.member.target))
+        line = f"{shown(path)} is a symbolic link to {target}, which is not"
+        if path not in targets:
+            yield f"{line} in the image"
+        elif tree.find(os.fsencode(path)) is None:
+            yield f"{line} saved: {argument('only', target)} adds it"

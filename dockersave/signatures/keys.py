@@ -62,9 +62,9 @@ class PublicKey:
     Args:
         kind: its scheme: `ECDSA P-256`, for example.
         fingerprint: `sha256:` and the hash of its SubjectPublicKeyInfo, as hex.
-        checks: how its signatures are checked, by the hash that they are made with: SHA-256, which
-            cosign's older form has for every key, and the one that its curve goes with; none for
-            Ed25519, and SHA-512 for Ed25519ph.
+        checks: how its signatures are checked, by the hash that they are made with. First as cosign
+            3 makes them: with the hash that a curve goes with, and SHA-512 for Ed25519ph. Then as
+            others do: with SHA-256, and none for Ed25519.
     """
 
     kind: str
@@ -154,7 +154,7 @@ def _ecdsa(curve: ecdsa.Curve, usual: str, key: bytes) -> tuple[str, dict[str, C
             curve, point, signature, hashlib.new(name, message).digest()
         )
 
-    return curve.name, {name: with_hash(name) for name in ("sha256", usual)}
+    return curve.name, {name: with_hash(name) for name in (usual, "sha256")}
 
 
 def _rsa(key: bytes) -> tuple[str, dict[str, Check]]:
@@ -178,4 +178,4 @@ def _ed25519(key: bytes) -> tuple[str, dict[str, Check]]:
     def prehashed(signature: bytes, message: bytes) -> bool:
         return ed25519.verify(key, point, signature, message, prehashed=True)
 
-    return "Ed25519", {"": whole, "sha512": prehashed}
+    return "Ed25519", {"sha512": prehashed, "": whole}

@@ -76,6 +76,9 @@ class Policy:
     def read(cls, path: str | os.PathLike[str]) -> Policy:
         """The policy in a file.
 
+        All of it is checked at once, except for its keys: each is read when an image needs it, as
+        containers' policies do it. A device still starts with what needs no key, or another one.
+
         Args:
             path: of the file; keys in it are relative to its directory.
 

@@ -94,8 +94,8 @@ class Accounts:
                 lease.stop = stop
                 return
 
-    def _drop(self, blob: Blob, source: Source) -> None:
-        """A local source proved unreliable."""
+    def _drop(self, blob: Blob, source: Source, failure: Exception) -> None:
+        """A local source proved unreliable; if it was the last one, that is why the run fails."""
         if source in blob.sources:
             blob.sources.remove(source)
             self._tell("source", f"{blob.digest}: {source.server} cannot be used")
@@ -103,7 +103,7 @@ class Accounts:
                 # The next source has the layer in another form, compressed or not.
                 self._restart(blob, None)
         if not blob.sources and blob.missing:
-            self._fail(ContentError(f"layer {blob.digest} is incomplete"))
+            self._fail(failure)
 
     def _restart(self, blob: Blob, failure: ContentError | None) -> None:
         for lease in blob.leases:

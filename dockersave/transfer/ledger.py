@@ -295,7 +295,7 @@ class Ledger(Accounts):
             return
         if lease.source.is_local:
             if not blob.done:  # The source may send more after the end of the correct blob.
-                self._drop(blob, lease.source)
+                self._drop(blob, lease.source, failure)
             return
         if not isinstance(failure, NetworkError | ContentError):
             self._fail(failure)
@@ -386,7 +386,7 @@ class Ledger(Accounts):
         if not blob.restartable:
             self._fail(failure)
         elif blob.sources and blob.sources[0].is_local:
-            self._drop(blob, blob.sources[0])
+            self._drop(blob, blob.sources[0], failure)
             self._restart(blob, failure)
         else:
             if not blob.doubtful:

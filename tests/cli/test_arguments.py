@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dockersave import Network, Options, UsageError
 from dockersave.cli.arguments import check, network, options, parser
 from dockersave.cli.console.spelling import as_typed
-from dockersave.cli.option_table import OPTIONS, page
+from dockersave.cli.option_table import NETWORK, OPTIONS, REGISTRY, page
 
 SECRET = "canary-s3cret"
 
@@ -227,6 +227,26 @@ def test_an_architecture_may_have_a_variant() -> None:
 def test_verify_reads_a_file_alone() -> None:
     assert "--insecure has no effect" in refusal("--verify", "x.tar", "--insecure").marked
     assert read("--verify", "x.tar", "-q", "--progress", "json").verify == "x.tar"
+
+
+ABOUT_REGISTRIES = {
+    name
+    for group in (REGISTRY, NETWORK)
+    for names, _, _ in OPTIONS[group]
+    for name in names.split()
+}
+
+
+@pytest.mark.parametrize("option", sorted(ABOUT_REGISTRIES & SAID.keys() - {"--jobs"}))
+def test_an_archive_needs_nothing_about_registries(option: str) -> None:
+    words, _ = SAID[option]
+    failure = refusal("--format", "rootfs", "--from", "a.tar", option, *words)
+    assert failure.marked == f"--from asks no registry: {option} has no effect"
+    assert failure.advice == "drop it"
+
+
+def test_an_archive_is_unpacked_by_as_many_threads_as_one_says() -> None:
+    assert read("--format", "rootfs", "--from", "a.tar", "--jobs", "2").jobs == 2
 
 
 def test_questions_go_with_a_platform_and_a_registry() -> None:

@@ -95,6 +95,8 @@ def test_licences_of_what_is_installed(run: Runner) -> None:
         (["save", "debian"], "unknown command save\n  leave the word out: dockersave debian\n"),
         (["--insecure", "help"], "unknown command help\n  dockersave --help"),
         (["https://hub.docker.com/_/debian"], "no scheme\n  write 'debian'\n"),
+        (["127.0.0.1:5987"], "it names a registry, not an image\n  add the image: 127.0.0.1:5987/"),
+        (["--tags", "localhost:5000"], "it names a registry, not an image\n  add the image: local"),
         (["hub.docker.com/r/org/app"], "is a web site, not a registry\n  write 'org/app'\n"),
         (["--platform", "linux/amd64,linux/arm64", "debian"], "several platforms\n  save one"),
         (["-o", "/", "debian"], "names no file\n"),
@@ -249,7 +251,7 @@ def test_what_an_archive_holds(run: Runner, plain_registry: Registry, tmp_path: 
     with (tmp_path / "all.tar").open("rb") as file:
         assert run("--list", "-", stdin=file).stdout == listed.stdout
     (tmp_path / "no.tar").write_text("no archive" * 100)
-    assert "no.tar: it is not a tar archive\n  --verify" in error_of(run("--list", "no.tar"), 6)
+    assert "no.tar: it is not a tar archive\n  is it the" in error_of(run("--list", "no.tar"), 6)
 
 
 def test_a_dry_run(run: Runner, plain_registry: Registry, tmp_path: Path) -> None:
@@ -292,6 +294,12 @@ def test_who_redirects_without_asking_for_it_is_told(
         assert "nothing went" not in run(*arguments, "-o", "x.tar", stdout=file).stderr
         assert "nothing went" not in run(*arguments, "-q", stdout=file).stderr
     assert "nothing went" not in run(*arguments, stdout=subprocess.DEVNULL).stderr
+    for mode, said_before in (("ab", b""), ("wb", b"a log\n")):
+        with (tmp_path / "log").open(mode) as file:
+            file.write(said_before)
+            file.flush()
+            assert "nothing went" not in run(*arguments, stdout=file).stderr
+        (tmp_path / "log").unlink()
     script = '"$@" > log 2>&1; cat log'
     done = subprocess.run(
         ["sh", "-c", script, "sh", *COMMAND, *arguments],
@@ -312,6 +320,33 @@ def test_a_list_of_images(run: Runner, plain_registry: Registry, tmp_path: Path)
     done = run("--insecure", "@list.txt", "-o", "bundle.tar")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("for linux/amd64") == 2, "one was named twice"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Debian", "invalid reference 'Debian': 'Debian' has capital letters\n  write 'debian'\n"),
+        ("r.io:5000", "invalid reference 'r.io:5000': it names a registry, not an image\n  add"),
+        ("@other.txt", "invalid reference '@other.txt': "),
+        ("./list.tar", "'./list.tar' is a file, but an image was expected\n  --from ./list.tar "),
+    ],
+)
+def test_an_error_in_a_list_names_its_line(
+    line: str, words: str, run: Runner, tmp_path: Path
+) -> None:
+    (tmp_path / "list.tar").touch()
+    (tmp_path / "list.txt").write_text(f"# images\n\nalpine\n  {line}   # this one\n")
+    error = error_of(run("busybox", "@list.txt", "-o", "bundle.tar"), 2)
+    assert error.startswith(f"dockersave: error: list.txt, line 4: {words}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-o", "b.tar"], ["--tags"], ["--dry-run"]], ids=str)
+def test_an_archive_where_an_image_is_expected(
+    arguments: list[str], run: Runner, tmp_path: Path
+) -> None:
+    (tmp_path / "latest.tar").touch()
+    words = "'latest.tar' is a file, but an image was expected\n  --from latest.tar takes the image"
+    assert words in error_of(run("latest.tar", *arguments), 2)
 
 
 def test_a_list_as_editors_on_windows_write_it(

@@ -64,15 +64,24 @@ def test_closed_streams(plain_registry: Registry, tmp_path: Path, closed: Sequen
     assert check.returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [("--tags",), ("--metadata",), ("-o", "-")])
-def test_a_closed_pipe_is_a_quiet_end(
+@pytest.mark.parametrize(
+    "arguments",
+    [("--tags",), ("--metadata",), ("-o", "-"), ("-o", "-", "-q"), ("-o", "-", "--zstd")],
+    ids=" ".join,
+)
+def test_a_closed_pipe_ends_an_answer_quietly_but_is_an_error_of_an_archive(
     run: Runner, plain_registry: Registry, arguments: tuple[str, ...]
 ) -> None:
+    """Who reads an answer through `head` has what they wanted; a part of an archive is nothing."""
     reader, writer = os.pipe()
     os.close(reader)
     done = run("--insecure", plain_registry.reference("docker"), *arguments, stdout=writer)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (7, "")
+    if "-o" in arguments:
+        error = error_of(done, 7)
+        assert "cannot write standard output: Broken pipe\n  the program that reads it" in error
+    else:
+        assert (done.returncode, done.stderr) == (7, "")
 
 
 def redirected(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dockersave import retry_policy
+from dockersave import DockersaveError, retry_policy
 from dockersave.model.options import Options
 from tests.faults.saving import fetched, refused, saved
 from tests.images import Store, digest_of, image, random_layer
@@ -233,6 +233,36 @@ def test_a_tag_that_moves_between_two_requests(tmp_path: Path) -> None:
         done = saved(server, output)
         assert done.images[0].digest == digest
         assert done.fetched == other.layers[0].size
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("image.tar", Options()),
+        ("image.tar", Options(gunzip=True)),
+        ("image", Options(tar=False, tree=True)),
+        ("image.tar.gz", Options()),
+        ("root.tar", Options(format="rootfs")),
+        ("root", Options(format="rootfs", tar=False, tree=True)),
+    ],
+)
+def test_what_is_kept_for_the_next_run_is_said(name: str, options: Options, tmp_path: Path) -> None:
+    output = tmp_path / name
+    with Simulator(STORE) as server:
+
+        def hint() -> str:
+            with pytest.raises(DockersaveError) as caught:
+                saved(server, output, options=options, retries=0, jobs=1)
+            return caught.value.hint
+
+        server.faults.add(Fault.reset(on="blob"))
+        assert "continues" not in hint(), "nothing was fetched"
+        server.faults.clear()
+        # Neither the lowest nor the largest one, so another is there when it fails.
+        server.faults.add(Fault.status(404, on="blob", reference=LAYERS[1].digest))
+        said, part = hint(), tmp_path / f"{name}.part"
+        assert said.endswith(f"; the same call continues with {part}") == part.exists()
+        assert part.exists() == (name in ("image.tar", "image"))
 
 
 def test_two_layers_of_which_one_is_missing_leave_what_there_is(tmp_path: Path) -> None:

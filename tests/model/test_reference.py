@@ -174,6 +174,31 @@ def test_reads(text: str) -> None:
     assert reference.version == (digest or tag)
 
 
+@pytest.mark.parametrize(
+    "text", ["localhost:5000", "127.0.0.1:5987", "registry.example.com:5000", "ghcr.io:443"]
+)
+def test_an_address_is_not_an_image(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Reference.of(text)
+    assert str(caught.value) == f"invalid reference {text!r}: it names a registry, not an image"
+    assert caught.value.hint.startswith(f"add the image: {text}/NAME; ")
+    for scheme in ("http", "docker"):
+        with pytest.raises(UsageError) as caught:
+            Reference.of(f"{scheme}://{text}")
+        assert caught.value.hint == "write [registry/]name[:tag][@digest]"
+    # To Docker, it is one; and it can be meant.
+    meant = Reference.of(f"docker.io/{text}")
+    assert meant == Reference.parse(text) == Reference.of(meant)
+    assert Reference.of(f"{text}/name").registry == text
+
+
+@pytest.mark.parametrize(
+    "text", ["debian:5000", "localhost", "test.com", "test.com:v1", "test.com:999999", "a.b/c:80"]
+)
+def test_what_looks_like_an_address_and_is_none(text: str) -> None:
+    assert Reference.of(text) == Reference.parse(text)
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_refuses(text: str) -> None:
     with pytest.raises(UsageError) as info:

@@ -86,7 +86,7 @@ REQUESTS = {
         "index, bundle": 4,
         "platform, older": 6,
         "platform, bundle": 5,
-        "index, unsigned": 6,
+        "index, unsigned": 5,
     },
     "tag": {
         "one image, older": 2,
@@ -105,9 +105,9 @@ REQUESTS = {
         "index, older": 2,
         "index, bundle": 6,
         "platform, older": 6,
-        # It is the last of six places, none of which rules out another, and leads to two documents.
-        "platform, bundle": 8,
-        "index, unsigned": 6,
+        # It is not found: a registry with the endpoint must list what tags list, so none is read.
+        "platform, bundle": 5,
+        "index, unsigned": 5,
     },
 }
 """Requests that a check needs, by what is signed, and how."""
@@ -128,7 +128,7 @@ def test_a_check_needs_few_requests(kind: str, case: str, folder: Path, key: str
     with Simulator(store, referrers=kind != "tag") as registry:
         if kind == "cache":
             registry.faults.add(Fault.body(NOTHING, on="referrers"))
-        if form == "unsigned":
+        if form == "unsigned" or (kind, case) == ("cache", "platform, bundle"):
             refused(folder, f"{registry.host}/app", key)
             # The layer was not fetched.
             own = OWN - 1 + (image is not APP)
@@ -274,6 +274,22 @@ def test_an_endpoint_that_knows_nothing_is_not_the_last_word(folder: Path, key: 
     with having(listed(bundle_of(APP)), referring=True) as registry:
         registry.faults.add(Fault.body(NOTHING, on="referrers"))
         assert saving(f"{registry.host}/app", key).images[0].signers
+
+
+@pytest.mark.parametrize("media_type", [OCI_INDEX, "application/json"])
+def test_tags_of_the_platform_count_where_other_clients_read_them(
+    media_type: str, folder: Path, key: str
+) -> None:
+    """cosign, oras and regctl read tags unless an endpoint answers as the specification says."""
+    both = index([APP, OTHER_PLATFORM], "oci")
+    store = Store.of({"app": both})
+    store.add("app", referrers(bundle_of(APP)), maker.tag_of(APP))
+    with Simulator(store, referrers=True) as registry:
+        registry.faults.add(Fault.body(NOTHING, media_type, on="referrers"))
+        if media_type == OCI_INDEX:
+            refused(folder, f"{registry.host}/app", key)
+        else:
+            assert saving(f"{registry.host}/app", key).images[0].signers
 
 
 @pytest.mark.parametrize("referring", [True, False], ids=["endpoint", "tag"])

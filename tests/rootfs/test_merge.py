@@ -49,6 +49,22 @@ def test_what_a_whiteout_removed_may_come_back() -> None:
     assert paths([file("d/x")], [file(f"d/{OPAQUE}")], [file("d/x")]) == ["d", "d/x"]
 
 
+def test_directories_that_are_provided() -> None:
+    layers = (
+        [directory("gone"), directory("there"), file("there/x"), file("plain")],
+        [file(".wh.gone"), symlink("link", "/there")],
+    )
+    tree = merged(*layers)
+    tree.provide(["/gone", "/there", "/link/inner", "/plain", "/plain/a", "/a/b", "/", "/../up"])
+    found = seen(tree, layers)
+    assert [path for path, (kind, *_) in found.items() if kind == tarfile.DIRTYPE.decode()] == [
+        "a", "a/b", "gone", "there", "there/inner", "up",
+    ]  # fmt: skip
+    assert found.keys() - {"a", "a/b", "gone", "there", "there/inner", "up"} == {
+        "link", "plain", "there/x",
+    }  # fmt: skip
+
+
 def test_marks_of_aufs_are_ignored() -> None:
     assert paths([file("a"), file(".wh..wh.plnk/1.2"), file(".wh..wh.aufs")]) == ["a"]
     assert paths([file("d/x")], [file("d/.wh..wh.orph")]) == ["d", "d/x"]

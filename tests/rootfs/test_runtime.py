@@ -15,7 +15,7 @@ import pytest
 
 from dockersave.errors import ContentError, UsageError
 from dockersave.model.options import Options
-from dockersave.rootfs.runtime import runtime_config
+from dockersave.rootfs.runtime import made_at_start, runtime_config
 from dockersave.saving.save import save
 from tests.images import Entry, config_document, directory, file, image, layer, symlink
 from tests.processes import program
@@ -186,10 +186,16 @@ echo "it says: $cat"
 """
 
 
+@pytest.mark.parametrize("rootless", [None, (1000, 1000)])
+def test_what_a_runtime_makes(rootless: tuple[int, int] | None) -> None:
+    config = json.dumps(converted({"WorkingDir": "srv/app"}, rootless)).encode()
+    assert made_at_start(config) == ["/proc", "/dev", "/sys", "/srv/app"]
+
+
 @pytest.mark.engines
 def test_runc_starts_it(tmp_path: Path) -> None:
     layers = [
-        layer([*programs(), directory("srv"), directory("etc"), file("etc/note", "old\n")]),
+        layer([*programs(), directory("etc"), file("etc/note", "old\n")]),
         layer([file("etc/note", "new\n"), symlink("link", "/etc"), file("etc/passwd", PASSWD)]),
     ]
     config = config_document(
@@ -198,14 +204,16 @@ def test_runc_starts_it(tmp_path: Path) -> None:
     inner = {"WorkingDir": "/srv", "User": "root"}
     config = config | {"config": {**cast("dict[str, object]", config["config"]), **inner}}
     options = Options(format="bundle", tar=False, tree=True, output=tmp_path / "box")
-    with serving(sample=image(layers, config=config)) as registry:
-        save(f"{registry.host}/sample", options=options, network=PLAIN)
-    assert names_in(tmp_path / "box") == ["config.json", "rootfs"]
     command = [program("runc"), "--root", str(tmp_path / "state"), "run", "--bundle",
                str(tmp_path / "box"), f"dockersave-test-{os.getpid()}"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "it says: new\n"
+    with serving(sample=image(layers, config=config)) as registry:
+        save(f"{registry.host}/sample", options=options, network=PLAIN)
+        assert names_in(tmp_path / "box") == ["config.json", "rootfs"]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "it says: new\n"
+        # runc has made no /proc, /dev, /sys and /srv: to run a bundle is not to change it.
+        assert save(f"{registry.host}/sample", options=options, network=PLAIN).unchanged
 
 
 def test_a_bundle_as_a_tar_is_the_same(tmp_path: Path) -> None:
@@ -218,7 +226,8 @@ def test_a_bundle_as_a_tar_is_the_same(tmp_path: Path) -> None:
         save(name, options=Options(format="bundle", output=tmp_path / "box.tar"), network=PLAIN)
     with tarfile.open(tmp_path / "box.tar") as archive:
         assert archive.getnames() == [
-            "config.json", "rootfs/a", "rootfs/etc", "rootfs/etc/passwd",
+            "config.json", "rootfs/a", "rootfs/dev", "rootfs/etc", "rootfs/etc/passwd",
+            "rootfs/proc", "rootfs/sys",
         ]  # fmt: skip
         config = archive.extractfile("config.json")
         assert config is not None

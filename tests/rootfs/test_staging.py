@@ -37,6 +37,17 @@ def test_what_a_save_made_is_replaced(path: Path) -> None:
     assert names(path.parent) == ["root", "root.saved"]
 
 
+def test_an_empty_directory_is_replaced(path: Path) -> None:
+    """It was made beforehand, as people do, or all that was in it was removed."""
+    path.mkdir()
+    publish(path, a="1")
+    assert files_in(path) == {"a": "1"}
+    (path / "a").unlink()
+    publish(path, a="2")
+    assert files_in(path) == {"a": "2"}
+    assert names(path.parent) == ["root", "root.saved"]
+
+
 def test_without_commit_nothing_has_changed(path: Path) -> None:
     publish(path, a="1")
     with closing(Stage(str(path))) as stage:
@@ -91,6 +102,42 @@ def test_what_was_changed_since_is_not_replaced(
     assert names(path.parent) == ["root", "root.saved"]
 
 
+def _remove_inside(path: Path) -> None:
+    (path / "d" / "e" / "x").unlink()
+
+
+def _add_inside(path: Path) -> None:
+    (path / "d" / "new").mkdir()
+    (path / "d" / "e" / "y").touch()
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (_add, ": mine"), (_append, ": a"), (_chmod, ": a"), (_link, ": s"),
+        (_remove, ""), (_remove_inside, ": d/e"), (_add_inside, ": d/e/y"),
+    ],
+)  # fmt: skip
+def test_it_is_said_where_it_was_changed(
+    change: Callable[[Path], object], where: str, path: Path
+) -> None:
+    with closing(Stage(str(path))) as stage:
+        new = stage.open()
+        fill(new, a="1")
+        os.symlink("target", "s", dir_fd=new)
+        os.makedirs(f"/proc/self/fd/{new}/d/e")
+        Path(f"/proc/self/fd/{new}/d/e/x").touch()
+        stage.commit()
+    saved, probe = path.with_name("root.saved").stat().st_ctime_ns, path.with_name("probe")
+    probe.touch()
+    while probe.stat().st_ctime_ns <= saved:
+        probe.touch()
+    change(path)
+    with closing(Stage(str(path))) as stage, pytest.raises(OutputError) as caught:
+        stage.check_names()
+    assert str(caught.value).endswith(f"or something is mounted in it{where}")
+
+
 def seen(path: Path) -> str:
     """The fingerprint of a directory."""
     folder = os.open(path, os.O_RDONLY)
@@ -111,7 +158,7 @@ def test_a_mount_in_it_is_a_change_and_is_not_entered(path: Path) -> None:
         # To the eye nothing has changed.
         os.utime(proc, ns=(made, made))
         before = seen(path)
-        with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="is mounted in"):
+        with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match=r"in it: proc$"):
             stage.check_names()
         (proc / "inner").touch()
         os.utime(proc, ns=(made, made))
@@ -132,9 +179,10 @@ def test_what_is_changed_meanwhile_is_not_replaced(path: Path) -> None:
 
 
 def test_what_no_save_made_is_not_replaced(path: Path) -> None:
-    path.mkdir()
+    path.joinpath("inner").mkdir(parents=True)
     with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not made by a save"):
         stage.open()
+    path.joinpath("inner").rmdir()
     path.rmdir()
     path.write_text("file")
     with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match="not a directory"):

@@ -87,6 +87,10 @@ def test_it_is_what_the_image_was_built_from(sample: str, tmp_path: Path) -> Non
             assert list(files)
             assert len(served.requests) == fetched
         save(name, output="archive.tar", network=PLAIN)
+        for use in (FileSystem, save):
+            with pytest.raises(dockersave.UsageError, match="is a file, but an image") as caught:
+                use("archive.tar", network=NOWHERE)
+            assert "from_archive='archive.tar' takes the image from it" in caught.value.hint
         with FileSystem(name, archive="archive.tar", network=NOWHERE) as files:
             assert tree_of(files) == built(document)
     with FileSystem(archive=tmp_path / "archive.tar", network=NOWHERE) as files:

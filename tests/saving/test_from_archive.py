@@ -123,6 +123,26 @@ def test_archives_without_names_are_named_after_the_file(tmp_path: Path) -> None
     assert name.startswith("library-my-backup-sha256-")
 
 
+@pytest.mark.parametrize("kind", ["docker", "oci", "legacy", "nameless"])
+def test_an_image_has_the_digest_that_others_tell(
+    kind: str, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    """Without a manifest one is made, whose digest nobody else knows: then it is the config's."""
+    path = saved["legacy" if kind == "nameless" else kind]
+    if kind == "nameless":
+        (name,) = check_archive(path).images[0].names
+        unnamed = path.read_bytes().replace(f'["{name}"]'.encode(), b"[]".ljust(len(name) + 4))
+        path = tmp_path / "nameless.tar"
+        path.write_bytes(unnamed)
+    (image,) = list_archive(path).images
+    assert check_archive(path).images[0].digest == image.digest
+    for reference in ((), (f"any/name@{image.digest}",)):
+        options = Options(format="rootfs", from_archive=path, output=tmp_path / "root.tar")
+        (found,) = save(*reference, options=options, network=NOWHERE).images
+        assert found.digest == image.digest
+        assert found.reference.digest in (None, image.digest)
+
+
 def test_by_the_command_line(saved: dict[str, Path], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dockersave", "--format", "rootfs"]
     done = subprocess.run(
@@ -149,18 +169,28 @@ def test_what_cannot_be_used_is_refused(saved: dict[str, Path], tmp_path: Path) 
         assert isinstance(caught.value, kind)
 
 
+def errors_about(path: Path) -> list[DockersaveError]:
+    """What each of those that read archives says about one that cannot be used."""
+    with pytest.raises(ContentError) as of_save:
+        save(options=Options(format="rootfs", from_archive=path, output="-"))
+    with pytest.raises(ContentError) as of_list:
+        list_archive(path)
+    return [of_save.value, of_list.value, check_archive(path).failure()]
+
+
 def test_a_file_system_is_no_archive_of_images(saved: dict[str, Path]) -> None:
-    path = flattened(saved["docker"])
-    for read_it in (
-        lambda: save(options=Options(format="rootfs", from_archive=path, output="-")),
-        lambda: list_archive(path),
-    ):
-        with pytest.raises(ContentError) as caught:
-            read_it()
-        assert "is it a file system?" in caught.value.hint
-    failure = check_archive(path).failure()
-    assert "damaged" not in str(failure)
-    assert "is it a file system?" in failure.hint
+    for failure in errors_about(flattened(saved["docker"])):
+        assert "damaged" not in str(failure)
+        assert "is it a file system?" in failure.hint
+
+
+@pytest.mark.parametrize("size", [1, 7, 511, 512, 513, 20_000])
+def test_a_file_that_is_no_archive_is_not_called_truncated(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(("no archive " * 2000)[:size])
+    for failure in errors_about(path):
+        assert str(failure) == f"{path}: it is not a tar archive"
+        assert "is it the right file?" in failure.hint
 
 
 def test_hints_fit_an_archive(saved: dict[str, Path], tmp_path: Path) -> None:
@@ -204,6 +234,9 @@ def test_a_file_system_has_no_place_for_signatures(form: str) -> None:
         save("localhost:1/image", options=Options(format=form, with_referrers=True))
 
 
+DAMAGED = r"layer sha256:\w+(, unpacked, hashes to sha256:| cannot be decompressed: )"
+
+
 def test_a_layer_that_is_damaged_or_missing(saved: dict[str, Path], tmp_path: Path) -> None:
     whole = saved["oci"].read_bytes()
     with tarfile.open(saved["oci"]) as archive:
@@ -211,7 +244,7 @@ def test_a_layer_that_is_damaged_or_missing(saved: dict[str, Path], tmp_path: Pa
     damaged = bytearray(whole)
     damaged[largest.offset_data + largest.size // 2] ^= 1
     (tmp_path / "damaged.tar").write_bytes(damaged)
-    with pytest.raises(ContentError, match="layer sha256:") as caught:
+    with pytest.raises(ContentError, match=DAMAGED) as caught:
         flattened(tmp_path / "damaged.tar")
     assert "lists all that is wrong with the archive" in caught.value.hint
     missing = whole.replace(largest.name.encode(), b"x" * len(largest.name))

@@ -17,7 +17,7 @@ from tests.registry.simulator import Simulator
 APP = Store.of({"app": image([random_layer(1000, 1)])})
 
 
-def refusal(output: str, **options: bool) -> OutputError:
+def refusal(output: str, **options: object) -> OutputError:
     chosen = Options(output=output, **options)  # type: ignore[arg-type]
     with pytest.raises(OutputError) as caught:
         check_writable(Destination.of(chosen, [Reference.parse("debian")]), "debian.tar")
@@ -37,6 +37,9 @@ def test_a_directory_is_answered_with_a_name_in_it() -> None:
         failure = refusal(name)
         assert str(failure) == f"cannot write {name}: it is a directory"
         assert failure.hint == f"to write into it: output='{name}/debian.tar'"
+        for form in ("rootfs", "bundle"):
+            hint = refusal(name, format=form).hint
+            assert hint == f"{failure.hint}; a directory is written with tar=False"
 
 
 def test_a_symbolic_link_is_not_replaced_and_not_followed() -> None:
@@ -127,7 +130,7 @@ def test_a_name_made_of_the_images_may_be_too_long() -> None:
     directory = Options(tar=False, tree=True)
     with pytest.raises(OutputError, match="its name has 2") as caught:
         check_writable(Destination.of(directory, [reference]), "x.tar")
-    assert "layers_dir=image" in caught.value.hint
+    assert "layers_dir='image'" in caught.value.hint
 
 
 def test_a_directory_that_is_not_there() -> None:

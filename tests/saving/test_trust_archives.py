@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dockersave.errors import SignatureError
+from dockersave.errors import SignatureError, UsageError
 from dockersave.model.options import Network, Options
 from dockersave.saving import resolve
 from dockersave.saving.save import Saved, save
@@ -99,6 +99,16 @@ def test_the_hosts_policy_holds_for_archives(
     error = refused()
     assert error.message == "it is not signed"
     assert "only if it was saved with with_signatures=True" in error.hint
+
+
+def test_a_key_that_is_missing_stops_what_needs_it(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_policy(keys, monkeypatch, default="accept", archives={"keys": ["gone.pem"]})
+    carried("older", layout="oci")
+    with pytest.raises(UsageError, match=r"the key .*/gone.pem cannot be read: No such file"):
+        unpacked()
+    assert names_in(Path()) == ["a.tar"]
 
 
 def test_a_name_in_an_archive_proves_nothing(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,8 +230,23 @@ def test_a_key_that_is_needed_must_be_there(folder: Path) -> None:
     (folder / "team.pem").unlink()
     found = policy(folder, OURS)
     assert verdict(found, "debian") == [], "it is not needed"
+    for reference in (Reference.parse("r.io/a"), None):
+        with pytest.raises(UsageError, match=r"the key .*/team.pem cannot be read"):
+            requirements([found], reference)
+    theirs = policy(folder, containers(signed_by(folder), default="insecureAcceptAnything"))
+    assert verdict(theirs, "debian") == [], "it is not needed"
     with pytest.raises(UsageError, match=r"the key .*/team.pem cannot be read"):
-        verdict(found, "r.io/a")
+        verdict(theirs, "r.io/team/app")
+
+
+def test_of_several_keys_all_must_be_there(folder: Path) -> None:
+    """Whoever wrote the policy meant another one than what is there: so with containers, too."""
+    (folder / "other.pem").unlink()
+    both = [str(folder / name) for name in ("team.pem", "other.pem")]
+    theirs = policy(folder, containers({"type": "sigstoreSigned", "keyPaths": both}))
+    for found in (policy(folder, OURS), theirs):
+        with pytest.raises(UsageError, match=r"the key .*/other.pem cannot be read"):
+            verdict(found, "r.io/team/app")
 
 
 def test_a_key_is_read_once(folder: Path) -> None:

@@ -204,8 +204,18 @@ def test_a_local_source_that_fails_is_not_asked_again() -> None:
 
 def test_a_local_source_that_was_the_only_one_fails_the_run() -> None:
     driver = LedgerDriver(blob(4, [disk()]), most=1)
-    driver.ledger.failed(driver.open(), FileNotFoundError(), 0.0)
-    assert str(driver.ledger.failure) == "layer a is incomplete"
+    gone = FileNotFoundError()
+    driver.ledger.failed(driver.open(), gone, 0.0)
+    assert driver.ledger.failure is gone
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_wrong_bytes_of_the_only_local_source_are_called_wrong(sequential: bool) -> None:
+    only = blob(1, [disk(1)], sequential=sequential)
+    driver = LedgerDriver(only, most=1)
+    driver.fetch()
+    wrong(driver, only)
+    assert str(driver.ledger.failure) == "wrong"
 
 
 def test_a_local_source_is_dropped_for_the_blob_that_was_read_alone() -> None:

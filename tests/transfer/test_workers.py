@@ -359,7 +359,7 @@ def test_a_local_source_that_the_system_cannot_read() -> None:
 
 
 def test_nothing_but_a_local_source_that_fails() -> None:
-    with pytest.raises(ContentError, match="is incomplete"):
+    with pytest.raises(NetworkError, match="ended early"):
         fetched(Line(BODY[:9], is_local=True, server="file"))
 
 

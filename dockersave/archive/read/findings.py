@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...errors import ContentError, shown
-from ...values import dataclass
+from ...spelling import as_python
+from ...values import dataclass, field
+from .headers import NO_TAR
 
 NO_IMAGES = "it is not an archive of images: it has neither index.json nor manifest.json"
-NO_IMAGES_HINT = "is it a file system? only archives of images can be read"
+NO_ARCHIVE = {
+    NO_IMAGES: "is it a file system? only archives of images can be read",
+    NO_TAR: "is it the right file? only archives of images can be read",
+}
+"""What is no archive of images, rather than a damaged one: hints by messages."""
 _FAULTS_MOST = 100
 _LINE_MOST = 1000
 """The longest fault or note: enough for two digests and the names of two members."""
@@ -22,10 +28,17 @@ class Fault:
     Args:
         member: the faulty or missing member; empty for the archive as a whole.
         message: what is wrong with it.
+        advice: what to do about it, arguments marked as in errors; empty for what usually helps.
     """
 
     member: str
     message: str
+    advice: str = field(default="", repr=False)
+
+    @property
+    def hint(self) -> str:
+        """What to do about it; empty for what usually helps."""
+        return as_python(self.advice)
 
     def __str__(self) -> str:
         return f"{self.member}: {self.message}" if self.member else self.message

@@ -13,6 +13,8 @@ from ...limits import LIMITS
 from ...values import dataclass
 from ..tar import BLOCK
 
+NO_TAR = "it is not a tar archive"
+
 FILES = frozenset(b"0\x007")
 HARD_LINK, SYMBOLIC_LINK, DIRECTORY = b"125"
 GNU_SPARSE = ord("S")
@@ -87,7 +89,7 @@ def check_sum(block: bytes, position: int) -> None:
             return
     if position:
         raise ContentError(f"no tar header at byte {position}")
-    raise ContentError("it is not a tar archive")
+    raise ContentError(NO_TAR)
 
 
 def parse_records(body: bytes) -> dict[str, str]:

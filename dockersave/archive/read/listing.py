@@ -25,7 +25,7 @@ from ...progress import Progress
 from ...spelling import argument
 from ...values import dataclass
 from ..formats import formats_in
-from .findings import NO_IMAGES, NO_IMAGES_HINT
+from .findings import NO_ARCHIVE, NO_IMAGES
 from .inventory import Inventory, named_digest
 from .reader import Members, read_file
 from .verify import STDIN, Reading
@@ -163,7 +163,8 @@ def list_archive(
             raise ContentError(inventory.cut)
         formats, images = _Contents(inventory).read()
     except ContentError as failure:
-        raise ContentError(f"{name}: {failure.said}", failure.advice or _HINT) from failure
+        hint = failure.advice or NO_ARCHIVE.get(failure.said, _HINT)
+        raise ContentError(f"{name}: {failure.said}", hint) from failure
     return Listing(name, formats, reading.compression, images)
 
 
@@ -228,7 +229,7 @@ class _Contents:
                 images += [self._docker(entry) for entry in _list(self._json("manifest.json"))]
         elif not self._inventory.find("index.json"):
             if not self._inventory.find("repositories"):
-                raise ContentError(NO_IMAGES, NO_IMAGES_HINT)
+                raise ContentError(NO_IMAGES)
             images = list(self._legacy())
         return formats_in(self._inventory.paths), tuple(images)
 

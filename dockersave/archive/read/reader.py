@@ -24,6 +24,7 @@ from .headers import (
     GNU_SPARSE,
     HARD_LINK,
     LONG_NAMES,
+    NO_TAR,
     PAX,
     SYMBOLIC_LINK,
     Header,
@@ -173,9 +174,7 @@ class _File:
     def exactly(self, amount: int, what: str) -> bytes:
         data = os.pread(self._fd, amount, self.position)
         self.position += len(data)
-        if data and len(data) < amount:
-            raise ContentError(f"the archive is truncated in {what}")
-        return data
+        return _complete(data, amount, self.position, what)
 
 
 class _Source:
@@ -209,11 +208,15 @@ class _Source:
             ContentError: it ends before.
         """
         data = b"".join(self.upto(amount))
-        if data and len(data) < amount:
-            if self.position < BLOCK:
-                raise ContentError("it is not a tar archive")
-            raise ContentError(f"the archive is truncated in {what}")
-        return data
+        return _complete(data, amount, self.position, what)
+
+
+def _complete(data: bytes, amount: int, position: int, what: str) -> bytes:
+    """What was read of an archive, up to a position: all that was asked for, or nothing."""
+    if data and len(data) < amount:
+        cut = f"the archive is truncated in {what}"
+        raise ContentError(cut if position >= BLOCK else NO_TAR)
+    return data
 
 
 class _Headers:

@@ -59,7 +59,8 @@ def check_signers(
             names = (*image.names, *references.other_names.get(image.digest, ()))
             keys = signatures.find(digests, _needed(policies, image.digest, names))
         except SignatureError as failure:
-            unsigned.append(Fault(", ".join(image.names) or image.digest, failure.message))
+            named = ", ".join(image.names) or image.digest
+            unsigned.append(Fault(named, failure.message, failure.advice))
         else:
             signers[image] = tuple(dict.fromkeys(key.fingerprint for key in keys))
     checked = (replace(image, signers=signers.get(image, ())) for image in references.images)

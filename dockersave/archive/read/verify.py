@@ -21,12 +21,13 @@ from ...progress import Progress
 from ...signatures.policy import Policy
 from ...spelling import argument
 from ...values import dataclass
-from .findings import NO_IMAGES, NO_IMAGES_HINT, Fault
+from .findings import NO_ARCHIVE, Fault
 from .inventory import Inventory
 from .reader import Members, read_directory, read_tar
 from .references import CheckedImage, References
 
 STDIN = "-"
+_UNSIGNED = "save the image again, from its registry"
 _TICK = 0.1
 _SILENCE = 64 * MIB
 """How many bytes of a compressed archive may decompress to nothing in a row. Zeros after its end
@@ -69,15 +70,12 @@ class Report:
         if not self.faults and self.unsigned:
             others = len(self.unsigned) - 1
             beside = f" (and {others} more like it)" * bool(others)
-            return SignatureError(
-                f"{self.path}: {self.unsigned[0]}{beside}",
-                "is it the right key? and an archive has signatures only if it was saved with "
-                f"{argument('with_signatures')}",
-            )
+            first = self.unsigned[0]
+            return SignatureError(f"{self.path}: {first}{beside}", first.advice or _UNSIGNED)
         more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
         why = f"{self.faults[0]}{more}"
-        if self.faults[0].message == NO_IMAGES:
-            return ContentError(f"{self.path}: {why}", NO_IMAGES_HINT)
+        if hint := NO_ARCHIVE.get(self.faults[0].message):
+            return ContentError(f"{self.path}: {why}", hint)
         if self.path.endswith(".part"):
             return ContentError(
                 f"{self.path} is incomplete: {why}", "save it again, which continues"

@@ -17,8 +17,8 @@ are in bytes, times in seconds.
      "paths": […], "size": …, "fetched": …, "reused": …, "unchanged": …}
     {"event": "checked", "path": …, "formats": […], "compression": …,
      "images": [{"names": […], "digest": …, "platform": …, "signers": […]}], "files": …, "size": …,
-     "faults": [{"member": …, "message": …}], "notes": […],
-     "unsigned": [{"member": …, "message": …}]}
+     "faults": [{"member": …, "message": …, "hint": …}], "notes": […],
+     "unsigned": [{"member": …, "message": …, "hint": …}]}
     {"event": "error", "message": …, "hint": …, "exit_code": …, "failures": […]}
 """
 
@@ -114,7 +114,10 @@ class JsonLines(Console):
 
     def checked(self, report: Report) -> None:
         """Write what was checked, and its faults."""
-        self._emit("checked", **asdict(report))
+        values = asdict(report)
+        for each in (*values["faults"], *values["unsigned"]):
+            each["hint"] = as_typed(each.pop("advice"))
+        self._emit("checked", **values)
 
     def failed(self, failure: DockersaveError) -> None:
         """Write an error."""

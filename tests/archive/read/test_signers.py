@@ -314,11 +314,19 @@ def test_the_command(folder: Path) -> None:
     error = run("--verify", "app.tar", "--verify-key", "other.pem")
     assert error.returncode == 8
     assert "it is signed, but not by this key" in error.stderr
-    assert "is it the right key?" in error.stderr
+    assert "was it signed with another key, or by somebody else?" in error.stderr
+    (folder / "policy.json").write_text('{"default": "refuse"}')
+    error = run("--verify", "app.tar", "--policy", "policy.json")
+    assert "policy.json does not allow it\n  ask whoever wrote it; --policy" in error.stderr
+    error = run("--verify", "evil.tar", "--verify-key", "key.pem")
+    assert "it is not signed\n  an archive has signatures only if" in error.stderr
     assert "--with-signatures" in error.stderr
     done = run("--verify", "evil.tar", "--verify-key", "key.pem", "--progress", "json")
     events = [json.loads(line) for line in done.stderr.splitlines()]
     (event,) = [event for event in events if event["event"] == "checked"]
-    assert event["unsigned"][0]["message"] == "it is not signed"
+    (unsigned,) = event["unsigned"]
+    assert unsigned.keys() == {"member", "message", "hint"}
+    assert unsigned["message"] == "it is not signed"
+    assert "only if it was saved with --with-signatures" in unsigned["hint"]
     assert event["images"][0]["signers"] == []
     error_of(run("--list", "app.tar", "--verify-key", "key.pem"), 2)

@@ -263,7 +263,7 @@ def tls_server(context: ssl.SSLContext, shown: list[bool] | None = None) -> Iter
 def test_an_unknown_issuer(tls_registry: Registry) -> None:
     failure = failure_of(tls_registry.host)
     assert failure.message == f"{tls_registry.host}: its certificate comes from an unknown issuer"
-    assert "ca_file=FILE" in failure.hint
+    assert "ca_file='FILE'" in failure.hint
     assert f"/etc/docker/certs.d/{tls_registry.host}/ca.crt" in failure.hint
 
 
