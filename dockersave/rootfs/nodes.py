@@ -19,6 +19,8 @@ IMPLICIT = 0x100
 OFFSET = (1 << LAYER) - 1 - 0x1FF
 """A place is one number: a layer, the offset of a header, which is a multiple of 512, and in its
 low bits the kind, or that there is no header: a directory that no layer describes."""
+EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
+"""The attributes of such a directory."""
 
 
 class Entry:
