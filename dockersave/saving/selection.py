@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -89,6 +89,44 @@ def certain(job: Job, layers: Sequence[Layer], known: Collection[str]) -> Sequen
     return [layer for layer in layers if not has_index(layer.served)]
 
 
+def spared(job: Job, images: Sequence[Image], destination: Destination) -> Collection[str]:
+    """The layers that would not be fetched, so far as that can be told without fetching one.
+
+    For a part of a file system, the indexes of layers are fetched, if all layers have one.
+
+    Args:
+        job: the run.
+        images: what would be saved.
+        destination: where to.
+
+    Returns:
+        Their diff_ids.
+
+    Raises:
+        OutputError: what an earlier save has noted cannot be read.
+    """
+    layers, known = job.format.layers(images), noted(job, destination)
+    if known is not None or not job.options.only or certain(job, layers, ()):
+        return known or ()
+    from ..rootfs.merge import Tree
+    from ..transfer.window import spool
+
+    with ExitStack() as ending:
+
+        def unnamed() -> int:
+            file = spool(job.working_dir)
+            ending.callback(os.close, file)
+            return file
+
+        image = images[0]
+        digests = [stored.digest for _, stored in image.layers(image.primary)]
+        guessed = stand_ins(job, image, digests, unnamed)
+        if guessed.keys() != set(digests):
+            return ()
+        merge = partial(Tree, [guessed[each] for each in digests], job.session.cancellation.check)
+        return set(digests).difference(needed(job, digests, merge, guessed.keys()))
+
+
 def stand_ins(
     job: Job, image: Image, digests: Collection[str], unnamed: Callable[[], int]
 ) -> dict[str, Content]:
@@ -143,7 +181,7 @@ def needed(
     """
     if not without:
         return ()
-    from ..rootfs.merge import EMPTY_DIRECTORY
+    from ..rootfs.nodes import EMPTY_DIRECTORY
 
     try:
         tree = merge()
