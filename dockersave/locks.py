@@ -1,4 +1,5 @@
-"""Locks that keep two runs from writing the same file, and that forked children do not keep.
+"""Locks that keep two runs from writing the same file, and that forked children do not keep; and
+one that no fork comes in between.
 
 An flock(2) lock belongs to an open file, which a child of fork(2) shares: it would hold the lock as
 long as it lives, even after its parent has ended. So the lock is released before the file is
@@ -16,8 +17,9 @@ from contextlib import suppress
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
-# Descriptors belong to the process, so this is global.
-_guard = threading.RLock()
+# Both belong to the process, so they are global.
+no_fork = threading.RLock()
+"""Held while something is in a state that a child must not see: no process is forked meanwhile."""
 _descriptors: set[int] = set()
 
 
@@ -33,7 +35,7 @@ def open_to_lock(name: str, flags: int, mode: int = 0o666) -> int:
         OSError: it cannot be opened.
     """
     # No fork may come in between: the child would not know of this descriptor.
-    with _guard:
+    with no_fork:
         fd = os.open(name, flags | os.O_CLOEXEC, mode)
         _descriptors.add(fd)
     return fd
@@ -66,7 +68,7 @@ def lock(fd: int, *, shared: bool = False) -> bool:
 
 def unlock(fd: int) -> None:
     """Release a lock, but leave the file open for the caller to close."""
-    with _guard:
+    with no_fork:
         _descriptors.discard(fd)
         with suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_UN)
@@ -74,7 +76,7 @@ def unlock(fd: int) -> None:
 
 def close(fd: int) -> None:
     """Release a lock and close the file."""
-    with _guard:
+    with no_fork:
         unlock(fd)
         os.close(fd)
 
@@ -90,7 +92,9 @@ def _in_child() -> None:
             os.close(nothing)
             _descriptors.clear()
     finally:
-        _guard.release()
+        no_fork.release()
 
 
-os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_in_child)
+os.register_at_fork(
+    before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=_in_child
+)

@@ -92,7 +92,9 @@ class Member(NamedTuple):
     @property
     def stored(self) -> int:
         """How much content it has in the layer, in bytes."""
-        return sum(length for _, length in self.pieces)
+        if self.sparse_map is None:
+            return self.size
+        return sum(length for _, length in self.sparse_map)
 
     @property
     def end(self) -> int:

@@ -21,7 +21,7 @@ from ..archive.tar import BLOCK, padding
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from .headers import Content, Headers, Member
-from .nodes import IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Entry, Nodes
+from .nodes import EMPTY_DIRECTORY, IMPLICIT, KIND, LAYER, OFFSET, ROOT, UNLISTED, Entry, Nodes
 from .owners import owned
 
 _WHITEOUT = b".wh."
@@ -29,8 +29,6 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _AUFS_LINKS = b".wh..wh.plnk"
 """What is in it is only for hard links of the same layer, as in Docker and containerd."""
-EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
-"""The attributes of directories that no layer describes."""
 _STEPS_BETWEEN = 4096
 """How many steps are between two checks."""
 _NEAR = 4096
@@ -153,8 +151,7 @@ class Tree(Nodes):
         if node is None or not self._is_selected(node):
             return None
         found = self._path(node)
-        read = partial(self._owned, node)
-        return Entry(found, found.count(b"/"), self._place[node], b"", read)
+        return Entry(found, found.count(b"/"), self._place[node], b"", partial(self._owned, node))
 
     def _is_selected(self, node: int) -> bool:
         above = node
@@ -296,8 +293,7 @@ class Tree(Nodes):
         """Apply a whiteout."""
         if name.startswith(_AUFS) and name != _OPAQUE:
             return
-        hidden = name[len(_WHITEOUT) :]
-        if hidden in (b"", b".", b".."):
+        if (hidden := name[len(_WHITEOUT) :]) in (b"", b".", b".."):
             raise ContentError(f"a layer has a whiteout of nothing: {_shown(name)}")
         directory = self._walk(parts, create=False)
         if directory is None:
@@ -382,7 +378,7 @@ class Tree(Nodes):
         Returns:
             Its node.
         """
-        node = self._find(directory, name) or self._new(directory, name)
+        node = self._table[slot := self._slot(directory, name)] or self._new(directory, name, slot)
         before = self._place[node]
         if before and not before & KIND == place & KIND == DIRECTORY:
             if before & KIND in (DIRECTORY, SYMBOLIC_LINK):

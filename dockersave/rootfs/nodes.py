@@ -19,6 +19,8 @@ IMPLICIT = 0x100
 OFFSET = (1 << LAYER) - 1 - 0x1FF
 """A place is one number: a layer, the offset of a header, which is a multiple of 512, and in its
 low bits the kind, or that there is no header: a directory that no layer describes."""
+EMPTY_DIRECTORY = Member(b"", DIRECTORY, 0o755, 0, 0, 0, b"", 0, 0, (0, 0), {})
+"""The attributes of such a directory."""
 
 
 class Entry:
@@ -140,7 +142,8 @@ class Nodes:
         """The node of a name, present or absent; 0 if there never was one."""
         return self._table[self._slot(directory, name)]
 
-    def _new(self, directory: int, name: bytes) -> int:
+    def _new(self, directory: int, name: bytes, slot: int) -> int:
+        """Make a node, for a name that has none, and whose slot is that."""
         node = len(self._parent)
         if node >= LIMITS.rootfs_entries:
             raise ContentError(f"the layers have more than {LIMITS.rootfs_entries} paths")
@@ -148,7 +151,8 @@ class Nodes:
             raise ContentError(f"the layers' names have more than {LIMITS.rootfs_names} bytes")
         if 2 * node >= len(self._table):
             self._grow()
-        self._table[self._slot(directory, name)] = node
+            slot = self._slot(directory, name)
+        self._table[slot] = node
         self._parent.append(directory)
         self._start.append(len(self._names))
         self._length.append(len(name))

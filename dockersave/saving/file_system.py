@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import accumulate
 from typing import TYPE_CHECKING, BinaryIO
 
+from .. import locks
 from ..cancellation import Cancellation
 from ..errors import ContentError, NotFoundError, UsageError, shown
 from ..files import path_text
@@ -69,7 +69,9 @@ class FileStat:
 
 
 class FileSystem:
-    """What the layers of an image make, to be read. A context manager; thread-safe.
+    """What the layers of an image make, to be read. A context manager.
+
+    Threads can share it, and forked children can go on reading.
 
     All layers are fetched, or read from an archive, when it is made. They are unpacked into unnamed
     files in `options.working_dir`, and verified there. `close` frees their space.
@@ -115,7 +117,8 @@ class FileSystem:
         options = replace(options, tarname=None, layers_dir=None, xz=False, zstd=False)
         options = replace(options, owner_map=())
         images = [] if image is None else [image]
-        self._lock = threading.Lock()
+        # A child that is forked meanwhile would never get a lock of its own.
+        self._lock = locks.no_fork
         self._ending = ExitStack()
         self._tree: Tree | None = None
         with running(images, None, options, network, progress, notify, cancellation, trace) as (

@@ -21,14 +21,14 @@ from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
 from .job import Job
 from .layer_files import LaterLayer, LayerFile
-from .selection import needed, selected, stand_ins
+from .selection import needed, remembered, selected, stand_ins
 
 if TYPE_CHECKING:
-    from ..rootfs.earlier import Earlier
     from ..rootfs.headers import Content, Member
     from ..rootfs.merge import Tree
     from ..rootfs.missing import Missing
-    from ..rootfs.record import Record, Recording, Skeleton
+    from ..rootfs.saved_record import Record, Recording, Skeleton
+    from ..rootfs.unchanged import Earlier
 
 
 _CONFIG = "config.json"
@@ -84,11 +84,10 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
 
 def _into_directory(job: Job, image: Image, path: str) -> bool:
     from ..archive.write import room_to_leave
-    from ..archive.write.room import Room
-    from ..rootfs.earlier import Earlier
-    from ..rootfs.place import Placing, make_directory, write_file
-    from ..rootfs.record import Recording
-    from ..rootfs.stage import Stage
+    from ..rootfs.directory import Placing, make_directory, write_file
+    from ..rootfs.saved_record import Recording
+    from ..rootfs.staging import Stage
+    from ..rootfs.unchanged import Earlier
     from ..transfer.window import spool
 
     with closing(Stage(path)) as stage, ExitStack() as ending:
@@ -100,19 +99,18 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
         unnamed = partial(spool, job.working_dir)
         owners = parse_owner_map(job.options.owner_map)
         recording = ending.enter_context(closing(Recording(unnamed(), digests, owners)))
-        record, folder = stage.earlier(unnamed) or (None, -1)
-        if record and record.owners != [list(each) for each in owners]:
-            # All files have others.
-            record = None
+        record, folder = remembered(job, stage) or (None, -1)
         earlier = Earlier(record, folder, digests, check) if record else None
         placing = Placing(root, check, earlier, job.format.root)
-        job.leave_room(room_to_leave(job.format.layers([image])))
+        known = record.known if record else ()
+        job.leave_room(
+            room_to_leave(each for each in job.format.layers([image]) if each.digest not in known)
+        )
         with (
             merged(job, image, recording, record) as (tree, layers),
             closing(record) if record else nullcontext(),
         ):
-            if not record:
-                Room((path,), tree.content, 0, is_exact=False).check()
+            _check_room(path, tree, digests, earlier, record)
             if root != top:
                 whose = (os.geteuid(), os.getegid())
                 config = _made_to_run(image, tree, layers, whose if whose[0] else None, earlier)
@@ -120,12 +118,37 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
             job.size = tree.size
-        is_same = stage.commit(placing.placed, partial(recording.finish, job.format.root))
+        is_same = stage.commit(placing.inventory, partial(recording.finish, job.format.root))
     if lacks := _said(placing.missing):
         job.session.notify(
             f"{path}: {lacks}: that takes root, or another file system; a tar keeps everything"
         )
-    return bool(is_same and record and record.layers == digests and placing.placed.is_kept)
+    return bool(is_same and record and record.layers == digests and placing.inventory.is_kept)
+
+
+def _check_room(
+    path: str, tree: Tree, digests: Sequence[str], earlier: Earlier | None, record: Record | None
+) -> None:
+    """Check that there is enough space for a directory, and for layers that are fetched for it.
+
+    Raises:
+        OutputError: there is not, or it cannot be determined.
+    """
+    from ..archive.write.room import Room
+
+    def check(content: int, layers: Iterable[str]) -> None:
+        needed = content + sum(record.skeleton(each).least_size for each in layers if record)
+        Room((path,), needed, 0, is_exact=False).check()
+
+    known = record.known & set(digests) if record else set()
+    try:
+        check(tree.content, known)
+    except OutputError:
+        if not earlier:
+            raise
+        # Not counted before, because that takes time.
+        content, numbers = earlier.lacks(tree.entries())
+        check(content, known & {digests[each] for each in numbers})
 
 
 def _diff_ids(image: Image) -> list[str]:

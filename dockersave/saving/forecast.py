@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from .destination import Destination
 from .job import Job
 from .resolve import resolve
 from .save import SavedImage, room_for, running
+from .selection import spared
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,10 @@ class Forecast:
     Args:
         images: what would be saved, in the order of the call, with the digests as served; unpacking
             layers changes them.
-        layers: those that would be fetched or reused, each once; of a part of a file system, also
-            those of which an index may tell that they are not needed.
+        layers: those that would be fetched or reused, each once. Of a part of a file system, not
+            those of which indexes tell that they are not needed, if all have one. Of an update of a
+            directory, not those that an earlier save has noted: they are fetched only if a file of
+            theirs has come to light again, or was changed.
         paths: the archive, the directory, or both; none for a stream.
         size: of the archive, before it is compressed as a whole; None if the sizes of unpacked
             layers are not known yet.
@@ -132,7 +135,9 @@ def forecast(
     cancellation: Cancellation | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> Forecast:
-    """Preview what `save` would do with the same arguments; only documents are fetched.
+    """Preview what `save` would do with the same arguments.
+
+    Only documents are fetched, and indexes of layers if `options.only` makes a save read them.
 
     Args:
         images, output, options, network, progress, notify, cancellation, trace: as for `save`.
@@ -150,7 +155,7 @@ def forecast(
         planned = job.with_known_sizes(resolved)
         return Forecast(
             images=tuple(map(SavedImage.of, resolved)),
-            layers=tuple(_layers(job, resolved)),
+            layers=tuple(_layers(job, resolved, spared(job, resolved, destination))),
             paths=destination.paths,
             size=None if planned is None else job.plan(planned).size,
             compression=destination.compression,
@@ -159,9 +164,11 @@ def forecast(
         )
 
 
-def _layers(job: Job, images: Sequence[Image]) -> list[ForecastLayer]:
+def _layers(job: Job, images: Sequence[Image], without: Collection[str]) -> list[ForecastLayer]:
     layers = []
     for layer in job.format.layers(images):
+        if layer.digest in without:
+            continue
         sizes = {layer.served.size, layer.size}
         source = next(
             each for each in job.sources(images, layer) if not each.is_local or each.size in sizes

@@ -60,7 +60,7 @@ def check_writable(
     tree = destination.tree
     if tree and any(map(os.path.lexists, (tree, f"{tree}.part", f"{tree}.old"))):
         if destination.is_file_system:
-            from ..rootfs.stage import Stage
+            from ..rootfs.staging import Stage
 
             Stage(tree).check_names()
         else:

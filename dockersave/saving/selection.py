@@ -1,4 +1,5 @@
-"""Which layers a part of a file system does not need, where indexes of layers tell.
+"""Which layers need not be fetched for a file system: those that an earlier save has noted, and,
+for a part of it, those that indexes of layers tell of.
 
 A layer is needed if anything that is saved comes from it: a file, or the attributes of a directory
 on the way. Of the others, names alone count: what they add, hide and replace. These are in the
@@ -8,13 +9,16 @@ index of a layer, which is believed if it has the digest that the manifest state
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError, shown
 from ..model.image import Image
+from ..model.owners import parse_owner_map
 from ..spelling import argument
+from .destination import Destination
 from .job import Job
 from .layer_files import LayerFile
 
@@ -22,15 +26,105 @@ if TYPE_CHECKING:
     from ..archive.members import Layer
     from ..rootfs.headers import Content
     from ..rootfs.merge import Tree
+    from ..rootfs.saved_record import Record
+    from ..rootfs.staging import Stage
 
 
-def certain(job: Job, layers: Sequence[Layer]) -> Sequence[Layer]:
-    """The layers that are needed, whatever their indexes say."""
+def remembered(job: Job, stage: Stage) -> tuple[Record, int] | None:
+    """What an earlier save of a directory has noted, if it still counts.
+
+    Args:
+        job: the run.
+        stage: where the directory is made; it need not be open.
+
+    Returns:
+        As `Stage.earlier`.
+
+    Raises:
+        OutputError: it cannot be read.
+    """
+    from ..transfer.window import spool
+
+    found = stage.earlier(partial(spool, job.working_dir))
+    owners = [list(each) for each in parse_owner_map(job.options.owner_map)]
+    # If they are others now, all files have others.
+    return found if found and found[0].owners == owners else None
+
+
+def noted(job: Job, destination: Destination) -> Set[str] | None:
+    """The layers that an update of a directory may not have to fetch, by diff_ids.
+
+    They are fetched all the same if a file of theirs has come to light again, or was changed.
+
+    Returns:
+        None if it is no update.
+
+    Raises:
+        OutputError: what an earlier save has noted cannot be read.
+    """
+    if not (destination.is_file_system and destination.tree):
+        return None
+    if not os.path.lexists(destination.tree):
+        return None
+    from ..rootfs.staging import Stage
+
+    with closing(Stage(destination.tree)) as stage:
+        found = remembered(job, stage)
+        return found[0].known if found else None
+
+
+def certain(job: Job, layers: Sequence[Layer], known: Collection[str]) -> Sequence[Layer]:
+    """The layers that are needed, whatever their indexes say.
+
+    Args:
+        job: the run.
+        layers: all of them.
+        known: as `noted`.
+    """
+    layers = [layer for layer in layers if layer.digest not in known]
     if not job.options.only:
         return layers
     from ..transfer.layer_index import has_index
 
     return [layer for layer in layers if not has_index(layer.served)]
+
+
+def spared(job: Job, images: Sequence[Image], destination: Destination) -> Collection[str]:
+    """The layers that would not be fetched, so far as that can be told without fetching one.
+
+    For a part of a file system, the indexes of layers are fetched, if all layers have one.
+
+    Args:
+        job: the run.
+        images: what would be saved.
+        destination: where to.
+
+    Returns:
+        Their diff_ids.
+
+    Raises:
+        OutputError: what an earlier save has noted cannot be read.
+    """
+    layers, known = job.format.layers(images), noted(job, destination)
+    if known is not None or not job.options.only or certain(job, layers, ()):
+        return known or ()
+    from ..rootfs.merge import Tree
+    from ..transfer.window import spool
+
+    with ExitStack() as ending:
+
+        def unnamed() -> int:
+            file = spool(job.working_dir)
+            ending.callback(os.close, file)
+            return file
+
+        image = images[0]
+        digests = [stored.digest for _, stored in image.layers(image.primary)]
+        guessed = stand_ins(job, image, digests, unnamed)
+        if guessed.keys() != set(digests):
+            return ()
+        merge = partial(Tree, [guessed[each] for each in digests], job.session.cancellation.check)
+        return set(digests).difference(needed(job, digests, merge, guessed.keys()))
 
 
 def stand_ins(
@@ -87,7 +181,7 @@ def needed(
     """
     if not without:
         return ()
-    from ..rootfs.merge import EMPTY_DIRECTORY
+    from ..rootfs.nodes import EMPTY_DIRECTORY
 
     try:
         tree = merge()

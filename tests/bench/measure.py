@@ -17,10 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 Command = Sequence[str | Path]
 
 
-# What a host sets to be trusted differently would be measured, too.
+# What a host sets to be trusted differently would be measured, too. Bytecode is written once, as an
+# installer does.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith("SSL_CERT_")
-} | {"PYTHONPATH": str(ROOT)}
+} | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,8 @@ def startup(bench: Bench) -> Iterator[Row]:
 def _start(bench: Bench, command: Command) -> subprocess.Popen[bytes]:
     null = subprocess.DEVNULL
     words = [str(word) for word in command]
-    # Bytecode is written once, as an installer does.
-    environment = {**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": ""}
     return subprocess.Popen(
-        words, cwd=bench.work, env=environment, stdin=null, stdout=null, stderr=null
+        words, cwd=bench.work, env=ENVIRONMENT, stdin=null, stdout=null, stderr=null
     )
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from dockersave.rootfs.stage import Stage
+from dockersave.rootfs.staging import Stage
 
 NOBODY = 65534
+
+
+def spool() -> int:
+    """Return an unnamed file."""
+    return os.open(tempfile.gettempdir(), os.O_RDWR | os.O_TMPFILE)
 
 
 def fill(fd: int, **files: str) -> None:

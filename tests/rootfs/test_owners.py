@@ -8,7 +8,7 @@ import pytest
 
 from dockersave.errors import UsageError
 from dockersave.rootfs.owners import owned
-from tests.rootfs.placing import NOTHING
+from tests.rootfs.states import NOTHING
 
 RANGES = [(0, 100_000, 1000), (1000, 500, 1)]
 RIGHTS = b"\0\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0"

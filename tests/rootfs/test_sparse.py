@@ -35,7 +35,7 @@ from tests.rootfs.sparse import (
     sparse,
     summed,
 )
-from tests.rootfs.test_place import place
+from tests.rootfs.test_directory import place
 from tests.rootfs.test_tarball import written
 from tests.saving.from_simulator import PLAIN, refused, serving
 

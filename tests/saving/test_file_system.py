@@ -6,7 +6,6 @@ import gc
 import io
 import os
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -271,26 +270,6 @@ def test_an_open_file_outlives_the_file_system() -> None:
     for ask in (lambda: files.stat("a"), lambda: files.open("a"), lambda: next(iterator)):
         with pytest.raises(dockersave.UsageError, match="is closed"):
             ask()
-
-
-def test_threads_can_share_it() -> None:
-    names = [f"d/{number}" for number in range(200)]
-    failed: list[str] = []
-    with of([file(name, name * 50) for name in names]) as files:
-
-        def work(seed: int) -> None:
-            for name in Random(seed).sample(names, len(names)):
-                if read(files, name) != (name * 50).encode():
-                    failed.append(name)
-            if list(files)[1:] != sorted(names):
-                failed.append("list")
-
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert not failed
 
 
 def test_a_part(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import dockersave
 from dockersave import FileSystem, Options, forecast, save
 from dockersave.limits import LIMITS
 from dockersave.transfer import layer_index
-from tests.images import Image, image, raw_layer
+from tests.images import Image, Layer, image, raw_layer
 from tests.registry.simulator import Fault, Simulator
 from tests.rootfs.layers import Item, directory, file, link, symlink, tar
 from tests.rootfs.test_merge import LAYERS, PATHS
@@ -54,9 +54,14 @@ def fetched(served: Simulator, before: int = 0) -> list[int]:
         for request in served.requests[before:]
         if request.kind == "blob" and request.headers.get("range", "bytes=0-")[:8] == "bytes=0-"
     }
+    return [n for n, layer in enumerate(image_layers(served)) if layer.digest in begun]
+
+
+def image_layers(served: Simulator) -> Sequence[Layer]:
+    """Return the layers of the image that is served."""
     ((_, document),) = served.store.repositories["sample"].manifests.items()
     assert isinstance(document, Image)
-    return [number for number, layer in enumerate(document.layers) if layer.digest in begun]
+    return document.layers
 
 
 def whole(layers: Sequence[Sequence[Item]], path: Path, *only: str) -> bytes:
@@ -287,6 +292,29 @@ def test_room_is_asked_for_what_is_certain(tmp_path: Path) -> None:
         # The layers, and what they make.
         assert needed(served) == 2 * sum(sizes)
         assert needed(served, "app") == sizes[1]
+
+
+@pytest.mark.parametrize("only", ["app", "lib/c", "srv", "."])
+def test_a_forecast_knows_what_is_fetched(only: str, tmp_path: Path) -> None:
+    options = Options(format="rootfs", only=[only], output=tmp_path / "made.tar")
+    with serving(sample=image_of([stargz(items) for items in ALL])) as served:
+        found = forecast(f"{served.host}/sample", options=options, network=PLAIN)
+        assert fetched(served) == []
+        assert not (tmp_path / "made.tar").exists()
+        told = save(f"{served.host}/sample", options=options, network=PLAIN)
+        numbers = fetched(served)
+        layers = [each.digest for each in image_layers(served)]
+    assert found.fetched == told.fetched
+    assert [each.digest for each in found.layers] == [layers[number] for number in numbers]
+
+
+def test_a_forecast_fetches_no_index_if_a_layer_has_none(tmp_path: Path) -> None:
+    layers: list[Indexed] = [stargz(BASE), (raw_layer(tar(MIDDLE)), {}), stargz(TOP)]
+    options = Options(format="rootfs", only=["app"], output=tmp_path / "made.tar")
+    with serving(sample=image_of(layers)) as served:
+        found = forecast(f"{served.host}/sample", options=options, network=PLAIN)
+        assert "blob" not in {request.kind for request in served.requests}
+    assert len(found.layers) == 3
 
 
 def test_the_trace_says_what_is_not_needed(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from dockersave.errors import OutputError
-from dockersave.rootfs import earlier
+from dockersave.rootfs.directory import Placing
 from dockersave.rootfs.headers import Content, Member
-from dockersave.rootfs.place import Placing
-from dockersave.rootfs.record import Recording
+from dockersave.rootfs.saved_record import Recording
+from dockersave.rootfs.unchanged import Earlier
 from tests.dying import dying
 from tests.registry.simulator import Simulator
 from tests.rootfs.layouts import of_directory
@@ -112,13 +112,13 @@ def test_without_hard_links_everything_is_written(
         whole(source, *arguments, **more)
 
     earlier_folders = set()
-    begin = earlier.Earlier.__init__
+    begin = Earlier.__init__
 
-    def begun(self: earlier.Earlier, record: Any, folder: int, *more: Any) -> None:
+    def begun(self: Earlier, record: Any, folder: int, *more: Any) -> None:
         earlier_folders.add(folder)
         begin(self, record, folder, *more)
 
-    monkeypatch.setattr(earlier.Earlier, "__init__", begun)
+    monkeypatch.setattr(Earlier, "__init__", begun)
     monkeypatch.setattr(os, "link", refusing)
     assert fetched(registry, lambda: saving(registry, "two", path)) == 2
     assert earlier_folders

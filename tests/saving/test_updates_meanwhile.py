@@ -12,8 +12,8 @@ import pytest
 from dockersave.archive import disk
 from dockersave.errors import OutputError
 from dockersave.rootfs import clock
-from dockersave.rootfs.earlier import Earlier
-from dockersave.rootfs.place import Placing
+from dockersave.rootfs.directory import Placing
+from dockersave.rootfs.unchanged import Earlier
 from tests.registry.simulator import Simulator
 from tests.rootfs.layouts import of_directory
 from tests.saving.from_simulator import names_in
@@ -104,8 +104,8 @@ def test_what_is_changed_before_it_is_recorded_is_written_anew(
         return time
 
     with monkeypatch.context() as patch:
-        patch.setattr("dockersave.rootfs.stage.sync", published)
-        patch.setattr("dockersave.rootfs.stage.past", past)
+        patch.setattr("dockersave.rootfs.staging.sync", published)
+        patch.setattr("dockersave.rootfs.staging.past", past)
         saving(registry, "two", path)
     assert of_directory(path) != expected
     saving(registry, "two", path)
@@ -125,7 +125,7 @@ def test_what_others_have_a_name_of_is_not_kept(
         mine.hardlink_to(path / "etc" / "passwd")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dockersave.rootfs.stage.sync", published)
+        patch.setattr("dockersave.rootfs.staging.sync", published)
         saving(registry, "one", path)
     saving(registry, "two", path)
     mine.write_text("somebody's")

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dockersave.errors import ContentError, OutputError
+from dockersave.rootfs.directory import Placing
 from dockersave.rootfs.merge import Tree
 from dockersave.rootfs.missing import Missing
-from dockersave.rootfs.place import Placing
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 from tests.rootfs.layouts import merged_facts, of_directory, of_tree
 from tests.rootfs.test_merge import LAYERS
@@ -158,7 +158,7 @@ AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
 from tests.rootfs.layers import tar
-from tests.rootfs.test_place import NOBODYS, place
+from tests.rootfs.test_directory import NOBODYS, place
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

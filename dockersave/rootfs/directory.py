@@ -18,12 +18,12 @@ from ..archive.disk import write_all, writing
 from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
 from ..errors import OutputError, shown
 from .content import pieces
-from .earlier import Earlier
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
+from .inventory import Inventory, changed_meanwhile
 from .merge import Tree
 from .missing import SETUID, Missing, lacking
 from .nodes import Entry
-from .placed import Placed, changed_meanwhile
+from .unchanged import Earlier
 from .walk import FOLDER
 
 _DENIED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW)
@@ -60,7 +60,7 @@ class Placing:
         folder: str = "",
     ) -> None:
         self.missing = Missing()
-        self.placed = Placed(os.fsencode(folder))
+        self.inventory = Inventory(os.fsencode(folder))
         self._root = root
         self._check = check
         self._earlier = earlier
@@ -127,7 +127,7 @@ class Placing:
             if kept:
                 if kept.lacks:
                     self.missing.add(Missing.of(kept.lacks))
-                self.placed.add(entry, kept.inode, kept.lacks, kept.changed)
+                self.inventory.add(entry, kept.inode, kept.lacks, kept.changed)
                 return
         member = entry.member
         if entry.same:
@@ -140,7 +140,7 @@ class Placing:
                 where = b"/proc/self/fd/%d/%b" % (parent, name)
                 lacks = lacking(member, status, partial(_xattr, where))
                 changed = status.st_ctime_ns if was_kept else 0
-                self.placed.add(entry, status.st_ino, lacks.packed, changed)
+                self.inventory.add(entry, status.st_ino, lacks.packed, changed)
         elif member.kind == DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
             self._open.append((os.open(name, FOLDER, dir_fd=parent), entry.path, member))
@@ -161,7 +161,7 @@ class Placing:
         if not self._earlier:
             return False
         try:
-            return self.placed.was_kept(os.lstat(path, dir_fd=self._root))
+            return self.inventory.was_kept(os.lstat(path, dir_fd=self._root))
         except ValueError:
             raise changed_meanwhile(_shown(path)) from None
 
@@ -179,7 +179,7 @@ class Placing:
             self._finish(fd, member)
             status = os.fstat(fd)
             lacks = lacking(member, status, partial(_xattr, fd))
-            self.placed.add(entry, status.st_ino, lacks.packed)
+            self.inventory.add(entry, status.st_ino, lacks.packed)
         finally:
             os.close(fd)
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from ..errors import OutputError
 from ..spelling import argument
 from .nodes import Entry
-from .record import Row
+from .saved_record import Row
 from .walk import Seen
 
 
-class Placed:
+class Inventory:
     """The files that a save has written or kept, in the order of a tree's entries.
 
     Args:
@@ -70,8 +70,8 @@ class Placed:
         Raises:
             ValueError: somebody has, or other files are there.
         """
-        for status, row, _ in self._found(seen):
-            if row.changed not in (0, status.st_ctime_ns):
+        for _, status, changed, _, _ in self._found(seen):
+            if changed not in (0, status.st_ctime_ns):
                 raise ValueError("a file was changed")
 
     def rows(self, seen: Iterable[Seen], published: int, settled: int) -> Iterator[Row]:
@@ -86,25 +86,31 @@ class Placed:
         Raises:
             ValueError: other files are there.
         """
-        for status, row, names in self._found(seen):
+        files, start = self._files, len(self._root)
+        for path, status, kept, names, at in self._found(seen):
             changed = status.st_ctime_ns
-            if changed <= (settled if row.changed else published) and status.st_nlink == names:
-                yield row._replace(changed=changed)
+            if changed <= (settled if kept else published) and status.st_nlink == names:
+                layer, offset, inode, lacks, _ = files[at : at + 5]
+                yield Row(path[start:], layer, offset, inode, changed, lacks)
 
-    def _found(self, seen: Iterable[Seen]) -> Iterator[tuple[os.stat_result, Row, int]]:
-        """Each file: its state, what was placed, and how many names that has.
+    def _found(self, seen: Iterable[Seen]) -> Iterator[tuple[bytes, os.stat_result, int, int, int]]:
+        """Each file: its path and state, when it was changed if it was kept, how many names it has,
+        and where its numbers begin.
 
         Files are missing where this user cannot look.
         """
-        root, files = self._root, zip(*[iter(self._files)] * 5, strict=True)
+        files, shared, root = self._files, self._shared, self._root
+        at, end = 0, len(files)
         for path, status, _ in seen:
             if status and stat.S_ISREG(status.st_mode) and path.startswith(root):
-                row = next((each for each in files if each[2] == status.st_ino), None)
-                if row is None:
+                inode = status.st_ino
+                while at < end and files[at + 2] != inode:
+                    at += 5
+                if at == end:
                     raise ValueError("other files are there")
-                layer, offset, inode, lacks, changed = row
-                changed, names = self._shared.get(inode, (changed, 1))
-                yield status, Row(path[len(root) :], layer, offset, inode, changed, lacks), names
+                changed, names = shared.get(inode) or (files[at + 4], 1)
+                yield path, status, changed, names, at
+                at += 5
 
 
 def changed_meanwhile(path: str) -> OutputError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -17,25 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockersave.errors import ContentError
-from dockersave.rootfs import record as record_module
-from dockersave.rootfs.earlier import Rows, is_alike, is_untouched
+from dockersave.rootfs import saved_record
 from dockersave.rootfs.headers import Headers, Member
+from dockersave.rootfs.inventory import Inventory
 from dockersave.rootfs.merge import Tree
 from dockersave.rootfs.missing import Missing, lacking
 from dockersave.rootfs.nodes import Entry
-from dockersave.rootfs.placed import Placed
-from dockersave.rootfs.record import Record, Recording, Row
+from dockersave.rootfs.saved_record import Record, Recording, Row
+from dockersave.rootfs.unchanged import Rows, is_alike, is_untouched
 from dockersave.rootfs.walk import Seen
 from tests.rootfs.layers import Bytes, Item, directory, file, link, symlink, tar
 from tests.rootfs.layouts import of_tree
-from tests.rootfs.placing import LATE, NOTHING, state
 from tests.rootfs.sparse import FORMATS, Holed, sparse
+from tests.rootfs.staging import spool
+from tests.rootfs.states import LATE, NOTHING, state
 from tests.rootfs.test_merge import LAYERS
-
-
-def spool() -> int:
-    """Return an unnamed file."""
-    return os.open(tempfile.gettempdir(), os.O_RDWR | os.O_TMPFILE)
 
 
 def recorded(
@@ -43,17 +38,17 @@ def recorded(
 ) -> bytes:
     """Return the record of layers, and of files of the first one with these inodes."""
     digests = [f"sha256:{number}" for number in range(len(layers))]
-    placed, seen = Placed(os.fsencode(root)), []
+    inventory, seen = Inventory(os.fsencode(root)), []
     for number, (path, inode) in enumerate(files):
         entry = Entry(path, 0, number * 512, b"", lambda: NOTHING)
-        placed.add(entry, inode, number % 3)
+        inventory.add(entry, inode, number % 3)
         status = state(inode, inode + 1)
         seen.append(Seen(os.fsencode(root) + path, status, b""))
     with closing(Recording(spool(), digests)) as recording:
         for digest, data in zip(digests, layers, strict=True):
             for _ in recording.layer(digest, Bytes(data)):
                 pass
-        return b"".join(recording.finish(root, placed.rows(seen, LATE, LATE)))
+        return b"".join(recording.finish(root, inventory.rows(seen, LATE, LATE)))
 
 
 def reading(data: bytes, ending: ExitStack) -> Record:
@@ -239,7 +234,7 @@ def test_what_a_file_lacks_is_a_number(owner: bool, setuid: bool, xattrs: int) -
 
 def test_a_record_of_another_version_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(record_module, "_FORM", 2)
+        patch.setattr(saved_record, "_FORM", 2)
         data = recorded([])
     with ExitStack() as ending, pytest.raises(ValueError, match="another version"):
         reading(data, ending)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.errors import OutputError
-from dockersave.rootfs.stage import Stage
+from dockersave.rootfs.staging import Stage
 from dockersave.rootfs.walk import fingerprint, remove
 from tests.rootfs.layouts import of_directory
 from tests.rootfs.staging import NOBODY, files_in, fill, names, publish
@@ -277,7 +277,7 @@ def test_what_cannot_be_replaced_keeps_its_mode(
 AS_NOBODY = """
 import os
 from pathlib import Path
-from tests.rootfs.test_stage import *
+from tests.rootfs.test_staging import *
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

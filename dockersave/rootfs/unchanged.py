@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from .content import whole
-from .headers import Content, Headers, Member
+from .headers import FILE, Content, Headers, Member
 from .nodes import Entry
-from .record import Record, Row
+from .saved_record import Record, Row
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -58,17 +58,10 @@ class Earlier:
             Which one it is, with the time of that change; None if it must be written anew.
         """
         row = self._rows.at(entry.path)
-        if row is None or (row.lacks and not os.geteuid()):
-            # What it lacks, root may have this time.
+        if row is None or not self._may_keep(row, entry):
             return None
         try:
-            status = os.lstat(entry.path, dir_fd=self._folder)
-            if not is_untouched(row, status):
-                return None
-            if not self._is_same(row, entry) and not (
-                # Two files of now may have been one.
-                status.st_nlink == 1 and self._is_equal(row, entry, layer)
-            ):
+            if not self._is_same(row, entry) and not self._is_equal(row, entry, layer):
                 return None
             os.link(
                 entry.path, name, src_dir_fd=self._folder, dst_dir_fd=parent, follow_symlinks=False
@@ -81,7 +74,42 @@ class Earlier:
         except OSError:
             # No links on this file system, or too many: written anew, it is right, too.
             return None
-        return row._replace(changed=status.st_ctime_ns)
+        return Row(row.path, row.layer, row.offset, row.inode, status.st_ctime_ns, row.lacks)
+
+    def lacks(self, entries: Iterable[Entry]) -> tuple[int, set[int]]:
+        """What of a file system it certainly does not have.
+
+        Args:
+            entries: all of the file system.
+
+        Returns:
+            How much content of files, in bytes, and the numbers of the layers that have it.
+        """
+        rows, size, layers = Rows(self._record.rows()), 0, set()
+        for entry in entries:
+            if entry.kind != FILE or entry.same:
+                continue
+            row = rows.at(entry.path)
+            if row is None or not self._may_keep(row, entry):
+                size += entry.member.stored
+                layers.add(entry.layer)
+        return size, layers
+
+    def _may_keep(self, row: Row, entry: Entry) -> bool:
+        """Whether a file is untouched, and the same, or as large as one of another layer."""
+        if row.lacks and not os.geteuid():
+            # What it lacks, root may have this time.
+            return False
+        try:
+            status = os.lstat(entry.path, dir_fd=self._folder)
+        except OSError:
+            return False
+        if not is_untouched(row, status):
+            return False
+        # Two files of now may have been one.
+        return self._is_same(row, entry) or (
+            status.st_nlink == 1 and status.st_size == entry.member.size
+        )
 
     def read(self, entry: Entry, most: int) -> bytes | None:
         """The start of a file that could be kept; None if it could not.
@@ -139,11 +167,14 @@ class Rows:
         self._next = next(rows, None)
 
     def at(self, path: bytes) -> Row | None:
-        """The row of a path, if there is one."""
+        """The row of a path, if there is one. The next call is for a later path."""
         wanted = _key(path)
         while (row := self._next) and row.path != path and _key(row.path) < wanted:
             self._next = next(self._rows, None)
-        return row if row and row.path == path else None
+        if row is None or row.path != path:
+            return None
+        self._next = next(self._rows, None)
+        return row
 
 
 def is_of_here(record: Record, folder: int) -> bool:

@@ -3,9 +3,6 @@
 `NAME.part` is a directory of ours, which nobody else can enter. In it, `new` is being made, and
 `old` is what `new` has replaced. `NAME.saved` says what a save made: only a directory that is still
 that is replaced. So nothing is deleted that somebody has put there, or changed.
-
-`NAME.saved` begins with a line for what it is, and a line for each fingerprint. After an empty line
-follows a `record` of the directory with the first of them.
 """
 
 from __future__ import annotations
@@ -18,23 +15,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from .. import locks
-from ..archive.disk import sync, write_all, writing
+from ..archive.disk import sync, writing
 from ..errors import OutputError, shown
 from ..spelling import argument
+from . import saved_file
 from .clock import past
-from .earlier import is_of_here
-from .placed import Placed, changed_meanwhile
-from .record import Record, Row
+from .inventory import Inventory, changed_meanwhile
+from .saved_record import Record, Row
+from .unchanged import is_of_here
 from .walk import EMPTY, FOLDER, Seen, changed_since, fingerprint, look, remove
 
 _MARK = ".dockersave"
 """The file that makes `NAME.part` ours."""
-_MAGIC = b"dockersave"
-"""What `NAME.saved` begins with."""
-_GAP = b"\n\n"
-"""What stands between its lines and the record."""
-_LINES = 4096
-"""The most that its lines have, in bytes."""
 _INSIDE = ("new", "old", "note")
 
 
@@ -95,7 +87,7 @@ class Stage:
             OutputError: `NAME.saved` cannot be opened.
         """
         with writing(self.path):
-            saved = self._open_saved()
+            saved = saved_file.opened(self._saved)
             if saved < 0:
                 return None
             self._ending.callback(os.close, saved)
@@ -104,7 +96,7 @@ class Stage:
                 return None
             # What cannot be read cannot be kept.
             with suppress(ValueError, OSError):
-                record = Record(saved, len(_lines(saved)) + len(_GAP), spool)
+                record = saved_file.record_in(saved, spool)
                 folder = os.open(os.path.join(self.path, record.root), FOLDER)
                 self._ending.callback(os.close, folder)
                 if is_of_here(record, folder):
@@ -181,7 +173,10 @@ class Stage:
         Raises:
             OutputError: no save made it.
         """
-        known, writer = self._known()
+        try:
+            known, writer = saved_file.known(self._saved)
+        except ValueError:
+            raise self._refusal("was not written by a save", self._saved) from None
         if not os.path.lexists(self.path):
             yield None
             return
@@ -213,41 +208,13 @@ class Stage:
             f"move it away, or choose another name with {argument('output')}",
         )
 
-    def _known(self) -> tuple[list[str], int]:
-        """The fingerprints of what saves made under this name, and the user who noted them.
-
-        Raises:
-            OutputError: the file for them is something else.
-        """
-        fd = self._open_saved()
-        if fd < 0:
-            return [], -1
-        try:
-            writer = os.fstat(fd).st_uid
-            magic, *known = _lines(fd).split() or [b""]
-        finally:
-            os.close(fd)
-        if magic != _MAGIC:
-            raise self._refusal("was not written by a save", self._saved)
-        return [each.decode("ascii", "replace") for each in known], writer
-
-    def _open_saved(self) -> int:
-        """Open `NAME.saved`; -1 if there is none."""
-        try:
-            return os.open(self._saved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return -1
-
     def _note(self, *fingerprints: str, record: Iterable[bytes] = ()) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         # Written where nobody else writes, then renamed.
         fd = os.open("note", flags, 0o600, dir_fd=self._fd)
         try:
             os.fchmod(fd, 0o644)
-            size = 0
-            for data in (b"\n".join([_MAGIC, *map(str.encode, fingerprints), b"", b""]), *record):
-                write_all(fd, data, size)
-                size += len(data)
+            saved_file.write(fd, fingerprints, record)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -255,13 +222,13 @@ class Stage:
 
     def commit(
         self,
-        placed: Placed | None = None,
+        inventory: Inventory | None = None,
         recorded: Callable[[Iterator[Row]], Iterator[bytes]] | None = None,
     ) -> bool:
         """Bring it to the disk and give it its name; then remove what had it.
 
         Args:
-            placed: the files in it.
+            inventory: the files in it.
             recorded: makes the record, of these files.
 
         Returns:
@@ -274,7 +241,7 @@ class Stage:
             self._check_is_here()
             # There is no call for one file system, and one for each file takes far longer.
             os.sync()
-            new = self._checked(placed) if placed else fingerprint(self._new)
+            new = self._checked(inventory) if inventory else fingerprint(self._new)
             with self._replaceable() as old:
                 published = past(self._fd, _MARK)
                 # Killed in between, the next run knows either of them.
@@ -288,12 +255,12 @@ class Stage:
             # It is published. Without what follows, the next save cannot keep files.
             with suppress(OSError):
                 pieces: Iterable[bytes] = ()
-                if placed and recorded:
-                    pieces = self._recorded(placed, published, new, recorded)
+                if inventory and recorded:
+                    pieces = self._recorded(inventory, published, new, recorded)
                 self._note(new, record=pieces)
         return bool(old and old[1] == new)
 
-    def _checked(self, placed: Placed) -> str:
+    def _checked(self, inventory: Inventory) -> str:
         """The fingerprint of what is to be published.
 
         Raises:
@@ -301,7 +268,7 @@ class Stage:
         """
         digest = hashlib.sha256()
         try:
-            placed.check(self._look(digest))
+            inventory.check(self._look(digest))
         except ValueError:
             # If that can be seen, trying again does not help.
             self.check_names()
@@ -315,7 +282,7 @@ class Stage:
 
     def _recorded(
         self,
-        placed: Placed,
+        inventory: Inventory,
         published: int,
         expected: str,
         recorded: Callable[[Iterator[Row]], Iterator[bytes]],
@@ -332,11 +299,11 @@ class Stage:
         with suppress(ValueError):
             if self._record:
                 # Until here, only others can have changed what was kept.
-                placed.check(look(self._new))
+                inventory.check(look(self._new))
                 # Of files with two names this removes one, which changes their inodes once more.
                 remove(self._fd, "old")
                 settled = past(self._fd, _MARK)
-            pieces = recorded(placed.rows(self._look(digest), published, settled))
+            pieces = recorded(inventory.rows(self._look(digest), published, settled))
             if digest.hexdigest() == expected:
                 return pieces
         return iter(())
@@ -406,8 +373,3 @@ class Stage:
         if self._fd >= 0:
             locks.close(self._fd)
             self._fd = -1
-
-
-def _lines(saved: int) -> bytes:
-    """What stands in `NAME.saved`, an open file, before the record."""
-    return os.pread(saved, _LINES, 0).partition(_GAP)[0]

@@ -21,6 +21,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ..limits import LIMITS
@@ -35,6 +36,8 @@ _FORM = 1
 """Which form of a record this is."""
 _LEVEL = 1
 """Of compression: most of a header is zeros."""
+_TOGETHER = 256
+"""How many rows are compressed at once."""
 _Frame = tuple[tuple[int, ...], bytes]
 _MOST = 2 * LIMITS.tar_extension
 """How long a path, or a name and a target, can be."""
@@ -90,11 +93,20 @@ class Skeleton:
         if not self._starts:
             self._starts, self._sizes, self._positions = starts, sizes, positions
 
-    def read(self, offset: int, amount: int) -> bytes:
-        """Up to `amount` bytes; fewer at the end of a member's headers."""
+    @property
+    def least_size(self) -> int:
+        """The least size of the layer, in bytes."""
+        self._learn()
+        return self._starts[-1] if self._starts else 0
+
+    def _learn(self) -> None:
         if not self._starts:
             for _ in self.members():
                 pass
+
+    def read(self, offset: int, amount: int) -> bytes:
+        """Up to `amount` bytes; fewer at the end of a member's headers."""
+        self._learn()
         number = bisect_right(self._starts, offset) - 1
         if number < 0:
             return b""
@@ -250,8 +262,13 @@ class Recording:
             root: the folder of the file system in the directory.
             rows: the files, in the order of a tree's entries.
         """
-        lines = (_ROW.pack(len(path), *numbers) + path for path, *numbers in rows)
-        self._sections.append((_FILES, self._write(_packed(lines))))
+        pack = _ROW.pack
+        lines = (
+            pack(len(path), layer, offset, inode, changed, lacks) + path
+            for path, layer, offset, inode, changed, lacks in rows
+        )
+        many = iter(lambda: b"".join(islice(lines, _TOGETHER)), b"")
+        self._sections.append((_FILES, self._write(_packed(many))))
         table = {
             "form": _FORM,
             "root": root,
@@ -280,13 +297,14 @@ def _framed(form: struct.Struct, pieces: Iterable[bytes]) -> Iterator[_Frame]:
         held += data
         start, end = 0, len(held)
         while end - start >= fixed:
-            size, *numbers = form.unpack_from(held, start)
+            numbers = form.unpack_from(held, start)
+            size = numbers[0]
             if size > _MOST:
                 raise ValueError("the record is damaged")
             stop = start + fixed + size
             if stop > end:
                 break
-            yield tuple(numbers), held[start + fixed : stop]
+            yield numbers[1:], held[start + fixed : stop]
             start = stop
         held = held[start:]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dockersave.errors import OutputError
-from dockersave.rootfs.stage import Stage
+from dockersave.rootfs.staging import Stage
 from tests.dying import dying
 from tests.rootfs.staging import NOBODY, files_in, fill, names, publish
 

@@ -1,0 +1,69 @@
+"""One `FileSystem` that threads share, and children that are forked meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from dockersave.rootfs.merge import Tree
+from tests.rootfs.layers import file
+from tests.saving.test_file_system import of, read
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_threads_can_share_it() -> None:
+    names = [f"d/{number}" for number in range(200)]
+    failed: list[str] = []
+    with of([file(name, name * 50) for name in names]) as files:
+
+        def work(seed: int) -> None:
+            for name in Random(seed).sample(names, len(names)):
+                if read(files, name) != (name * 50).encode():
+                    failed.append(name)
+            if list(files)[1:] != sorted(names):
+                failed.append("list")
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failed
+
+
+def test_a_child_that_is_forked_while_a_thread_reads_can_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside, whole = threading.Event(), Tree.find
+
+    def slow(self: Tree, *arguments: Any, **more: Any) -> Any:
+        inside.set()
+        time.sleep(0.2)
+        return whole(self, *arguments, **more)
+
+    with of([file("a", "1")]) as files:
+        with monkeypatch.context() as patch:
+            patch.setattr(Tree, "find", slow)
+            thread = threading.Thread(target=files.stat, args=("a",))
+            thread.start()
+            inside.wait()
+            child = os.fork()
+            if not child:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(20)
+                os._exit(read(files, "a") != b"1" or list(files) != ["a"])
+            thread.join()
+        assert os.waitpid(child, 0)[1] == 0
+        assert read(files, "a") == b"1"

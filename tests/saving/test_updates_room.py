@@ -1,0 +1,123 @@
+"""Room for an update, and its forecast: what is new counts, and not what can be kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from dockersave import Forecast, forecast
+from dockersave.archive import disk
+from dockersave.errors import OutputError
+from tests.registry.simulator import Simulator
+from tests.rootfs.layers import file
+from tests.rootfs.layouts import of_directory
+from tests.saving.from_simulator import PLAIN, serving
+from tests.saving.updating import as_directory, fetched, fresh, in_place, layered, saving
+
+LARGE = Random(1).randbytes(1_000_000)
+"""What cannot be compressed."""
+BASE = [file("large", LARGE), file("same", "same")]
+NEW = [file("new", Random(2).randbytes(50_000))]
+
+
+@pytest.fixture
+def registry() -> Iterator[Simulator]:
+    """Serve an image, and two newer ones: with a file more, and made again with a large one."""
+    images = {
+        "one": layered(BASE),
+        "two": layered(BASE, NEW),
+        "zeros": layered(BASE, [file("zeros", bytes(1 << 20))]),
+        "again": layered([*BASE, *NEW]),
+    }
+    with serving(**images) as served:
+        yield served
+
+
+def free(monkeypatch: pytest.MonkeyPatch, amount: int) -> None:
+    monkeypatch.setattr(disk, "free_room", lambda fd: amount)
+
+
+def foreseen(registry: Simulator, name: str, path: Path, **more: object) -> Forecast:
+    options = as_directory(path, **more)
+    return forecast(f"{registry.host}/{name}", options=options, network=PLAIN)
+
+
+def test_what_is_kept_needs_no_room(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    saving(registry, "one", path)
+    before = of_directory(path)
+    needed = foreseen(registry, "two", path).needed
+    assert 0 < needed < 60_000
+    free(monkeypatch, needed - 1)
+    with pytest.raises(OutputError, match="needs at least"):
+        assert fetched(registry, lambda: saving(registry, "two", path)) == 0
+    assert of_directory(path) == before
+    free(monkeypatch, 60_000)
+    with pytest.raises(OutputError, match="needs at least"):
+        saving(registry, "two", tmp_path / "other")
+    saving(registry, "two", path)
+    assert of_directory(path) == expected
+    # What is there already needs none.
+    free(monkeypatch, 0)
+    assert foreseen(registry, "two", path).needed == 0
+    assert saving(registry, "two", path).unchanged
+
+
+def test_room_for_what_is_new_is_asked_for_before_it_is_written(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "root"
+    saving(registry, "one", path)
+    before = of_directory(path)
+    free(monkeypatch, 1 << 19)
+    with pytest.raises(OutputError, match=re.escape("needs at least 1.05 MB")):
+        saving(registry, "zeros", path)
+    assert of_directory(path) == before
+
+
+def test_layers_that_are_fetched_again_need_room(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "two", tmp_path / "fresh")
+    saving(registry, "one", path)
+    in_place(path / "large")
+    free(monkeypatch, 1_500_000)
+    # The layer, and the file that is made of it.
+    with pytest.raises(OutputError, match=re.escape("needs at least 2.05 MB")):
+        saving(registry, "two", path)
+    free(monkeypatch, 2_100_000)
+    saving(registry, "two", path)
+    assert of_directory(path) == expected
+
+
+def test_files_that_may_be_equal_need_no_room(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "again", tmp_path / "fresh")
+    saving(registry, "two", path)
+    free(monkeypatch, foreseen(registry, "again", path).needed)
+    saving(registry, "again", path)
+    assert of_directory(path) == expected
+
+
+def test_what_a_forecast_says_comes_true(registry: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "root"
+    whole = foreseen(registry, "two", path)
+    saving(registry, "one", path)
+    found = foreseen(registry, "two", path)
+    assert found.layers == whole.layers[1:]
+    assert foreseen(registry, "two", path, owner_map=["0:5:1"]).layers == whole.layers
+    saved = saving(registry, "two", path)
+    assert (saved.fetched, saved.reused) == (found.fetched, found.reused)
+    again = foreseen(registry, "two", path)
+    assert (again.layers, again.fetched, again.needed) == ((), 0, 0)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["root", "root.saved"]
