@@ -82,6 +82,11 @@ _SCHEMA_ONE = (
 )
 
 
+NO_DOCUMENT_HINT = (
+    "something in between (a proxy, a login page) may be answering instead of the registry"
+)
+
+
 class SchemaOneError(ContentError):
     """A manifest in Docker's first format. Its digest is not that of the bytes that are served."""
 
@@ -114,7 +119,7 @@ def parse_document(body: bytes, digest: str, media_type: str = "") -> Manifest |
     Raises:
         ContentError: it is malformed, contradicts itself or its media type, or is not an image.
     """
-    document = _object(body, "manifest")
+    document = json_object(body, "manifest")
     stated = text_in(document, "mediaType", "the manifest")
     if document.get("schemaVersion") == 1 or stated.startswith(SCHEMA_1):
         raise SchemaOneError
@@ -158,7 +163,7 @@ def parse_config(body: bytes, layers: int) -> Config:
     Raises:
         ContentError: it is malformed, or does not match its manifest.
     """
-    document = _object(body, "config")
+    document = json_object(body, "config")
     rootfs = document.get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if diff_ids is None and not layers:
@@ -242,7 +247,16 @@ def to_json(document: Any) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _object(body: bytes, what: str) -> dict[str, Any]:
+def json_object(body: bytes, what: str) -> dict[str, Any]:
+    """A JSON object, as engines read it.
+
+    Args:
+        body: its bytes.
+        what: it is, for messages.
+
+    Raises:
+        ContentError: it is none.
+    """
     if is_too_heavy(body, LIMITS.document_marks):
         raise ContentError(f"the {what} has too many values or too much text")
     try:
@@ -251,7 +265,7 @@ def _object(body: bytes, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ContentError(
             f"the {what} is not valid JSON",
-            "something in between (a proxy, a login page) may be answering instead of the registry",
+            NO_DOCUMENT_HINT,
         ) from None
     if not isinstance(document, dict):
         raise ContentError(f"the {what} is not a JSON object")

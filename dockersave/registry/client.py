@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..budget import Budget
 from ..cancellation import Cancellation
-from ..errors import ContentError, DockersaveError, NetworkError
+from ..errors import ContentError, DockersaveError, NetworkError, NotFoundError
 from ..limits import LIMITS
 from ..model.descriptors import Descriptor
 from ..model.digest import check, digest_of, is_digest
+from ..model.manifests import json_object
 from ..model.options import Network
 from ..model.reference import DOCKER_HUB
 from ..trace import SILENT, Trace
@@ -118,6 +119,8 @@ class RegistryClient:
         ]
         self._mirrors = Mirrors(mirrors, self._say, trace)
         self._astray = 0
+        self._has_served = False
+        """Whether the registry has served anything, and so is one."""
         self._said: set[str] = set()
 
     def manifest(
@@ -193,6 +196,7 @@ class RegistryClient:
             if is_digest(version):
                 check(body, version, f"{answered.host}: {what}")
                 return version
+            json_object(body, "manifest")
             return digest_of(body)
 
         return self._retry.call(ask)
@@ -358,7 +362,12 @@ class RegistryClient:
 
     def _ok(self, endpoint: Endpoint, answered: Answered, what: str) -> Answered:
         if answered.response.status != 200:
-            raise endpoint.refusal(answered, what)
+            failure = endpoint.refusal(answered, what)
+            is_lost = isinstance(failure, NotFoundError) and endpoint is self._home
+            if is_lost and not self._has_served:
+                endpoint.check_is_registry(answered)
+            raise failure
+        self._has_served = self._has_served or endpoint is self._home
         self._say_what_is_left(answered)
         return answered
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
-from ..errors import CredentialsError, DockersaveError, NetworkError, UsageError
+from ..errors import ContentError, CredentialsError, DockersaveError, NetworkError, UsageError
 from ..limits import LIMITS
 from ..model.options import Network
 from ..spelling import argument
@@ -183,6 +183,30 @@ class Endpoint:
         host = self.name if there == self._origin else self._secrets.conceal(answered.host)
         conceal = self._secrets.conceal
         return failures.of_answer(response.status, response.headers, body, host, what, conceal)
+
+    def check_is_registry(self, refused: Answered) -> None:
+        """Tell a registry that does not have something from a server that is none.
+
+        If the refusal is a page or a text, not JSON as registries write it, `/v2/` is asked for,
+        which every registry has (OCI distribution specification, end-1).
+
+        Args:
+            refused: the response of 404, which has been read.
+
+        Raises:
+            NetworkError: it is none.
+        """
+        if not refused.response.headers.get("Content-Type", "").lower().startswith("text/"):
+            return
+        try:
+            status = self._ask("GET", self._ping, {}, None).status
+        except (NetworkError, ContentError):
+            return
+        if status == 404:
+            raise NetworkError(
+                f"{self.name}: is not a registry: it has no /v2/",
+                "is it a registry (API version 2)? check host and port",
+            )
 
     def _follow(
         self,

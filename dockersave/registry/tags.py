@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from ..errors import ContentError, NotFoundError, shown
 from ..limits import LIMITS
 from ..model.digest import digest_of
+from ..model.manifests import NO_DOCUMENT_HINT
 from ..model.weight import is_too_heavy
 from .concealing.secrets import Secrets
 from .connections.failures import explain
@@ -91,7 +92,8 @@ class Pages:
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             detail = explain(body, self._secrets.conceal)
             said = f": {detail}" if detail else ""
-            raise ContentError(f"{self._home.name}: {what} are not a list{said}")
+            hint = NO_DOCUMENT_HINT if document is None else ""
+            raise ContentError(f"{self._home.name}: {what} are not a list{said}", hint)
         return [shown(tag) for tag in tags], self._next(answered)
 
     def _next(self, answered: Answered) -> str | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
-from dockersave.errors import NetworkError, NotFoundError
+from dockersave.errors import ContentError, NetworkError, NotFoundError
 from dockersave.limits import LIMITS
 from dockersave.model.descriptors import DOCKER_MANIFEST, Descriptor
 from dockersave.model.digest import digest_of
 from dockersave.registry import stream as streams
+from dockersave.registry.client import RegistryClient
 from tests.images import Store, image, random_layer, sample_image
 from tests.registry.clients import descriptor_of, drain, opened
-from tests.registry.raw_server import chunked, raw_server
+from tests.registry.raw_server import answer, chunked, raw_server
 from tests.registry.real import Registries, Registry
 from tests.registry.simulator import Fault, Simulator
 
@@ -91,6 +93,65 @@ def test_what_a_real_registry_does_not_have(real: Registry) -> None:
         assert caught.value.hint == "is the name right?", "not: list the tags"
         with pytest.raises(NotFoundError, match="BLOB_UNKNOWN"):
             run.registry.blob("docker", missing)
+
+
+QUESTIONS: dict[str, Callable[[RegistryClient], object]] = {
+    "manifest": lambda registry: registry.manifest("a", "b"),
+    "head": lambda registry: registry.head("a", "b"),
+    "tags": lambda registry: list(registry.tags("a")),
+}
+PAGE = b"<!DOCTYPE html><title>Welcome</title>"
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("kind", ["text/html", "Text/Plain; charset=utf-8"])
+def test_a_server_without_v2_is_no_registry(kind: str, question: str) -> None:
+    refused = answer(b"", f"Content-Type: {kind}", status="404 Not Found")
+    with raw_server(lambda line: refused) as server, opened(server.host) as run:
+        with pytest.raises(NetworkError, match="is not a registry: it has no /v2/") as caught:
+            QUESTIONS[question](run.registry)
+        assert "is it a registry" in caught.value.hint
+    assert server.lines[-1] == "GET /v2/ HTTP/1.1"
+    assert len(server.lines) == (3 if question == "head" else 2)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("ping", ["200 OK", "401 Unauthorized", "403 Forbidden", "closed"])
+def test_a_registry_may_refuse_with_a_web_page(ping: str, question: str) -> None:
+    def say(line: str) -> bytes | None:
+        if line.startswith("GET /v2/ "):
+            return answer(b"", status=ping) if ping != "closed" else None
+        body = b"" if line.startswith("HEAD ") else PAGE
+        return answer(body, "Content-Type: text/html", status="404 Not Found")
+
+    with raw_server(say) as server, opened(server.host) as run, pytest.raises(NotFoundError):
+        QUESTIONS[question](run.registry)
+
+
+def test_who_refuses_as_registries_do_is_asked_nothing_more() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        for ask in QUESTIONS.values():
+            with pytest.raises(NotFoundError):
+                ask(run.registry)
+        assert not [request for request in server.requests if request.path == "/v2/"]
+
+
+def test_who_has_served_something_is_a_registry() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        run.registry.manifest("team/sample", "latest")
+        server.faults.add(Fault.header("Content-Type", "text/html"))
+        with pytest.raises(NotFoundError):
+            run.registry.manifest("a", "b")
+        assert not [request for request in server.requests if request.path == "/v2/"]
+
+
+@pytest.mark.parametrize("question", ["head", "tags"])
+def test_a_web_page_is_not_an_answer(question: str) -> None:
+    page = answer(PAGE, "Content-Type: text/html")
+    with raw_server(lambda line: page) as server, opened(server.host) as run:
+        with pytest.raises(ContentError) as caught:
+            QUESTIONS[question](run.registry)
+        assert "a login page" in caught.value.hint
 
 
 def trust(real: Registry) -> dict[str, object]:
