@@ -46,8 +46,8 @@ def has_login(text: str) -> bool:
 
     What follows the `@` of a reference is a digest, which looks like no host.
     """
-    _, at, host = text.rpartition("@")
-    if not at or re.match(r"sha[0-9]+(:|$)", host):
+    login, _, host = text.rpartition("@")
+    if not login or re.match(r"sha[0-9]+(:|$)", host):
         return False
     return "/" in host or ("." in host and not host.replace(".", "").isdecimal())
 

@@ -151,7 +151,8 @@ def test_the_query_of_a_signed_address_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["https://r.example.com/a@b", "debian@latest", "debian:12@12.5", f"a/b:1@{SHA256}"]
+    "text",
+    ["https://r.example.com/a@b", "debian@latest", "debian:12@12.5", f"a/b:1@{SHA256}", "@a.txt"],
 )
 def test_what_follows_an_at_is_usually_no_host(text: str) -> None:
     assert without_secrets(text) == text
