@@ -16,6 +16,7 @@ NAMES = {word for group in OPTIONS.values() for names, _, _ in group for word in
 
 FOREIGN = {
     *("--all", "--dest-tls-verify", "--src-tls-verify", "--from-oci-layout"),  # skopeo, oras
+    *("--referrers", "--digest-tags"),  # regctl
     *("--rm", "--read-only"),  # docker run
     *("--bytes", "--check", "--ignore-missing", "--detach-sign"),  # split, sha256sum, gpg
     *("--pdb", "--strict", "--table", "--write", "--only", "--quick", "--long"),  # of the tests
