@@ -149,14 +149,16 @@ class Dialling(urllib3.HTTPConnectionPool):
     def _put_below(self, connection: Any) -> None:
         """Put a connection after used ones, which need no waiting."""
         pool = cast(Any, self.pool)
-        if pool is None:
+        if pool is not None:
+            with pool.mutex:
+                is_open = [_is_open(each) for each in pool.queue]
+                place = is_open.index(True) if True in is_open else len(is_open)
+                pool.queue.insert(place, connection)
+                pool.unfinished_tasks += 1
+                pool.not_empty.notify()
+        if self.pool is None:
+            # It was closed, perhaps meanwhile: nobody would close this one.
             connection.close()
-            return
-        with pool.mutex:
-            is_open = [_is_open(each) for each in pool.queue]
-            pool.queue.insert(is_open.index(True) if True in is_open else len(is_open), connection)
-            pool.unfinished_tasks += 1
-            pool.not_empty.notify()
 
     def hang_up(self) -> None:
         """Close idle connections; each is opened again for the request that needs it."""

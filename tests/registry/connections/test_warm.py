@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import cast
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from dockersave.errors import NetworkError
 from dockersave.registry.connections.http import OVERLOADED
+from dockersave.registry.connections.pools import Dialling
 from tests.images import Store, image, random_layer
 from tests.pace import until
 from tests.registry.clients import Run, descriptor_of, drain, opened
@@ -221,3 +225,27 @@ def test_a_far_registry_is_seen_by_its_answers() -> None:
         server.faults.add(Fault.delay(0.05, on="manifest"))
         run.registry.manifest("sample", "latest")
         assert run.registry.distance >= 0.05
+
+
+def test_one_that_is_made_while_the_run_ends_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Dialling("registry.test", maxsize=1)
+    places = cast(queue.LifoQueue[object], pool.pool)
+    lock = places.mutex
+
+    class Ending:
+        """The lock of the pool's places; the pool is closed just before somebody gets it."""
+
+        def __enter__(self) -> None:
+            pool.close()
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            lock.release()
+
+    ours, theirs = socket.socketpair()
+    made = HTTPConnection("registry.test")
+    made.sock = ours
+    monkeypatch.setattr(places, "mutex", Ending())
+    with theirs:
+        pool._put_below(made)
+        assert ours.fileno() < 0
