@@ -74,6 +74,15 @@ class DockersaveError(Exception):
         self.subject = self.subject or subject
         return self
 
+    def advise(self, more: str) -> None:
+        """Add to the hint, once even if the same error is judged again.
+
+        Args:
+            more: one more thing that you can do, its arguments marked.
+        """
+        said = self.marked_hint.removesuffix(more).rstrip(" ;")
+        self.advice = f"{said}{' ' if said.endswith('?') else '; ' * bool(said)}{more}"
+
     def __str__(self) -> str:
         return f"{self.subject}: {self.message}" if self.subject else self.message
 

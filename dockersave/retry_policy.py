@@ -17,12 +17,6 @@ _WAITING_PAUSE = 2.0
 """The longest pause while waiting for a network, so that it is noticed soon once it is up."""
 
 
-def _and_also(advice: str, more: str) -> str:
-    """A hint with one more, which it has once even if the same error is judged again."""
-    said = advice.removesuffix(more).rstrip(" ;")
-    return f"{said}{' ' if said.endswith('?') else '; ' * bool(said)}{more}"
-
-
 class Verdict(NamedTuple):
     """What to do after a failure.
 
@@ -117,7 +111,11 @@ class RetryPolicy:
         if failure.transient:
             failure.hint = failure.advice or f"try again later, or with more {argument('retries')}"
         if network and network.unreachable and not self._waits:
-            failure.hint = _and_also(failure.advice, f"{argument('wait')} waits for it")
+            waiting = f"{argument('wait')} waits for it"
+            if failure.advice:
+                failure.advise(waiting)
+            else:
+                failure.hint = waiting
         return Verdict(failure)
 
     def _spend(self) -> bool:

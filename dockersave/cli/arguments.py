@@ -212,17 +212,17 @@ def check(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: they do; the message says which and why.
     """
+    if option := stray_dash(arguments.images):
+        raise UsageError(
+            f"{_short(ascii(option))} is written with a dash instead of hyphens",
+            f"type it: {shown(option, 40)}",
+        )
     if wrong := command_word(arguments.images):
         raise UsageError(*wrong)
     if arguments.platform and (stray := stray_platform(arguments.images)):
         raise UsageError(
             f"{_short(ascii(stray))} is a platform, but an image was expected",
             "save one platform at a time, or all of them: --platform all",
-        )
-    if option := stray_dash(arguments.images):
-        raise UsageError(
-            f"{_short(ascii(option))} is written with a dash instead of hyphens",
-            f"type it: {shown(option, 40)}",
         )
     if not arguments.output and (found := stray_file(arguments.images)):
         word, file = found

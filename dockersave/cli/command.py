@@ -157,8 +157,9 @@ def _command(arguments: Namespace, console: Console) -> Callable[[Cancellation],
         return lambda cancellation: _list_archive(arguments, cancellation)
     from .images import references_in
 
-    references = references_in(arguments.images)
-    if not references and not getattr(arguments, "from") and not arguments.locked:
+    archive = getattr(arguments, "from")
+    references = references_in(arguments.images, are_archived=bool(archive))
+    if not references and not archive and not arguments.locked:
         raise UsageError("no image was given", "dockersave debian; dockersave --help shows more")
     chosen = options(arguments)
     if (platform := chosen.platform) not in (None, "all"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..errors import UsageError, shown
 from ..files import check_is_no_archive
@@ -12,38 +12,41 @@ from ..model.reference import Reference
 _HINT = "@FILE is a text file with one image per line"
 
 
-def references_in(words: Iterable[str]) -> list[Reference]:
+def references_in(words: Iterable[str], *, are_archived: bool = False) -> list[Reference]:
     """The images that are named, in their order.
 
     Args:
         words: references, and `@FILE` for the references in a list.
+        are_archived: whether they are names in an archive: one may look like an address.
 
     Raises:
         UsageError: a list cannot be read, or a reference cannot be parsed; which line it is in.
     """
     found: list[Reference] = []
+    parse = Reference.parse if are_archived else Reference.of
+    for text, place in _texts(words):
+        if len(found) == LIMITS.references:
+            raise UsageError(
+                f"more than {LIMITS.references} images were given", "save them in several archives"
+            )
+        try:
+            check_is_no_archive(text)
+            found.append(parse(text))
+        except UsageError as failure:
+            raise failure.about(place) from None
+    return found
+
+
+def _texts(words: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """References as they are written; those in lists each with its place."""
     for word in words:
         if not word.startswith("@"):
-            found.append(_reference(word))
+            yield word, ""
             continue
         path = word[1:]
         for number, line in enumerate(_list(path, LIMITS.manifest).splitlines(), 1):
             if text := line.partition("#")[0].strip():
-                try:
-                    found.append(_reference(text))
-                except UsageError as failure:
-                    raise failure.about(f"{shown(path)}, line {number}") from None
-    if len(found) > LIMITS.references:
-        raise UsageError(
-            f"{len(found)} images are more than the {LIMITS.references} allowed",
-            "save them in several archives",
-        )
-    return found
-
-
-def _reference(text: str) -> Reference:
-    check_is_no_archive(text)
-    return Reference.of(text)
+                yield text, f"{shown(path)}, line {number}"
 
 
 def _list(path: str, most: int) -> str:

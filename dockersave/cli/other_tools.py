@@ -155,7 +155,8 @@ def _written_here(word: str) -> str:
 def _file_in(word: str) -> str:
     """The name of the file that a word is about, or empty if it is about none."""
     transport, colon, rest = word.partition(":")
-    if colon and transport in _TRANSPORTS:
+    port, slash, _ = rest.partition("/")
+    if colon and transport in _TRANSPORTS and not (slash and port.isdecimal()):
         return rest.partition(":")[0]
     is_archive = not word.startswith("@") and word.lower().endswith(ARCHIVES)
     return word if is_archive else ""

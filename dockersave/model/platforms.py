@@ -19,6 +19,7 @@ SYSTEMS = frozenset(
     }
 )
 """Go's names of operating systems, to tell them from architectures such as `arm/v7`."""
+_NAME = re.compile(r"[a-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +46,25 @@ class Platform:
         if not isinstance(given, str):
             kind = type(given).__name__
             raise TypeError(f"a platform is a str, such as 'linux/arm64' or 'all', not {kind}")
-        if len(re.split(r"[\s,;]+", text)) > 1:
+        if len(re.findall(r"[^\s,;]+", text)) > 1:
             raise UsageError(
                 f"{text!r} names several platforms",
                 f"save one at a time, or all: {argument('platform', 'all')}",
             )
-        parts = text.lower().split("/")
+        parts = text.strip().lower().split("/")
         if parts[-1] == ALL_PLATFORMS:
             raise UsageError(
                 f"{text!r} is not one platform",
                 f"all of them are saved with {argument('platform', 'all')}",
             )
         if len(parts) == 1 and parts[0] in SYSTEMS:
-            parts = [parts[0], cls.of_host().architecture]
-        elif len(parts) == 1:
+            host = cls.of_host()
+            return cls.of(parts[0], host.architecture, host.variant)
+        if len(parts) == 1:
             # Of those that Go knows, none has a mark in its name: linux-arm64 is not one.
             is_one = parts[0].isalnum() or parts[0] in _ARCHITECTURES
             parts = ["linux", parts[0] if is_one else ""]
-        if not 2 <= len(parts) <= 3 or not all(parts):
+        if not 2 <= len(parts) <= 3 or not all(map(_NAME.fullmatch, parts)):
             raise UsageError(f"invalid platform {text!r}", "write OS/ARCH[/VARIANT]: linux/arm64")
         return cls.of(*parts)
 

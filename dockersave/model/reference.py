@@ -50,7 +50,7 @@ class Reference:
     digest: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Reference:
+    def parse(cls, text: str | Reference) -> Reference:
         """Parse a reference as Docker does: `[registry[:port]/]name[:tag][@digest]`.
 
         Raises:
@@ -244,6 +244,8 @@ def _check_path(text: str, path: str) -> None:
             raise _fault(text, "a part of the name is empty", "remove the extra '/'")
         if component != component.lower() and _COMPONENT.fullmatch(component.lower()):
             name = path.removeprefix("library/")
+            # A host may have the same word in its name.
+            name = f"/{name}" if f"/{name}" in text else name
             lower = _cut(text.replace(name, name.lower(), 1))
             raise _fault(text, f"{_cut(component)!r} has capital letters", f"write {lower!r}")
         raise _fault(

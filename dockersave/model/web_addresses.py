@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 _Parts = Sequence[str]
+_DIGEST = re.compile(r"@(?:sha[0-9]+(?::[^@/]*)?|[a-z0-9]+:[0-9a-fA-F]{32,})$")
+_HOST = re.compile(r"(localhost|.*\.[A-Za-z]{2,}|([0-9]+\.){3}[0-9]+)(:[0-9]+)?|.+:[0-9]{1,5}")
 
 
 def image_of(address: str) -> str:
@@ -23,7 +25,8 @@ def image_of(address: str) -> str:
     schemes, _, rest = without_secrets(address).rpartition("://")
     host, _, path = rest.partition("/")
     parts = [unquote(part) for part in path.split("/") if part]
-    if len(parts) > 3 and parts[0] == "v2" and parts[-2] in ("manifests", "blobs", "tags"):
+    is_of_api = len(parts) > 3 and parts[0] == "v2" and parts[1] != "repositories"
+    if is_of_api and parts[-2] in ("manifests", "blobs", "tags"):
         return _of_api(host, parts[1:])
     if (page := _PAGES.get(host.lower())) is not None:
         return page(parts)
@@ -44,12 +47,12 @@ def is_web_site(host: str) -> bool:
 def has_login(text: str) -> bool:
     """Whether a text without a scheme has a user or a password in front of a host.
 
-    What follows the `@` of a reference is a digest, which looks like no host.
+    What follows the last `@` of a reference is meant as a digest, even if it is none.
     """
-    login, _, host = text.rpartition("@")
-    if not login or re.match(r"sha[0-9]+(:|$)", host):
+    login, _, host = _DIGEST.sub("", text).rpartition("@")
+    if not login:
         return False
-    return "/" in host or ("." in host and not host.replace(".", "").isdecimal())
+    return "/" in host or (":" in login and bool(_HOST.fullmatch(host)))
 
 
 def without_secrets(address: str) -> str:
@@ -57,8 +60,10 @@ def without_secrets(address: str) -> str:
     scheme, mark, rest = address.partition("://")
     if not mark:
         scheme, rest = "", address
-    if has_login(rest):
-        rest = rest.rpartition("@")[2]
+    name = _DIGEST.sub("", rest)
+    login, _, host = name.rpartition("@")
+    if has_login(rest) or (mark and (":" in login or "/" not in login)):
+        rest = host + rest[len(name) :]
     return scheme + mark + rest.partition("#")[0].partition("?")[0]
 
 

@@ -205,7 +205,7 @@ class Endpoint:
         if status == 404:
             raise NetworkError(
                 f"{self.name}: is not a registry: it has no /v2/",
-                "is it a registry (API version 2)? check host and port",
+                "check host and port",
             )
 
     def _follow(

@@ -154,7 +154,9 @@ def running(
         options = replace(options, output=path_text("output", output))
     for image in images:
         check_is_no_archive(image)
-    references = list(dict.fromkeys(map(Reference.of, images)))
+    # What an archive calls its images may look like an address: my.app:12.
+    of = Reference.parse if options.from_archive else Reference.of
+    references = list(dict.fromkeys(of(image) for image in images))
     archived = None
     job: Job | None = None
     if options.from_archive and len(references) < 2:
@@ -208,7 +210,7 @@ def _tell_what_is_kept(failure: DockersaveError, destination: Destination, job: 
         )
     elif kept and job and job.has_begun and not isinstance(failure, OutputError):
         # About its output, an error knows better whether it can be continued.
-        failure.hint = f"{failure.marked_hint}; {argument('same')} continues with {kept}"
+        failure.advise(f"{argument('same')} continues with {kept}")
 
 
 def _lock(options: Options) -> Lock:

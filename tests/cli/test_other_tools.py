@@ -185,6 +185,18 @@ def test_hyphens_that_a_word_processor_has_joined(word: str, option: str) -> Non
     assert failure.advice == f"type it: {option}"
 
 
+def test_the_value_behind_a_dash_is_not_shown_behind_a_command() -> None:
+    failure = refusal("pull", f"\u2014password={SECRET}", "debian")
+    assert failure.advice == "type it: --password"
+    assert SECRET not in failure.marked
+
+
+@pytest.mark.parametrize("host", ["oci", "dir", "docker-archive"])
+def test_a_host_with_the_name_of_a_transport(host: str) -> None:
+    images = [f"{host}:5000/app:1.2"]
+    assert read(*images).images == images
+
+
 def test_a_tag_behind_an_image_with_a_login() -> None:
     assert refusal(f"https://me:{SECRET}@r.io/a", "12").advice.endswith("r.io/a:12")
 

@@ -61,6 +61,23 @@ def test_several_platforms(text: str) -> None:
         Platform.parse(text)
 
 
+@pytest.mark.parametrize("text", ["linux/amd64 ", " amd64", "linux/amd64\n"])
+def test_blanks_around_one_do_not_count(text: str) -> None:
+    assert str(Platform.parse(text)) == "linux/amd64"
+
+
+@pytest.mark.parametrize("text", ["linux/arm64,", ";arm64", "linux/ /arm64"])
+def test_what_is_not_one_platform(text: str) -> None:
+    with pytest.raises(UsageError, match=r"invalid platform|names several"):
+        Platform.parse(text)
+
+
+def test_a_system_alone_is_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = os.uname_result(("Linux", "host", "6.1", "#1", "armv6l"))
+    monkeypatch.setattr("os.uname", lambda: name)
+    assert str(Platform.parse("linux")) == "linux/arm/v6"
+
+
 @pytest.mark.parametrize("text", ["all", "ALL", "linux/all"])
 def test_all_is_not_one_platform(text: str) -> None:
     with pytest.raises(UsageError, match="is not one platform") as info:

@@ -176,6 +176,21 @@ def test_reads(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("MyCo.example/MyCo", "MyCo.example/myco"),
+        ("MyCo.example/MyCo:MyCo", "MyCo.example/myco:MyCo"),
+        ("MyCo/MyCo:MyCo", "MyCo/myco:MyCo"),
+        ("MyCo:MyCo", "myco:MyCo"),
+    ],
+)
+def test_capitals_in_a_name_alone_are_replaced(text: str, right: str) -> None:
+    with pytest.raises(UsageError, match="has capital letters") as caught:
+        Reference.parse(text)
+    assert caught.value.hint == f"write {right!r}"
+
+
+@pytest.mark.parametrize(
     "text", ["localhost:5000", "127.0.0.1:5987", "registry.example.com:5000", "ghcr.io:443"]
 )
 def test_an_address_is_not_an_image(text: str) -> None:

@@ -58,6 +58,7 @@ MEANT = {
         "registry.access.redhat.com/ubi9/ubi"
     ),
     "https://hub.docker.com/v2/repositories/library/debian/tags": "debian",
+    "https://registry.hub.docker.com/v2/repositories/library/debian/tags/12": "debian",
     "https://quay.io/v2/coreos/etcd/manifests/v3": "quay.io/coreos/etcd:v3",
     "https://ghcr.io/org/app:1.2": "ghcr.io/org/app:1.2",
     "https://r.example.com/v2/team/app/manifests/1.2": "r.example.com/team/app:1.2",
@@ -120,9 +121,17 @@ def test_plain_http_needs_an_option() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "docker"])
-def test_a_login_is_not_shown(scheme: str) -> None:
-    failure = refusal(f"{scheme}://me:s3cret@r.example.com/app:1")
-    assert failure.hint.startswith("write 'r.example.com/app:1'")
+@pytest.mark.parametrize("name", ["r.example.com/app:1", f"r.example.com/app@{SHA256}"])
+def test_a_login_is_not_shown(scheme: str, name: str) -> None:
+    failure = refusal(f"{scheme}://me:s3cret@{name}")
+    assert failure.hint.startswith(f"write {name!r}")
+    assert "s3cret" not in f"{failure}{failure.hint}"
+
+
+@pytest.mark.parametrize("host", ["localhost:5000", "registry", "10.0.0.5", "r.example.com"])
+@pytest.mark.parametrize("login", ["me:s3cret", "s3cret"])
+def test_nor_in_front_of_a_host_alone(login: str, host: str) -> None:
+    failure = refusal(f"https://{login}@{host}")
     assert "s3cret" not in f"{failure}{failure.hint}"
 
 
@@ -136,6 +145,10 @@ def test_a_login_is_not_shown(scheme: str) -> None:
         ("me:s3cret@sha.example.com/app", "sha.example.com/app"),
         ("me:s3cret@r.example.com", "r.example.com"),
         ("me:s3cret@localhost:5000/app", "localhost:5000/app"),
+        ("me:s3cret@localhost:5000", "localhost:5000"),
+        ("me:s3cret@localhost", "localhost"),
+        ("me:s3cret@10.0.0.5", "10.0.0.5"),
+        (f"me:s3cret@r.example.com/app@{SHA256}", f"r.example.com/app@{SHA256}"),
     ],
 )
 def test_a_login_without_a_scheme_is_not_shown(text: str, shown: str) -> None:
@@ -152,7 +165,10 @@ def test_the_query_of_a_signed_address_is_not_shown() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["https://r.example.com/a@b", "debian@latest", "debian:12@12.5", f"a/b:1@{SHA256}", "@a.txt"],
+    [
+        *("https://r.example.com/a@b", "debian@latest", "debian:12@12.5", "node@20.1-alpine"),
+        *(f"a/b:1@{SHA256}", f"debian:12@md5:{'0f' * 16}", "@a.txt"),
+    ],
 )
 def test_what_follows_an_at_is_usually_no_host(text: str) -> None:
     assert without_secrets(text) == text

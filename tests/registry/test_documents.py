@@ -8,6 +8,7 @@ import itertools
 import socket
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -64,6 +65,26 @@ def test_a_document_that_is_only_labelled_as_packed_is_taken(coding: str) -> Non
         server.faults.add(Fault.header("Content-Encoding", coding))
         assert run.registry.manifest("team/sample", "latest").digest == SAMPLE.digest
         assert run.registry.read_blob("team/sample", CONFIG, 1 << 20)
+
+
+def test_a_document_that_is_packed_in_the_oldest_way() -> None:
+    with Simulator(STORE) as server, opened(server.host) as run:
+        server.faults.add(
+            Fault.body(zlib.compress(SAMPLE.manifest)), Fault.header("Content-Encoding", "deflate")
+        )
+        assert run.registry.manifest("team/sample", SAMPLE.digest).digest == SAMPLE.digest
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_packed_document_that_is_damaged_on_the_way_is_asked_for_again(cut: bool) -> None:
+    packed = bytearray(gzip.compress(SAMPLE.manifest))
+    packed[-30] ^= 1
+    body = bytes(packed[:-40] if cut else packed)
+    with Simulator(STORE) as server, opened(server.host, retries=1) as run:
+        server.faults.add(
+            Fault.body(body, times=1), Fault.header("Content-Encoding", "gzip", times=1)
+        )
+        assert run.registry.manifest("team/sample", SAMPLE.digest).digest == SAMPLE.digest
 
 
 def test_documents_are_checked() -> None:

@@ -46,24 +46,31 @@ def test_threads_can_share_it() -> None:
 def test_a_child_that_is_forked_while_a_thread_reads_can_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    inside, whole = threading.Event(), Tree.find
+    inside, forks, whole = threading.Event(), threading.Event(), Tree.find
 
     def slow(self: Tree, *arguments: Any, **more: Any) -> Any:
         inside.set()
-        time.sleep(0.2)
+        # The fork itself waits for this one, which shows that it is about to be made.
+        assert forks.wait(60)
+        time.sleep(0.05)
         return whole(self, *arguments, **more)
 
     with of([file("a", "1")]) as files:
+        # What is registered last is called first.
+        os.register_at_fork(before=forks.set)
         with monkeypatch.context() as patch:
             patch.setattr(Tree, "find", slow)
             thread = threading.Thread(target=files.stat, args=("a",))
             thread.start()
-            inside.wait()
+            assert inside.wait(60)
             child = os.fork()
             if not child:
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                signal.alarm(20)
-                os._exit(read(files, "a") != b"1" or list(files) != ["a"])
-            thread.join()
+                try:
+                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                    signal.alarm(20)
+                    os._exit(read(files, "a") != b"1" or list(files) != ["a"])
+                finally:
+                    os._exit(2)
+            thread.join(60)
         assert os.waitpid(child, 0)[1] == 0
         assert read(files, "a") == b"1"

@@ -146,6 +146,21 @@ def test_an_image_has_the_digest_that_others_tell(
         assert found.reference.digest in (None, image.digest)
 
 
+def test_a_name_that_looks_like_an_address(saved: dict[str, Path], tmp_path: Path) -> None:
+    """`docker build -t my.app:12` makes one; no registry is asked for it."""
+    (name,) = check_archive(saved["legacy"]).images[0].names
+    renamed = b'["my.app:12"]'.ljust(len(name) + 4)
+    path = tmp_path / "renamed.tar"
+    path.write_bytes(saved["legacy"].read_bytes().replace(f'["{name}"]'.encode(), renamed))
+    options = Options(format="rootfs", from_archive=path, output=tmp_path / "root.tar")
+    assert str(save("my.app:12", options=options, network=NOWHERE).images[0].reference) == (
+        "my.app:12"
+    )
+    command = [sys.executable, "-m", "dockersave", "--format", "rootfs", "--from", str(path)]
+    subprocess.run([*command, "-o", str(tmp_path / "again.tar"), "my.app:12"], check=True)
+    assert (tmp_path / "again.tar").read_bytes() == (tmp_path / "root.tar").read_bytes()
+
+
 def test_by_the_command_line(saved: dict[str, Path], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dockersave", "--format", "rootfs"]
     done = subprocess.run(

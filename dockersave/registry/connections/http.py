@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from email.parser import Parser
 from typing import Any, cast
@@ -63,7 +63,7 @@ class Answer(http.client.HTTPResponse):
         # 203 means that a proxy has changed the content: digests will tell.
         self.code = self.status = 200 if status == _NON_AUTHORITATIVE else status
         self.reason = reason.strip()
-        text = b"".join([line for line in lines if _is_meant(line)]).decode("iso-8859-1")
+        text = b"".join(_meant(lines)).decode("iso-8859-1")
         self.headers = self.msg = Parser(_class=http.client.HTTPMessage).parsestr(text)
         # The parser drops what follows such a line, perhaps the length (RFC 9112, section 5.1).
         if self.headers.get_payload():
@@ -119,17 +119,22 @@ class Answer(http.client.HTTPResponse):
             raw.readinto = receive
 
 
-def _is_meant(line: bytes) -> bool:
-    """Whether a line of a head counts: Go ignores names with a blank before the colon.
+def _meant(lines: list[bytes]) -> Iterator[bytes]:
+    """The lines of a head that count: Go ignores names with a blank before the colon.
 
     Raises:
-        MalformedAnswer: it is about the length, and may mean anything (RFC 9112, section 5.1).
+        MalformedAnswer: one of those is about the length, and may mean anything (RFC 9112,
+            section 5.1).
     """
-    name, colon, _ = line.partition(b":")
-    is_meant = not colon or name[:1].isspace() or name == name.rstrip()
-    if not is_meant and name.rstrip().lower() in _FRAMING:
-        raise MalformedAnswer("a malformed header")
-    return is_meant
+    is_meant = True
+    for line in lines:
+        name, colon, _ = line.partition(b":")
+        if line[:1] not in (b" ", b"\t"):  # which continue the line before
+            is_meant = not colon or name == name.rstrip()
+        if not is_meant and name.rstrip().lower() in _FRAMING:
+            raise MalformedAnswer("a malformed header")
+        if is_meant:
+            yield line
 
 
 def is_chunked(values: list[str]) -> bool:

@@ -43,6 +43,8 @@ _BASE_HEADERS = {
     # Blobs are hashed as the registry stores them: no compression in transit.
     "Accept-Encoding": "identity",
 }
+_TOLD = ("gzip", "x-gzip", "zstd")
+"""Encodings that a body's first bytes tell; urllib3 decodes others."""
 
 
 class Transport:
@@ -205,11 +207,9 @@ class Transport:
         answer = sockets.body_of(response)
         answer.most = limit + LIMITS.unpacked_slack
         size = 0
-        is_packed = "Content-Encoding" in response.headers
-        unpacked = Decompressor(f"{host_of(url)}: {what}", is_packed=is_packed)
         try:
             with _memory(_room(response, answer.length, limit)) as body:
-                for part in _pieces(response, unpacked):
+                for part in _pieces(response, f"{host_of(url)}: {what}"):
                     size += len(part)
                     if size > LIMITS.document_large:
                         large(size + (answer.length or 0))
@@ -333,11 +333,21 @@ class Transport:
         return manager
 
 
-def _pieces(response: Response, unpacked: Decompressor) -> Iterator[bytes]:
-    """A body, piece by piece, decompressed."""
-    while part := response.read1(LIMITS.document_large, decode_content=False):
-        yield from unpacked.feed(part)
-    yield from unpacked.finish()
+def _pieces(response: Response, name: str) -> Iterator[bytes]:
+    """A body, piece by piece, decompressed.
+
+    Raises:
+        ContentError: it is damaged, which may be different the next time.
+    """
+    is_told = response.headers.get("Content-Encoding", "").lower() in _TOLD
+    unpacked = Decompressor(name, is_packed=is_told)
+    try:
+        while part := response.read1(LIMITS.document_large, decode_content=not is_told):
+            yield from unpacked.feed(part)
+        yield from unpacked.finish()
+    except ContentError as failure:
+        failure.transient = True
+        raise
 
 
 def _room(response: Response, length: int | None, limit: int) -> int:

@@ -34,6 +34,7 @@ TAKEN = {
     "no reason": answer(BODY, status="200"),
     "bare line feeds": b"HTTP/1.1 200 OK\n" + LENGTH.encode() + b"\n\n" + BODY,
     "a blank before a colon": answer(BODY, "X-Served-By : cache"),
+    "and a second line of it": answer(BODY, f"X-Served-By : cache\r\n 7\r\n{TYPE}"),
     "HTTP/2.0": answer(BODY).replace(b"HTTP/1.1", b"HTTP/2.0"),
     "HTTP/1.0": answer(BODY).replace(b"HTTP/1.1", b"HTTP/1.0"),
 }
