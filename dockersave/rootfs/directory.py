@@ -41,6 +41,8 @@ _SPECIAL = {
 }
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 class Placing:
     """Writes a file system into an empty directory.
@@ -296,6 +298,24 @@ def write_file(folder: int, name: str, body: bytes) -> None:
             os.utime(fd, (0, 0))
         finally:
             os.close(fd)
+
+
+def has_file(folder: str, name: str, body: bytes) -> bool:
+    """Whether a directory has a file with this content. The file is not followed.
+
+    Args:
+        folder: the directory.
+        name: the file's name.
+        body: the content.
+    """
+    try:
+        fd = os.open(os.path.join(folder, name), _READING)
+        try:
+            return os.pread(fd, len(body) + 1, 0) == body
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
 
 
 def _xattr(where: int | bytes, key: bytes) -> bytes | None:
