@@ -247,6 +247,18 @@ def test_a_bundle_as_a_tar_is_the_same(tmp_path: Path) -> None:
     assert document["hostname"] == made.digest.partition(":")[2][:12]
 
 
+def test_an_image_without_layers_has_what_a_runtime_makes(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    with serving(sample=image([], config=config_document([]))) as registry:
+        name = f"{registry.host}/sample"
+        save(name, options=Options(format="bundle", output=tmp_path / "box.tar"), network=PLAIN)
+        tree = Options(format="bundle", tar=False, tree=True, output=box)
+        save(name, options=tree, network=PLAIN)
+    with tarfile.open(tmp_path / "box.tar") as archive:
+        assert archive.getnames()[1:] == ["rootfs/dev", "rootfs/proc", "rootfs/sys"]
+    assert sorted(os.listdir(box / "rootfs")) == ["dev", "proc", "sys"]
+
+
 def test_a_bundle_whose_user_is_not_there(tmp_path: Path) -> None:
     layers = [layer([file("a", "1")])]
     made = image(layers, config=config_document(layers) | {"config": {"User": "app"}})
