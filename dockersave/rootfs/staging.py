@@ -207,7 +207,8 @@ class Stage:
         with suppress(OSError):
             where = changed_since(held, os.stat(self._saved).st_ctime_ns)
         why = "was changed since it was saved, or something is mounted in it"
-        return self._refusal(f"{why}: {shown(where)}" if where else why)
+        # Who gives a file another name changes its inode, but not the file.
+        return self._refusal(f"{why}: perhaps {shown(where)}" if where else why)
 
     def _refusal(self, why: str, found: str = "", *, way_out: str = "move it away") -> OutputError:
         what = f"{found or 'it'} exists, {'but' if found else 'and'} {why}"
@@ -307,10 +308,13 @@ class Stage:
         digest, settled = hashlib.sha256(), published
         with suppress(ValueError):
             if self._record:
-                # Until here, only others can have changed what was kept.
-                inventory.check(look(self._new))
-                # Of files with two names this removes one, which changes their inodes once more.
-                remove(self._fd, "old")
+                try:
+                    # Until here, only others can have changed what was kept.
+                    inventory.check(look(self._new))
+                finally:
+                    # Of files with two names this removes one, which changes their inodes once
+                    # more: before the note, so that they are not taken for changed since.
+                    remove(self._fd, "old")
                 settled = past(self._fd, _MARK)
             pieces = recorded(inventory.rows(self._look(digest), published, settled))
             if digest.hexdigest() == expected:
