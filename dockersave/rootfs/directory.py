@@ -41,6 +41,8 @@ _SPECIAL = {
 }
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 class Placing:
     """Writes a file system into an empty directory.
@@ -94,7 +96,7 @@ class Placing:
                     self._path = entry.path
                     while len(self._open) > entry.depth + 1:
                         self._leave()
-                    self._create(entry, layers[entry.layer])
+                    self._create(entry, layers)
                 while len(self._open) > 1:
                     self._leave()
                 self._open[0] = (*self._open[0][:2], top)
@@ -118,12 +120,12 @@ class Placing:
             cause = os.strerror(failure.errno or 0)
             raise OutputError(f"cannot write {_shown(self._path)}: {cause}") from failure
 
-    def _create(self, entry: Entry, layer: Content) -> None:
+    def _create(self, entry: Entry, layers: Sequence[Content]) -> None:
         name, parent = entry.path.rpartition(b"/")[2], self._open[-1][0]
         if entry.same in self._absent:
             return
         if not entry.same and entry.kind == FILE and self._earlier:
-            kept = self._earlier.keep(entry, layer, parent, name)
+            kept = self._earlier.keep(entry, layers[entry.layer], parent, name)
             if kept:
                 if kept.lacks:
                     self.missing.add(Missing.of(kept.lacks))
@@ -145,7 +147,7 @@ class Placing:
             os.mkdir(name, 0o700, dir_fd=parent)
             self._open.append((os.open(name, FOLDER, dir_fd=parent), entry.path, member))
         elif member.kind == FILE:
-            self._create_file(parent, name, entry, layer)
+            self._create_file(parent, name, entry, layers[entry.layer])
         elif member.kind == SYMBOLIC_LINK:
             os.symlink(member.target, name, dir_fd=parent)
             self._own_name(parent, name, member)
@@ -296,6 +298,24 @@ def write_file(folder: int, name: str, body: bytes) -> None:
             os.utime(fd, (0, 0))
         finally:
             os.close(fd)
+
+
+def has_file(folder: str, name: str, body: bytes) -> bool:
+    """Whether a directory has a file with this content. The file is not followed.
+
+    Args:
+        folder: the directory.
+        name: the file's name.
+        body: the content.
+    """
+    try:
+        fd = os.open(os.path.join(folder, name), _READING)
+        try:
+            return os.pread(fd, len(body) + 1, 0) == body
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
 
 
 def _xattr(where: int | bytes, key: bytes) -> bytes | None:

@@ -102,9 +102,12 @@ class Tree(Nodes):
 
         Args:
             paths: from the root.
+
+        Raises:
+            ContentError: they have too long names, too many names or links.
         """
         for path in paths:
-            self._walk(_parts(os.fsencode(path)), create=True)
+            self._walk(_parts(path.encode()), create=True)
 
     def entries(self) -> Iterator[Entry]:
         """All paths, each directory before what is in it, and names in the order of their bytes.
@@ -249,8 +252,6 @@ class Tree(Nodes):
                 self._place[ROOT] = place
             return
         name = parts.pop()
-        if len(name) > LIMITS.rootfs_name:
-            raise ContentError(f"a layer has a member with too long a name: {_shown(name)}")
         if name.startswith(_WHITEOUT):
             self._hide(parts, name)
             return
@@ -259,8 +260,7 @@ class Tree(Nodes):
             # Nothing is in a whiteout.
             return
         size = member.stored
-        if member.sparse_map is not None:
-            self._is_sparse = True
+        self._is_sparse |= member.sparse_map is not None
         if member.kind == HARD_LINK:
             place, size = self._linked(member)
         self._put(self._directory(parts), name, place, size)

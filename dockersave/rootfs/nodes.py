@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator
 
 from ..archive.read.headers import DIRECTORY
-from ..errors import ContentError
+from ..errors import ContentError, shown
 from ..limits import LIMITS
 from .headers import Member
 
@@ -144,6 +144,8 @@ class Nodes:
 
     def _new(self, directory: int, name: bytes, slot: int) -> int:
         """Make a node, for a name that has none, and whose slot is that."""
+        if len(name) > LIMITS.rootfs_name:
+            raise ContentError(f"{shown(name.decode('utf-8', 'replace'))} is too long a name")
         node = len(self._parent)
         if node >= LIMITS.rootfs_entries:
             raise ContentError(f"the layers have more than {LIMITS.rootfs_entries} paths")

@@ -90,7 +90,7 @@ def runtime_config(
         "user": {"uid": user.uid, "gid": user.gid},
         "args": args or ["sh"],
         "env": env,
-        "cwd": posixpath.join("/", _text(config.get("WorkingDir"), "WorkingDir")),
+        "cwd": posixpath.join("/", _path(config.get("WorkingDir"), "WorkingDir")),
         # As in Docker, a user who is not root has none.
         "capabilities": dict.fromkeys(
             ("bounding",) if user.uid else ("bounding", "effective", "permitted"), _CAPABILITIES
@@ -244,6 +244,14 @@ def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise _malformed(what)
     return value
+
+
+def _path(value: object, what: str) -> str:
+    path = _text(value, what)
+    # JSON has both: NUL, and halves of surrogate pairs.
+    if "\0" in path or any("\ud800" <= each <= "\udfff" for each in path):
+        raise _malformed(what)
+    return path
 
 
 def _texts(value: object, what: str) -> list[str]:

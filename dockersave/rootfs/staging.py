@@ -28,6 +28,8 @@ from .walk import EMPTY, FOLDER, Seen, changed_since, fingerprint, look, remove
 _MARK = ".dockersave"
 """The file that makes `NAME.part` ours."""
 _INSIDE = ("new", "old", "note")
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+"""POSIX has the first two for a directory that is not empty."""
 
 
 class Stage:
@@ -183,6 +185,12 @@ class Stage:
         status = os.lstat(self.path)
         if not stat.S_ISDIR(status.st_mode):
             raise self._refusal("is not a directory")
+        if os.path.ismount(self.path):
+            raise self._refusal("is a mount point", way_out="unmount it")
+        above = os.stat(os.path.dirname(self.path) or ".")
+        if above.st_mode & stat.S_ISVTX and os.geteuid() not in (0, above.st_uid, status.st_uid):
+            # There, as in /tmp, only its owner can replace it.
+            raise self._refusal("belongs to another user")
         held = os.open(self.path, FOLDER)
         try:
             # A note by somebody else counts for a directory of theirs only.
@@ -199,13 +207,14 @@ class Stage:
         with suppress(OSError):
             where = changed_since(held, os.stat(self._saved).st_ctime_ns)
         why = "was changed since it was saved, or something is mounted in it"
-        return self._refusal(f"{why}: {shown(where)}" if where else why)
+        # Who gives a file another name changes its inode, but not the file.
+        return self._refusal(f"{why}: perhaps {shown(where)}" if where else why)
 
-    def _refusal(self, why: str, found: str = "") -> OutputError:
+    def _refusal(self, why: str, found: str = "", *, way_out: str = "move it away") -> OutputError:
         what = f"{found or 'it'} exists, {'but' if found else 'and'} {why}"
         return OutputError(
             f"cannot write {self.path}: {what}",
-            f"move it away, or choose another name with {argument('output')}",
+            f"{way_out}, or choose another name with {argument('output')}",
         )
 
     def _note(self, *fingerprints: str, record: Iterable[bytes] = ()) -> None:
@@ -247,10 +256,11 @@ class Stage:
                 # Killed in between, the next run knows either of them.
                 record = self._record.pieces() if self._record else ()
                 self._note(*([old[1]] if old else []), new, record=record)
-                if old:
-                    self._replace(old[0])
-                else:
-                    self._move_new()
+                with self._naming():
+                    if old and old[1] != EMPTY:
+                        self._replace(old[0])
+                    else:
+                        self._move_new()
             sync(os.path.dirname(self.path) or ".")
             # It is published. Without what follows, the next save cannot keep files.
             with suppress(OSError):
@@ -298,15 +308,30 @@ class Stage:
         digest, settled = hashlib.sha256(), published
         with suppress(ValueError):
             if self._record:
-                # Until here, only others can have changed what was kept.
-                inventory.check(look(self._new))
-                # Of files with two names this removes one, which changes their inodes once more.
-                remove(self._fd, "old")
+                try:
+                    # Until here, only others can have changed what was kept.
+                    inventory.check(look(self._new))
+                finally:
+                    # Of files with two names this removes one, which changes their inodes once
+                    # more: before the note, so that they are not taken for changed since.
+                    remove(self._fd, "old")
                 settled = past(self._fd, _MARK)
             pieces = recorded(inventory.rows(self._look(digest), published, settled))
             if digest.hexdigest() == expected:
                 return pieces
         return iter(())
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Say why it cannot have its name."""
+        try:
+            yield
+        except OSError as failure:
+            if failure.errno == errno.EBUSY:
+                raise self._refusal("is a mount point", way_out="unmount it") from failure
+            if failure.errno in _TAKEN:
+                raise self._refusal("was changed in the meantime") from failure
+            raise
 
     def _replace(self, held: int) -> None:
         """Give the name to the new one.
@@ -327,17 +352,17 @@ class Stage:
             except BaseException:
                 os.rename("old", self.path, src_dir_fd=self._fd)
                 raise
-        except BaseException as failure:
+        except BaseException:
             with suppress(OSError):
                 os.fchmod(held, mode)
-            if isinstance(failure, OSError) and failure.errno == errno.EBUSY:
-                raise OutputError(
-                    f"cannot write {self.path}: something is mounted there",
-                    f"unmount it, or choose another name with {argument('output')}",
-                ) from failure
             raise
 
     def _move_new(self) -> None:
+        """Give it a name that nothing has, or an empty directory.
+
+        That one is replaced in one step (rename(2)), whomever it belongs to, and only if it is
+        still empty.
+        """
         mode = stat.S_IMODE(os.fstat(self._new).st_mode)
         # Who may not write into a directory may not move it elsewhere.
         os.fchmod(self._new, mode | stat.S_IRWXU)

@@ -54,7 +54,8 @@ def pieces(
 def _blocks_of(tree: Tree, layers: Sequence[Content], prefix: bytes) -> Iterator[bytes]:
     for entry in tree.entries():
         yield header(entry, prefix)
-        if not entry.same:
+        # What no layer describes may be in an image without layers.
+        if entry.kind == FILE and not entry.same:
             yield from whole(layers[entry.layer], entry.member)
             yield bytes(padding(entry.member.size))
 

@@ -103,9 +103,10 @@ def look(folder: int) -> Iterator[Seen]:
 
 
 def changed_since(folder: int, moment: int) -> str:
-    """Where something in a directory was changed, or is mounted; empty if that cannot be told.
+    """Where something in a directory was perhaps changed, or is mounted; empty if nowhere.
 
-    A directory says less than what is in it: it is changed by what is added or removed.
+    It goes by the times of inodes, which another name for a file changes, too. A directory says
+    less than what is in it: it is changed by what is added or removed.
 
     Args:
         folder: the directory, open.

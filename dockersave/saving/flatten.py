@@ -84,7 +84,7 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
 
 def _into_directory(job: Job, image: Image, path: str) -> bool:
     from ..archive.write import room_to_leave
-    from ..rootfs.directory import Placing, make_directory, write_file
+    from ..rootfs.directory import Placing, has_file, make_directory, write_file
     from ..rootfs.saved_record import Recording
     from ..rootfs.staging import Stage
     from ..rootfs.unchanged import Earlier
@@ -92,6 +92,7 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
 
     with closing(Stage(path)) as stage, ExitStack() as ending:
         top = root = stage.open()
+        has_config = True
         if job.format.root:
             root = make_directory(top, job.format.root)
             ending.callback(os.close, root)
@@ -114,6 +115,7 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
             if root != top:
                 whose = (os.geteuid(), os.getegid())
                 config = _made_to_run(image, tree, layers, whose if whose[0] else None, earlier)
+                has_config = has_file(path, _CONFIG, config)
                 write_file(top, _CONFIG, config)
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
@@ -123,7 +125,8 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
         job.session.notify(
             f"{path}: {lacks}: that takes root, or another file system; a tar keeps everything"
         )
-    return bool(is_same and record and record.layers == digests and placing.inventory.is_kept)
+    is_record = bool(record and record.layers == digests)
+    return is_same and has_config and is_record and placing.inventory.is_kept
 
 
 def _check_room(

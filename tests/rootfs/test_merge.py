@@ -173,9 +173,16 @@ def test_directories_that_no_layer_describes_are_the_same_everywhere() -> None:
 def test_too_long_names_are_refused() -> None:
     with pytest.raises(ContentError, match="too long a name"):
         merged([file("x" * 256)])
+    with pytest.raises(ContentError, match="too long a name"):
+        merged([file("x" * 256 + "/b")])
+    with pytest.raises(ContentError, match="too long a name"):
+        merged([symlink("a", "x" * 256), file("a/b")])
+    with pytest.raises(ContentError, match="too long a name"):
+        merged([]).provide(["x" * 256])
     with pytest.raises(ContentError, match="unsafe name"):
         merged([file("x/" * 2050)])
     assert paths([file("x" * 255)]) == ["x" * 255]
+    assert paths([file("x" * 255 + "/b")]) == ["x" * 255, "x" * 255 + "/b"]
 
 
 def test_paths_that_links_make_too_long_are_refused() -> None:

@@ -139,6 +139,7 @@ def test_annotations_and_that_labels_come_first() -> None:
     "config",
     [
         "text", {"Cmd": "sh"}, {"Entrypoint": [1]}, {"Env": {}}, {"User": 7}, {"WorkingDir": []},
+        {"WorkingDir": "/a\0b"}, {"WorkingDir": "/\ud800"},
         {"Labels": []}, {"Labels": {"a": 1}}, {"StopSignal": 9}, {"ExposedPorts": "80"},
     ],
 )  # fmt: skip
@@ -245,6 +246,32 @@ def test_a_bundle_as_a_tar_is_the_same(tmp_path: Path) -> None:
     document = json.loads(body)
     assert document["process"]["user"]["uid"] == 1000
     assert document["hostname"] == made.digest.partition(":")[2][:12]
+
+
+@pytest.mark.parametrize("path", ["/a\0b", "/" + "x" * 300, "/d" * 600])
+def test_a_working_directory_that_cannot_be_is_refused(path: str, tmp_path: Path) -> None:
+    layers = [layer([file("a", "1")])]
+    made = image(layers, config=config_document(layers, WorkingDir=path))
+    with serving(sample=made) as registry:
+        for options in (
+            Options(format="bundle", output=tmp_path / "box.tar"),
+            Options(format="bundle", tar=False, tree=True, output=tmp_path / "box"),
+        ):
+            with pytest.raises(ContentError):
+                save(f"{registry.host}/sample", options=options, network=PLAIN)
+    assert names_in(tmp_path) == []
+
+
+def test_an_image_without_layers_has_what_a_runtime_makes(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    with serving(sample=image([], config=config_document([]))) as registry:
+        name = f"{registry.host}/sample"
+        save(name, options=Options(format="bundle", output=tmp_path / "box.tar"), network=PLAIN)
+        tree = Options(format="bundle", tar=False, tree=True, output=box)
+        save(name, options=tree, network=PLAIN)
+    with tarfile.open(tmp_path / "box.tar") as archive:
+        assert archive.getnames()[1:] == ["rootfs/dev", "rootfs/proc", "rootfs/sys"]
+    assert sorted(os.listdir(box / "rootfs")) == ["dev", "proc", "sys"]
 
 
 def test_a_bundle_whose_user_is_not_there(tmp_path: Path) -> None:

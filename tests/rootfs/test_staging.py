@@ -37,17 +37,6 @@ def test_what_a_save_made_is_replaced(path: Path) -> None:
     assert names(path.parent) == ["root", "root.saved"]
 
 
-def test_an_empty_directory_is_replaced(path: Path) -> None:
-    """It was made beforehand, as people do, or all that was in it was removed."""
-    path.mkdir()
-    publish(path, a="1")
-    assert files_in(path) == {"a": "1"}
-    (path / "a").unlink()
-    publish(path, a="2")
-    assert files_in(path) == {"a": "2"}
-    assert names(path.parent) == ["root", "root.saved"]
-
-
 def test_without_commit_nothing_has_changed(path: Path) -> None:
     publish(path, a="1")
     with closing(Stage(str(path))) as stage:
@@ -114,8 +103,8 @@ def _add_inside(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        (_add, ": mine"), (_append, ": a"), (_chmod, ": a"), (_link, ": s"),
-        (_remove, ""), (_remove_inside, ": d/e"), (_add_inside, ": d/e/y"),
+        (_add, "mine"), (_append, "a"), (_chmod, "a"), (_link, "s"),
+        (_remove, ""), (_remove_inside, "d/e"), (_add_inside, "d/e/y"),
     ],
 )  # fmt: skip
 def test_it_is_said_where_it_was_changed(
@@ -135,7 +124,8 @@ def test_it_is_said_where_it_was_changed(
     change(path)
     with closing(Stage(str(path))) as stage, pytest.raises(OutputError) as caught:
         stage.check_names()
-    assert str(caught.value).endswith(f"or something is mounted in it{where}")
+    said = f": perhaps {where}" if where else ""
+    assert str(caught.value).endswith(f"or something is mounted in it{said}")
 
 
 def seen(path: Path) -> str:
@@ -158,7 +148,10 @@ def test_a_mount_in_it_is_a_change_and_is_not_entered(path: Path) -> None:
         # To the eye nothing has changed.
         os.utime(proc, ns=(made, made))
         before = seen(path)
-        with closing(Stage(str(path))) as stage, pytest.raises(OutputError, match=r"in it: proc$"):
+        with (
+            closing(Stage(str(path))) as stage,
+            pytest.raises(OutputError, match=r"in it: perhaps proc$"),
+        ):
             stage.check_names()
         (proc / "inner").touch()
         os.utime(proc, ns=(made, made))
@@ -268,7 +261,7 @@ def test_what_cannot_be_replaced_keeps_its_mode(
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", busy)
             patch.setattr(stage, "_note", lambda *fingerprints, record: None)
-            with pytest.raises(OutputError, match="is mounted there"):
+            with pytest.raises(OutputError, match="is a mount point"):
                 stage.commit()
     assert stat.S_IMODE(path.stat().st_mode) == 0o555
     assert files_in(path) == {"a": "1"}

@@ -83,6 +83,18 @@ def test_a_tar(tmp_path: Path) -> None:
     assert owners == {path: facts[1] for path, facts in wanted.items()}
 
 
+def test_an_image_without_layers_has_a_root(tmp_path: Path) -> None:
+    more = {"owner_map": RANGES, "format": "rootfs"}
+    with serving(sample=image([])) as served:
+        name = f"{served.host}/sample"
+        save(name, options=Options(**more, output=tmp_path / "a.tar"), network=PLAIN)  # type: ignore[arg-type]
+        tree = Options(**more, tar=False, tree=True, output=tmp_path / "root")  # type: ignore[arg-type]
+        save(name, options=tree, network=PLAIN)
+    assert (tmp_path / "root").stat().st_uid == 100_000
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        assert [(each.name, each.uid) for each in archive] == [(".", 100_000)]
+
+
 def test_without_it_the_owners_are_the_images(tmp_path: Path) -> None:
     with tarfile.open(made(tmp_path / "root.tar", [])) as archive:
         assert archive.getmember("user").uid == 1000

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from dockersave.errors import ContentError
 from dockersave.saving.save import Saved, save
-from tests.images import image, raw_layer
+from tests.images import config_document, image, raw_layer
 from tests.registry.simulator import Simulator
 from tests.rootfs.layers import Item, file, tar
 from tests.rootfs.layouts import of_directory
@@ -165,6 +165,18 @@ def test_bundles_are_updated_too(
     if forms[1] == "bundle":
         config = (path / "config.json").read_bytes()
         assert config == (tmp_path / "fresh" / "config.json").read_bytes()
+
+
+def test_a_bundle_whose_config_alone_differs_is_not_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "box"
+    layers = [raw_layer(tar(BASE))]
+    one, two = (image(layers, config=config_document(layers, env=[f"A={value}"])) for value in "12")
+    with serving(one=one, two=two) as registry:
+        assert not saving(registry, "one", path, format="bundle").unchanged
+        assert saving(registry, "one", path, format="bundle").unchanged
+        assert not saving(registry, "two", path, format="bundle").unchanged
+        assert '"A=2"' in (path / "config.json").read_text()
+        assert saving(registry, "two", path, format="bundle").unchanged
 
 
 def test_a_part_is_updated_to_the_whole(registry: Simulator, tmp_path: Path) -> None:

@@ -113,6 +113,24 @@ def test_what_is_changed_before_it_is_recorded_is_written_anew(
     assert names_in(tmp_path) == ["fresh", "fresh.saved", "root", "root.saved"]
 
 
+def test_after_that_it_is_not_said_of_what_was_kept_that_it_was_changed_later(
+    registry: Simulator, update: Update, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = update
+    whole = disk.sync
+
+    def published(folder: str) -> None:
+        whole(folder)
+        in_place(path / "etc" / "z")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dockersave.rootfs.staging.sync", published)
+        saving(registry, "two", path)
+    saved = path.with_name("root.saved").stat().st_ctime_ns
+    kept = [each for each in path.rglob("*") if each.is_file() and each.stat().st_ctime_ns > saved]
+    assert kept == []
+
+
 def test_what_others_have_a_name_of_is_not_kept(
     registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
