@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,30 @@ def test_layers_that_are_fetched_again_need_room(
     free(monkeypatch, 2_100_000)
     saving(registry, "two", path)
     assert of_directory(path) == expected
+
+
+def test_what_a_killed_update_has_kept_frees_no_room(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "root"
+    saving(registry, "one", path)
+    child = os.fork()
+    if not child:
+        os.sync = lambda: os._exit(9)
+        saving(registry, "two", path)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert (path / "large").stat().st_nlink == 2
+    # What is new, and some directories.
+    assert 50_000 < foreseen(registry, "two", path).kept < 100_000
+    # Its second names have changed the inodes: all is written anew.
+    free(monkeypatch, 1_500_000)
+    before = len(registry.of("blob"))
+    with pytest.raises(OutputError, match="needs at least"):
+        saving(registry, "two", path)
+    assert len(registry.of("blob")) == before
+    monkeypatch.undo()
+    saving(registry, "two", path)
 
 
 def test_files_that_may_be_equal_need_no_room(
