@@ -98,7 +98,8 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
         digests, check = _diff_ids(image), job.session.cancellation.check
         unnamed = partial(spool, job.working_dir)
         owners = parse_owner_map(job.options.owner_map)
-        recording = ending.enter_context(closing(Recording(unnamed(), digests, owners)))
+        recording = Recording(unnamed(), digests, owners, job.options.only)
+        ending.callback(recording.close)
         record, folder = remembered(job, stage) or (None, -1)
         earlier = Earlier(record, folder, digests, check) if record else None
         placing = Placing(root, check, earlier, job.format.root)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,14 @@ def remembered(job: Job, stage: Stage) -> tuple[Record, int] | None:
     from ..transfer.window import spool
 
     found = stage.earlier(partial(spool, job.working_dir))
-    owners = [list(each) for each in parse_owner_map(job.options.owner_map)]
-    # If they are others now, all files have others.
-    return found if found and found[0].owners == owners else None
+    if found is None:
+        return None
+    record, only = found[0], sorted(job.options.only)
+    # If owners are others now, all files have others.
+    has_owners = record.owners == [list(each) for each in parse_owner_map(job.options.owner_map)]
+    # If it was another part, nothing tells which files of its layers are missing.
+    has_part = not record.only or sorted(record.only) == only
+    return found if has_owners and has_part else None
 
 
 def noted(job: Job, destination: Destination) -> Set[str] | None:
@@ -62,15 +67,23 @@ def noted(job: Job, destination: Destination) -> Set[str] | None:
     Raises:
         OutputError: what an earlier save has noted cannot be read.
     """
-    if not (destination.is_file_system and destination.tree):
-        return None
-    if not os.path.lexists(destination.tree):
-        return None
+    with _record(job, destination) as record:
+        return record.known if record else None
+
+
+@contextmanager
+def _record(job: Job, destination: Destination) -> Iterator[Record | None]:
+    """What an earlier save of a directory has noted, if it still counts."""
+    path = destination.tree if destination.is_file_system else None
+    if not path or not os.path.lexists(path):
+        yield None
+        return
     from ..rootfs.staging import Stage
 
-    with closing(Stage(destination.tree)) as stage:
+    with closing(Stage(path)) as stage:
         found = remembered(job, stage)
-        return found[0].known if found else None
+        with closing(found[0]) if found else nullcontext():
+            yield found[0] if found else None
 
 
 def certain(job: Job, layers: Sequence[Layer], known: Collection[str]) -> Sequence[Layer]:
@@ -92,7 +105,8 @@ def certain(job: Job, layers: Sequence[Layer], known: Collection[str]) -> Sequen
 def spared(job: Job, images: Sequence[Image], destination: Destination) -> Collection[str]:
     """The layers that would not be fetched, so far as that can be told without fetching one.
 
-    For a part of a file system, the indexes of layers are fetched, if all layers have one.
+    For a part of a file system, the indexes of layers are fetched, if all have one that are not
+    noted.
 
     Args:
         job: the run.
@@ -105,13 +119,14 @@ def spared(job: Job, images: Sequence[Image], destination: Destination) -> Colle
     Raises:
         OutputError: what an earlier save has noted cannot be read.
     """
-    layers, known = job.format.layers(images), noted(job, destination)
-    if known is not None or not job.options.only or certain(job, layers, ()):
-        return known or ()
-    from ..rootfs.merge import Tree
-    from ..transfer.window import spool
-
+    layers = job.format.layers(images)
     with ExitStack() as ending:
+        record = ending.enter_context(_record(job, destination))
+        known: Set[str] = record.known if record else set()
+        if certain(job, layers, known):
+            return known
+        from ..rootfs.merge import Tree
+        from ..transfer.window import spool
 
         def unnamed() -> int:
             file = spool(job.working_dir)
@@ -120,11 +135,14 @@ def spared(job: Job, images: Sequence[Image], destination: Destination) -> Colle
 
         image = images[0]
         digests = [stored.digest for _, stored in image.layers(image.primary)]
-        guessed = stand_ins(job, image, digests, unnamed)
-        if guessed.keys() != set(digests):
-            return ()
-        merge = partial(Tree, [guessed[each] for each in digests], job.session.cancellation.check)
-        return set(digests).difference(needed(job, digests, merge, guessed.keys()))
+        heads = stand_ins(job, image, set(digests) - known, unnamed)
+        guessed = set(heads)
+        if not guessed or set(digests) - guessed - known:
+            return known
+        if record:
+            heads |= {each: record.skeleton(each) for each in known & set(digests)}
+        merge = partial(Tree, [heads[each] for each in digests], job.session.cancellation.check)
+        return known | guessed.difference(needed(job, digests, merge, guessed))
 
 
 def stand_ins(

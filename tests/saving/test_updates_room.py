@@ -146,3 +146,36 @@ def test_what_a_forecast_says_comes_true(registry: Simulator, tmp_path: Path) ->
     again = foreseen(registry, "two", path)
     assert (again.layers, again.fetched, again.needed) == ((), 0, 0)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["root", "root.saved"]
+
+
+def test_what_another_part_has_left_is_not_counted_on(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "root"
+    whole = foreseen(registry, "two", path)
+    saving(registry, "two", path, only=["new"])
+    assert (path / "new").exists()
+    assert not (path / "large").exists()
+    found = foreseen(registry, "two", path)
+    assert (found.layers, found.needed) == (whole.layers, whole.needed)
+    before = len(registry.of("blob"))
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "free_room", lambda fd: found.needed - found.kept - 1)
+        with pytest.raises(OutputError, match="needs at least"):
+            saving(registry, "two", path)
+    assert len(registry.of("blob")) == before
+    assert saving(registry, "two", path).fetched == found.fetched
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [([], ["new"]), (["new", "same"], ["same", "new"]), (["same"], ["same"])]
+)
+def test_a_part_of_what_is_there_needs_nothing(
+    before: list[str], after: list[str], registry: Simulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "root"
+    saving(registry, "two", path, only=before)
+    found = foreseen(registry, "two", path, only=after)
+    assert (found.layers, found.needed) == ((), 0)
+    assert fetched(registry, lambda: saving(registry, "two", path, only=after)) == 0
+    assert sorted(each.name for each in path.iterdir()) == sorted(after)
