@@ -33,6 +33,7 @@ def registry() -> Iterator[Simulator]:
         "two": layered(BASE, NEW),
         "zeros": layered(BASE, [file("zeros", bytes(1 << 20))]),
         "again": layered([*BASE, *NEW]),
+        "other": layered(BASE, [file("large", Random(3).randbytes(len(LARGE)))]),
     }
     with serving(**images) as served:
         yield served
@@ -131,6 +132,23 @@ def test_files_that_may_be_equal_need_no_room(
     saving(registry, "two", path)
     free(monkeypatch, foreseen(registry, "again", path).needed)
     saving(registry, "again", path)
+    assert of_directory(path) == expected
+
+
+def test_a_layer_that_is_fetched_to_be_compared_needs_room(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "root"
+    expected = fresh(registry, "one", tmp_path / "fresh")
+    saving(registry, "other", path)
+    before = len(registry.of("blob"))
+    # The files are equally large: they could be the same, so that of the file is not asked for.
+    free(monkeypatch, 500_000)
+    with pytest.raises(OutputError, match=re.escape("needs at least 1 MB")):
+        saving(registry, "one", path)
+    assert len(registry.of("blob")) == before
+    free(monkeypatch, 1_100_000)
+    saving(registry, "one", path)
     assert of_directory(path) == expected
 
 
