@@ -111,7 +111,7 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
             merged(job, image, recording, record) as (tree, layers),
             closing(record) if record else nullcontext(),
         ):
-            _check_room(path, tree, digests, earlier, record)
+            job.leave_room(_check_room(path, tree, digests, earlier, record))
             if root != top:
                 whose = (os.geteuid(), os.getegid())
                 config = _made_to_run(image, tree, layers, whose if whose[0] else None, earlier)
@@ -129,27 +129,31 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
 
 def _check_room(
     path: str, tree: Tree, digests: Sequence[str], earlier: Earlier | None, record: Record | None
-) -> None:
+) -> int:
     """Check that there is enough space for a directory, and for layers that are fetched for it.
+
+    Returns:
+        How much that is, in bytes.
 
     Raises:
         OutputError: there is not, or it cannot be determined.
     """
     from ..archive.write.room import Room
 
-    def check(content: int, layers: Iterable[str]) -> None:
+    def check(content: int, layers: Iterable[str]) -> int:
         needed = content + sum(record.skeleton(each).least_size for each in layers if record)
         Room((path,), needed, 0, is_exact=False).check()
+        return needed
 
     known = record.known & set(digests) if record else set()
     try:
-        check(tree.content, known)
+        return check(tree.content, known)
     except OutputError:
         if not earlier:
             raise
         # Not counted before, because that takes time.
         content, numbers = earlier.lacks(tree.entries())
-        check(content, known & {digests[each] for each in numbers})
+        return check(content, known & {digests[each] for each in numbers})
 
 
 def _diff_ids(image: Image) -> list[str]:

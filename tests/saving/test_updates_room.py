@@ -13,6 +13,7 @@ import pytest
 from dockersave import Forecast, forecast
 from dockersave.archive import disk
 from dockersave.errors import OutputError
+from dockersave.transfer import cache
 from tests.registry.simulator import Simulator
 from tests.rootfs.layers import file
 from tests.rootfs.layouts import of_directory
@@ -122,6 +123,22 @@ def test_what_a_killed_update_has_kept_frees_no_room(
     assert len(registry.of("blob")) == before
     monkeypatch.undo()
     saving(registry, "two", path)
+
+
+def test_the_cache_leaves_room_for_layers_that_are_fetched_again(
+    registry: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = tmp_path / "root", tmp_path / "cache"
+    old, new = foreseen(registry, "two", path).layers
+    saving(registry, "one", path)
+    in_place(path / "large")
+    # As above: enough for the layer and the file, but for no copy of either.
+    for module in (disk, cache):
+        monkeypatch.setattr(module, "free_room", lambda fd: 2_100_000)
+    saving(registry, "two", path, cache_dir=str(folder))
+    kept = {each.name for each in folder.rglob("*") if each.is_file()}
+    assert new.digest.partition(":")[2] in kept
+    assert old.digest.partition(":")[2] not in kept
 
 
 def test_files_that_may_be_equal_need_no_room(
