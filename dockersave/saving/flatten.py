@@ -21,7 +21,7 @@ from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
 from .job import Job
 from .layer_files import LaterLayer, LayerFile
-from .selection import needed, remembered, selected, stand_ins
+from .selection import needed, remembered, select_parts, stand_ins
 
 if TYPE_CHECKING:
     from ..rootfs.headers import Content, Member
@@ -238,7 +238,7 @@ def merged(
             for digest in known:
                 recording.copy(digest, record)
         if job.options.only:
-            for line in selected(tree, job.options.only):
+            for line in select_parts(tree, job.options.only):
                 job.session.notify(line)
         later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}
         yield tree, [fetched.get(digest) or later[digest] for digest in digests]

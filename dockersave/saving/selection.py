@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -213,11 +213,11 @@ def needed(
     return sources.intersection(without)
 
 
-def selected(tree: Tree, paths: Sequence[str]) -> Iterator[str]:
+def select_parts(tree: Tree, paths: Sequence[str]) -> list[str]:
     """Select parts of a file system, and say what people may not expect: links are not followed.
 
     Args:
-        tree: the file system.
+        tree: the file system, whole.
         paths: its parts.
 
     Returns:
@@ -228,19 +228,38 @@ def selected(tree: Tree, paths: Sequence[str]) -> Iterator[str]:
     """
     from ..archive.read.headers import SYMBOLIC_LINK
 
-    targets: dict[str, str] = {}
-    for path in paths:
-        with suppress(ContentError):  # a circle of links
-            if (there := tree.find(os.fsencode(path))) is not None:
-                targets[path] = os.fsdecode(there.path)
-    tree.select(paths)
+    places: set[bytes] = set()
+    links: dict[str, bytes] = {}
     for path in paths:
         found = tree.find(os.fsencode(path), follow=False)
-        if found is None or found.kind != SYMBOLIC_LINK:
+        if found is None or found.path in places:
             continue
-        target = shown(targets.get(path) or os.fsdecode(found.member.target))
-        line = f"{shown(path)} is a symbolic link to {target}, which is not"
-        if path not in targets:
-            yield f"{line} in the image"
-        elif tree.find(os.fsencode(path)) is None:
-            yield f"{line} saved: {argument('only', target)} adds it"
+        places.add(found.path)
+        if found.kind == SYMBOLIC_LINK:
+            links[path] = found.member.target
+    lines = [_about_link(tree, path, target, places) for path, target in links.items()]
+    tree.select(paths)
+    return [line for line in lines if line]
+
+
+def _about_link(tree: Tree, path: str, target: bytes, saved: Set[bytes]) -> str:
+    """What to say of a symbolic link; empty if what it points to is saved, too.
+
+    Args:
+        tree: the file system, whole.
+        path, target: the link's.
+        saved: what is saved of it, with all that is in it.
+    """
+    line = f"{shown(path)} is a symbolic link to"
+    try:
+        there = tree.find(os.fsencode(path))
+    except ContentError:
+        return f"{line} {shown(os.fsdecode(target))}: the links lead in a circle, or are too many"
+    if there is None:
+        return f"{line} {shown(os.fsdecode(target))}, which is not in the image"
+    above = there.path
+    while above and above not in saved:
+        above = os.path.dirname(above)
+    name = shown(os.fsdecode(there.path) or "/")
+    missing = f"{line} {name}, which is not saved: {argument('only', name)} adds it"
+    return "" if above in saved else missing
