@@ -21,7 +21,7 @@ from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
 from .job import Job
 from .layer_files import LaterLayer, LayerFile
-from .selection import needed, remembered, select_parts, stand_ins
+from .selection import earlier_record, needed_layers, select_parts, stand_ins
 
 if TYPE_CHECKING:
     from ..rootfs.headers import Content, Member
@@ -98,9 +98,9 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
         digests, check = _diff_ids(image), job.session.cancellation.check
         unnamed = partial(spool, job.working_dir)
         owners = parse_owner_map(job.options.owner_map)
-        recording = Recording(unnamed(), digests, owners, job.options.only)
+        recording = Recording(unnamed(), digests, owners, sorted(job.options.only))
         ending.callback(recording.close)
-        record, folder = remembered(job, stage) or (None, -1)
+        record, folder = earlier_record(job, stage) or (None, -1)
         earlier = Earlier(record, folder, digests, check) if record else None
         placing = Placing(root, check, earlier, job.format.root)
         known = record.known if record else ()
@@ -140,20 +140,24 @@ def _check_room(
     """
     from ..archive.write.room import Room
 
+    sizes: dict[str, int] = {}
+    if record:
+        known = record.known & set(digests)
+        sizes = {each: record.skeleton(each).least_size for each in known}
+
     def check(content: int, layers: Iterable[str]) -> int:
-        needed = content + sum(record.skeleton(each).least_size for each in layers if record)
+        needed = content + sum(sizes[each] for each in layers)
         Room((path,), needed, 0, is_exact=False).check()
         return needed
 
-    known = record.known & set(digests) if record else set()
     try:
-        return check(tree.content, known)
+        return check(tree.content, sizes)
     except OutputError:
         if not earlier:
             raise
         # Not counted before, because that takes time.
         content, numbers = earlier.lacks(tree.entries())
-        return check(content, known & {digests[each] for each in numbers})
+        return check(content, sizes.keys() & {digests[each] for each in numbers})
 
 
 def _diff_ids(image: Image) -> list[str]:
@@ -219,7 +223,7 @@ def merged(
         while True:
             fetched |= fetch(missing)
             merge_now = partial(merge, None)
-            missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
+            missing = needed_layers(job, digests, merge_now, guessed.keys() - fetched.keys())
             if not missing:
                 break
         unread = guessed.keys() - fetched.keys()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..rootfs.staging import Stage
 
 
-def remembered(job: Job, stage: Stage) -> tuple[Record, int] | None:
+def earlier_record(job: Job, stage: Stage) -> tuple[Record, int] | None:
     """What an earlier save of a directory has noted, if it still counts.
 
     Args:
@@ -48,15 +48,15 @@ def remembered(job: Job, stage: Stage) -> tuple[Record, int] | None:
     found = stage.earlier(partial(spool, job.working_dir))
     if found is None:
         return None
-    record, only = found[0], sorted(job.options.only)
+    record = found[0]
     # If owners are others now, all files have others.
     has_owners = record.owners == [list(each) for each in parse_owner_map(job.options.owner_map)]
     # If it was another part, nothing tells which files of its layers are missing.
-    has_part = not record.only or sorted(record.only) == only
+    has_part = record.only in ([], sorted(job.options.only))
     return found if has_owners and has_part else None
 
 
-def noted(job: Job, destination: Destination) -> Set[str] | None:
+def recorded_layers(job: Job, destination: Destination) -> Set[str] | None:
     """The layers that an update of a directory may not have to fetch, by diff_ids.
 
     They are fetched all the same if a file of theirs has come to light again, or was changed.
@@ -67,12 +67,12 @@ def noted(job: Job, destination: Destination) -> Set[str] | None:
     Raises:
         OutputError: what an earlier save has noted cannot be read.
     """
-    with _record(job, destination) as record:
+    with _open_record(job, destination) as record:
         return record.known if record else None
 
 
 @contextmanager
-def _record(job: Job, destination: Destination) -> Iterator[Record | None]:
+def _open_record(job: Job, destination: Destination) -> Iterator[Record | None]:
     """What an earlier save of a directory has noted, if it still counts."""
     path = destination.tree if destination.is_file_system else None
     if not path or not os.path.lexists(path):
@@ -81,18 +81,20 @@ def _record(job: Job, destination: Destination) -> Iterator[Record | None]:
     from ..rootfs.staging import Stage
 
     with closing(Stage(path)) as stage:
-        found = remembered(job, stage)
+        found = earlier_record(job, stage)
         with closing(found[0]) if found else nullcontext():
             yield found[0] if found else None
 
 
-def certain(job: Job, layers: Sequence[Layer], known: Collection[str]) -> Sequence[Layer]:
+def surely_needed_layers(
+    job: Job, layers: Sequence[Layer], known: Collection[str]
+) -> Sequence[Layer]:
     """The layers that are needed, whatever their indexes say.
 
     Args:
         job: the run.
         layers: all of them.
-        known: as `noted`.
+        known: as `recorded_layers`.
     """
     layers = [layer for layer in layers if layer.digest not in known]
     if not job.options.only:
@@ -102,7 +104,7 @@ def certain(job: Job, layers: Sequence[Layer], known: Collection[str]) -> Sequen
     return [layer for layer in layers if not has_index(layer.served)]
 
 
-def spared(job: Job, images: Sequence[Image], destination: Destination) -> Collection[str]:
+def unneeded_layers(job: Job, images: Sequence[Image], destination: Destination) -> Collection[str]:
     """The layers that would not be fetched, so far as that can be told without fetching one.
 
     For a part of a file system, the indexes of layers are fetched, if all have one that are not
@@ -121,9 +123,9 @@ def spared(job: Job, images: Sequence[Image], destination: Destination) -> Colle
     """
     layers = job.format.layers(images)
     with ExitStack() as ending:
-        record = ending.enter_context(_record(job, destination))
+        record = ending.enter_context(_open_record(job, destination))
         known: Set[str] = record.known if record else set()
-        if certain(job, layers, known):
+        if surely_needed_layers(job, layers, known):
             return known
         from ..rootfs.merge import Tree
         from ..transfer.window import spool
@@ -142,7 +144,7 @@ def spared(job: Job, images: Sequence[Image], destination: Destination) -> Colle
         if record:
             heads |= {each: record.skeleton(each) for each in known & set(digests)}
         merge = partial(Tree, [heads[each] for each in digests], job.session.cancellation.check)
-        return known | guessed.difference(needed(job, digests, merge, guessed))
+        return known | guessed.difference(needed_layers(job, digests, merge, guessed))
 
 
 def stand_ins(
@@ -186,7 +188,7 @@ def stand_ins(
     return found
 
 
-def needed(
+def needed_layers(
     job: Job, digests: Sequence[str], merge: Callable[[], Tree], without: Collection[str]
 ) -> Collection[str]:
     """Which layers something that is saved comes from, although only stand-ins are there.
