@@ -1,5 +1,5 @@
-"""Locks that keep two runs from writing the same file, and that forked children do not keep; and
-one that no fork comes in between.
+"""Locks that keep two runs from writing the same file, and that forked children do not keep; and a
+lock during which no process is forked.
 
 An flock(2) lock belongs to an open file, which a child of fork(2) shares: it would hold the lock as
 long as it lives, even after its parent has ended. So the lock is released before the file is

@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 
 from ..errors import OutputError
 from ..limits import LIMITS
@@ -80,13 +81,16 @@ def free_room(fd: int) -> int | None:
 def allocated(path: str) -> int:
     """Disk space of a file, or of a directory with its content, in bytes; 0 if there is none.
 
+    Files in a directory that have a second name do not count: when they are removed, that may stay.
     Another run may publish or remove any of it meanwhile.
     """
     taken = 0
     inside = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-    for each in (path, *inside):
+    for each in chain([path], inside):
         with suppress(FileNotFoundError):
-            taken += 512 * os.lstat(each).st_blocks
+            status = os.lstat(each)
+            if each is path or status.st_nlink == 1:
+                taken += 512 * status.st_blocks
     return taken
 
 

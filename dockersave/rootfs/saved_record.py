@@ -149,11 +149,14 @@ class Record:
     """The diff_ids of the image's layers; a row has a number of one of them."""
     owners: list[list[int]]
     """Who stands for the owners in the layers."""
+    only: list[str]
+    """The parts that were saved; none for the whole file system."""
 
     def _read(self, table: Any, start: int) -> None:
         if table["form"] != _FORM:
             raise ValueError("the record is of another version")
-        self.root, self.layers, self.owners = table["root"], table["layers"], table["owners"]
+        self.root, self.layers = table["root"], table["layers"]
+        self.owners, self.only = table["owners"], table["only"]
         for name, *lengths in table["sections"]:
             self._sections[name] = []
             for length in lengths:
@@ -211,15 +214,21 @@ class Recording:
         file: an empty file, open, which it goes to; `close` closes it.
         layers: the diff_ids of the image's layers.
         owners: who stands for the owners in them.
+        only: the parts that are saved; none for the whole file system.
     """
 
     def __init__(
-        self, file: int, layers: Sequence[str], owners: Sequence[tuple[int, int, int]] = ()
+        self,
+        file: int,
+        layers: Sequence[str],
+        owners: Sequence[tuple[int, int, int]] = (),
+        only: Sequence[str] = (),
     ) -> None:
         self._file = file
         self._size = 0
         self._layers = layers
         self._owners = owners
+        self._only = only
         self._sections: list[tuple[str | int, ...]] = []
 
     def close(self) -> None:
@@ -274,6 +283,7 @@ class Recording:
             "root": root,
             "layers": self._layers,
             "owners": self._owners,
+            "only": self._only,
             "sections": self._sections,
         }
         body = json.dumps(table).encode()

@@ -82,13 +82,14 @@ class Earlier:
         return Row(row.path, row.layer, row.offset, row.inode, status.st_ctime_ns, row.lacks)
 
     def lacks(self, entries: Iterable[Entry]) -> tuple[int, set[int]]:
-        """What of a file system it certainly does not have.
+        """The least that is missing of a file system: all, if there are no hard links here.
 
         Args:
             entries: all of the file system.
 
         Returns:
-            How much content of files, in bytes, and the numbers of the layers that have it.
+            How much content of files, in bytes, and the numbers of the layers that must be read:
+            for that content, or to compare files of other layers with it.
         """
         rows, size, layers = Rows(self._record.rows()), 0, set()
         for entry in entries:
@@ -97,6 +98,8 @@ class Earlier:
             row = rows.at(entry.path)
             if row is None or not self._may_keep(row, entry):
                 size += entry.member.stored
+                layers.add(entry.layer)
+            elif not self._is_same(row, entry):
                 layers.add(entry.layer)
         return size, layers
 

@@ -21,7 +21,7 @@ from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
 from .job import Job
 from .layer_files import LaterLayer, LayerFile
-from .selection import needed, remembered, selected, stand_ins
+from .selection import earlier_record, needed_layers, select_parts, stand_ins
 
 if TYPE_CHECKING:
     from ..rootfs.headers import Content, Member
@@ -99,8 +99,9 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
         digests, check = _diff_ids(image), job.session.cancellation.check
         unnamed = partial(spool, job.working_dir)
         owners = parse_owner_map(job.options.owner_map)
-        recording = ending.enter_context(closing(Recording(unnamed(), digests, owners)))
-        record, folder = remembered(job, stage) or (None, -1)
+        recording = Recording(unnamed(), digests, owners, sorted(job.options.only))
+        ending.callback(recording.close)
+        record, folder = earlier_record(job, stage) or (None, -1)
         earlier = Earlier(record, folder, digests, check) if record else None
         placing = Placing(root, check, earlier, job.format.root)
         known = record.known if record else ()
@@ -111,7 +112,7 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
             merged(job, image, recording, record) as (tree, layers),
             closing(record) if record else nullcontext(),
         ):
-            _check_room(path, tree, digests, earlier, record)
+            job.leave_room(_check_room(path, tree, digests, earlier, record))
             if root != top:
                 whose = (os.geteuid(), os.getegid())
                 config = _made_to_run(image, tree, layers, whose if whose[0] else None, earlier)
@@ -131,27 +132,35 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
 
 def _check_room(
     path: str, tree: Tree, digests: Sequence[str], earlier: Earlier | None, record: Record | None
-) -> None:
+) -> int:
     """Check that there is enough space for a directory, and for layers that are fetched for it.
+
+    Returns:
+        How much that is, in bytes.
 
     Raises:
         OutputError: there is not, or it cannot be determined.
     """
     from ..archive.write.room import Room
 
-    def check(content: int, layers: Iterable[str]) -> None:
-        needed = content + sum(record.skeleton(each).least_size for each in layers if record)
-        Room((path,), needed, 0, is_exact=False).check()
+    sizes: dict[str, int] = {}
+    if record:
+        known = record.known & set(digests)
+        sizes = {each: record.skeleton(each).least_size for each in known}
 
-    known = record.known & set(digests) if record else set()
+    def check(content: int, layers: Iterable[str]) -> int:
+        needed = content + sum(sizes[each] for each in layers)
+        Room((path,), needed, 0, is_exact=False).check()
+        return needed
+
     try:
-        check(tree.content, known)
+        return check(tree.content, sizes)
     except OutputError:
         if not earlier:
             raise
         # Not counted before, because that takes time.
         content, numbers = earlier.lacks(tree.entries())
-        check(content, known & {digests[each] for each in numbers})
+        return check(content, sizes.keys() & {digests[each] for each in numbers})
 
 
 def _diff_ids(image: Image) -> list[str]:
@@ -217,7 +226,7 @@ def merged(
         while True:
             fetched |= fetch(missing)
             merge_now = partial(merge, None)
-            missing = needed(job, digests, merge_now, guessed.keys() - fetched.keys())
+            missing = needed_layers(job, digests, merge_now, guessed.keys() - fetched.keys())
             if not missing:
                 break
         unread = guessed.keys() - fetched.keys()
@@ -236,7 +245,7 @@ def merged(
             for digest in known:
                 recording.copy(digest, record)
         if job.options.only:
-            for line in selected(tree, job.options.only):
+            for line in select_parts(tree, job.options.only):
                 job.session.notify(line)
         later = {each: LaterLayer(partial(fetch_one, each)) for each in digests}
         yield tree, [fetched.get(digest) or later[digest] for digest in digests]

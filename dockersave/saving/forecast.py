@@ -19,7 +19,7 @@ from .destination import Destination
 from .job import Job
 from .resolve import resolve
 from .save import SavedImage, room_for, running
-from .selection import spared
+from .selection import unneeded_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def forecast(
         planned = job.with_known_sizes(resolved)
         return Forecast(
             images=tuple(map(SavedImage.of, resolved)),
-            layers=tuple(_layers(job, resolved, spared(job, resolved, destination))),
+            layers=tuple(_layers(job, resolved, unneeded_layers(job, resolved, destination))),
             paths=destination.paths,
             size=None if planned is None else job.plan(planned).size,
             compression=destination.compression,

@@ -29,7 +29,7 @@ from .destination import STDOUT, Destination
 from .job import Job
 from .output_names import check_writable
 from .resolve import resolve
-from .selection import certain, noted
+from .selection import recorded_layers, surely_needed_layers
 
 if TYPE_CHECKING:
     from ..archive.write.room import Room
@@ -318,13 +318,14 @@ def room_for(job: Job, images: Sequence[Image], destination: Destination) -> Roo
     tree = destination.tree
     if tree and plan and ExistingTree(tree).seems_to_be(plan):
         tree = None
-    layers, earlier = job.format.layers(images), noted(job, destination)
+    layers, earlier = job.format.layers(images), recorded_layers(job, destination)
     # How large a part is, nothing tells, nor how much of an update is new.
     whole = layers if earlier is None and not job.options.only else []
     room = Room.of(archive, tree, whole, plan, compressed=compressed)
     if job.format.is_file_system:
         # Its layers are on the disk, too, until it is written.
-        room = replace(room, needed=room.needed + least_room(certain(job, layers, earlier or ())))
+        fetched = surely_needed_layers(job, layers, earlier or ())
+        room = replace(room, needed=room.needed + least_room(fetched))
     return room
 
 

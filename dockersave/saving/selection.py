@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..rootfs.staging import Stage
 
 
-def remembered(job: Job, stage: Stage) -> tuple[Record, int] | None:
+def earlier_record(job: Job, stage: Stage) -> tuple[Record, int] | None:
     """What an earlier save of a directory has noted, if it still counts.
 
     Args:
@@ -46,12 +46,17 @@ def remembered(job: Job, stage: Stage) -> tuple[Record, int] | None:
     from ..transfer.window import spool
 
     found = stage.earlier(partial(spool, job.working_dir))
-    owners = [list(each) for each in parse_owner_map(job.options.owner_map)]
-    # If they are others now, all files have others.
-    return found if found and found[0].owners == owners else None
+    if found is None:
+        return None
+    record = found[0]
+    # If owners are others now, all files have others.
+    has_owners = record.owners == [list(each) for each in parse_owner_map(job.options.owner_map)]
+    # If it was another part, nothing tells which files of its layers are missing.
+    has_part = record.only in ([], sorted(job.options.only))
+    return found if has_owners and has_part else None
 
 
-def noted(job: Job, destination: Destination) -> Set[str] | None:
+def recorded_layers(job: Job, destination: Destination) -> Set[str] | None:
     """The layers that an update of a directory may not have to fetch, by diff_ids.
 
     They are fetched all the same if a file of theirs has come to light again, or was changed.
@@ -62,24 +67,34 @@ def noted(job: Job, destination: Destination) -> Set[str] | None:
     Raises:
         OutputError: what an earlier save has noted cannot be read.
     """
-    if not (destination.is_file_system and destination.tree):
-        return None
-    if not os.path.lexists(destination.tree):
-        return None
+    with _open_record(job, destination) as record:
+        return record.known if record else None
+
+
+@contextmanager
+def _open_record(job: Job, destination: Destination) -> Iterator[Record | None]:
+    """What an earlier save of a directory has noted, if it still counts."""
+    path = destination.tree if destination.is_file_system else None
+    if not path or not os.path.lexists(path):
+        yield None
+        return
     from ..rootfs.staging import Stage
 
-    with closing(Stage(destination.tree)) as stage:
-        found = remembered(job, stage)
-        return found[0].known if found else None
+    with closing(Stage(path)) as stage:
+        found = earlier_record(job, stage)
+        with closing(found[0]) if found else nullcontext():
+            yield found[0] if found else None
 
 
-def certain(job: Job, layers: Sequence[Layer], known: Collection[str]) -> Sequence[Layer]:
+def surely_needed_layers(
+    job: Job, layers: Sequence[Layer], known: Collection[str]
+) -> Sequence[Layer]:
     """The layers that are needed, whatever their indexes say.
 
     Args:
         job: the run.
         layers: all of them.
-        known: as `noted`.
+        known: as `recorded_layers`.
     """
     layers = [layer for layer in layers if layer.digest not in known]
     if not job.options.only:
@@ -89,10 +104,11 @@ def certain(job: Job, layers: Sequence[Layer], known: Collection[str]) -> Sequen
     return [layer for layer in layers if not has_index(layer.served)]
 
 
-def spared(job: Job, images: Sequence[Image], destination: Destination) -> Collection[str]:
+def unneeded_layers(job: Job, images: Sequence[Image], destination: Destination) -> Collection[str]:
     """The layers that would not be fetched, so far as that can be told without fetching one.
 
-    For a part of a file system, the indexes of layers are fetched, if all layers have one.
+    For a part of a file system, the indexes of layers are fetched, if all have one that are not
+    noted.
 
     Args:
         job: the run.
@@ -105,13 +121,14 @@ def spared(job: Job, images: Sequence[Image], destination: Destination) -> Colle
     Raises:
         OutputError: what an earlier save has noted cannot be read.
     """
-    layers, known = job.format.layers(images), noted(job, destination)
-    if known is not None or not job.options.only or certain(job, layers, ()):
-        return known or ()
-    from ..rootfs.merge import Tree
-    from ..transfer.window import spool
-
+    layers = job.format.layers(images)
     with ExitStack() as ending:
+        record = ending.enter_context(_open_record(job, destination))
+        known: Set[str] = record.known if record else set()
+        if surely_needed_layers(job, layers, known):
+            return known
+        from ..rootfs.merge import Tree
+        from ..transfer.window import spool
 
         def unnamed() -> int:
             file = spool(job.working_dir)
@@ -120,11 +137,14 @@ def spared(job: Job, images: Sequence[Image], destination: Destination) -> Colle
 
         image = images[0]
         digests = [stored.digest for _, stored in image.layers(image.primary)]
-        guessed = stand_ins(job, image, digests, unnamed)
-        if guessed.keys() != set(digests):
-            return ()
-        merge = partial(Tree, [guessed[each] for each in digests], job.session.cancellation.check)
-        return set(digests).difference(needed(job, digests, merge, guessed.keys()))
+        heads = stand_ins(job, image, set(digests) - known, unnamed)
+        guessed = set(heads)
+        if not guessed or set(digests) - guessed - known:
+            return known
+        if record:
+            heads |= {each: record.skeleton(each) for each in known & set(digests)}
+        merge = partial(Tree, [heads[each] for each in digests], job.session.cancellation.check)
+        return known | guessed.difference(needed_layers(job, digests, merge, guessed))
 
 
 def stand_ins(
@@ -168,7 +188,7 @@ def stand_ins(
     return found
 
 
-def needed(
+def needed_layers(
     job: Job, digests: Sequence[str], merge: Callable[[], Tree], without: Collection[str]
 ) -> Collection[str]:
     """Which layers something that is saved comes from, although only stand-ins are there.
@@ -195,11 +215,11 @@ def needed(
     return sources.intersection(without)
 
 
-def selected(tree: Tree, paths: Sequence[str]) -> Iterator[str]:
+def select_parts(tree: Tree, paths: Sequence[str]) -> list[str]:
     """Select parts of a file system, and say what people may not expect: links are not followed.
 
     Args:
-        tree: the file system.
+        tree: the file system, whole.
         paths: its parts.
 
     Returns:
@@ -210,19 +230,38 @@ def selected(tree: Tree, paths: Sequence[str]) -> Iterator[str]:
     """
     from ..archive.read.headers import SYMBOLIC_LINK
 
-    targets: dict[str, str] = {}
-    for path in paths:
-        with suppress(ContentError):  # a circle of links
-            if (there := tree.find(os.fsencode(path))) is not None:
-                targets[path] = os.fsdecode(there.path)
-    tree.select(paths)
+    places: set[bytes] = set()
+    links: dict[str, bytes] = {}
     for path in paths:
         found = tree.find(os.fsencode(path), follow=False)
-        if found is None or found.kind != SYMBOLIC_LINK:
+        if found is None or found.path in places:
             continue
-        target = shown(targets.get(path) or os.fsdecode(found.member.target))
-        line = f"{shown(path)} is a symbolic link to {target}, which is not"
-        if path not in targets:
-            yield f"{line} in the image"
-        elif tree.find(os.fsencode(path)) is None:
-            yield f"{line} saved: {argument('only', target)} adds it"
+        places.add(found.path)
+        if found.kind == SYMBOLIC_LINK:
+            links[path] = found.member.target
+    lines = [_about_link(tree, path, target, places) for path, target in links.items()]
+    tree.select(paths)
+    return [line for line in lines if line]
+
+
+def _about_link(tree: Tree, path: str, target: bytes, saved: Set[bytes]) -> str:
+    """What to say of a symbolic link; empty if what it points to is saved, too.
+
+    Args:
+        tree: the file system, whole.
+        path, target: the link's.
+        saved: what is saved of it, with all that is in it.
+    """
+    line = f"{shown(path)} is a symbolic link to"
+    try:
+        there = tree.find(os.fsencode(path))
+    except ContentError:
+        return f"{line} {shown(os.fsdecode(target))}: the links lead in a circle, or are too many"
+    if there is None:
+        return f"{line} {shown(os.fsdecode(target))}, which is not in the image"
+    above = there.path
+    while above and above not in saved:
+        above = os.path.dirname(above)
+    name = shown(os.fsdecode(there.path) or "/")
+    missing = f"{line} {name}, which is not saved: {argument('only', name)} adds it"
+    return "" if above in saved else missing

@@ -138,6 +138,7 @@ CHANGES: list[Callable[[dict[str, Any]], object]] = [
     lambda table: table.clear(),
     lambda table: table.update(form=2),
     lambda table: table.pop("root"),
+    lambda table: table.pop("only"),
     lambda table: table.update(sections=3),
     lambda table: table.update(sections=[["", "x"]]),
 ]

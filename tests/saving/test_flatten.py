@@ -346,6 +346,7 @@ def test_a_link_is_not_saved_alone_without_a_word(tmp_path: Path) -> None:
     files = [
         file("usr/lib/os-release", "ID=x"), symlink("etc/os-release", "../usr/lib/os-release"),
         symlink("lib", "usr/lib"), symlink("etc/gone", "/nowhere"), symlink("loop", "loop"),
+        symlink("top", "/"),
     ]  # fmt: skip
     told: list[str] = []
 
@@ -369,8 +370,17 @@ def test_a_link_is_not_saved_alone_without_a_word(tmp_path: Path) -> None:
         saved("etc/gone", "loop")
         assert told == [
             "etc/gone is a symbolic link to /nowhere, which is not in the image",
-            "loop is a symbolic link to loop, which is not in the image",
+            "loop is a symbolic link to loop: the links lead in a circle, or are too many",
         ]
+        # Each once, however it is written, and also if only a part of its target is saved.
+        saved("lib", "/lib", "lib", "usr/lib/os-release")
+        assert told == [
+            "lib is a symbolic link to usr/lib, which is not saved: only=['usr/lib'] adds it"
+        ]
+        saved("top", "etc")
+        assert told == ["top is a symbolic link to /, which is not saved: only=['/'] adds it"]
+        assert "usr/lib/os-release" in saved("top", "/")
+        assert not told
         for only in (["lib", "usr"], ["lib", "usr/lib"], ["usr/lib/os-release"], ["etc"]):
             saved(*only)
             assert not told, only

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
@@ -338,6 +339,24 @@ def test_a_directory_can_be_updated(tmp_path: Path) -> None:
             save(f"{served.host}/sample", options=options, network=PLAIN)
             assert (path / "app/x").read_text() == "new"
         assert fetched(served) == [2]
+
+
+def test_a_forecast_of_an_update_asks_the_indexes_too(tmp_path: Path) -> None:
+    """What the first save has not fetched, because an index told so, the second one does not."""
+    path = tmp_path / "root"
+    options = Options(format="rootfs", only=["app"], tar=False, tree=True, output=path)
+    more = [directory("app"), file("app/y", "newer")]
+    layers = [stargz(items) for items in ALL]
+    images = {"sample": image_of(layers), "newer": image_of([*layers, stargz(more)])}
+    with serving(**images) as served:
+        save(f"{served.host}/sample", options=options, network=PLAIN)
+        found = forecast(f"{served.host}/sample", options=options, network=PLAIN)
+        assert (found.layers, found.fetched, found.needed) == ((), 0, 0)
+        found = forecast(f"{served.host}/newer", options=options, network=PLAIN)
+        assert [each.digest for each in found.layers] == [images["newer"].layers[3].digest]
+        saved = save(f"{served.host}/newer", options=options, network=PLAIN)
+        assert saved.fetched == found.fetched
+        assert sorted(os.listdir(path / "app")) == ["x", "y"]
 
 
 def test_only_the_part_can_be_read() -> None:
