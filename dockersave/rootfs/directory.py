@@ -19,10 +19,10 @@ from ..archive.read.headers import DIRECTORY, SYMBOLIC_LINK
 from ..errors import OutputError, shown
 from .content import pieces
 from .headers import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, PIPE, Content, Member
-from .inventory import Inventory, changed_meanwhile
 from .merge import Tree
 from .missing import SETUID, Missing, lacking
 from .nodes import Entry
+from .placed import Placed, changed_meanwhile
 from .unchanged import Earlier
 from .walk import FOLDER
 
@@ -62,7 +62,7 @@ class Placing:
         folder: str = "",
     ) -> None:
         self.missing = Missing()
-        self.inventory = Inventory(os.fsencode(folder))
+        self.placed = Placed(os.fsencode(folder))
         self._root = root
         self._check = check
         self._earlier = earlier
@@ -129,7 +129,7 @@ class Placing:
             if kept:
                 if kept.lacks:
                     self.missing.add(Missing.of(kept.lacks))
-                self.inventory.add(entry, kept.inode, kept.lacks, kept.changed)
+                self.placed.add(entry, kept.inode, kept.lacks, kept.changed)
                 return
         member = entry.member
         if entry.same:
@@ -142,7 +142,7 @@ class Placing:
                 where = b"/proc/self/fd/%d/%b" % (parent, name)
                 lacks = lacking(member, status, partial(_xattr, where))
                 changed = status.st_ctime_ns if was_kept else 0
-                self.inventory.add(entry, status.st_ino, lacks.packed, changed)
+                self.placed.add(entry, status.st_ino, lacks.packed, changed)
         elif member.kind == DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
             self._open.append((os.open(name, FOLDER, dir_fd=parent), entry.path, member))
@@ -163,7 +163,7 @@ class Placing:
         if not self._earlier:
             return False
         try:
-            return self.inventory.was_kept(os.lstat(path, dir_fd=self._root))
+            return self.placed.was_kept(os.lstat(path, dir_fd=self._root))
         except ValueError:
             raise changed_meanwhile(_shown(path)) from None
 
@@ -181,7 +181,7 @@ class Placing:
             self._finish(fd, member)
             status = os.fstat(fd)
             lacks = lacking(member, status, partial(_xattr, fd))
-            self.inventory.add(entry, status.st_ino, lacks.packed)
+            self.placed.add(entry, status.st_ino, lacks.packed)
         finally:
             os.close(fd)
 

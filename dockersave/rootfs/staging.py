@@ -20,7 +20,7 @@ from ..errors import OutputError, shown
 from ..spelling import argument
 from . import saved_file
 from .clock import past
-from .inventory import Inventory, changed_meanwhile
+from .placed import Placed, changed_meanwhile
 from .saved_record import Record, Row
 from .unchanged import is_of_here
 from .walk import EMPTY, FOLDER, Seen, changed_since, fingerprint, look, remove
@@ -231,13 +231,13 @@ class Stage:
 
     def commit(
         self,
-        inventory: Inventory | None = None,
+        placed: Placed | None = None,
         recorded: Callable[[Iterator[Row]], Iterator[bytes]] | None = None,
     ) -> bool:
         """Bring it to the disk and give it its name; then remove what had it.
 
         Args:
-            inventory: the files in it.
+            placed: the files in it.
             recorded: makes the record, of these files.
 
         Returns:
@@ -250,7 +250,7 @@ class Stage:
             self._check_is_here()
             # There is no call for one file system, and one for each file takes far longer.
             os.sync()
-            new = self._checked(inventory) if inventory else fingerprint(self._new)
+            new = self._checked(placed) if placed else fingerprint(self._new)
             with self._replaceable() as old:
                 published = past(self._fd, _MARK)
                 # Killed in between, the next run knows either of them.
@@ -265,12 +265,12 @@ class Stage:
             # It is published. Without what follows, the next save cannot keep files.
             with suppress(OSError):
                 pieces: Iterable[bytes] = ()
-                if inventory and recorded:
-                    pieces = self._recorded(inventory, published, new, recorded)
+                if placed and recorded:
+                    pieces = self._recorded(placed, published, new, recorded)
                 self._note(new, record=pieces)
         return bool(old and old[1] == new)
 
-    def _checked(self, inventory: Inventory) -> str:
+    def _checked(self, placed: Placed) -> str:
         """The fingerprint of what is to be published.
 
         Raises:
@@ -278,7 +278,7 @@ class Stage:
         """
         digest = hashlib.sha256()
         try:
-            inventory.check(self._look(digest))
+            placed.check(self._look(digest))
         except ValueError:
             # If that can be seen, trying again does not help.
             self.check_names()
@@ -292,7 +292,7 @@ class Stage:
 
     def _recorded(
         self,
-        inventory: Inventory,
+        placed: Placed,
         published: int,
         expected: str,
         recorded: Callable[[Iterator[Row]], Iterator[bytes]],
@@ -310,13 +310,13 @@ class Stage:
             if self._record:
                 try:
                     # Until here, only others can have changed what was kept.
-                    inventory.check(look(self._new))
+                    placed.check(look(self._new))
                 finally:
                     # Of files with two names this removes one, which changes their inodes once
                     # more: before the note, so that they are not taken for changed since.
                     remove(self._fd, "old")
                 settled = past(self._fd, _MARK)
-            pieces = recorded(inventory.rows(self._look(digest), published, settled))
+            pieces = recorded(placed.rows(self._look(digest), published, settled))
             if digest.hexdigest() == expected:
                 return pieces
         return iter(())

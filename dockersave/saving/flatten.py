@@ -57,6 +57,7 @@ def flatten(job: Job, image: Image, destination: Destination) -> bool:
 def _into_tar(job: Job, image: Image, destination: Destination) -> None:
     from ..archive.write.ordered import OrderedOutput, SequentialFile, StandardOutput
     from ..archive.write.room import Room
+    from ..rootfs.runtime import made_at_start
     from ..rootfs.tarball import document, pieces
 
     path = destination.archive or ""
@@ -76,7 +77,9 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
                 Room((path,), tree.content + zeros, 0, is_exact=False).check()
             prefix = job.format.root.encode()
             if prefix:
-                output.write(document(_CONFIG.encode(), _made_to_run(image, tree, layers)))
+                config = _bundle_config(image, tree, layers)
+                tree.provide(made_at_start(config))
+                output.write(document(_CONFIG.encode(), config))
             for data in pieces(tree, layers, prefix, job.session.cancellation.check):
                 output.write(data)
             job.size = output.commit()
@@ -85,6 +88,7 @@ def _into_tar(job: Job, image: Image, destination: Destination) -> None:
 def _into_directory(job: Job, image: Image, path: str) -> bool:
     from ..archive.write import room_to_leave
     from ..rootfs.directory import Placing, has_file, make_directory, write_file
+    from ..rootfs.runtime import made_at_start
     from ..rootfs.saved_record import Recording
     from ..rootfs.staging import Stage
     from ..rootfs.unchanged import Earlier
@@ -115,19 +119,20 @@ def _into_directory(job: Job, image: Image, path: str) -> bool:
             job.leave_room(_check_room(path, tree, digests, earlier, record))
             if root != top:
                 whose = (os.geteuid(), os.getegid())
-                config = _made_to_run(image, tree, layers, whose if whose[0] else None, earlier)
+                config = _bundle_config(image, tree, layers, whose if whose[0] else None, earlier)
+                tree.provide(made_at_start(config))
                 has_config = has_file(path, _CONFIG, config)
                 write_file(top, _CONFIG, config)
                 os.fchmod(top, 0o755)
             placing.write(tree, layers)
             job.size = tree.size
-        is_same = stage.commit(placing.inventory, partial(recording.finish, job.format.root))
-    if lacks := _said(placing.missing):
+        is_same = stage.commit(placing.placed, partial(recording.finish, job.format.root))
+    if lacks := _in_words(placing.missing):
         job.session.notify(
             f"{path}: {lacks}: that takes root, or another file system; a tar keeps everything"
         )
     is_record = bool(record and record.layers == digests)
-    return is_same and has_config and is_record and placing.inventory.is_kept
+    return is_same and has_config and is_record and placing.placed.is_kept
 
 
 def _check_room(
@@ -266,16 +271,16 @@ def _explaining(job: Job, image: Image) -> Iterator[None]:
         raise
 
 
-def _made_to_run(
+def _bundle_config(
     image: Image,
     tree: Tree,
     layers: Sequence[Content],
     rootless: tuple[int, int] | None = None,
     earlier: Earlier | None = None,
 ) -> bytes:
-    """The `config.json` of a bundle; in the tree, what a runtime would make there."""
+    """The `config.json` of a bundle."""
     from ..rootfs.content import start_of
-    from ..rootfs.runtime import made_at_start, runtime_config
+    from ..rootfs.runtime import runtime_config
 
     def read(path: bytes) -> bytes:
         found = tree.find(path)
@@ -287,12 +292,10 @@ def _made_to_run(
         )
 
     hostname = image.root.hex[:12]
-    config = runtime_config(image.primary.config_body, read, hostname, rootless, tree.owners)
-    tree.provide(made_at_start(config))
-    return config
+    return runtime_config(image.primary.config_body, read, hostname, rootless, tree.owners)
 
 
-def _said(missing: Missing) -> str:
+def _in_words(missing: Missing) -> str:
     """What could not be had, in words; empty if everything could."""
     named = (
         (missing.owners, "owner"),

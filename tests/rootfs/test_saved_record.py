@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from dockersave.errors import ContentError
 from dockersave.rootfs import saved_record
 from dockersave.rootfs.headers import Headers, Member
-from dockersave.rootfs.inventory import Inventory
 from dockersave.rootfs.merge import Tree
 from dockersave.rootfs.missing import Missing, lacking
 from dockersave.rootfs.nodes import Entry
+from dockersave.rootfs.placed import Placed
 from dockersave.rootfs.saved_record import Record, Recording, Row
 from dockersave.rootfs.unchanged import Rows, is_alike, is_untouched
 from dockersave.rootfs.walk import Seen
@@ -38,17 +38,17 @@ def recorded(
 ) -> bytes:
     """Return the record of layers, and of files of the first one with these inodes."""
     digests = [f"sha256:{number}" for number in range(len(layers))]
-    inventory, seen = Inventory(os.fsencode(root)), []
+    placed, seen = Placed(os.fsencode(root)), []
     for number, (path, inode) in enumerate(files):
         entry = Entry(path, 0, number * 512, b"", lambda: NOTHING)
-        inventory.add(entry, inode, number % 3)
+        placed.add(entry, inode, number % 3)
         status = state(inode, inode + 1)
         seen.append(Seen(os.fsencode(root) + path, status, b""))
     with closing(Recording(spool(), digests)) as recording:
         for digest, data in zip(digests, layers, strict=True):
             for _ in recording.layer(digest, Bytes(data)):
                 pass
-        return b"".join(recording.finish(root, inventory.rows(seen, LATE, LATE)))
+        return b"".join(recording.finish(root, placed.rows(seen, LATE, LATE)))
 
 
 def reading(data: bytes, ending: ExitStack) -> Record:

@@ -14,7 +14,7 @@ from .saved_record import Row
 from .walk import Seen
 
 
-class Inventory:
+class Placed:
     """The files that a save has written or kept, in the order of a tree's entries.
 
     Args:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dockersave.rootfs.inventory import Inventory
 from dockersave.rootfs.nodes import LAYER, Entry
+from dockersave.rootfs.placed import Placed
 from dockersave.rootfs.saved_record import Row
 from dockersave.rootfs.walk import Seen
 from tests.rootfs.states import LATE, NOTHING, state
@@ -16,9 +16,9 @@ from tests.rootfs.states import LATE, NOTHING, state
 WRITTEN, KEPT, PUBLISHED, SETTLED = 10, 20, 30, 40
 
 
-def placed(*names: tuple[bytes, int, int], is_shared: bool = False) -> Inventory:
+def placed(*names: tuple[bytes, int, int], is_shared: bool = False) -> Placed:
     """Return files that were placed: their paths, inodes, and when they were changed if kept."""
-    made = Inventory()
+    made = Placed()
     for path, inode, changed in names:
         place = 3 << LAYER | 512 | ord("0")
         entry = Entry(path, 0, place, b"", lambda: NOTHING, is_shared=is_shared)
@@ -31,7 +31,7 @@ def seeing(*found: Any) -> list[Seen]:
     return [Seen(b"%c" % (number + ord("a")), each, b"") for number, each in enumerate(found)]
 
 
-def rows(made: Inventory, *found: Any) -> list[bytes]:
+def rows(made: Placed, *found: Any) -> list[bytes]:
     """Return the paths of those that have rows."""
     return [row.path for row in made.rows(seeing(*found), PUBLISHED, SETTLED)]
 
