@@ -6,10 +6,10 @@ When the old directory is removed, that is the only one: the file was moved, whi
 old directory had all of it. Who writes into the old directory until then writes into the new one,
 too: so what was kept is checked again, before it is published and before it is recorded.
 
-A program that has such a file open for writing can write into it even later: `--help formats` says
-to stop it first. A lease (fcntl(2), F_SETLEASE) would tell whether there is one. But whoever opens
-the file at that moment makes the kernel send SIGIO, which ends a process that does not handle it,
-and a save installs no handlers.
+A program that has such a file open for writing can write into it even later: the guide to formats
+says to stop it first. A lease (fcntl(2), F_SETLEASE) would tell whether there is one. But whoever
+opens the file at that moment makes the kernel send SIGIO, which ends a process that does not handle
+it, and a save installs no handlers.
 """
 
 from __future__ import annotations

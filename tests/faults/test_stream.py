@@ -137,7 +137,7 @@ def test_wrong_bytes_never_make_a_whole_archive(server: Simulator, tmp_path: Pat
 
 
 @pytest.mark.parametrize("option", ["", "--gunzip", "--xz"])
-def test_a_closed_pipe_ends_it_quietly(option: str, server: Simulator, tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_it_and_is_said(option: str, server: Simulator, tmp_path: Path) -> None:
     options = list(filter(None, [option]))
     process = start(server, "-o", "-", *options, cwd=tmp_path)
     assert process.stdout is not None
@@ -145,8 +145,11 @@ def test_a_closed_pipe_ends_it_quietly(option: str, server: Simulator, tmp_path:
     process.stdout.close()
     assert process.wait(100) == 7
     assert process.stderr is not None
-    assert not without_progress(process.stderr.read().decode())
+    said = without_progress(process.stderr.read().decode())
     process.stderr.close()
+    error, hint = said.splitlines()
+    assert error.endswith("cannot write standard output: Broken pipe")
+    assert hint == "  the program that reads it has ended: what does it say?"
     assert not named_files(tmp_path)
 
 
