@@ -12,8 +12,8 @@ from ..model.manifests import Manifest, parse_document
 from ..registry.attached import of_mirrors, signature_tag
 from ..signatures.manifests import Look, refusing, signed_in
 from ..signatures.refusals import Refused
-from ..signatures.search import Search
 from ..signatures.signed import Requirement
+from ..signatures.wanted import Wanted
 from ..trace import Trace
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Signers:
             SignatureError: there is none.
             CredentialsError, NetworkError, CancelledError: see there.
         """
-        search = Search(requirements, lambda line: self._trace.say("signature", line))
+        search = Wanted(requirements, lambda line: self._trace.say("signature", line))
         for look in self._candidates():
             self._check()
             if search.consider(look, self._digests):

@@ -21,7 +21,8 @@ from ..units import counted, in_bytes
 from .destination import STDOUT, Destination
 from .job import Job
 from .layer_files import LaterLayer, LayerFile
-from .selection import earlier_record, needed_layers, select_parts, stand_ins
+from .selection import needed_layers, select_parts, stand_ins
+from .updates import earlier_record
 
 if TYPE_CHECKING:
     from ..rootfs.headers import Content, Member

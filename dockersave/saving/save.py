@@ -29,7 +29,8 @@ from .destination import STDOUT, Destination
 from .job import Job
 from .output_names import check_writable
 from .resolve import resolve
-from .selection import recorded_layers, surely_needed_layers
+from .selection import surely_needed_layers
+from .updates import recorded_layers
 
 if TYPE_CHECKING:
     from ..archive.write.room import Room

@@ -1,5 +1,4 @@
-"""Which layers need not be fetched for a file system: those that an earlier save has noted, and,
-for a part of it, those that indexes of layers tell of.
+"""Which layers need not be fetched for a file system, or for a part of it, as their indexes tell.
 
 A layer is needed if anything that is saved comes from it: a file, or the attributes of a directory
 on the way. Of the others, names alone count: what they add, hide and replace. These are in the
@@ -9,81 +8,23 @@ index of a layer, which is believed if it has the digest that the manifest state
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence, Set
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Sequence, Set
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import CancelledError, ContentError, DockersaveError, NotFoundError, shown
 from ..model.image import Image
-from ..model.owners import parse_owner_map
 from ..spelling import argument
 from .destination import Destination
 from .job import Job
 from .layer_files import LayerFile
+from .updates import open_record
 
 if TYPE_CHECKING:
     from ..archive.members import Layer
     from ..rootfs.headers import Content
     from ..rootfs.merge import Tree
-    from ..rootfs.saved_record import Record
-    from ..rootfs.staging import Stage
-
-
-def earlier_record(job: Job, stage: Stage) -> tuple[Record, int] | None:
-    """What an earlier save of a directory has noted, if it still counts.
-
-    Args:
-        job: the run.
-        stage: where the directory is made; it need not be open.
-
-    Returns:
-        As `Stage.earlier`.
-
-    Raises:
-        OutputError: it cannot be read.
-    """
-    from ..transfer.window import spool
-
-    found = stage.earlier(partial(spool, job.working_dir))
-    if found is None:
-        return None
-    record = found[0]
-    # If owners are others now, all files have others.
-    has_owners = record.owners == [list(each) for each in parse_owner_map(job.options.owner_map)]
-    # If it was another part, nothing tells which files of its layers are missing.
-    has_part = record.only in ([], sorted(job.options.only))
-    return found if has_owners and has_part else None
-
-
-def recorded_layers(job: Job, destination: Destination) -> Set[str] | None:
-    """The layers that an update of a directory may not have to fetch, by diff_ids.
-
-    They are fetched all the same if a file of theirs has come to light again, or was changed.
-
-    Returns:
-        None if it is no update.
-
-    Raises:
-        OutputError: what an earlier save has noted cannot be read.
-    """
-    with _open_record(job, destination) as record:
-        return record.known if record else None
-
-
-@contextmanager
-def _open_record(job: Job, destination: Destination) -> Iterator[Record | None]:
-    """What an earlier save of a directory has noted, if it still counts."""
-    path = destination.tree if destination.is_file_system else None
-    if not path or not os.path.lexists(path):
-        yield None
-        return
-    from ..rootfs.staging import Stage
-
-    with closing(Stage(path)) as stage:
-        found = earlier_record(job, stage)
-        with closing(found[0]) if found else nullcontext():
-            yield found[0] if found else None
 
 
 def surely_needed_layers(
@@ -123,7 +64,7 @@ def unneeded_layers(job: Job, images: Sequence[Image], destination: Destination)
     """
     layers = job.format.layers(images)
     with ExitStack() as ending:
-        record = ending.enter_context(_open_record(job, destination))
+        record = ending.enter_context(open_record(job, destination))
         known: Set[str] = record.known if record else set()
         if surely_needed_layers(job, layers, known):
             return known

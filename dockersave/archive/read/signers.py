@@ -16,8 +16,8 @@ from ...signatures.encodings import EncodingError, json_value
 from ...signatures.manifests import Look, refusing, signed_in
 from ...signatures.policy import Policy, requirements
 from ...signatures.refusals import Refused
-from ...signatures.search import Search
 from ...signatures.signed import Requirement
+from ...signatures.wanted import Wanted
 from ...spelling import argument
 from ...values import replace
 from .findings import Fault
@@ -152,7 +152,7 @@ class Signatures:
         Raises:
             SignatureError: there is none.
         """
-        search, around = Search(needed), self._around(digests)
+        search, around = Wanted(needed), self._around(digests)
         looks = [look for digest in around for look in self._about.get(digest, ())]
         for look in (*looks[: LIMITS.signatures], *self._refused):
             if search.is_over:

@@ -1,4 +1,4 @@
-"""The search for the signatures that an image needs. Pure: the caller says where to look."""
+"""The signatures that an image needs, and which were found. Pure: the caller says where to look."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .signed import Requirement
 
 
-class Search:
+class Wanted:
     """Which of the required signatures were found, and why others do not count.
 
     Args:
