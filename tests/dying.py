@@ -1,9 +1,31 @@
-"""A process that ends after some of its system calls."""
+"""Processes that end in the middle of their work."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
+
+
+def in_child(work: Callable[[], object], seconds: int = 120) -> int:
+    """Do something in a forked child, and return its exit code: 0 if that came to its end.
+
+    Whatever happens, the child never returns: it would go on with the tests, as a second process.
+
+    Args:
+        work: what it does.
+        seconds: after which it is ended by SIGALRM; then the exit code is negative.
+    """
+    child = os.fork()
+    if not child:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(seconds)
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def dying(steps: int, end: Callable[[], object]) -> Callable[[str], Callable[..., object]]:

@@ -73,13 +73,15 @@ def test_nor_if_the_parent_is_killed(tmp_path: Path) -> None:
     told, tell = os.pipe()
     parent = os.fork()
     if not parent:
-        fd = locks.open_to_lock(str(tmp_path / "x"), os.O_RDWR | os.O_CREAT)
-        locks.lock(fd)
-        grandchild = os.fork()
-        if grandchild:
-            os.write(tell, f"{grandchild}\n".encode())
-        signal.pause()
-        os._exit(1)
+        try:
+            fd = locks.open_to_lock(str(tmp_path / "x"), os.O_RDWR | os.O_CREAT)
+            locks.lock(fd)
+            grandchild = os.fork()
+            if grandchild:
+                os.write(tell, f"{grandchild}\n".encode())
+            signal.pause()
+        finally:
+            os._exit(1)
     grandchild = int(os.read(told, 20))
     try:
         os.kill(parent, signal.SIGKILL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from dockersave.rootfs.merge import Tree
+from tests.dying import in_child
 from tests.rootfs.layers import file
 from tests.saving.test_file_system import of, read
 
@@ -55,6 +55,10 @@ def test_a_child_that_is_forked_while_a_thread_reads_can_read(
         time.sleep(0.05)
         return whole(self, *arguments, **more)
 
+    def reads() -> None:
+        assert read(files, "a") == b"1"
+        assert list(files) == ["a"]
+
     with of([file("a", "1")]) as files:
         # What is registered last is called first.
         os.register_at_fork(before=forks.set)
@@ -63,14 +67,6 @@ def test_a_child_that_is_forked_while_a_thread_reads_can_read(
             thread = threading.Thread(target=files.stat, args=("a",))
             thread.start()
             assert inside.wait(60)
-            child = os.fork()
-            if not child:
-                try:
-                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                    signal.alarm(20)
-                    os._exit(read(files, "a") != b"1" or list(files) != ["a"])
-                finally:
-                    os._exit(2)
+            assert in_child(reads) == 0
             thread.join(60)
-        assert os.waitpid(child, 0)[1] == 0
         assert read(files, "a") == b"1"

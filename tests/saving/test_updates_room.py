@@ -14,6 +14,7 @@ from dockersave import Forecast, forecast
 from dockersave.archive import disk
 from dockersave.errors import OutputError
 from dockersave.transfer import cache
+from tests.dying import in_child
 from tests.registry.simulator import Simulator
 from tests.rootfs.layers import file
 from tests.rootfs.layouts import of_directory
@@ -106,12 +107,12 @@ def test_what_a_killed_update_has_kept_frees_no_room(
 ) -> None:
     path = tmp_path / "root"
     saving(registry, "one", path)
-    child = os.fork()
-    if not child:
+
+    def killed() -> None:
         os.sync = lambda: os._exit(9)
         saving(registry, "two", path)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+    assert in_child(killed) == 9
     assert (path / "large").stat().st_nlink == 2
     # What is new, and some directories.
     assert 50_000 < foreseen(registry, "two", path).kept < 100_000

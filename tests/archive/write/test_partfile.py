@@ -21,6 +21,7 @@ from dockersave.archive.write.partfile import PartFile
 from dockersave.errors import OutputError
 from dockersave.model.descriptors import Descriptor
 from dockersave.model.digest import digest_of
+from tests.dying import in_child
 
 
 def test_a_file_is_published_whole(tmp_path: Path) -> None:
@@ -334,11 +335,8 @@ def test_what_ends_while_blobs_are_copied_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(archive_file, "copy", end)
-        if how == "killed" and not (child := os.fork()):
-            ArchiveFile(str(path)).lay(plan_of(kept, b"new"))
-            os._exit(0)
         if how == "killed":
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+            assert in_child(lambda: ArchiveFile(str(path)).lay(plan_of(kept, b"new"))) == 9
             assert spare.exists()
         else:
             stopped = ArchiveFile(str(path))
